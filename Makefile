@@ -39,3 +39,12 @@ check: venv ## Lint, types, layers, generated files
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports | tail -3
+
+##@ Local cluster
+.PHONY: cluster
+cluster: venv ## Start a control plane here (CLUSTER=kind: with kind; CLUSTER=current: take your context)
+	@$(BIN)/python -m tools.cluster up
+
+.PHONY: cluster-down
+cluster-down: venv ## Stop it and remove its files
+	@$(BIN)/python -m tools.cluster down
