@@ -1,0 +1,1 @@
+"""The words of the domain; pure, imported by everything."""

@@ -1,0 +1,1 @@
+"""Decisions: (snapshot, now) in, what to do out. Pure."""

@@ -1,0 +1,1 @@
+"""Watches, the work queue, workers, health. The only importer of kopf."""

@@ -1,0 +1,1 @@
+"""DigDir's self-service API and Maskinporten's token endpoint."""

@@ -1,0 +1,1 @@
+"""Registers Maskinporten clients at DigDir from Kubernetes manifests."""

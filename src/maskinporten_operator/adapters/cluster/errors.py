@@ -1,0 +1,93 @@
+"""The one place where the API server's answers become errors of ours."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import (
+    ConflictError,
+    OperatorError,
+    RejectedError,
+    TerminatingError,
+    TransientError,
+    WaitingError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LONGEST_DETAIL = 400
+SCHEMA_MISMATCH = "failed to create typed patch object"
+
+
+class AbsentError(OperatorError):
+    """There is no such object (404)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.REFUSED_BY_CLUSTER, message)
+
+
+class ExpiredError(OperatorError):
+    """The resourceVersion of a watch is too old (410): list anew."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.CLUSTER_UNAVAILABLE, "The watch's resourceVersion expired")
+
+
+def translate_exception(error: Exception) -> OperatorError:
+    """Translate an exchange that failed."""
+    return TransientError(Reason.CLUSTER_UNAVAILABLE, f"The API server can't be reached ({type(error).__name__})")
+
+
+def translate_response(code: int, body: bytes, headers: Mapping[str, str]) -> OperatorError:
+    """Translate an answer that isn't a success."""
+    status = _decode(body)
+    return translate_status({"code": code, **status}, headers.get("Retry-After"))
+
+
+def translate_status(status: Mapping[str, Any], retry_after: str | None = None) -> OperatorError:  # noqa: PLR0911 - a table
+    """Translate a Status object, from an answer or from a watch's ERROR event."""
+    code = int(status.get("code") or 0)
+    message = str(status.get("message") or f"HTTP {code}")[:LONGEST_DETAIL]
+    if _is_terminating(status):
+        return TerminatingError(Reason.TERMINATING, "The namespace is being deleted")
+    match code:
+        case 404:
+            return AbsentError(message)
+        case 409:
+            return ConflictError(Reason.CLUSTER_UNAVAILABLE, f"The object changed meanwhile: {message}")
+        case 410:
+            return ExpiredError()
+        case 429:
+            delay = float(retry_after) if retry_after and retry_after.isdigit() else 1.0
+            return WaitingError(Reason.CLUSTER_UNAVAILABLE, "The API server asks for fewer calls", delay)
+        case 401 | 403:
+            return RejectedError(
+                Reason.REFUSED_BY_CLUSTER,
+                f"The API server doesn't allow it: a cluster admin must check the operator's RBAC ({message})",
+            )
+        case 500 if SCHEMA_MISMATCH in message:
+            # Server-side apply answers so when the served CRD has another schema: trying again can't help.
+            return RejectedError(
+                Reason.REFUSED_BY_CLUSTER, f"The served CRD has another schema: install the operator's ({message})"
+            )
+        case _ if 400 <= code < 500:
+            return RejectedError(Reason.REFUSED_BY_CLUSTER, f"The API server refused: {message}")
+        case _:
+            return TransientError(Reason.CLUSTER_UNAVAILABLE, f"The API server has a fault (HTTP {code})")
+
+
+def _is_terminating(status: Mapping[str, Any]) -> bool:
+    """Match the cause and not the text, which differs between versions."""
+    causes = (status.get("details") or {}).get("causes") or ()
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
+
+def _decode(body: bytes) -> Mapping[str, Any]:
+    try:
+        status = json.loads(body)
+    except ValueError:
+        return {}
+    return status if isinstance(status, dict) else {}

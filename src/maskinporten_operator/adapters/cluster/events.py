@@ -1,0 +1,46 @@
+"""Kubernetes Events (core/v1)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.model.resources import GROUP, KIND, VERSION
+
+if TYPE_CHECKING:
+    from maskinporten_operator.adapters.cluster.api import ClusterApi
+    from maskinporten_operator.model.resources import ObjectMeta
+
+COMPONENT = "maskinporten-operator"
+LONGEST_NOTE = 1000
+
+
+async def post_event(api: ClusterApi, meta: ObjectMeta, kind: str, reason: str, message: str) -> None:
+    """Post an Event about a MaskinportenClient.
+
+    Raises:
+        OperatorError: The API server didn't take it, as in a namespace that is going away.
+    """
+    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    body = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{meta.name[:200]}.", "namespace": meta.namespace},
+        "involvedObject": {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "namespace": meta.namespace,
+            "name": meta.name,
+            "uid": meta.uid,
+            "resourceVersion": str(meta.resource_version),
+        },
+        "type": kind,
+        "reason": reason,
+        "message": message[:LONGEST_NOTE],
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+        "count": 1,
+    }
+    await api.request("POST", f"/api/v1/namespaces/{meta.namespace}/events", body=body)

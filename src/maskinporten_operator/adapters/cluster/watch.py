@@ -1,0 +1,85 @@
+"""List and watch of objects as metadata only: what is in a Secret isn't asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from maskinporten_operator.adapters.cluster.errors import ExpiredError, translate_status
+from maskinporten_operator.model.errors import OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from maskinporten_operator.adapters.cluster.api import ClusterApi
+
+LIST_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+PAGE = 500
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 30.0
+log = structlog.get_logger()
+
+
+class Listener(Protocol):
+    """Told what a watch sees."""
+
+    def on_list(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """A complete list was read."""
+
+    def on_change(self, metadata: Mapping[str, Any]) -> None:
+        """An object was made or changed."""
+
+    def on_delete(self, metadata: Mapping[str, Any]) -> None:
+        """An object was deleted, or no longer matches."""
+
+
+async def list_metadata(api: ClusterApi, path: str, selector: str = "") -> tuple[list[Mapping[str, Any]], str]:
+    """List objects' metadata, page by page; give them and the list's resourceVersion."""
+    items: list[Mapping[str, Any]] = []
+    query = [("limit", str(PAGE))] + ([("labelSelector", selector)] if selector else [])
+    position = ""
+    while True:
+        more = [("continue", position)] if position else []
+        body = await api.request("GET", path, [*query, *more], accept=LIST_METADATA)
+        items += body["items"] or []  # an empty list of this kind is null
+        position = body["metadata"].get("continue", "")
+        if not position:
+            return items, body["metadata"]["resourceVersion"]
+
+
+async def follow_metadata(api: ClusterApi, path: str, selector: str, listener: Listener) -> None:
+    """List and watch until cancelled, through outages and gaps."""
+    delay = FIRST_DELAY
+    version = None
+    while True:
+        try:
+            if version is None:
+                items, version = await list_metadata(api, path, selector)
+                listener.on_list(items)
+            version = await _watch(api, path, selector, version, listener)
+            delay = FIRST_DELAY
+        except ExpiredError:
+            version = None
+        except OperatorError as error:
+            log.warning("watch failed", path=path, reason=str(error.reason), message=str(error))
+            await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load, guards nothing
+            delay = min(delay * 2, LONGEST_DELAY)
+
+
+async def _watch(api: ClusterApi, path: str, selector: str, version: str, listener: Listener) -> str:
+    query = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
+    query += [("labelSelector", selector), ("timeoutSeconds", "300")]
+    async for event in api.stream(path, query, ONE_METADATA):
+        kind, obj = event["type"], event["object"]
+        if kind == "ERROR":
+            raise translate_status(obj)
+        version = obj["metadata"]["resourceVersion"]
+        if kind in {"ADDED", "MODIFIED"}:
+            listener.on_change(obj["metadata"])
+        elif kind == "DELETED":
+            listener.on_delete(obj["metadata"])
+    return version

@@ -1,0 +1,128 @@
+"""The operator's own token: a JWT grant (RFC 7523) as an httpx auth flow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import httpx
+from jose import jwk, jwt
+from jose.exceptions import JOSEError
+
+from maskinporten_operator.adapters.digdir.errors import find_detail, translate_exception
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import RejectedError, TransientError
+from maskinporten_operator.model.registrations import JWT_BEARER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+    from pathlib import Path
+
+    from maskinporten_operator.adapters.digdir.metadata import MetadataReader
+
+ASSERTION_LIFETIME = 60
+"""Seconds; Maskinporten takes at most 120."""
+RENEW_BEFORE = 10.0
+"""Seconds before its end at which a token is replaced, so that it doesn't end under way."""
+
+
+class CredentialsError(Exception):
+    """The admin key can't be used; the text says why and holds nothing of it."""
+
+
+class AdminCredentials:
+    """The operator's own client id and key, parsed once: parsing costs a hundred times a signature."""
+
+    def __init__(self, client_id: str, jwk_file: Path) -> None:
+        """Read the key.
+
+        Raises:
+            CredentialsError: The file holds no private RSA JWK with a `kid`.
+        """
+        try:
+            members = json.loads(jwk_file.read_text())
+            self.kid = str(members["kid"])
+            self._key = jwk.construct(members, "RS256")
+            self._key.sign(b"")  # a public key can't
+        except (OSError, ValueError, KeyError, TypeError, JOSEError):
+            raise CredentialsError(f"{jwk_file} holds no private RSA JWK with a kid") from None
+        self.client_id = client_id
+
+    def build_assertion(self, audience: str, scopes: Sequence[str], now: float) -> str:
+        """Sign a client assertion; each is used once."""
+        issued = int(now)
+        claims = {
+            "aud": audience,
+            "iss": self.client_id,
+            "scope": " ".join(scopes),
+            "iat": issued,
+            "exp": issued + ASSERTION_LIFETIME,
+            "jti": str(uuid.uuid4()),
+        }
+        return str(jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self.kid}))
+
+
+class JwtGrantAuth(httpx.Auth):
+    """Puts the token on every call: one, shared by all, renewed before it ends and once on a 401."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        metadata: MetadataReader,
+        credentials: AdminCredentials,
+        scopes: Sequence[str],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._http = http
+        self._metadata = metadata
+        self._credentials = credentials
+        self._scopes = scopes
+        self._now = now
+        self._token = ""
+        self._renew_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Authorize the request; on a 401 once more with a new token."""
+        token = await self._get_token(refused=None)
+        request.headers["Authorization"] = f"Bearer {token}"
+        response = yield request
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            token = await self._get_token(refused=token)
+            request.headers["Authorization"] = f"Bearer {token}"
+            yield request
+
+    async def _get_token(self, refused: str | None) -> str:
+        async with self._lock:  # all that wait take what the first one gets
+            if self._token == (refused or "") or self._now() >= self._renew_at:
+                await self._request_token()
+            return self._token
+
+    async def _request_token(self) -> None:
+        server = await self._metadata.get()
+        assertion = self._credentials.build_assertion(server.issuer, self._scopes, self._now())
+        asked = self._now()
+        try:
+            response = await self._http.post(
+                server.token_endpoint, data={"grant_type": JWT_BEARER, "assertion": assertion}
+            )
+        except httpx.HTTPError as error:
+            raise translate_exception(error, "get the operator's token", writes=False) from None
+        if response.is_client_error and response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            raise RejectedError(
+                Reason.FORBIDDEN_BY_DIGDIR,
+                f"Maskinporten refuses the operator's own client a token (HTTP {response.status_code}"
+                f"{find_detail(response)}): a cluster admin must check its client id, key and scopes",
+            )
+        try:
+            body = response.raise_for_status().json()
+            self._token = str(body["access_token"])
+            lifetime = float(body["expires_in"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            raise TransientError(
+                Reason.DIGDIR_UNAVAILABLE, f"Maskinporten gave no token (HTTP {response.status_code})"
+            ) from None
+        self._renew_at = asked + max(lifetime - RENEW_BEFORE, lifetime / 2)

@@ -1,0 +1,96 @@
+"""The one place where DigDir's answers and httpx's errors become errors of ours."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import httpx
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import (
+    OperatorError,
+    OutcomeUnknownError,
+    RejectedError,
+    TransientError,
+    WaitingError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LONGEST_DETAIL = 400
+LEAST_WAIT = 1.0
+MOST_WAIT = 600.0
+
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+def translate_exception(error: httpx.HTTPError, operation: str, *, writes: bool) -> OperatorError:
+    """Translate an exchange that failed. A write that was sent may have happened."""
+    kind = OutcomeUnknownError if writes and not isinstance(error, NEVER_SENT) else TransientError
+    return kind(Reason.DIGDIR_UNAVAILABLE, f"DigDir can't be reached: {operation} failed ({type(error).__name__})")
+
+
+def translate_response(response: httpx.Response, operation: str, *, writes: bool) -> OperatorError:
+    """Translate an answer that isn't a success."""
+    status = response.status_code
+    detail = find_detail(response)
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        return WaitingError(
+            Reason.RATE_LIMITED, f"DigDir asks for fewer calls ({operation})", parse_retry_after(response.headers)
+        )
+    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        return RejectedError(
+            Reason.FORBIDDEN_BY_DIGDIR,
+            f"DigDir doesn't allow the operator to {operation} (HTTP {status}{detail}): "
+            "a cluster admin must check the rights of the operator's own client",
+        )
+    if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.REQUEST_TIMEOUT:
+        return RejectedError(Reason.REFUSED_BY_DIGDIR, f"DigDir refused to {operation} (HTTP {status}{detail})")
+    kind = OutcomeUnknownError if writes else TransientError
+    return kind(Reason.DIGDIR_UNAVAILABLE, f"DigDir has a fault: {operation} gave HTTP {status}")
+
+
+def unexpected_answer(operation: str, *, writes: bool) -> OperatorError:
+    """Describe a success whose body isn't what the API documents, such as a gateway's HTML page."""
+    kind = OutcomeUnknownError if writes else TransientError
+    return kind(Reason.DIGDIR_UNAVAILABLE, f"DigDir's answer to {operation} can't be read; is the address right?")
+
+
+def find_detail(response: httpx.Response) -> str:
+    """Give what the error body says, cut and on one line, without the ids that differ from call to call."""
+    try:
+        body = response.json()
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return ""
+    if not isinstance(body, dict):
+        return ""
+    messages = [str(one["errorMessage"]) for one in _faults(body) if one.get("errorMessage")]
+    text = "; ".join(messages) or str(body.get("error_description") or body.get("error") or "")
+    text = " ".join(text.split(" (trace_id")[0].split(" (correlation id")[0].split()).strip(", ")
+    return f": {text[:LONGEST_DETAIL]}" if text else ""
+
+
+def says_empty(response: httpx.Response) -> bool:
+    """Whether an error is the API's way to say that a list is empty."""
+    return response.is_client_error and "does not have any" in find_detail(response)
+
+
+def parse_retry_after(headers: Mapping[str, str]) -> float:
+    """Read Retry-After, seconds or a date (RFC 9110 §10.2.3), as seconds within bounds."""
+    text = headers.get("retry-after", "").strip()
+    try:
+        seconds = (
+            float(text) if text[:1].isdigit() else (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+        )
+    except (ValueError, TypeError):
+        seconds = 5.0
+    return min(max(seconds, LEAST_WAIT), MOST_WAIT)
+
+
+def _faults(body: Mapping[str, object]) -> list[Mapping[str, object]]:
+    faults = body.get("errors")
+    return [one for one in faults if isinstance(one, dict)] if isinstance(faults, list) else []

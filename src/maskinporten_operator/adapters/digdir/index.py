@@ -1,0 +1,212 @@
+"""The organisation's client registrations: one list for all resources, kept up with our own writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from maskinporten_operator.adapters.digdir.client import SelfServiceClient
+    from maskinporten_operator.model.keys import PublicJwk
+    from maskinporten_operator.model.registrations import Registration
+
+LEAST_BETWEEN_LISTS = 1.0
+"""Seconds between the starts of two lists."""
+
+
+class RegistrationIndex:
+    """Registrations of this cluster, by id and by description.
+
+    A list tells of what is there, not of what isn't: it may lag behind writes by `lag` seconds. So what was written or
+    read by itself within that time before a list's start outranks the list.
+    Foreign registrations aren't kept; one that a resource asks for is read by its id.
+    """
+
+    def __init__(
+        self,
+        client: SelfServiceClient,
+        *,
+        cluster: str,
+        lag: float,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._mark = f"{cluster}:"
+        self._lag = lag
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._started = monotonic()
+        self._by_id: dict[str, Registration] = {}
+        self._by_description: defaultdict[str, set[str]] = defaultdict(set)
+        self._touched: dict[str, float] = {}  # when an id was last written or read by itself
+        self._lost_answers: dict[str, float] = {}  # by description: when a registration's answer was lost
+        self._doubtful: set[str] = set()
+        self._listed = -float("inf")  # when the newest list was started
+        self._tried = -float("inf")  # when the newest attempt at one was
+        self._listing: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether a list has been read since the start."""
+        return self._listed >= self._started - 1
+
+    def find(self, description: str) -> tuple[Registration, ...]:
+        """Give the usable registrations with exactly this description."""
+        return tuple(self._by_id[one] for one in self._by_description.get(description, ()))
+
+    def holds(self, client_id: str) -> bool:
+        """Whether the newest list, or a write or read since, has the client."""
+        return client_id in self._by_id
+
+    def is_doubtful(self, client_id: str) -> bool:
+        """Whether a write to it was left without an answer since it was last read."""
+        return client_id in self._doubtful
+
+    def absence_provable_at(self, description: str, first_seen: float, *, marked: bool) -> float:
+        """Say when (monotonic seconds) a list may prove that no such registration exists."""
+        moments = [first_seen]
+        if marked:  # an earlier process may have registered it a moment before it ended
+            moments.append(self._started + self._lag)
+        if description in self._lost_answers:
+            moments.append(self._lost_answers[description] + self._lag)
+        return max(moments)
+
+    async def ready(self) -> None:
+        """Return when a list has been read since the start.
+
+        Raises:
+            OperatorError: The list failed.
+        """
+        await self.listed_after(self._started - 1)
+
+    async def listed_after(self, instant: float) -> None:
+        """Return when a list that was started after `instant` has been read: one for all that wait.
+
+        Raises:
+            OperatorError: The list failed.
+        """
+        while self._listed <= instant:
+            if self._listing is None or self._listing.done():
+                self._listing = asyncio.create_task(self._list())
+            # One that waits and is cancelled must not take the list from the others.
+            await asyncio.shield(self._listing)
+
+    async def refresh(self) -> None:
+        """Read a new list.
+
+        Raises:
+            OperatorError: The list failed.
+        """
+        await self.listed_after(self._monotonic())
+
+    async def read(self, client_id: str) -> Registration | None:
+        """Read a registration with its keys; None if DigDir says that it doesn't exist or is inactive."""
+        registration = await self._client.find_client(client_id)
+        if registration is None or registration.fields.get("active", True) is not True:
+            self._forget(client_id)
+            return None
+        if registration.keys is None:
+            registration = replace(registration, keys=await self._client.list_keys(client_id))
+        self._record(registration)
+        return registration
+
+    async def register(self, fields: Mapping[str, Any]) -> Registration:
+        """Create a registration.
+
+        Raises:
+            OutcomeUnknownError: It may exist; `absence_provable_at` knows of it.
+        """
+        description = str(fields["description"])
+        try:
+            registration = await self._client.create_client(fields)
+        except (OutcomeUnknownError, asyncio.CancelledError):
+            self._lost_answers[description] = self._monotonic()
+            raise
+        registration = replace(registration, keys=())
+        self._record(registration)
+        return registration
+
+    async def update(self, registration: Registration, fields: Mapping[str, Any]) -> Registration:
+        """Replace a registration's fields."""
+        self._doubtful.add(registration.client_id)  # until an answer has been recorded
+        updated = await self._client.update_client(registration.client_id, fields)
+        if updated.keys is None:
+            updated = replace(updated, keys=registration.keys)
+        self._record(updated)
+        return updated
+
+    async def publish_keys(self, registration: Registration, keys: Sequence[PublicJwk]) -> Registration:
+        """Make `keys` the client's complete key set."""
+        self._doubtful.add(registration.client_id)
+        published = replace(registration, keys=await self._client.replace_keys(registration.client_id, keys))
+        self._record(published)
+        return published
+
+    async def delete(self, client_id: str) -> None:
+        """Delete the keys and then the client for good.
+
+        Raises:
+            OperatorError: It isn't proven that the client is gone.
+        """
+        try:
+            await self._client.delete_keys(client_id)
+            await self._client.delete_client(client_id)
+        except RejectedError:
+            # An inactive client takes no more writes: what was deleted before is deleted.
+            if await self.read(client_id) is not None:
+                raise
+        self._forget(client_id)
+
+    async def _list(self) -> None:
+        wait = self._tried + LEAST_BETWEEN_LISTS - self._monotonic()
+        if wait > 0:
+            await self._sleep(wait)
+        started = self._tried = self._monotonic()
+        listed = await self._client.list_clients()
+        self._replace(listed, started)
+        self._listed = started
+
+    def _replace(self, listed: Sequence[Registration], started: float) -> None:
+        recent = {one for one, touched in self._touched.items() if touched > started - self._lag}
+        kept = [self._by_id[one] for one in recent if one in self._by_id]
+        self._touched = {one: self._touched[one] for one in recent}
+        self._by_id.clear()
+        self._by_description.clear()
+        for registration in (*(one for one in listed if one.client_id not in recent), *kept):
+            self._store(registration)
+        self._doubtful &= self._by_id.keys()
+        self._lost_answers = {
+            description: lost
+            for description, lost in self._lost_answers.items()
+            if started <= lost + self._lag and description not in self._by_description
+        }
+
+    def _store(self, registration: Registration) -> None:
+        if registration.usable and registration.description.startswith(self._mark):
+            self._by_id[registration.client_id] = registration
+            self._by_description[registration.description].add(registration.client_id)
+
+    def _record(self, registration: Registration) -> None:
+        """Take in what a write's answer or a read by id said."""
+        self._forget(registration.client_id)
+        self._store(registration)
+        self._lost_answers.pop(registration.description, None)
+
+    def _forget(self, client_id: str) -> None:
+        self._touched[client_id] = self._monotonic()
+        self._doubtful.discard(client_id)
+        if known := self._by_id.pop(client_id, None):
+            ids = self._by_description[known.description]
+            ids.discard(client_id)
+            if not ids:
+                del self._by_description[known.description]

@@ -1,0 +1,70 @@
+"""Maskinporten's published metadata (RFC 8414)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+from maskinporten_operator.adapters.digdir.errors import translate_exception, translate_response
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import OperatorError, TransientError
+from maskinporten_operator.model.registrations import AuthorizationServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ_AGAIN_AFTER = 3600.0
+"""Seconds; endpoints move about once in a decade."""
+TRY_AGAIN_AFTER = 30.0
+
+
+class MetadataReader:
+    """Reads the discovery document once in a while; an old copy outlives an outage."""
+
+    def __init__(self, http: httpx.AsyncClient, well_known_url: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._http = http
+        self._url = well_known_url
+        self._now = now
+        self._server: AuthorizationServer | None = None
+        self._due = 0.0
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> AuthorizationServer:
+        """Give the metadata.
+
+        Raises:
+            TransientError: It was never read and can't be now.
+        """
+        async with self._lock:
+            if self._server is None or self._now() >= self._due:
+                try:
+                    self._server = await self._read()
+                    self._due = self._now() + READ_AGAIN_AFTER
+                except OperatorError:
+                    if self._server is None:
+                        raise
+                    self._due = self._now() + TRY_AGAIN_AFTER
+            return self._server
+
+    async def _read(self) -> AuthorizationServer:
+        operation = "read Maskinporten's metadata"
+        try:
+            response = await self._http.get(self._url)
+        except httpx.HTTPError as error:
+            raise translate_exception(error, operation, writes=False) from None
+        if not response.is_success:
+            raise translate_response(response, operation, writes=False)
+        try:
+            body = response.json()
+            values = [body[name] for name in ("issuer", "jwks_uri", "token_endpoint")]
+        except (ValueError, KeyError, TypeError):
+            values = []
+        if not values or not all(isinstance(value, str) and value for value in values):
+            raise TransientError(
+                Reason.DIGDIR_UNAVAILABLE,
+                f"{self._url} is no metadata of an authorization server: a cluster admin must check the address",
+            )
+        return AuthorizationServer(self._url, *values)

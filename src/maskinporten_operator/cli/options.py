@@ -1,0 +1,55 @@
+"""Command-line options made from the configuration model, so that each setting is described once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maskinporten_operator.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic.fields import FieldInfo
+
+
+def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command an option for every setting. Values are checked by the model, all at once, and not by click."""
+    for name, field in reversed(Config.model_fields.items()):
+        help_text = f"{field.description}{_describe_default(field)}"
+        option = click.option(f"--{name.replace('_', '-')}", name, metavar=_metavar(field), help=help_text)
+        command = option(command)
+    return command
+
+
+def _describe_default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "  [required]"
+    return f"  [default: {_show(field.default)}]" if field.default not in {None, ()} else ""
+
+
+def _show(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    if isinstance(value, timedelta):
+        return f"{int(value.total_seconds())}s"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _metavar(field: FieldInfo) -> str:
+    names: dict[Any, str] = {
+        int: "NUMBER",
+        bool: "true|false",
+        Path: "FILE",
+        Path | None: "FILE",
+        timedelta: "DURATION",
+    }
+    if field.annotation in names:
+        return names[field.annotation]
+    if field.annotation == tuple[str, ...]:
+        return "LIST"
+    choices = getattr(field.annotation, "__args__", ())
+    return "|".join(choices) if choices and all(isinstance(one, str) for one in choices) else "TEXT"

@@ -1,0 +1,183 @@
+"""The operator's configuration: one frozen model, from environment or flags."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, HttpUrl, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from maskinporten_operator.model.resources import FULL_SCOPE_PATTERN
+
+ENV_PREFIX = "MASKINPORTEN_OPERATOR_"
+API_PATH = "/api/v1"
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; the text names every wrong or missing value."""
+
+
+def parse_duration(value: object) -> object:
+    """Read seconds as a number, or a number with its unit: `90s`, `30m`, `12h`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not isinstance(value, str | int | float):
+        return value
+    if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)", str(value).strip()):
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    raise ValueError("write seconds as a number, or a number with a unit, such as 90s, 30m or 12h")
+
+
+def split_words(value: object) -> object:
+    """Read a list that is written with commas or spaces between its members."""
+    return tuple(re.split(r"[,\s]+", value.strip())) if isinstance(value, str) and value.strip() else value or ()
+
+
+def _check_address(value: object) -> object:
+    if value and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]*):[0-9]{1,5}", str(value)):
+        raise ValueError("write host:port, such as 0.0.0.0:8080")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0))]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
+Address = Annotated[str, BeforeValidator(_check_address)]
+
+
+class Config(BaseSettings):
+    """Every setting, with its meaning as `--help` shows it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    cluster_name: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]+$",
+            max_length=63,
+            description="The cluster's name, the first part of the mark that tells whose a registration is.",
+        ),
+    ]
+    digdir_base_url: Annotated[
+        HttpUrl, Field(description="DigDir's self-service API; the path /api/v1 is appended when absent.")
+    ]
+    maskinporten_well_known_url: Annotated[
+        HttpUrl, Field(description="Maskinporten's discovery document, for tokens and for the Secrets.")
+    ]
+    admin_client_id: Annotated[
+        str, Field(min_length=1, description="The client id with which the operator calls the self-service API.")
+    ]
+    admin_jwk_file: Annotated[Path, Field(description="A file with that client's private key, an RSA JWK.")]
+    admin_scopes: Annotated[
+        Words,
+        Field(
+            default=("idporten:dcr.read", "idporten:dcr.write", "idporten:scopes.read", "idporten:scopes.write"),
+            description="The scopes of the operator's own token.",
+        ),
+    ]
+    client_name: Annotated[
+        str,
+        Field(
+            default="maskinporten-operator",
+            min_length=1,
+            max_length=255,
+            description="The name of registered clients whose spec gives none, usually the organisation's.",
+        ),
+    ]
+    access_token_lifetime: Annotated[
+        int, Field(default=3600, ge=1, le=86400, description="Of registered clients, in seconds.")
+    ]
+    scope_prefix: Annotated[
+        str, Field(default="nav", pattern=r"^[a-z0-9æøå_-]+$", description="The prefix of the organisation's scopes.")
+    ]
+    default_client_scope: Annotated[
+        str | None,
+        Field(
+            default=None,
+            pattern=FULL_SCOPE_PATTERN,
+            description="Registered on clients that consume no scope; DigDir may refuse a client without any.",
+        ),
+    ]
+    namespaces: Annotated[Words, Field(default=(), description="The namespaces to look after; all of them when empty.")]
+    applications: Annotated[
+        bool, Field(default=False, description="Whether Applications are looked after, beside MaskinportenClients.")
+    ]
+    workers: Annotated[int, Field(default=24, ge=1, le=256, description="How many resources are worked on at once.")]
+    key_pool_size: Annotated[
+        int, Field(default=256, ge=0, le=4096, description="How many keys are minted ahead of need.")
+    ]
+    resync_interval: Annotated[
+        Duration, Field(default=timedelta(minutes=30), description="How often everything is compared with DigDir.")
+    ]
+    list_lag: Annotated[
+        Duration,
+        Field(default=timedelta(seconds=10), description="How far DigDir's lists may lag behind its writes."),
+    ]
+    key_grace: Annotated[
+        Duration,
+        Field(default=timedelta(hours=24), description="How long a replaced key stays registered."),
+    ]
+    metrics_address: Annotated[
+        Address, Field(default="0.0.0.0:8080", description="Where /metrics is served; empty for nowhere.")
+    ]
+    health_address: Annotated[
+        Address, Field(default="0.0.0.0:8081", description="Where /livez and /readyz are served; empty for nowhere.")
+    ]
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(default="INFO", description="The least level logged.")
+    ]
+    log_format: Annotated[
+        Literal["json", "text"], Field(default="json", description="One JSON object a line, or text for people.")
+    ]
+    ca_bundle: Annotated[
+        Path | None,
+        Field(default=None, description="Certificates to trust for DigDir and Maskinporten, instead of the system's."),
+    ]
+
+    @field_validator("digdir_base_url")
+    @classmethod
+    def _append_api_path(cls, url: HttpUrl) -> HttpUrl:
+        path = (url.path or "").rstrip("/")
+        return url if path.endswith(API_PATH) else HttpUrl(str(url).rstrip("/") + API_PATH)
+
+    @field_validator("resync_interval")
+    @classmethod
+    def _check_interval(cls, interval: timedelta) -> timedelta:
+        if interval < timedelta(seconds=1):
+            raise ValueError("must be at least a second")
+        return interval
+
+    @field_validator("admin_jwk_file", "ca_bundle")
+    @classmethod
+    def _check_readable(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return path
+
+
+def load_config(**flags: Any) -> Config:
+    """Build the configuration from flags, which win, and the environment.
+
+    Raises:
+        ConfigError: Values are wrong or missing; the text has a line for each.
+    """
+    try:
+        return Config(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        lines = [_explain(fault) for fault in error.errors(include_url=False, include_input=False)]
+        raise ConfigError("the configuration can't be used:\n" + "\n".join(lines)) from None
+
+
+def _explain(fault: Any) -> str:
+    name = str(fault["loc"][0]) if fault["loc"] else "?"
+    variable = f"{ENV_PREFIX}{name.upper()} (or --{name.replace('_', '-')})"
+    if fault["type"] == "missing":
+        return f"  {variable} is missing: {Config.model_fields[name].description}"
+    return f"  {variable}: {fault['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,55 @@
+"""Condition types and the one enum of reasons.
+
+A reason is the same word in log, event, condition and metric.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+READY = "Ready"
+REGISTRATION_UNIQUE = "RegistrationUnique"
+
+Status = Literal["True", "False", "Unknown"]
+
+
+class Reason(StrEnum):
+    """Why a condition has its status."""
+
+    SYNCHRONIZED = "Synchronized"
+
+    # Only an edit of the spec or of somebody's rights helps.
+    INVALID_SPEC = "InvalidSpec"
+    SECRET_CONFLICT = "SecretConflict"
+    REGISTRATION_RELEASED = "RegistrationReleased"
+    DUPLICATE_REGISTRATIONS = "DuplicateRegistrations"
+    KEY_LIMIT_REACHED = "KeyLimitReached"
+    KEY_CHURN = "KeyChurn"
+    REFUSED_BY_DIGDIR = "RefusedByDigDir"
+    FORBIDDEN_BY_DIGDIR = "ForbiddenByDigDir"
+    REFUSED_BY_CLUSTER = "RefusedByCluster"
+
+    # Time or another's action helps.
+    AWAITING_LIST = "AwaitingList"
+    AWAITING_SECRET_REMOVAL = "AwaitingSecretRemoval"
+    REGISTRATION_ABSENT = "RegistrationAbsent"
+    MASS_ABSENCE = "MassAbsence"
+    RATE_LIMITED = "RateLimited"
+    TERMINATING = "Terminating"
+
+    # A fault somewhere; tried again by itself.
+    DIGDIR_UNAVAILABLE = "DigDirUnavailable"
+    CLUSTER_UNAVAILABLE = "ClusterUnavailable"
+    INTERNAL_ERROR = "InternalError"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One condition as decided, before time and generation are added to it."""
+
+    type: str
+    status: Status
+    reason: Reason
+    message: str

@@ -1,0 +1,47 @@
+"""Errors by what happens next. Adapters translate every outside error into one of these; nothing else leaves them.
+
+Messages are written for the reader of a condition: what is wrong, where, and who can mend it. They hold no secrets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maskinporten_operator.model.conditions import Reason
+
+
+class OperatorError(Exception):
+    """A pass can't go on. `reason` is the word for condition, event and log; `str()` is the message."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TransientError(OperatorError):
+    """A fault that goes by: tried again with backoff."""
+
+
+class OutcomeUnknownError(TransientError):
+    """A write that may have happened: the answer was lost. It is looked for before it is repeated."""
+
+
+class WaitingError(OperatorError):
+    """Nothing is wrong that trying sooner would help: tried again after `retry_after` seconds."""
+
+    def __init__(self, reason: Reason, message: str, retry_after: float) -> None:
+        super().__init__(reason, message)
+        self.retry_after = retry_after
+
+
+class RejectedError(OperatorError):
+    """Only an edit of the spec, or of somebody's rights, helps: looked at again slowly."""
+
+
+class TerminatingError(OperatorError):
+    """The resource or its namespace is going away: the pass ends quietly."""
+
+
+class ConflictError(TransientError):
+    """The object changed, or is another one, since it was read: look again."""

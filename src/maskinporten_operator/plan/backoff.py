@@ -1,0 +1,13 @@
+"""How long to wait before a pass is tried again."""
+
+from __future__ import annotations
+
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 300.0
+JITTER = 0.25
+
+
+def backoff(failures: int, chance: float) -> float:
+    """Give the delay in seconds after `failures` (≥ 1) in a row; `chance`, 0 to 1, spreads it by a quarter each way."""
+    delay: float = min(FIRST_DELAY * 2.0 ** min(failures - 1, 16), LONGEST_DELAY)
+    return delay * (1 + JITTER * (2 * chance - 1))

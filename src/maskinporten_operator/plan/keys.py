@@ -1,0 +1,160 @@
+"""Which keys a client should have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import OperatorError, RejectedError
+from maskinporten_operator.model.keys import KEY_LIMIT, PrivateJwk, PublicJwk
+from maskinporten_operator.plan.decisions import PublishKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RENEW_BEFORE = timedelta(days=30)
+"""A registered key lives a year; posting it again renews it."""
+MINTS_PER_HOUR = 6
+RESPONSE_MEMBERS = frozenset({"created", "last_updated"})
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlan:
+    """What to publish, why it can't be, and when to look again (seconds)."""
+
+    publish: PublishKeys | None = None
+    hold: OperatorError | None = None
+    next_look: float | None = None
+
+
+def plan_keys(
+    registered: Sequence[PublicJwk],
+    held: PrivateJwk | None,
+    *,
+    rotate: bool,
+    recent_mints: int,
+    grace: timedelta,
+    now: datetime,
+) -> KeyPlan:
+    """Decide the client's key set.
+
+    Args:
+        registered: The client's keys as read.
+        held: The key in the Secret, if it is a usable one.
+        rotate: Whether a new key was asked for.
+        recent_mints: How many keys were minted for this resource within the last hour.
+        grace: How long a key of ours that is not in the Secret stays.
+        now: The time.
+    """
+    current = next((key for key in registered if held and key.matches(held)), None)
+    mint = _check_mint(held, current, rotate=rotate)
+    foreign = [key for key in registered if not key.ours and key is not current]
+    orphans = _find_orphans(registered, current)
+
+    if mint and (hold := _check_minting(foreign, recent_mints)):
+        return KeyPlan(hold=hold)
+
+    own_slots = KEY_LIMIT - len(foreign) - bool(mint)
+    wanted = ([current] if current else []) + [
+        orphan.key for orphan in reversed(orphans) if not orphan.is_past(grace, now)
+    ]
+    kept = wanted[:own_slots]  # the oldest go first
+    renew = current is not None and current in kept and _check_expiry(current, now)
+    dropped = [key.kid for key in registered if key.ours and key not in kept]
+
+    reason = mint or (renew and "the key expires soon") or (dropped and f"dropped {', '.join(dropped)}")
+    publish = None
+    if reason:
+        keep = tuple(_to_request(key, renew=bool(renew) and key is current) for key in (*kept, *foreign))
+        publish = PublishKeys(keep, mint=bool(mint), reason=reason)
+    return KeyPlan(publish, next_look=_next_look(orphans, kept, current, grace, now))
+
+
+def _check_mint(held: PrivateJwk | None, current: PublicJwk | None, *, rotate: bool) -> str | None:
+    if held is None:
+        return "the Secret holds no usable key"
+    if current is None:
+        return "the key in the Secret isn't registered"
+    return "a new key was asked for" if rotate else None
+
+
+def _check_minting(foreign: Sequence[PublicJwk], recent_mints: int) -> OperatorError | None:
+    if len(foreign) >= KEY_LIMIT:
+        kids = ", ".join(key.kid for key in foreign)
+        return RejectedError(
+            Reason.KEY_LIMIT_REACHED,
+            f"The client has {len(foreign)} keys that this operator didn't make ({kids}), and DigDir allows "
+            f"{KEY_LIMIT}: remove one of them at DigDir",
+        )
+    if recent_mints >= MINTS_PER_HOUR:
+        return RejectedError(
+            Reason.KEY_CHURN,
+            f"{recent_mints} keys were made within an hour because the one in the Secret kept disappearing or "
+            "changing: find out what else writes to the Secret",
+        )
+    return None
+
+
+def _check_expiry(key: PublicJwk, now: datetime) -> bool:
+    return key.expires is not None and key.expires - now.timestamp() < RENEW_BEFORE.total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphan:
+    """A key of ours that the Secret doesn't hold, and since when something newer could be used instead."""
+
+    key: PublicJwk
+    since: datetime | None
+
+    def is_past(self, grace: timedelta, now: datetime) -> bool:
+        return self.since is not None and now - self.since > grace
+
+
+def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None) -> list[_Orphan]:
+    """List our keys that aren't in the Secret, oldest first.
+
+    One is superseded when the next newer was published; the newest, whose Secret was never written, at its own
+    publication. Without a time from the API a key goes only when its slot is needed.
+    """
+    own = sorted((key for key in registered if key.ours or key is current), key=_by_age)
+    newer = [*own[1:], None]
+    return [
+        _Orphan(key, _created(successor or key))
+        for key, successor in zip(own, newer, strict=True)
+        if key is not current
+    ]
+
+
+def _by_age(key: PublicJwk) -> tuple[float, str]:
+    created = _created(key)
+    return (created.timestamp() if created else 0.0, key.kid)
+
+
+def _created(key: PublicJwk) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(key.members["created"]))
+    except (KeyError, ValueError):
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _to_request(key: PublicJwk, *, renew: bool) -> PublicJwk:
+    """Give a key as it is sent again: as read, with `use` (older ones lack it); without `exp` to renew it."""
+    left_out = RESPONSE_MEMBERS | ({"exp"} if renew else set())
+    return PublicJwk({name: value for name, value in key.members.items() if name not in left_out} | {"use": "sig"})
+
+
+def _next_look(
+    orphans: Sequence[_Orphan],
+    kept: Sequence[PublicJwk],
+    current: PublicJwk | None,
+    grace: timedelta,
+    now: datetime,
+) -> float | None:
+    moments = [(orphan.since + grace).timestamp() for orphan in orphans if orphan.since and orphan.key in kept]
+    if current and current.expires:
+        moments.append(current.expires - RENEW_BEFORE.total_seconds())
+    later = [moment - now.timestamp() for moment in moments if moment > now.timestamp()]
+    return min(later) + 1 if later else None

@@ -1,0 +1,235 @@
+"""The plan for one MaskinportenClient: first what keeps it waiting, then what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.model.conditions import REGISTRATION_UNIQUE, Reason, Verdict
+from maskinporten_operator.model.errors import OperatorError, RejectedError, WaitingError
+from maskinporten_operator.model.resources import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from maskinporten_operator.plan.decisions import (
+    ClearAnnotations,
+    MarkIntent,
+    Plan,
+    RegisterClient,
+    Step,
+    WriteSecret,
+)
+from maskinporten_operator.plan.keys import KeyPlan, plan_keys
+from maskinporten_operator.plan.registration import build_fields, check_drift, order_scopes
+from maskinporten_operator.plan.secret import build_secret, check_secret
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from maskinporten_operator.model.registrations import AuthorizationServer, Registration
+    from maskinporten_operator.model.resources import MaskinportenClient, MaskinportenClientSpec
+    from maskinporten_operator.plan.policy import Policy
+    from maskinporten_operator.plan.secret import OwnedSecret
+
+LOOK_AGAIN_FOR_SECRET = 5.0
+LOOK_AGAIN_FOR_ABSENT = 30.0
+"""Seconds between the two passes that must both find a registration gone."""
+FEW_ABSENT = 5
+ABSENT_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """A registration that this resource had, and that DigDir says is gone.
+
+    Attributes:
+        client_id: The id that was looked for by itself.
+        passes: How many passes have found it gone, this one included; they are `LOOK_AGAIN_FOR_ABSENT` apart.
+        missing: How many resources' registrations the newest list lacks.
+        known: How many resources have a registration by their status.
+    """
+
+    client_id: str
+    passes: int
+    missing: int
+    known: int
+
+    @property
+    def is_mass(self) -> bool:
+        """Whether so many vanished at once that the answer is doubted, not the world."""
+        return self.missing > max(FEW_ABSENT, ABSENT_SHARE * self.known)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that the decision needs, read within one pass.
+
+    Attributes:
+        resource: The parsed resource.
+        spec: Its spec, which is valid.
+        secret: The Secret of the name in the spec, whoever owns it.
+        rival: The older resource in the namespace that names the same Secret, if there is one.
+        server: Maskinporten's metadata.
+        recent_mints: Keys minted for this resource within the last hour.
+        registration: The registration that is the resource's, with its keys.
+        fresh: Whether the registration was read by this pass, and not merely listed some time ago.
+        others: Ids of further registrations with the same description.
+        released: An id from Secret or status whose registration has another description now.
+        absence: Set when the registration that the resource had is gone.
+        list_due: Seconds until a list may prove that there is no registration; 0 when it was proven.
+    """
+
+    resource: MaskinportenClient
+    spec: MaskinportenClientSpec
+    secret: OwnedSecret | None
+    rival: str | None
+    server: AuthorizationServer
+    recent_mints: int
+    registration: Registration | None = None
+    fresh: bool = False
+    others: tuple[str, ...] = ()
+    released: str | None = None
+    absence: Absence | None = None
+    list_due: float = 0.0
+
+
+def plan_maskinportenclient(seen: Snapshot, policy: Policy, now: datetime) -> Plan:
+    """Decide what one pass does."""
+    for check in HOLDS:
+        if hold := check(seen):
+            return Plan(hold=hold)
+    registration_step = _plan_registration(seen, policy)
+    keys = _plan_keys(seen, policy, now)
+    steps: list[Step] = []
+    if not seen.resource.marked:
+        steps.append(MarkIntent())
+    if registration_step:
+        steps.append(registration_step)
+    if keys.publish:
+        steps.append(keys.publish)
+    if not keys.hold and (reason := _check_secret(seen, keys, changes_registration=registration_step is not None)):
+        steps.append(WriteSecret(reason))
+    if not keys.hold and (done := _find_done_requests(seen)):
+        steps.append(ClearAnnotations(done))
+    return Plan(tuple(steps), keys.hold, _find_notices(seen), keys.next_look)
+
+
+def check_secret_owner(seen: Snapshot) -> OperatorError | None:
+    """A Secret that isn't ours is never overwritten."""
+    meta, secret = seen.resource.meta, seen.secret
+    if secret is None or secret.is_owned_by(meta):
+        return None
+    name = secret.manifest["metadata"]["name"]
+    if secret.was_owned_by_namesake(meta):
+        return WaitingError(
+            Reason.AWAITING_SECRET_REMOVAL,
+            f"Secret {name} still belongs to an earlier resource of this name; the garbage collector removes it",
+            LOOK_AGAIN_FOR_SECRET,
+        )
+    owners = ", ".join(str(owner["name"]) for owner in secret.owners)
+    whose = f"belongs to MaskinportenClient {owners}" if owners else "was not made for a MaskinportenClient"
+    return RejectedError(
+        Reason.SECRET_CONFLICT,
+        f"Secret {name} exists and {whose}: choose another secretName, or remove the Secret",
+    )
+
+
+def check_rival(seen: Snapshot) -> OperatorError | None:
+    """Of two resources that name one Secret which doesn't exist yet, the older goes first."""
+    if seen.secret is not None or seen.rival is None:
+        return None
+    return RejectedError(
+        Reason.SECRET_CONFLICT,
+        f"MaskinportenClient {seen.rival}, which is older, names the same Secret: choose another secretName",
+    )
+
+
+def check_released(seen: Snapshot) -> OperatorError | None:
+    """Somebody gave our registration another description: it isn't ours any more, and nothing is put in its place."""
+    if seen.registration or not seen.released:
+        return None
+    return RejectedError(
+        Reason.REGISTRATION_RELEASED,
+        f"Client {seen.released} has another description at DigDir, so it isn't this resource's any more: "
+        "set its description back there, or delete this resource and create it again for a new client",
+    )
+
+
+def check_absence(seen: Snapshot) -> OperatorError | None:
+    """A registration counts as gone when two passes found it gone, and few vanished with it or a user says so."""
+    absence = seen.absence
+    if absence is None:
+        return None
+    if absence.passes < 2:
+        return WaitingError(
+            Reason.REGISTRATION_ABSENT,
+            f"DigDir says that client {absence.client_id} is gone; looking once more before a new one is registered",
+            LOOK_AGAIN_FOR_ABSENT,
+        )
+    if absence.is_mass and not seen.resource.meta.asks(RESYNC_ANNOTATION):
+        return WaitingError(
+            Reason.MASS_ABSENCE,
+            f"{absence.missing} of {absence.known} registrations vanished at once, this one's client "
+            f"{absence.client_id} too: a cluster admin should check the operator's DigDir address and organisation. "
+            f"If they were really deleted, annotate with {RESYNC_ANNOTATION}=true to register this one anew",
+            LOOK_AGAIN_FOR_ABSENT,
+        )
+    return None
+
+
+def check_list(seen: Snapshot) -> OperatorError | None:
+    """Nothing is registered before a list that is new enough has shown that there is nothing to adopt."""
+    if seen.registration or seen.list_due <= 0:
+        return None
+    return WaitingError(
+        Reason.AWAITING_LIST,
+        "An earlier attempt may have registered a client: waiting for DigDir's list to tell",
+        seen.list_due,
+    )
+
+
+HOLDS = (check_secret_owner, check_rival, check_released, check_absence, check_list)
+
+
+def _plan_registration(seen: Snapshot, policy: Policy) -> Step | None:
+    desired = build_fields(seen.spec, seen.resource.meta, policy)
+    return check_drift(seen.registration, desired) if seen.registration else RegisterClient(desired)
+
+
+def _plan_keys(seen: Snapshot, policy: Policy, now: datetime) -> KeyPlan:
+    registered = (seen.registration.keys if seen.registration else None) or ()
+    return plan_keys(
+        registered,
+        seen.secret.jwk if seen.secret else None,
+        rotate=seen.resource.meta.asks(ROTATE_ANNOTATION),
+        recent_mints=seen.recent_mints,
+        grace=policy.key_grace,
+        now=now,
+    )
+
+
+def _check_secret(seen: Snapshot, keys: KeyPlan, *, changes_registration: bool) -> str | None:
+    if keys.publish and keys.publish.mint:
+        return "it receives a new key"
+    if changes_registration:
+        return "the registration changes"
+    assert seen.registration and seen.secret and seen.secret.jwk  # else a key would be minted  # noqa: PT018
+    scopes = order_scopes(seen.registration.scopes, seen.spec.consumed_scopes)
+    desired = build_secret(
+        seen.resource.meta,
+        seen.spec.secret_name,
+        client_id=seen.registration.client_id,
+        jwk=seen.secret.jwk,
+        scopes=scopes,
+        server=seen.server,
+    )
+    return check_secret(seen.secret, desired)
+
+
+def _find_done_requests(seen: Snapshot) -> tuple[str, ...]:
+    return tuple(name for name in (ROTATE_ANNOTATION, RESYNC_ANNOTATION) if seen.resource.meta.asks(name))
+
+
+def _find_notices(seen: Snapshot) -> tuple[Verdict, ...]:
+    if not seen.others:
+        return ()
+    shown = ", ".join(seen.others[:10]) + (f" and {len(seen.others) - 10} more" if len(seen.others) > 10 else "")
+    message = f"Further active clients have this resource's description at DigDir: {shown}. They are left alone"
+    return (Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATIONS, message),)

@@ -1,0 +1,89 @@
+"""What follows from the end of a pass: one table from error to condition, event, log level and delay."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.model.conditions import READY, Reason, Verdict
+from maskinporten_operator.model.errors import OperatorError, RejectedError, TerminatingError, WaitingError
+
+if TYPE_CHECKING:
+    from maskinporten_operator.model.registrations import Registration
+    from maskinporten_operator.model.resources import MaskinportenClient
+
+RECHECK_REJECTED = 600.0
+"""Seconds after which a refusal is tried again: rights and grants change without an event."""
+
+FAULTS = frozenset({Reason.DIGDIR_UNAVAILABLE, Reason.CLUSTER_UNAVAILABLE, Reason.RATE_LIMITED, Reason.INTERNAL_ERROR})
+"""Reasons that say nothing of the resource: one that was ready at its generation stays so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When to look again: `delay` seconds, or with backoff when None; `failed` says that something went wrong."""
+
+    delay: float | None
+    failed: bool
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a pass has established so far; a status is built from it also when the pass fails half-way.
+
+    Attributes:
+        resource: The resource as our last write left it.
+        registration: Its registration as our last write or read left it.
+        secret_name: The Secret that holds the credentials.
+        scopes: The registered scopes, in the order written.
+        actions: What was done, in words.
+    """
+
+    resource: MaskinportenClient
+    registration: Registration | None = None
+    secret_name: str | None = None
+    scopes: tuple[str, ...] = ()
+    actions: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a pass ended.
+
+    Attributes:
+        verdicts: The conditions, Ready first; empty when nothing is to be reported.
+        retry: When to look again; None when only an event or the resync does.
+        level: Log level.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    retry: Retry | None
+    level: int
+
+
+DONE = Outcome((), None, logging.INFO)
+"""The resource is let go: there is nothing to report on."""
+
+
+def succeed(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
+    """Everything is as desired."""
+    ready = Verdict(
+        READY, "True", Reason.SYNCHRONIZED, "The client is registered and its credentials are in the Secret"
+    )
+    retry = Retry(next_look, failed=False) if next_look is not None else None
+    return Outcome((ready, *notices), retry, logging.INFO)
+
+
+def fail(error: OperatorError, notices: tuple[Verdict, ...] = ()) -> Outcome:
+    """Something keeps the resource from being ready."""
+    match error:
+        case TerminatingError():
+            return Outcome((), None, logging.DEBUG)
+        case WaitingError():
+            status, retry, level = "Unknown", Retry(error.retry_after, failed=False), logging.INFO
+        case RejectedError():
+            status, retry, level = "False", Retry(RECHECK_REJECTED, failed=True), logging.WARNING
+        case _:
+            status, retry, level = "Unknown", Retry(None, failed=True), logging.WARNING
+    return Outcome((Verdict(READY, status, error.reason, str(error)), *notices), retry, level)  # type: ignore[arg-type]

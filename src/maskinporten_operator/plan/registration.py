@@ -1,0 +1,63 @@
+"""Which registration is the resource's, and what it should look like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.registrations import INTEGRATION_TYPE, JWT_BEARER, Registration
+from maskinporten_operator.plan.decisions import UpdateRegistration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from maskinporten_operator.model.resources import MaskinportenClientSpec, ObjectMeta
+    from maskinporten_operator.plan.policy import Policy
+
+READ_ONLY_FIELDS = frozenset({"client_id", "client_secret", "created", "jwks_uri", "last_updated", "onbehalfof"})
+"""Members that the API adds to its answers and takes in no request."""
+
+
+def choose(candidates: Iterable[Registration], *hints: str | None) -> Registration | None:
+    """Pick one of the registrations with our description: the first id hinted at, else the oldest."""
+    by_id = {candidate.client_id: candidate for candidate in candidates}
+    for hint in hints:
+        if hint in by_id:
+            return by_id[hint]
+    return min(by_id.values(), key=lambda one: (one.created or "9999", one.client_id), default=None)
+
+
+def build_fields(spec: MaskinportenClientSpec, meta: ObjectMeta, policy: Policy) -> dict[str, Any]:
+    """Build the members that are ours to set, as the API writes them."""
+    scopes = spec.consumed_scopes or ((policy.default_scope,) if policy.default_scope else ())
+    return {
+        "client_name": spec.client_name or policy.client_name,
+        "description": policy.build_description(meta),
+        "integration_type": INTEGRATION_TYPE,
+        "application_type": "web",
+        "token_endpoint_auth_method": "private_key_jwt",
+        "grant_types": [JWT_BEARER],
+        "access_token_lifetime": policy.access_token_lifetime,
+        "scopes": list(scopes),
+    }
+
+
+def check_drift(registration: Registration, desired: Mapping[str, Any]) -> UpdateRegistration | None:
+    """Compare the registration with our fields; the PUT is the registration as read with ours in place."""
+    drifted = [name for name, value in desired.items() if not _same(registration.fields.get(name), value)]
+    if not drifted:
+        return None
+    kept = {name: value for name, value in registration.fields.items() if name not in READ_ONLY_FIELDS}
+    return UpdateRegistration(registration.client_id, kept | dict(desired), f"{', '.join(drifted)} differ")
+
+
+def order_scopes(registered: Iterable[str], written: Iterable[str]) -> tuple[str, ...]:
+    """Put the registered scopes in the order in which the spec writes them, those it doesn't name last."""
+    rest = list(registered)
+    ordered = [scope for scope in written if scope in rest]
+    return (*ordered, *sorted(set(rest) - set(ordered)))
+
+
+def _same(current: object, desired: object) -> bool:
+    if isinstance(current, list) and isinstance(desired, list):
+        return sorted(map(str, current)) == sorted(desired)  # the API keeps no order
+    return current == desired

@@ -1,0 +1,106 @@
+"""The status as it is written: built from an outcome, compared with what is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.conditions import READY, REGISTRATION_UNIQUE
+from maskinporten_operator.plan.outcomes import FAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from maskinporten_operator.model.conditions import Verdict
+    from maskinporten_operator.model.resources import MaskinportenClient
+    from maskinporten_operator.plan.outcomes import Outcome, Progress
+
+MOVED_BY_CHANGES = frozenset({"synchronizationTime", "correlationID"})
+"""Fields that move only with another change, so that a pass without news writes nothing."""
+LONGEST_MESSAGE = 1024
+OWN_TYPES = frozenset({READY, REGISTRATION_UNIQUE})
+
+
+def build_status(outcome: Outcome, progress: Progress, now: datetime, correlation_id: str) -> dict[str, Any]:
+    """Build the complete status; facts that this pass didn't establish stay as they are."""
+    resource = progress.resource
+    current = resource.status
+    conditions = _build_conditions(current.get("conditions") or (), outcome.verdicts, resource.meta.generation, now)
+    ready = conditions[0]
+    status: dict[str, Any] = {
+        **current,
+        "conditions": conditions,
+        "observedGeneration": resource.meta.generation,
+        "synchronizationState": build_synchronization_state(ready),
+        "synchronizationTime": format_time(now),
+        "correlationID": correlation_id,
+    }
+    if registration := progress.registration:
+        status |= {
+            "clientID": registration.client_id,
+            "keyIDs": sorted(key.kid for key in registration.keys or ()),
+            "registeredScopes": list(progress.scopes),
+        }
+    if progress.secret_name:
+        status["synchronizationSecretName"] = progress.secret_name
+    return status
+
+
+def check_status(resource: MaskinportenClient, desired: Mapping[str, Any], pruned: frozenset[str]) -> str | None:
+    """Say which fields differ, or None. Fields that the API server's schema prunes (`pruned`) aren't compared."""
+    ignored = MOVED_BY_CHANGES | pruned
+    names = [name for name, value in desired.items() if name not in ignored and resource.status.get(name) != value]
+    return ", ".join(names) or None
+
+
+def stays_ready(resource: MaskinportenClient, outcome: Outcome) -> bool:
+    """Whether a fault elsewhere leaves a resource ready that was ready at this generation."""
+    verdict = outcome.verdicts[0]
+    ready = find_condition(resource.status, READY)
+    return (
+        verdict.reason in FAULTS
+        and ready is not None
+        and ready.get("status") == "True"
+        and ready.get("observedGeneration") == resource.meta.generation
+    )
+
+
+def find_condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    """Find the condition of a type."""
+    return next((one for one in status.get("conditions") or () if one.get("type") == kind), None)
+
+
+def build_synchronization_state(ready: Mapping[str, Any]) -> str:
+    """Say Ready in the words that people read before there were conditions."""
+    return {"True": "Synchronized", "False": "FailedSynchronization"}.get(ready["status"], "Retrying")
+
+
+def format_time(moment: datetime) -> str:
+    """Write a time as Kubernetes does; another notation of the same instant would be a write."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _build_conditions(
+    current: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict], generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    """Ours first, in the order of the verdicts, then those of types that this operator never sets."""
+    before = {one.get("type"): one for one in current}
+    ours = [
+        {
+            "type": verdict.type,
+            "status": verdict.status,
+            "reason": str(verdict.reason),
+            "message": verdict.message[:LONGEST_MESSAGE],
+            "observedGeneration": generation,
+            "lastTransitionTime": _transition_time(before.get(verdict.type), verdict.status) or format_time(now),
+        }
+        for verdict in verdicts
+    ]
+    return ours + [dict(one) for one in current if one.get("type") not in OWN_TYPES]
+
+
+def _transition_time(before: Mapping[str, Any] | None, status: str) -> str | None:
+    if before and before.get("status") == status:
+        moment = before.get("lastTransitionTime")
+        return str(moment) if moment else None
+    return None

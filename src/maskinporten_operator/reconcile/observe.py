@@ -1,0 +1,128 @@
+"""Reads what the decision needs into one snapshot. Writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import ConflictError, TerminatingError
+from maskinporten_operator.model.resources import parse_meta
+from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot
+from maskinporten_operator.plan.registration import choose
+
+if TYPE_CHECKING:
+    from maskinporten_operator.model.registrations import Registration
+    from maskinporten_operator.model.resources import MaskinportenClient, MaskinportenClientSpec, ObjectMeta
+    from maskinporten_operator.reconcile.ports import Ports, Sighting
+
+
+async def observe(
+    resource: MaskinportenClient, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports
+) -> Snapshot:
+    """Read the Secret and the registration.
+
+    Raises:
+        TerminatingError: The Secret vanished because the resource or its namespace is going.
+        OperatorError: Something couldn't be read.
+    """
+    meta = resource.meta
+    await ports.registry.ready()
+    secret = await ports.cluster.find_secret(meta.namespace, spec.secret_name)
+    seen = Snapshot(
+        resource=resource,
+        spec=spec,
+        secret=secret,
+        rival=ports.fleet.find_rival(meta, spec.secret_name),
+        server=await ports.metadata.get(),
+        recent_mints=ports.memory.recent_mints(meta.uid, ports.clock.monotonic()),
+    )
+    if secret and not secret.is_owned_by(meta):
+        return seen  # the plan waits for the Secret, whatever the registration looks like
+
+    search = _Search(ports, ports.policy.build_description(meta), secret.client_id if secret else None)
+    seen = await search.run(seen, sighting)
+    if secret is None and seen.registration and any(key.ours for key in seen.registration.keys or ()):
+        await _check_still_wanted(meta, ports)
+    return seen
+
+
+async def read_again(seen: Snapshot, ports: Ports) -> Snapshot:
+    """Read a registration that is about to be replaced: what others changed since it was listed is kept."""
+    assert seen.registration
+    registration = await ports.registry.read(seen.registration.client_id)
+    if registration is None:
+        raise ConflictError(Reason.REGISTRATION_ABSENT, f"Client {seen.registration.client_id} was deleted just now")
+    return replace(seen, registration=registration, fresh=True)
+
+
+async def _check_still_wanted(meta: ObjectMeta, ports: Ports) -> None:
+    """See whether the Secret vanished with its owner: a foreground deletion and a namespace's take it first."""
+    body = await ports.cluster.find_client(meta.namespace, meta.name)
+    if body is None or (fresh := parse_meta(body)).uid != meta.uid or fresh.deleting:
+        raise TerminatingError(Reason.TERMINATING, "The resource is being deleted")
+    if await ports.cluster.is_namespace_terminating(meta.namespace):
+        raise TerminatingError(Reason.TERMINATING, "The namespace is being deleted")
+
+
+@dataclass(slots=True)
+class _Search:
+    """The search for the resource's registration: in the list, by the ids we know, in a list that is new enough."""
+
+    ports: Ports
+    description: str
+    held_id: str | None
+
+    async def run(self, seen: Snapshot, sighting: Sighting) -> Snapshot:
+        meta, registry = seen.resource.meta, self.ports.registry
+        known_id = self.held_id or seen.resource.status.get("clientID")
+        if found := await self._choose(seen):
+            return found
+        released = None
+        if known_id:
+            registration = await registry.read(known_id)
+            if registration and registration.usable:
+                if registration.description == self.description:
+                    return self._found(seen, registration, fresh=True)
+                released = known_id
+        if released:
+            return replace(seen, released=released)
+
+        absence = self._note_absence(meta, known_id) if known_id else None
+        provable_at = registry.absence_provable_at(self.description, sighting.at, marked=sighting.marked)
+        list_due = provable_at - self.ports.clock.monotonic()
+        if list_due <= 0 and (absence is None or absence.passes > 1):
+            await registry.listed_after(provable_at)
+            if found := await self._choose(seen):
+                return found
+        return replace(seen, absence=absence, list_due=max(list_due, 0.0))
+
+    async def _choose(self, seen: Snapshot) -> Snapshot | None:
+        """Choose among the listed ones; what the Secret doesn't vouch for is read, since a list may be old."""
+        while candidates := self.ports.registry.find(self.description):
+            hint = seen.resource.status.get("clientID")
+            chosen = choose(candidates, self.held_id, hint)
+            assert chosen
+            vouched_for = chosen.client_id == self.held_id and chosen.keys is not None
+            if vouched_for and not self.ports.registry.is_doubtful(chosen.client_id):
+                return self._found(seen, chosen, fresh=False)
+            if (read := await self.ports.registry.read(chosen.client_id)) and read.description == self.description:
+                return self._found(seen, read, fresh=True)
+        return None
+
+    def _found(self, seen: Snapshot, registration: Registration, *, fresh: bool) -> Snapshot:
+        self.ports.memory.record_presence(seen.resource.meta.uid)
+        others = tuple(
+            sorted(
+                one.client_id
+                for one in self.ports.registry.find(self.description)
+                if one.client_id != registration.client_id
+            )
+        )
+        return replace(seen, registration=registration, fresh=fresh, others=others)
+
+    def _note_absence(self, meta: ObjectMeta, client_id: str) -> Absence:
+        known = tuple(self.ports.fleet.known_client_ids())
+        missing = sum(not self.ports.registry.holds(one) for one in known)
+        passes = self.ports.memory.count_absent(meta.uid, self.ports.clock.monotonic())
+        return Absence(client_id, passes, missing, len(known))

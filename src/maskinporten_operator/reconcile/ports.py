@@ -1,0 +1,165 @@
+"""What a pass needs of the world. Adapters and the runtime implement these; all raise only `OperatorError`s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from maskinporten_operator.model.keys import PublicJwk, RsaKey
+    from maskinporten_operator.model.registrations import AuthorizationServer, Registration
+    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.plan.policy import Policy
+    from maskinporten_operator.plan.secret import OwnedSecret
+    from maskinporten_operator.reconcile.memory import Memory
+
+
+class Cluster(Protocol):
+    """The API server. A write of a MaskinportenClient returns it as the server left it."""
+
+    @property
+    def pruned_status_fields(self) -> frozenset[str]:
+        """Status fields that the served CRD doesn't know and therefore drops."""
+
+    async def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Read a MaskinportenClient anew; None if there is none."""
+
+    async def is_namespace_terminating(self, namespace: str) -> bool:
+        """Whether the namespace is going away, or gone."""
+
+    async def find_secret(self, namespace: str, name: str) -> OwnedSecret | None:
+        """Read a Secret, whoever owns it."""
+
+    async def apply_secret(self, manifest: Mapping[str, Any], uid: str | None) -> None:
+        """Apply a Secret; `uid` is that of the one it must be, None to create it."""
+
+    async def add_finalizer(self, meta: ObjectMeta) -> Mapping[str, Any]:
+        """Put our finalizer on the resource, others' kept."""
+
+    async def remove_finalizer(self, meta: ObjectMeta) -> None:
+        """Take our finalizer off, others' kept; done when the resource is gone."""
+
+    async def clear_annotations(self, meta: ObjectMeta, names: Iterable[str]) -> Mapping[str, Any]:
+        """Remove annotations, unless the resource changed since `meta`."""
+
+    async def write_status(self, meta: ObjectMeta, status: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Replace the status, unless the resource changed since `meta`."""
+
+
+class Registry(Protocol):
+    """The organisation's client registrations, listed now and then and kept up with our own writes."""
+
+    async def ready(self) -> None:
+        """Return when a list has been read since the start; raise when that fails."""
+
+    def find(self, description: str) -> tuple[Registration, ...]:
+        """Give the usable registrations with exactly this description."""
+
+    def holds(self, client_id: str) -> bool:
+        """Whether the newest list, or a write or read since, has the client."""
+
+    def is_doubtful(self, client_id: str) -> bool:
+        """Whether a write to it was left without an answer since it was last read."""
+
+    async def listed_after(self, instant: float) -> None:
+        """Return when a list that was started after `instant` (monotonic seconds) has been read."""
+
+    def absence_provable_at(self, description: str, first_seen: float, *, marked: bool) -> float:
+        """Say when (monotonic seconds) a list may prove that no such registration exists.
+
+        `first_seen` is when this process first saw the resource, and `marked` whether our finalizer was on it then: an
+        earlier process may have registered it a moment before it ended.
+        """
+
+    async def read(self, client_id: str) -> Registration | None:
+        """Read a registration with its keys; None if DigDir says that it doesn't exist or is inactive."""
+
+    async def register(self, fields: Mapping[str, Any]) -> Registration:
+        """Create a registration."""
+
+    async def update(self, registration: Registration, fields: Mapping[str, Any]) -> Registration:
+        """Replace a registration's fields."""
+
+    async def publish_keys(self, registration: Registration, keys: Sequence[PublicJwk]) -> Registration:
+        """Make `keys` the client's complete key set."""
+
+    async def delete(self, client_id: str) -> None:
+        """Delete the keys and then the client for good; done when DigDir says that it is gone."""
+
+
+class KeyMint(Protocol):
+    """Where new keys come from."""
+
+    async def take(self) -> RsaKey:
+        """Take a new key, minted ahead if there is one."""
+
+
+class Fleet(Protocol):
+    """All resources that this process knows, each in its newest version."""
+
+    def accept(self, body: Mapping[str, Any]) -> None:
+        """Take in an object as a write's answer gave it."""
+
+    def find_rival(self, meta: ObjectMeta, secret_name: str) -> str | None:
+        """Find an older resource in the namespace that names the same Secret."""
+
+    def known_client_ids(self) -> Iterable[str]:
+        """Give the client ids that the resources' statuses name."""
+
+
+class Announcer(Protocol):
+    """Where news for people go. Announcing neither waits nor fails."""
+
+    def announce(self, meta: ObjectMeta, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """Tell of something that happened to a resource."""
+
+
+class Metadata(Protocol):
+    """Maskinporten's published metadata."""
+
+    async def get(self) -> AuthorizationServer:
+        """Give the metadata, read once in a while."""
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> datetime:
+        """Give the wall-clock time, UTC."""
+
+    def monotonic(self) -> float:
+        """Give seconds that only go forward."""
+
+
+class Randomness(Protocol):
+    """Chance."""
+
+    def hex(self, digits: int) -> str:
+        """Give random hexadecimal digits, fit for key ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything that a pass works with."""
+
+    policy: Policy
+    cluster: Cluster
+    registry: Registry
+    mint: KeyMint
+    fleet: Fleet
+    announcer: Announcer
+    metadata: Metadata
+    clock: Clock
+    random: Randomness
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """When this process first saw a resource (monotonic seconds), and whether our finalizer was on it then."""
+
+    at: float
+    marked: bool

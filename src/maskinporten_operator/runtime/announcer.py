@@ -1,0 +1,45 @@
+"""Events for people, posted behind the passes: news is worth less than work, and is dropped before it delays any."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+from maskinporten_operator.model.errors import OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from maskinporten_operator.model.resources import ObjectMeta
+
+    Post = Callable[[ObjectMeta, str, str, str], Awaitable[None]]
+
+MOST_WAITING = 1000
+log = structlog.get_logger()
+
+
+class EventAnnouncer:
+    """A bounded queue of Events and the one task that posts them."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._waiting: asyncio.Queue[tuple[ObjectMeta, str, str, str]] = asyncio.Queue(MOST_WAITING)
+        self.dropped = 0
+
+    def announce(self, meta: ObjectMeta, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """Tell of something that happened to a resource; neither waits nor fails."""
+        try:
+            self._waiting.put_nowait((meta, kind, reason, message))
+        except asyncio.QueueFull:
+            self.dropped += 1
+
+    async def run(self) -> None:
+        """Post what is announced until cancelled."""
+        while True:
+            event = await self._waiting.get()
+            try:
+                await self._post(*event)
+            except OperatorError as error:
+                log.debug("event not posted", reason=str(error.reason), message=str(error))

@@ -1,0 +1,49 @@
+"""The HTTP endpoints: /livez, /readyz and /metrics."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from maskinporten_operator.runtime.metrics import Metrics
+
+
+@asynccontextmanager
+async def serve_endpoints(
+    metrics: Metrics, metrics_address: str, health_address: str, is_ready: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Serve the endpoints while the context lasts; an empty address serves nothing, two equal ones share a server."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        ready = is_ready()
+        return web.Response(text="ok\n" if ready else "waiting for the first lists\n", status=200 if ready else 503)
+
+    async def show_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    routes: dict[str, list[web.RouteDef]] = {}
+    routes.setdefault(health_address, []).extend([web.get("/livez", livez), web.get("/readyz", readyz)])
+    routes.setdefault(metrics_address, []).append(web.get("/metrics", show_metrics))
+    async with AsyncExitStack() as stack:
+        for address, definitions in routes.items():
+            if address:
+                await _start(stack, address, definitions)
+        yield
+
+
+async def _start(stack: AsyncExitStack, address: str, definitions: list[web.RouteDef]) -> None:
+    app = web.Application()
+    app.add_routes(definitions)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    host, _, port = address.rpartition(":")
+    await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()

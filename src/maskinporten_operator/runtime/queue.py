@@ -1,0 +1,128 @@
+"""The work queue: each key once, the urgent first, never two passes over one key at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from maskinporten_operator.plan.backoff import backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Key(NamedTuple):
+    """Names a resource."""
+
+    namespace: str
+    name: str
+
+
+class Priority(IntEnum):
+    """What goes first."""
+
+    CHANGE = 0
+    RETRY = 1
+    RESYNC = 2
+
+
+class WorkQueue:
+    """Keys to work on, now or after a delay. For one event loop; its size is bounded by the number of keys."""
+
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        self._chance = chance
+        self._ready: asyncio.PriorityQueue[tuple[Priority, int, Key]] = asyncio.PriorityQueue()
+        self._order = itertools.count()
+        self._queued: dict[Key, Priority] = {}
+        self._running: set[Key] = set()
+        self._again: dict[Key, Priority] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many keys wait to be worked on now."""
+        return len(self._queued) + len(self._again)
+
+    def is_running(self, key: Key) -> bool:
+        """Whether a pass over the key is under way."""
+        return key in self._running
+
+    def add(self, key: Key, priority: Priority = Priority.CHANGE) -> None:
+        """Ask for a pass over the key; while one runs, for another one after it."""
+        if self._closed:
+            return
+        waiting = self._again if key in self._running else self._queued
+        if waiting.get(key, Priority.RESYNC + 1) <= priority:
+            return
+        waiting[key] = priority
+        if waiting is self._queued:
+            # One that was queued with less priority stays behind as a blank: `get` passes over it.
+            self._ready.put_nowait((priority, next(self._order), key))
+
+    def add_after(self, key: Key, delay: float, priority: Priority = Priority.RETRY) -> None:
+        """Ask for a pass after `delay` seconds, unless one is due sooner."""
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if self._closed or (timer and timer.when() <= loop.time() + delay):
+            return
+        if timer:
+            timer.cancel()
+        self._timers[key] = loop.call_later(delay, self._ring, key, priority)
+
+    def retry(self, key: Key) -> None:
+        """Ask for a pass after a delay that grows with the failures in a row."""
+        self.add_after(key, backoff(self.count_failure(key), self._chance()))
+
+    def count_failure(self, key: Key) -> int:
+        """Note a failure; give how many there were in a row."""
+        self._failures[key] = self._failures.get(key, 0) + 1
+        return self._failures[key]
+
+    def clear_failures(self, key: Key) -> None:
+        """The pass went well."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> Key:
+        """Take the most urgent key; `done` must follow."""
+        while True:
+            priority, _, key = await self._ready.get()
+            if self._queued.get(key) == priority:
+                del self._queued[key]
+                self._running.add(key)
+                if timer := self._timers.pop(key, None):
+                    timer.cancel()  # the pass that begins decides when the next one is due
+                return key
+
+    def done(self, key: Key) -> None:
+        """The pass is over."""
+        self._running.discard(key)
+        if (priority := self._again.pop(key, None)) is not None:
+            self.add(key, priority)
+
+    def forget(self, key: Key) -> None:
+        """The resource is gone."""
+        self._failures.pop(key, None)
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+
+    def close(self) -> None:
+        """Take no more work."""
+        self._closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._queued.clear()
+        self._again.clear()
+
+    @property
+    def running(self) -> int:
+        """How many passes are under way."""
+        return len(self._running)
+
+    def _ring(self, key: Key, priority: Priority) -> None:
+        self._timers.pop(key, None)
+        self.add(key, priority)

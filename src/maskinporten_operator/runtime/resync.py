@@ -1,0 +1,94 @@
+"""The resync: everything is compared with DigDir and with the API server now and then, whatever the watches said."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+import structlog
+
+from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.runtime.queue import Priority, WorkQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from maskinporten_operator.runtime.store import ObjectStore
+
+JITTER = 0.1
+TRY_AGAIN_AFTER = 30.0
+AFTER_GAP = 2.0
+"""Seconds between a watch's new list and the look at what vanished meanwhile, so that one look serves a whole list."""
+log = structlog.get_logger()
+
+
+class Resync:
+    """Finds remote drift, and resources that vanished in a gap of the watch."""
+
+    def __init__(
+        self,
+        interval: float,
+        store: ObjectStore,
+        queue: WorkQueue,
+        list_uids: Callable[[], Awaitable[Iterable[str]]],
+        refresh: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`list_uids` lists the uids of all resources at the API server; `refresh` reads DigDir's list anew."""
+        self._interval = interval
+        self._store = store
+        self._queue = queue
+        self._list_uids = list_uids
+        self._refresh = refresh
+        self._gap = asyncio.Event()
+
+    def note_gap(self) -> None:
+        """The watch was interrupted: deletions may have been missed."""
+        self._gap.set()
+
+    async def run(self) -> None:
+        """Resync on schedule, and look for missed deletions after gaps, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_schedule())
+            group.create_task(self._watch_gaps())
+
+    async def _run_schedule(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - spreads load
+            while not await self._attempt("resync", self._resync):
+                await asyncio.sleep(TRY_AGAIN_AFTER)
+
+    async def _watch_gaps(self) -> None:
+        while True:
+            await self._gap.wait()
+            await asyncio.sleep(AFTER_GAP)
+            self._gap.clear()
+            while not await self._attempt("look for missed deletions", self._drop_missing):
+                await asyncio.sleep(TRY_AGAIN_AFTER)
+
+    async def _attempt(self, what: str, act: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await act()
+        except OperatorError as error:
+            log.warning("failed", what=what, reason=str(error.reason), message=str(error))
+            return False
+        return True
+
+    async def _resync(self) -> None:
+        await self._drop_missing()
+        await self._refresh()
+        for key in self._store:
+            self._queue.add(key, Priority.RESYNC)
+        log.info("resync", resources=len(self._store))
+
+    async def _drop_missing(self) -> None:
+        known = {entry.uid for key in self._store if (entry := self._store.find(key))}
+        # Listed after the store was read: what is made meanwhile isn't in `known`, and isn't dropped.
+        gone = self._store.keep_only(set(await self._list_uids()) | (self._uids() - known))
+        if gone:
+            log.info(
+                "resources vanished while nobody watched", resources=[f"{key.namespace}/{key.name}" for key in gone]
+            )
+
+    def _uids(self) -> set[str]:
+        return {entry.uid for key in self._store if (entry := self._store.find(key))}

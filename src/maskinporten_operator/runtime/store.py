@@ -1,0 +1,220 @@
+"""All resources in their newest version: of watch events and of our own writes' answers, whichever is newer.
+
+A watch event may show an object as it was before a write of ours. A pass that began on it would act twice, so a version
+is taken only if its resourceVersion, compared as an integer, is higher than the one that is here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.reconcile.ports import Sighting
+from maskinporten_operator.runtime.queue import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from maskinporten_operator.model.resources import ObjectMeta
+
+    Body = Mapping[str, Any]
+
+NOT_KEPT = ("managedFields", "selfLink")
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(slots=True)
+class Entry:
+    """A resource, and what this process knows of it besides.
+
+    Attributes:
+        body: The newest version, without what nobody here reads.
+        sighting: When and how it was first seen.
+        version: The newest resourceVersion.
+        own_version: The newest resourceVersion that a write of ours made.
+    """
+
+    body: Body
+    sighting: Sighting
+    version: int
+    own_version: int = 0
+
+    @property
+    def uid(self) -> str:
+        """The resource's uid."""
+        return str(self.body["metadata"]["uid"])
+
+
+@dataclass(slots=True)
+class ObjectStore:
+    """The resources by key; the `Fleet` of a pass.
+
+    Attributes:
+        finalizer: The finalizer that marks our intent.
+        monotonic: The clock of sightings.
+        on_gone: Told the key and uid of every resource that is gone.
+    """
+
+    finalizer: str
+    monotonic: Callable[[], float]
+    on_gone: Callable[[Key, str], None]
+    _entries: dict[Key, Entry] = field(default_factory=dict)
+    _by_secret: defaultdict[tuple[str, str], set[Key]] = field(default_factory=lambda: defaultdict(set))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(tuple(self._entries))
+
+    def find(self, key: Key) -> Entry | None:
+        """Give the resource of that name."""
+        return self._entries.get(key)
+
+    def offer(self, body: Body) -> bool:
+        """Take in a resource as a watch gave it; say whether that was news."""
+        key, version = key_of(body), int(body["metadata"]["resourceVersion"])
+        entry = self._entries.get(key)
+        if entry and version <= entry.version:
+            return False
+        if entry and entry.uid == body["metadata"]["uid"]:
+            self._replace(key, entry, body, version)
+            return True
+        if entry:
+            self._drop(key, entry)
+        marked = self.finalizer in (body["metadata"].get("finalizers") or ())
+        entry = Entry({}, Sighting(self.monotonic(), marked), version)
+        self._entries[key] = entry
+        self._replace(key, entry, body, version)
+        return True
+
+    def accept(self, body: Body) -> None:
+        """Take in a resource as a write of ours left it. One that is gone by now isn't brought back."""
+        key, version = key_of(body), int(body["metadata"]["resourceVersion"])
+        entry = self._entries.get(key)
+        if entry is None or entry.uid != body["metadata"]["uid"]:
+            return
+        entry.own_version = max(entry.own_version, version)
+        if version > entry.version:
+            self._replace(key, entry, body, version)
+
+    def remove(self, key: Key, uid: str) -> None:
+        """The resource is gone."""
+        entry = self._entries.get(key)
+        if entry and entry.uid == uid:
+            self._drop(key, entry)
+
+    def keep_only(self, uids: Iterable[str]) -> list[Key]:
+        """Drop the resources whose uid isn't in a complete list; a watch doesn't tell what vanished in a gap."""
+        present = set(uids)
+        gone = [(key, entry) for key, entry in self._entries.items() if entry.uid not in present]
+        for key, entry in gone:
+            self._drop(key, entry)
+        return [key for key, _ in gone]
+
+    def has_moved(self, key: Key, began: Body) -> bool:
+        """Whether somebody else changed what decisions depend on since a pass began with `began`."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return False
+        if entry.version > max(entry.own_version, int(began["metadata"]["resourceVersion"])):
+            return True
+        return _decisive(entry.body) != _decisive(began)
+
+    def find_rival(self, meta: ObjectMeta, secret_name: str) -> str | None:
+        """Find an older resource in the namespace that names the same Secret."""
+        rivals = []
+        for key in self._by_secret.get((meta.namespace, secret_name), ()):
+            other = self._entries[key].body["metadata"]
+            if other["uid"] != meta.uid and not other.get("deletionTimestamp"):
+                rivals.append((other["creationTimestamp"], other["uid"], key.name))
+        oldest = min(rivals, default=None)
+        return oldest[2] if oldest and oldest[:2] < (meta.created, meta.uid) else None
+
+    def find_claimants(self, namespace: str, secret_name: str) -> tuple[Key, ...]:
+        """Give the resources that name a Secret."""
+        return tuple(self._by_secret.get((namespace, secret_name), ()))
+
+    def known_client_ids(self) -> Iterable[str]:
+        """Give the client ids that the resources' statuses name."""
+        for entry in self._entries.values():
+            client_id = (entry.body.get("status") or {}).get("clientID")
+            if isinstance(client_id, str):
+                yield client_id
+
+    def _replace(self, key: Key, entry: Entry, body: Body, version: int) -> None:
+        before, after = _secret_name(entry.body), _secret_name(body)
+        if before != after:
+            if before:
+                self._release(key, before)
+            if after:
+                self._by_secret[(key.namespace, after)].add(key)
+        entry.body = trim(body)
+        entry.version = version
+
+    def _drop(self, key: Key, entry: Entry) -> None:
+        if name := _secret_name(entry.body):
+            self._release(key, name)
+        del self._entries[key]
+        self.on_gone(key, entry.uid)
+
+    def _release(self, key: Key, secret_name: str) -> None:
+        keys = self._by_secret[(key.namespace, secret_name)]
+        keys.discard(key)
+        if not keys:
+            del self._by_secret[(key.namespace, secret_name)]
+
+
+class VersionStore:
+    """The newest resourceVersions of owned objects, which are not kept themselves."""
+
+    def __init__(self) -> None:
+        self._versions: dict[Key, int] = {}
+
+    def offer(self, metadata: Body) -> bool:
+        """Take in a version as a watch gave it; say whether it was news, and not the echo of our own write."""
+        key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
+        if version <= self._versions.get(key, 0):
+            return False
+        self._versions[key] = version
+        return True
+
+    def accept(self, body: Body) -> None:
+        """Take in a version that our own write made."""
+        self.offer(body["metadata"])
+
+    def remove(self, key: Key) -> None:
+        """The object is gone."""
+        self._versions.pop(key, None)
+
+    def version(self, key: Key) -> int:
+        """Give the newest version; 0 if the object isn't known."""
+        return self._versions.get(key, 0)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(tuple(self._versions))
+
+
+def key_of(body: Body) -> Key:
+    """Give an object's key."""
+    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def trim(body: Body) -> Body:
+    """Leave out what nobody here reads, which is most of an object's size."""
+    metadata = {name: value for name, value in body["metadata"].items() if name not in NOT_KEPT}
+    if annotations := metadata.get("annotations"):
+        metadata["annotations"] = {name: value for name, value in annotations.items() if name != LAST_APPLIED}
+    return {"metadata": metadata, "spec": body.get("spec") or {}, "status": body.get("status") or {}}
+
+
+def _decisive(body: Body) -> tuple[Any, ...]:
+    metadata = body["metadata"]
+    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != LAST_APPLIED}
+    return metadata.get("generation"), metadata.get("deletionTimestamp"), annotations
+
+
+def _secret_name(body: Body) -> str | None:
+    name = (body.get("spec") or {}).get("secretName")
+    return name if isinstance(name, str) else None

@@ -1,0 +1,79 @@
+"""Workers: a bounded number of passes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from maskinporten_operator.plan.outcomes import Outcome
+    from maskinporten_operator.reconcile.ports import Sighting
+    from maskinporten_operator.runtime.metrics import Metrics
+    from maskinporten_operator.runtime.store import ObjectStore
+
+    Reconcile = Callable[[Mapping[str, Any], Sighting], Awaitable[Outcome]]
+
+KIND_LABEL = "maskinportenclient"
+
+
+class Workers:
+    """Takes keys off the queue, runs passes, and puts keys back for what comes next."""
+
+    def __init__(
+        self, count: int, queue: WorkQueue, store: ObjectStore, reconcile: Reconcile, metrics: Metrics
+    ) -> None:
+        self._count = count
+        self._queue = queue
+        self._store = store
+        self._reconcile = reconcile
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._count):
+                group.create_task(self._work(), name=f"worker-{number}")
+
+    async def drain(self, within: float) -> None:
+        """Start nothing more, and wait up to `within` seconds for what runs."""
+        self._queue.close()
+        deadline = asyncio.get_running_loop().time() + within
+        while self._queue.running and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            try:
+                await self._pass(key)
+            finally:
+                self._queue.done(key)
+
+    async def _pass(self, key: Key) -> None:
+        entry = self._store.find(key)
+        if entry is None:
+            self._queue.forget(key)
+            return
+        began = entry.body
+        with structlog.contextvars.bound_contextvars(namespace=key.namespace, name=key.name), self._metrics.time_pass():
+            outcome = await self._reconcile(began, entry.sighting)
+        self._metrics.count_pass(outcome)
+        if self._store.has_moved(key, began):
+            self._queue.add(key, Priority.CHANGE)
+        self._schedule(key, outcome)
+
+    def _schedule(self, key: Key, outcome: Outcome) -> None:
+        if outcome.retry is None:
+            self._queue.clear_failures(key)
+        elif outcome.retry.delay is None:
+            self._queue.retry(key)
+        else:
+            if not outcome.retry.failed:
+                self._queue.clear_failures(key)
+            self._queue.add_after(key, outcome.retry.delay)
