@@ -37,6 +37,21 @@ DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
 
 Subscope = Annotated[str, Field(pattern=SUBSCOPE_PATTERN, max_length=255)]
 _SUBSCOPE = TypeAdapter(Subscope)
+_INT64 = {"format": "int64"}
+
+# The same in CEL, for rules that the API server checks: what `ExposedScope.subscope` is in Python.
+_SEPARATOR_IN_CEL = "(has({0}.separator) ? {0}.separator : ({0}.name.contains('/') ? '/' : ':'))"
+_SUBSCOPE_IN_CEL = "({0}.product + " + _SEPARATOR_IN_CEL + " + {0}.name)"
+
+
+def _list_of(kind: Literal["atomic", "map"], *keys: str) -> dict[str, Any]:
+    """How an apply merges a list, and by which keys its members are told apart."""
+    return {"x-kubernetes-list-type": kind} | ({"x-kubernetes-list-map-keys": list(keys)} if keys else {})
+
+
+def _rules(*rules: tuple[str, str]) -> dict[str, Any]:
+    """Rules in CEL with their messages. Each has a validator beside it that says the same."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
 
 
 class SpecModel(BaseModel):
@@ -71,6 +86,27 @@ class Consumer(SpecModel):
 
 class ExposedScope(SpecModel):
     """A scope that the organisation offers to others."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_rules(
+            (
+                _SUBSCOPE_IN_CEL.format("self") + f".matches(r'{SUBSCOPE_PATTERN}')",
+                f"product, separator and name together must match {SUBSCOPE_PATTERN}",
+            ),
+            (
+                "self.product.size() + self.name.size() < 255",
+                "product, separator and name together must have at most 255 characters",
+            ),
+            (
+                "!has(self.allowedIntegrations) || 'maskinporten' in self.allowedIntegrations",
+                "allowedIntegrations must contain maskinporten",
+            ),
+            (
+                "!has(self.delegationSource) || " + _SEPARATOR_IN_CEL.format("self") + " == '/'",
+                'separator must be "/" when delegationSource is set',
+            ),
+        )
+    )
 
     name: Annotated[
         str,
@@ -107,6 +143,7 @@ class ExposedScope(SpecModel):
             default=("maskinporten",),
             min_length=1,
             max_length=10,
+            json_schema_extra=_list_of("atomic"),
             description="The integration types that may use the scope; `maskinporten` must be among them.",
         ),
     ]
@@ -115,6 +152,7 @@ class ExposedScope(SpecModel):
         Field(
             default=(),
             max_length=1000,
+            json_schema_extra=_list_of("atomic"),
             description="The organisations that may ask for tokens with the scope.",
         ),
     ]
@@ -158,11 +196,27 @@ class Scopes(SpecModel):
 
     consumes: Annotated[
         tuple[ConsumedScope, ...],
-        Field(default=(), max_length=500, description="Scopes that the client asks tokens for."),
+        Field(
+            default=(),
+            max_length=500,
+            json_schema_extra=_list_of("map", "name"),
+            description="Scopes that the client asks tokens for.",
+        ),
     ]
     exposes: Annotated[
         tuple[ExposedScope, ...],
-        Field(default=(), max_length=500, description="Scopes that the organisation offers to others."),
+        Field(
+            default=(),
+            max_length=500,
+            json_schema_extra=_list_of("atomic")
+            | _rules(
+                (
+                    f"self.map(one, {_SUBSCOPE_IN_CEL.format('one')}).distinct().size() == self.size()",
+                    "exposes names a scope more than once",
+                )
+            ),
+            description="Scopes that the organisation offers to others.",
+        ),
     ]
 
     @model_validator(mode="after")
@@ -299,7 +353,10 @@ class Condition(BaseModel):
     reason: Annotated[str, Field(min_length=1, max_length=1024, description="Why, one CamelCase word.")]
     message: Annotated[str, Field(max_length=32768, description="What it means and who can mend it.")]
     last_transition_time: Annotated[datetime, Field(description="When the status last changed.")]
-    observed_generation: Annotated[int | None, Field(default=None, ge=0, description="The generation that was judged.")]
+    observed_generation: Annotated[
+        int | None,
+        Field(default=None, ge=0, json_schema_extra=_INT64, description="The generation that was judged."),
+    ]
 
 
 class MaskinportenClientStatus(BaseModel):
@@ -310,13 +367,24 @@ class MaskinportenClientStatus(BaseModel):
     client_id: Annotated[str | None, Field(default=None, alias="clientID", description="The client id at DigDir.")]
     key_ids: Annotated[
         tuple[str, ...] | None,
-        Field(default=None, alias="keyIDs", description="The key ids registered on the client."),
+        Field(
+            default=None,
+            alias="keyIDs",
+            json_schema_extra=_list_of("atomic"),
+            description="The key ids registered on the client.",
+        ),
     ]
     registered_scopes: Annotated[
-        tuple[str, ...] | None, Field(default=None, description="The scopes registered on the client.")
+        tuple[str, ...] | None,
+        Field(default=None, json_schema_extra=_list_of("atomic"), description="The scopes registered on the client."),
     ]
-    conditions: Annotated[tuple[Condition, ...] | None, Field(default=None, description="The state, aspect by aspect.")]
-    observed_generation: Annotated[int | None, Field(default=None, description="The generation last acted on.")]
+    conditions: Annotated[
+        tuple[Condition, ...] | None,
+        Field(default=None, json_schema_extra=_list_of("map", "type"), description="The state, aspect by aspect."),
+    ]
+    observed_generation: Annotated[
+        int | None, Field(default=None, json_schema_extra=_INT64, description="The generation last acted on.")
+    ]
     synchronization_state: Annotated[
         str | None, Field(default=None, description="The Ready condition in the words of earlier tools.")
     ]

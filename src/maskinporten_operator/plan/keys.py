@@ -119,7 +119,7 @@ def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None) ->
     publication. Without a time from the API a key goes only when its slot is needed.
     """
     own = sorted((key for key in registered if key.ours or key is current), key=_by_age)
-    newer = [*own[1:], None]
+    newer = [*own[1:], None][: len(own)]
     return [
         _Orphan(key, _created(successor or key))
         for key, successor in zip(own, newer, strict=True)

@@ -60,7 +60,7 @@ async def _attempt(progress: Progress, sighting: Sighting, ports: Ports) -> Outc
     except Exception as error:  # noqa: BLE001 - a fault of ours in one resource must not stop the others
         # The text of an arbitrary exception may quote what it worked on, a private key for one: only its place is told.
         place = "".join(traceback.format_tb(error.__traceback__))
-        log.error("internal error", error=type(error).__name__, traceback=place)  # noqa: TRY400 - see above
+        log.error("internal error", error=type(error).__name__, exception=place)  # noqa: TRY400 - see above
         return fail(TransientError(Reason.INTERNAL_ERROR, "A fault in the operator; its log tells where"))
     return fail(plan.hold, plan.notices) if plan.hold else succeed(plan.notices, plan.next_look)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.runtime.store import ObjectStore
 
 JITTER = 0.1
-TRY_AGAIN_AFTER = 30.0
+TRY_AGAIN_AFTER = 10.0
 AFTER_GAP = 2.0
 """Seconds between a watch's new list and the look at what vanished meanwhile, so that one look serves a whole list."""
 log = structlog.get_logger()
@@ -53,6 +53,8 @@ class Resync:
             group.create_task(self._watch_gaps())
 
     async def _run_schedule(self) -> None:
+        while not await self._attempt("first list", self._refresh):
+            await asyncio.sleep(TRY_AGAIN_AFTER)
         while True:
             await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - spreads load
             while not await self._attempt("resync", self._resync):

@@ -49,7 +49,7 @@ async def run_shell(
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**_: Any) -> kopf.AiohttpSession:
+    async def login(**_: Any) -> kopf.AiohttpSession:
         return kopf.AiohttpSession(server=server, aiohttp_session=open_session())
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)

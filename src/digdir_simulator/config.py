@@ -1,0 +1,77 @@
+"""What is fixed when the simulator starts (`Config`) and what may change while it runs (`Settings`)."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+MAX_LAG_SECONDS = 120.0
+"""DigDir documents that a change reaches Maskinporten within two minutes."""
+
+
+class Settings(BaseModel):
+    """Switches for behaviour that is undocumented, varies between versions of the API, or is an annoyance.
+
+    Read and changed at run time through ``/control/settings``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    created_status: Literal[200, 201] = Field(
+        default=201, description="status of POST /clients; 200 is documented, 201 observed"
+    )
+    deleted_status: Literal[200, 204] = Field(
+        default=200, description="status of every DELETE; both have been observed, both without a body"
+    )
+    latency_ms: float = Field(default=0, ge=0, le=60_000, description="wait before each admin call is carried out")
+    list_lag_seconds: float = Field(
+        default=0, ge=0, le=MAX_LAG_SECONDS, description="GET /clients shows the state of this long ago"
+    )
+    propagation_delay_seconds: float = Field(
+        default=0, ge=0, le=MAX_LAG_SECONDS, description="the token endpoint sees the state of this long ago"
+    )
+    empty_list_is_error: bool = Field(
+        default=False, description='an empty list is answered with a "does not have any" error'
+    )
+    list_includes_jwks: bool = Field(default=True, description="GET /clients has the keys of each client")
+    empty_jwks: Literal["keys", "not-found", "empty-object"] = Field(
+        default="keys", description='GET jwks without keys: {"keys": []}, a 404 or {}'
+    )
+    allow_clients_without_scopes: bool = Field(
+        default=False, description="POST and PUT of a client accept an empty list of scopes"
+    )
+
+
+class Config(BaseModel):
+    """How a simulator starts.
+
+    Attributes:
+        public_url: where clients reach the simulator; with a trailing slash it is the issuer identifier.
+        admin_client_id: client_id of the operator's own admin client.
+        admin_jwk: RSA JWK of the admin client, public or private; without one a private key is made
+            and found as ``app.state.simulator.admin_jwk``.
+        seed: the seed document (see `digdir_simulator.seed.Seed`); without one, the built-in default.
+        settings: the settings at the start and after a reset.
+        api_prefix: path before ``/clients`` and its like.
+        ledger_size: number of calls that the ledger keeps.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    public_url: str = "http://digdir.test"
+    admin_client_id: str = "admin-client"
+    admin_jwk: Mapping[str, Any] | None = Field(default=None, repr=False)
+    seed: Mapping[str, Any] | None = None
+    settings: Settings = Settings()
+    api_prefix: str = "/api/v1"
+    ledger_size: int = Field(default=200_000, ge=1)
+
+    @field_validator("public_url", "api_prefix")
+    @classmethod
+    def _without_trailing_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @property
+    def issuer(self) -> str:
+        """The issuer identifier; Maskinporten's ends with a slash."""
+        return self.public_url + "/"

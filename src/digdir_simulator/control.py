@@ -1,0 +1,199 @@
+"""The control API, ``/control``: what tests and demos do to a simulator, past DigDir's own rules.
+
+It asks for no credentials and leaves no trace in the ledger.
+"""
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from digdir_simulator.config import Settings
+from digdir_simulator.errors import to_json
+from digdir_simulator.faults import Fault, FaultOrder
+from digdir_simulator.seed import SeedGrant, dump, grant, parse_seed, seed_client
+from digdir_simulator.simulator import Simulator
+
+_DOCUMENTS = TypeAdapter(list[dict[str, Any]])
+
+
+class ControlError(Exception):
+    """A call of the control API is wrong; answered with `status` and ``{"error": …}``."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Refuse with `message`."""
+        self.status = status
+        self.message = message
+        super().__init__(status, message)
+
+
+def control_error(_request: Request, error: Exception) -> Response:
+    """Answer a refused call of the control API."""
+    assert isinstance(error, ControlError)
+    return _json({"error": error.message}, error.status)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(to_json(value), status, media_type="application/json")
+
+
+async def _body(request: Request) -> Any:
+    try:
+        return json.loads(await request.body())
+    except ValueError as error:
+        raise ControlError(400, "the body is no JSON") from error
+
+
+def _invalid(error: ValueError) -> ControlError:
+    if isinstance(error, ValidationError):
+        details = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        return ControlError(400, "; ".join(details))
+    return ControlError(400, str(error))
+
+
+def _ledger_filter(request: Request) -> dict[str, Any]:
+    query = request.query_params
+    try:
+        since = int(query.get("since", 0))
+    except ValueError as error:
+        raise ControlError(400, "since must be a sequence number") from error
+    return {"operation": query.get("operation"), "client_id": query.get("client_id"), "since": since}
+
+
+class Control:
+    """The control API of one simulator."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        """Control `simulator`."""
+        self._simulator = simulator
+
+    async def read_settings(self, _request: Request) -> Response:
+        """GET /control/settings."""
+        return _json(self._simulator.settings.model_dump())
+
+    async def change_settings(self, request: Request) -> Response:
+        """PATCH /control/settings: change the settings named in the body, leave the others."""
+        changes = await _body(request)
+        if not isinstance(changes, dict):
+            raise ControlError(400, "settings are a JSON object")
+        try:
+            settings = Settings.model_validate(self._simulator.settings.model_dump() | changes)
+        except ValueError as error:
+            raise _invalid(error) from error
+        self._simulator.settings = settings
+        return _json(settings.model_dump())
+
+    async def list_faults(self, _request: Request) -> Response:
+        """GET /control/faults: those in force and those spent."""
+        return _json([fault.document() for fault in self._simulator.faults])
+
+    async def add_fault(self, request: Request) -> Response:
+        """POST /control/faults: put one in force."""
+        try:
+            order = FaultOrder.model_validate(await _body(request))
+        except ValueError as error:
+            raise _invalid(error) from error
+        return _json(self._simulator.faults.add(order).document(), 201)
+
+    def _fault(self, request: Request) -> Fault:
+        fault = self._simulator.faults.get(request.path_params["number"])
+        if fault is None:
+            raise ControlError(404, "no such fault")
+        return fault
+
+    async def read_fault(self, request: Request) -> Response:
+        """GET /control/faults/{id}."""
+        return _json(self._fault(request).document())
+
+    async def remove_fault(self, request: Request) -> Response:
+        """DELETE /control/faults/{id}: also releases what it holds."""
+        self._simulator.faults.remove(self._fault(request).number)
+        return Response(status_code=204)
+
+    async def remove_faults(self, _request: Request) -> Response:
+        """DELETE /control/faults: all; also releases what they hold."""
+        self._simulator.faults.clear()
+        return Response(status_code=204)
+
+    async def release_fault(self, request: Request) -> Response:
+        """POST /control/faults/{id}/release: let held calls go on."""
+        fault = self._fault(request)
+        fault.release()
+        return _json(fault.document())
+
+    async def read_ledger(self, request: Request) -> Response:
+        """GET /control/ledger?operation=&client_id=&since=."""
+        return _json(self._simulator.ledger.entries(**_ledger_filter(request)))
+
+    async def summarise_ledger(self, request: Request) -> Response:
+        """GET /control/ledger/summary?operation=&client_id=&since=."""
+        return _json(self._simulator.ledger.summary(**_ledger_filter(request)))
+
+    async def clear_ledger(self, _request: Request) -> Response:
+        """DELETE /control/ledger."""
+        self._simulator.ledger.clear()
+        return Response(status_code=204)
+
+    async def export_state(self, _request: Request) -> Response:
+        """GET /control/state: the state as a seed document."""
+        return _json(dump(self._simulator.state))
+
+    async def import_state(self, request: Request) -> Response:
+        """PUT /control/state: replace the state by a seed document."""
+        try:
+            self._simulator.replace_state(parse_seed(await _body(request)))
+        except ValueError as error:
+            raise _invalid(error) from error
+        return Response(status_code=204)
+
+    async def seed_clients(self, request: Request) -> Response:
+        """POST /control/clients: register a client, or a list of them, as if it had always been there."""
+        body = await _body(request)
+        simulator = self._simulator
+        try:
+            documents = _DOCUMENTS.validate_python(body if isinstance(body, list) else [body])
+            clients = [seed_client(simulator.state, document, simulator.clock()) for document in documents]
+        except ValueError as error:
+            raise _invalid(error) from error
+        shown = [client.json for client in clients]
+        content = b"[" + b",".join(shown) + b"]" if isinstance(body, list) else shown[0]
+        return Response(content, 201, media_type="application/json")
+
+    async def set_grant(self, request: Request) -> Response:
+        """POST /control/grants: give or take an access, in effect after the propagation delay."""
+        try:
+            order = SeedGrant.model_validate(await _body(request))
+        except ValueError as error:
+            raise _invalid(error) from error
+        now = self._simulator.clock()
+        access = grant(self._simulator.state, order, now, now)
+        return _json({"scope": access.scope, "consumer_orgno": access.consumer_orgno, "state": access.state}, 200)
+
+    async def reset(self, _request: Request) -> Response:
+        """POST /control/reset: go back to how the simulator started."""
+        self._simulator.reset()
+        return Response(status_code=204)
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the control API."""
+        return [
+            Route("/control/settings", self.read_settings, methods=["GET"]),
+            Route("/control/settings", self.change_settings, methods=["PATCH"]),
+            Route("/control/faults", self.list_faults, methods=["GET"]),
+            Route("/control/faults", self.add_fault, methods=["POST"]),
+            Route("/control/faults", self.remove_faults, methods=["DELETE"]),
+            Route("/control/faults/{number:int}", self.read_fault, methods=["GET"]),
+            Route("/control/faults/{number:int}", self.remove_fault, methods=["DELETE"]),
+            Route("/control/faults/{number:int}/release", self.release_fault, methods=["POST"]),
+            Route("/control/ledger", self.read_ledger, methods=["GET"]),
+            Route("/control/ledger", self.clear_ledger, methods=["DELETE"]),
+            Route("/control/ledger/summary", self.summarise_ledger, methods=["GET"]),
+            Route("/control/state", self.export_state, methods=["GET"]),
+            Route("/control/state", self.import_state, methods=["PUT"]),
+            Route("/control/clients", self.seed_clients, methods=["POST"]),
+            Route("/control/grants", self.set_grant, methods=["POST"]),
+            Route("/control/reset", self.reset, methods=["POST"]),
+        ]

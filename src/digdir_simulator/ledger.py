@@ -1,0 +1,118 @@
+"""The ledger: every call of the admin API and the token endpoint, in order of arrival."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class Entry:
+    """One call. It is entered on arrival, so that a call still under way can be seen.
+
+    Attributes:
+        sequence: counts up from 1, never used twice while the simulator runs.
+        monotonic: arrival on the machine's monotonic clock, seconds; comparable between processes.
+        wall: arrival on the simulator's clock, epoch seconds.
+        operation: such as ``create-client``; ``token`` for the token endpoint.
+        path: without query.
+        query: as sent.
+        client_id: the client that the call concerns; for ``token`` the one that asked.
+        caller: client_id of the access token, None for ``token`` and open operations.
+        status: HTTP status, or what it would have been for a call whose answer was dropped; None
+            while under way and for a call dropped before it was carried out.
+        fault: the faults that struck, None if none did.
+        duration_ms: None while under way.
+    """
+
+    sequence: int
+    monotonic: float
+    wall: float
+    operation: str
+    method: str
+    template: str
+    path: str
+    query: str
+    client_id: str | None = None
+    caller: str | None = None
+    status: int | None = None
+    fault: str | None = None
+    duration_ms: float | None = None
+
+    def close(self, status: int | None) -> None:
+        """Note the end of the call."""
+        self.status = status
+        self.duration_ms = round((time.monotonic() - self.monotonic) * 1000, 3)
+
+
+class Ledger:
+    """The latest calls, up to a fixed number; older ones are dropped, and that is told."""
+
+    def __init__(self, size: int) -> None:
+        """Keep at most `size` entries."""
+        self._entries: deque[Entry] = deque(maxlen=size)
+        self._sequence = 0
+        self._cleared = 0
+
+    def open(self, *, operation: str, method: str, template: str, path: str, query: str, wall: float) -> Entry:
+        """Enter a call that has just arrived."""
+        self._sequence += 1
+        entry = Entry(
+            sequence=self._sequence,
+            monotonic=time.monotonic(),
+            wall=wall,
+            operation=operation,
+            method=method,
+            template=template,
+            path=path,
+            query=query,
+        )
+        self._entries.append(entry)
+        return entry
+
+    def clear(self) -> None:
+        """Forget all entries; the sequence goes on."""
+        self._entries.clear()
+        self._cleared = self._sequence
+
+    @property
+    def dropped(self) -> int:
+        """Number of entries since the last clearing that gave way to newer ones."""
+        return self._sequence - self._cleared - len(self._entries)
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequence number of the latest call, 0 before the first."""
+        return self._sequence
+
+    def _select(self, operation: str | None, client_id: str | None, since: int) -> Iterator[Entry]:
+        for entry in self._entries:
+            if entry.sequence > since and operation in {None, entry.operation} and client_id in {None, entry.client_id}:
+                yield entry
+
+    def entries(self, *, operation: str | None = None, client_id: str | None = None, since: int = 0) -> dict[str, Any]:
+        """Return the entries after sequence number `since` that have this operation and client."""
+        return {
+            "dropped": self.dropped,
+            "last_sequence": self._sequence,
+            "entries": [asdict(entry) for entry in self._select(operation, client_id, since)],
+        }
+
+    def summary(self, *, operation: str | None = None, client_id: str | None = None, since: int = 0) -> dict[str, Any]:
+        """Count those entries by operation and status; ``pending`` and ``dropped`` have no status."""
+        counts: dict[str, Counter[str]] = {}
+        total = 0
+        for entry in self._select(operation, client_id, since):
+            total += 1
+            if entry.duration_ms is None:
+                outcome = "pending"
+            else:
+                outcome = "dropped" if entry.status is None else str(entry.status)
+            counts.setdefault(entry.operation, Counter())[outcome] += 1
+        return {
+            "dropped": self.dropped,
+            "last_sequence": self._sequence,
+            "total": total,
+            "operations": {name: dict(sorted(counts[name].items())) for name in sorted(counts)},
+        }

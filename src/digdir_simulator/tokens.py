@@ -1,0 +1,353 @@
+"""Maskinporten: the token endpoint, its metadata and its key set, and the check of bearer tokens.
+
+Rules from digdir docs: maskinporten_protocol_jwtgrant, maskinporten_protocol_token and
+maskinporten_feilsoking; RFC 7523, RFC 6749, RFC 8414 and RFC 8707. The order of the checks is assumed.
+"""
+
+import hashlib
+import heapq
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from digdir_simulator import jws
+from digdir_simulator.calls import Answer, Call, Caller
+from digdir_simulator.clients import JWT_BEARER
+from digdir_simulator.errors import ApiError, Problem, TokenError, to_json
+from digdir_simulator.state import Client, Delegation, Key, Scope
+
+if TYPE_CHECKING:
+    from digdir_simulator.simulator import Simulator
+
+MAX_ASSERTION_SECONDS = 120
+"""``exp - iat`` of an assertion may be at most this."""
+
+CLOCK_SKEW_SECONDS = 10
+"""``iat`` may lie at most this far in the future."""
+
+DEFAULT_TOKEN_SECONDS = 120
+"""Lifetime of an access token when the client has none."""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_instant(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(map(_is_text, value)))
+
+
+_CLAIMS: dict[str, Callable[[Any], bool]] = {
+    "aud": _is_texts,
+    "iss": _is_text,
+    "iat": _is_instant,
+    "exp": _is_instant,
+    # Not documented, but production clients send it unharmed
+    "nbf": _is_instant,
+    "jti": _is_text,
+    "scope": lambda value: _is_text(value) and bool(value.split()),
+    "resource": _is_texts,
+    "consumer_org": _is_text,
+    "iss_onbehalfof": _is_text,
+    "pid": _is_text,
+}
+"""The claims of an assertion and what they must be; undocumented claims are refused."""
+
+_REQUIRED_CLAIMS = frozenset({"iat", "exp", "scope"})
+_BEARER_CACHE_SIZE = 2_000
+_END_OF_TIME = 2**53
+
+
+class UsedGrants:
+    """Remembers the assertions that were used, each until its own expiry and no longer."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._used: set[tuple[str, str]] = set()
+        self._by_expiry: list[tuple[float, tuple[str, str]]] = []
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    def use(self, issuer: str, identifier: str, expires: float, now: float) -> bool:
+        """Note the use of a grant; False if it was used before."""
+        while self._by_expiry and self._by_expiry[0][0] <= now:
+            self._used.discard(heapq.heappop(self._by_expiry)[1])
+        grant = (issuer, identifier)
+        if grant in self._used:
+            return False
+        self._used.add(grant)
+        heapq.heappush(self._by_expiry, (expires, grant))
+        return True
+
+
+class Issuer:
+    """Signs access tokens, and recognises its own when the admin API is called with them."""
+
+    def __init__(self, identifier: str, kid: str, key: rsa.RSAPrivateKey) -> None:
+        """Sign as `identifier` with `key`, published under `kid`."""
+        self.identifier = identifier
+        self._key = key
+        self._public_key = key.public_key()
+        self._header = {"kid": kid, "alg": "RS256", "typ": "JWT"}
+        self.jwks_body = to_json({"keys": [jws.as_public_jwk(self._public_key, kid)]})
+        self._known: dict[str, Caller] = {}
+
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """Return `claims` as a signed token."""
+        return jws.sign(self._header, claims, self._key)
+
+    def caller(self, authorization: str | None, now: float) -> Caller:
+        """Return who an Authorization header speaks for.
+
+        Raises:
+            ApiError: 401; the text of its body is assumed.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise ApiError(401, Problem("A bearer token is required", object_name="Authorization"), challenge="Bearer")
+        caller = self._known.get(token) or self._recognise(token)
+        if caller is None:
+            raise self._invalid("The access token is not valid")
+        if caller.expires <= now:
+            self._known.pop(token, None)
+            raise self._invalid("The access token has expired")
+        return caller
+
+    def _invalid(self, message: str) -> ApiError:
+        return ApiError(401, Problem(message, object_name="Authorization"), challenge='Bearer error="invalid_token"')
+
+    def _recognise(self, token: str) -> Caller | None:
+        """Verify a token that wasn't seen before; calls come in bursts with the same one."""
+        try:
+            header, claims = jws.parse(token)
+        except jws.MalformedJwsError:
+            return None
+        if header != self._header or not jws.verifies(token, self._public_key, "RS256"):
+            return None
+        if claims["iss"] != self.identifier:
+            return None
+        if len(self._known) >= _BEARER_CACHE_SIZE:
+            self._known.clear()
+        caller = Caller(
+            client_id=claims["client_id"],
+            orgno=claims["consumer"]["ID"].removeprefix("0192:"),
+            scopes=frozenset(claims["scope"].split()),
+            expires=claims["exp"],
+        )
+        self._known[token] = caller
+        return caller
+
+
+def metadata(public_url: str) -> bytes:
+    """Return the authorization server metadata (RFC 8414); DigDir's live document wasn't at hand."""
+    return to_json(
+        {
+            "issuer": public_url + "/",
+            "token_endpoint": public_url + "/token",
+            "jwks_uri": public_url + "/jwk",
+            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": list(jws.HASHES),
+            "grant_types_supported": [JWT_BEARER],
+        }
+    )
+
+
+def _invalid_assertion(detail: str) -> TokenError:
+    return TokenError("invalid_request", f"Invalid assertion. Invalid parameter value {detail}", code="MP-011")
+
+
+def _invalid_grant(detail: str, code: str | None = None) -> TokenError:
+    return TokenError("invalid_grant", f"Invalid assertion. Client authentication failed. {detail}", code=code)
+
+
+def token(simulator: "Simulator", call: Call) -> Answer:
+    """POST /token: exchange a signed assertion for an access token (RFC 7523 section 2.1).
+
+    Raises:
+        TokenError: the assertion, or what it asks for, is refused.
+    """
+    assertion = _assertion(call)
+    try:
+        header, claims = jws.parse(assertion)
+    except jws.MalformedJwsError as error:
+        raise _invalid_assertion(f"assertion: {error}") from error
+    client_id = claims.get("iss")
+    call.client_id = client_id if isinstance(client_id, str) else None
+    # Maskinporten sees what was registered a while ago
+    seen = call.now - simulator.settings.propagation_delay_seconds
+    client = simulator.state.client(client_id, seen) if isinstance(client_id, str) else None
+    if client is None or not client.active:
+        raise _invalid_grant("Unknown client.", "MP-100")
+    _verify_signature(assertion, header, client, call.now)
+    _verify_claims(claims, simulator.issuer.identifier, call.now)
+    identifier = claims.get("jti") or hashlib.sha256(assertion.encode()).hexdigest()
+    if not simulator.used_grants.use(client.client_id, identifier, claims["exp"], call.now):
+        raise _invalid_grant("The grant has been used before", "MP-012")
+    if JWT_BEARER not in client.fields["grant_types"]:
+        raise TokenError("unauthorized_client", "The client may not use this grant type")
+    names = claims["scope"].split()
+    scopes = _registered_scopes(simulator, client, names, seen)
+    consumer = claims.get("consumer_org")
+    _require_access(simulator, client, scopes, consumer, seen)
+    return _issue(simulator, client, scopes, claims, call.now)
+
+
+def _assertion(call: Call) -> str:
+    media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        raise TokenError("invalid_request", "The request must be a form")
+    try:
+        form = parse_qs(call.body.decode("ascii"), strict_parsing=True)
+    except ValueError as error:
+        raise TokenError("invalid_request", "The form is malformed") from error
+    if form.get("grant_type") != [JWT_BEARER]:
+        raise TokenError("unsupported_grant_type", f"grant_type must be {JWT_BEARER}")
+    assertion = form.get("assertion", [])
+    if len(assertion) != 1:
+        raise TokenError("invalid_request", "The parameter assertion is required once")
+    return assertion[0]
+
+
+def _verify_signature(assertion: str, header: Mapping[str, Any], client: Client, now: float) -> None:
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in jws.HASHES:
+        raise _invalid_assertion("alg")
+    if "kid" not in header:
+        if "x5c" not in header:
+            raise _invalid_assertion("header: kid is required")
+        detail = (
+            "The client requires a pre-registered JWK"
+            if client.keys
+            else "Authentication with a certificate isn't simulated"
+        )
+        raise _invalid_grant(f"Invalid header x5c. {detail}", "MP-123")
+    key: Key | None = client.key(header["kid"])
+    if key is None:
+        raise _invalid_grant("Unknown key identifier (kid) for client.")
+    if not jws.verifies(assertion, key.public_key, algorithm):
+        raise _invalid_grant("Invalid signature", "MP-124")
+    if key.exp <= now:
+        raise _invalid_grant("Expired key", "MP-121")
+
+
+def _verify_claims(claims: Mapping[str, Any], issuer: str, now: float) -> None:
+    if claims.get("aud") not in (issuer, [issuer]):
+        raise _invalid_grant("Invalid JWT claim aud", "MP-110")
+    _verify_forms(claims)
+    if claims["iat"] > now + CLOCK_SKEW_SECONDS:
+        raise _invalid_grant("Issue time is after now")
+    if claims.get("nbf", 0) > now + CLOCK_SKEW_SECONDS:
+        raise _invalid_assertion("nbf")
+    if claims["exp"] <= now:
+        raise _invalid_grant("JWT has expired", "MP-130")
+    if claims["exp"] - claims["iat"] > MAX_ASSERTION_SECONDS:
+        raise _invalid_assertion(f"exp: more than {MAX_ASSERTION_SECONDS} seconds after iat")
+
+
+def _verify_forms(claims: Mapping[str, Any]) -> None:
+    """Refuse claims that are unknown, missing, or of a wrong type."""
+    if "authorization_details" in claims:
+        raise TokenError("invalid_authorization_details", "Unknown type of authorization_details", code="MP-301")
+    unknown = claims.keys() - _CLAIMS.keys()
+    if unknown:
+        raise _invalid_assertion(f"claim {', '.join(sorted(unknown))}")
+    for name, has_form in _CLAIMS.items():
+        if not has_form(claims[name]) if name in claims else name in _REQUIRED_CLAIMS:
+            raise _invalid_assertion(name)
+
+
+def _registered_scopes(simulator: "Simulator", client: Client, names: list[str], seen: float) -> list[Scope]:
+    scopes = []
+    for name in dict.fromkeys(names):
+        scope = simulator.state.scope(name, seen)
+        if name not in client.scopes or scope is None:
+            raise TokenError(
+                "invalid_scope", f"Token request contains invalid scopes for client, {name}", code="MP-200"
+            )
+        if not scope.active or not scope.allows(client.integration_type):
+            raise TokenError(
+                "invalid_scope",
+                f"The scope {name} is not allowed for integration type {client.integration_type}",
+                code="MP-201",
+            )
+        scopes.append(scope)
+    return scopes
+
+
+def _require_access(
+    simulator: "Simulator", client: Client, scopes: list[Scope], consumer_org: str | None, seen: float
+) -> None:
+    supplier = client.client_orgno
+    if consumer_org == supplier:
+        raise TokenError("invalid_request", "consumer_org must not be the client's own organization")
+    consumer = consumer_org or supplier
+    for scope in scopes:
+        if not simulator.state.may_use(consumer, scope, seen):
+            raise TokenError(
+                "forbidden",
+                f"Consumer {consumer} has not been granted access to the scope {scope.name}",
+                code="MP-250",
+                status=403,
+            )
+        if consumer_org is None:
+            continue
+        delegated = Delegation(scope.name, consumer, supplier) in simulator.state.delegations
+        if scope.delegation_source is None or not delegated:
+            raise TokenError(
+                "forbidden",
+                f"Consumer {consumer} has not delegated access to the scope {scope.name} to supplier {supplier}",
+                code="MP-251",
+                status=403,
+            )
+
+
+def _organisation(orgno: str) -> dict[str, str]:
+    """Return an organisation number as tokens have it; 0192 stands for Norway's register (ISO 6523)."""
+    return {"authority": "iso6523-actorid-upis", "ID": f"0192:{orgno}"}
+
+
+def _issue(
+    simulator: "Simulator", client: Client, scopes: list[Scope], request: Mapping[str, Any], now: float
+) -> Answer:
+    lifetimes = [client.fields.get("access_token_lifetime") or DEFAULT_TOKEN_SECONDS]
+    lifetimes += [scope.at_max_age for scope in scopes if scope.at_max_age]
+    expires_in = min(lifetimes)
+    names = " ".join(scope.name for scope in scopes)
+    claims: dict[str, Any] = {
+        "iss": simulator.issuer.identifier,
+        "client_id": client.client_id,
+        "client_amr": "private_key_jwt",
+        "consumer": _organisation(request.get("consumer_org") or client.client_orgno),
+        "scope": names,
+        "token_type": "Bearer",
+        "iat": int(now),
+        "exp": int(now) + expires_in,
+        "jti": str(uuid.uuid4()),
+    }
+    if request.get("resource"):
+        claims["aud"] = request["resource"]
+    if request.get("consumer_org"):
+        claims["supplier"] = _organisation(client.client_orgno)
+        claims["delegation_source"] = scopes[0].delegation_source
+    if request.get("pid"):
+        claims["pid"] = request["pid"]
+    return Answer(
+        200,
+        to_json(
+            {
+                "access_token": simulator.issuer.sign(claims),
+                "token_type": "Bearer",
+                "expires_in": expires_in,
+                "scope": names,
+            }
+        ),
+        headers=(("cache-control", "no-store"),),
+    )

@@ -1,0 +1,135 @@
+import pytest
+
+from digdir_simulator import Config, Settings, create_app
+
+
+async def test_settings_are_read_and_changed_one_by_one(digdir):
+    before = await digdir.control("GET", "/settings")
+    assert before == Settings().model_dump()
+    await digdir.set(latency_ms=5)
+    assert await digdir.control("GET", "/settings") == before | {"latency_ms": 5}
+
+
+@pytest.mark.parametrize("changes", [{"latency": 5}, {"latency_ms": -1}, {"list_lag_seconds": 121}, [1]])
+async def test_wrong_settings_are_refused(digdir, changes):
+    response = await digdir.http.patch("/control/settings", json=changes)
+    assert response.status_code == 400
+    assert await digdir.control("GET", "/settings") == Settings().model_dump()
+
+
+async def test_the_ledger_has_every_call_in_order(digdir, clock, jwk):
+    client_id = await digdir.register(jwk)
+    ledger = await digdir.control("GET", "/ledger")
+    assert [(e["sequence"], e["operation"], e["method"], e["status"]) for e in ledger["entries"]] == [
+        (1, "token", "POST", 200),
+        (2, "create-client", "POST", 201),
+        (3, "replace-keys", "POST", 200),
+    ]
+    assert [e["client_id"] for e in ledger["entries"]] == ["admin-client", client_id, client_id]
+    last = ledger["entries"][-1]
+    assert last["template"] == "/api/v1/clients/{client_id}/jwks"
+    assert last["path"] == f"/api/v1/clients/{client_id}/jwks"
+    assert last["wall"] == clock.now
+    assert last["caller"] == "admin-client"
+    assert last["duration_ms"] >= 0
+    assert ledger["dropped"] == 0
+
+
+async def test_the_ledger_is_filtered_by_operation_client_and_sequence(digdir):
+    first = (await digdir.create())["client_id"]
+    await digdir.admin("GET", "/clients")
+    since = (await digdir.control("GET", "/ledger/summary"))["last_sequence"]
+    await digdir.admin("GET", f"/clients/{first}")
+    await digdir.admin("GET", "/clients/unknown")
+
+    async def operations(query):
+        return [e["operation"] for e in (await digdir.control("GET", f"/ledger?{query}"))["entries"]]
+
+    assert await operations("operation=list-clients") == ["list-clients"]
+    assert await operations(f"since={since}") == ["read-client", "read-client"]
+    assert await operations(f"client_id={first}") == ["create-client", "read-client"]
+    summary = await digdir.control("GET", f"/ledger/summary?since={since}")
+    assert summary["operations"] == {"read-client": {"200": 1, "404": 1}}
+    assert summary["total"] == 2
+
+
+async def test_the_ledger_is_cleared_and_its_sequence_goes_on(digdir):
+    await digdir.admin("GET", "/clients")
+    await digdir.control("DELETE", "/ledger")
+    assert (await digdir.control("GET", "/ledger"))["entries"] == []
+    await digdir.admin("GET", "/clients")
+    ledger = await digdir.control("GET", "/ledger")
+    assert [e["sequence"] for e in ledger["entries"]] == [3]
+    assert ledger["dropped"] == 0
+
+
+async def test_the_ledger_is_bounded_and_tells_what_it_dropped(digdir, clock, admin_jwk):
+    ledger = create_app(Config(ledger_size=2, admin_jwk=admin_jwk), clock=clock).state.simulator.ledger
+    for _ in range(5):
+        ledger.open(operation="o", method="GET", template="/", path="/", query="", wall=0).close(200)
+    assert ledger.dropped == 3
+    assert [entry["sequence"] for entry in ledger.entries()["entries"]] == [4, 5]
+
+
+async def test_seeded_clients_pass_all_rules_and_leave_no_trace(digdir, jwk):
+    await digdir.set(list_lag_seconds=60, propagation_delay_seconds=60)
+    seeded = digdir.client_request(
+        client_id="a", scopes=["skatt:some.scope", "ks:not.granted"], keys=[digdir.public(jwk)]
+    )
+    shown = await digdir.control("POST", "/clients", [seeded, digdir.client_request()])
+    assert shown[0]["client_id"] == "a"
+    assert len((await digdir.admin("GET", "/clients")).json()) == 3
+    assert (await digdir.ask_token("a", jwk, "skatt:some.scope")).status_code == 200
+    assert (await digdir.control("GET", "/ledger?operation=create-client"))["entries"] == []
+
+
+async def test_a_seeded_client_with_a_wrong_field_is_refused(digdir):
+    response = await digdir.http.post("/control/clients", json={"client_name": "x"})
+    assert response.status_code == 400
+    assert "description" in response.json()["error"]
+
+
+async def test_an_exported_state_can_be_put_back(digdir, clock, jwk):
+    client_id = await digdir.register(jwk)
+    await digdir.control("POST", "/grants", {"scope": "skatt:some.scope", "state": "DENIED"})
+    state = await digdir.control("GET", "/state")
+    clients = (await digdir.admin("GET", "/clients")).json()
+    clock.advance(50)
+    await digdir.admin("DELETE", f"/clients/{client_id}")
+    await digdir.create(scopes=["udir:some.open.scope"])
+    await digdir.control("PUT", "/state", state)
+    assert (await digdir.admin("GET", "/clients")).json() == clients
+    assert await digdir.control("GET", "/state") == state
+
+
+async def test_a_wrong_state_is_refused_and_changes_nothing(digdir):
+    before = await digdir.control("GET", "/state")
+    for wrong in ([], {"surprise": 1}, {"scopes": [{"name": "foreign:scope"}]}, {"clients": [{}]}):
+        assert (await digdir.http.put("/control/state", json=wrong)).status_code == 400
+    assert await digdir.control("GET", "/state") == before
+
+
+async def test_a_reset_goes_back_to_the_start(digdir):
+    before = await digdir.control("GET", "/state")
+    await digdir.create()
+    await digdir.set(latency_ms=5)
+    await digdir.fault(kind="drop")
+    await digdir.control("POST", "/reset")
+    assert await digdir.control("GET", "/state") == before
+    assert await digdir.control("GET", "/settings") == Settings().model_dump()
+    assert await digdir.control("GET", "/faults") == []
+    assert (await digdir.control("GET", "/ledger"))["entries"] == []
+
+
+async def test_clients_are_generated_with_the_same_ids_each_time(digdir, clock, admin_jwk):
+    def ids():
+        app = create_app(Config(seed={"generate_clients": 50}, admin_jwk=admin_jwk), clock=clock)
+        return list(app.state.simulator.state.clients)
+
+    assert len(ids()) == 51
+    assert ids() == ids()
+
+
+async def test_an_admin_key_that_is_too_small_is_refused(clock, admin_jwk):
+    with pytest.raises(ValueError, match="2048 bits"):
+        create_app(Config(admin_jwk={"kty": "RSA", "kid": "k", "n": "wQ" * 50, "e": "AQAB"}), clock=clock)

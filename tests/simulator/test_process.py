@@ -1,0 +1,159 @@
+"""The simulator as a process, over a real socket."""
+
+import json
+import signal
+import stat
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from jose import jwt
+
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
+class Process:
+    def __init__(self, directory, *arguments):
+        self.jwk_file = directory / "admin.jwk"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "digdir_simulator", "--port", "0", "--admin-jwk-file", self.jwk_file, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        line = self._process.stdout.readline()
+        assert line.startswith("digdir-simulator listening on http://127.0.0.1:"), line
+        self.url = line.split()[-1]
+        self.http = httpx.Client(base_url=self.url)
+
+    def stop(self):
+        """Stop it as Kubernetes would; return the seconds that took and what it had to say."""
+        self.http.close()
+        begin = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        output, errors = self._process.communicate(timeout=5)
+        return time.monotonic() - begin, output + errors
+
+    def kill(self):
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+    def authorise(self):
+        jwk = json.loads(self.jwk_file.read_text())
+        now = int(time.time())
+        claims = {"iss": "admin-client", "aud": f"{self.url}/", "iat": now, "exp": now + 60, "jti": str(uuid.uuid4())}
+        claims["scope"] = "idporten:dcr.read idporten:dcr.write"
+        assertion = jwt.encode(claims, jwk, algorithm="RS256", headers={"kid": jwk["kid"]})
+        response = self.http.post("/token", data={"grant_type": JWT_BEARER, "assertion": assertion})
+        self.http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+
+    def create(self):
+        request = {"client_name": "NAV", "description": "d", "integration_type": "maskinporten"}
+        return self.http.post("/api/v1/clients", json=request | {"scopes": ["skatt:some.scope"]})
+
+    def count(self):
+        return len(self.http.get("/api/v1/clients").json())
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("simulator"))
+    process.authorise()
+    yield process
+    seconds, said = process.stop()
+    assert seconds < 1
+    assert said == ""
+
+
+def test_the_admin_key_is_made_for_its_owner_only(process):
+    assert stat.S_IMODE(process.jwk_file.stat().st_mode) == 0o600
+    assert json.loads(process.jwk_file.read_text())["d"]
+
+
+def test_the_issuer_is_the_address_that_was_printed(process):
+    metadata = process.http.get("/.well-known/oauth-authorization-server").json()
+    assert metadata["issuer"] == f"{process.url}/"
+
+
+def test_an_answer_dropped_after_the_operation_leaves_a_client(process):
+    before = process.count()
+    process.http.post("/control/faults", json={"kind": "drop", "when": "after", "method": "POST", "path": "/clients$"})
+    with pytest.raises(httpx.TransportError):
+        process.create()
+    assert process.count() == before + 1
+
+
+def test_an_answer_dropped_before_the_operation_leaves_none(process):
+    before = process.count()
+    process.http.post("/control/faults", json={"kind": "drop", "method": "POST", "path": "/clients$"})
+    with pytest.raises(httpx.TransportError):
+        process.create()
+    assert process.count() == before
+
+
+def test_answers_on_one_connection_are_not_held_back_by_nagle(process):
+    process.count()
+    begin = time.monotonic()
+    for _ in range(20):
+        process.http.get("/api/v1/scopes/all")
+    assert time.monotonic() - begin < 0.4
+
+
+def test_a_held_call_is_dropped_when_the_simulator_stops(tmp_path):
+    process = Process(tmp_path)
+    try:
+        process.authorise()
+        process.http.post("/control/faults", json={"kind": "hold", "method": "POST", "path": "/clients$"})
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(process.create)
+            deadline = time.monotonic() + 5
+            while not process.http.get("/control/faults/1").json()["held"]:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process._process.send_signal(signal.SIGTERM)
+            with pytest.raises(httpx.TransportError):
+                call.result(timeout=5)
+        seconds, said = process.stop()
+        assert seconds < 1
+        assert said == ""
+    finally:
+        process.kill()
+
+
+def test_an_existing_key_a_seed_and_settings_are_used(tmp_path, jwk):
+    (tmp_path / "admin.jwk").write_text(json.dumps(jwk))
+    (tmp_path / "seed.yaml").write_text("generate_clients: 20\n")
+    process = Process(tmp_path, "--seed", tmp_path / "seed.yaml", "--set", "created_status=200")
+    try:
+        process.authorise()
+        assert process.count() == 21
+        assert process.create().status_code == 200
+    finally:
+        process.stop()
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "complaint"),
+    [
+        ('{"d": "secret"}', [], "has no RSA JWK"),
+        ('"d-secret', [], "has no RSA JWK"),
+        (None, ["--set", "latency=5"], "latency"),
+        (None, ["--host", "203.0.113.1"], "can't listen"),
+    ],
+)
+def test_a_wrong_option_is_explained_without_giving_the_key_away(tmp_path, content, arguments, complaint):
+    jwk_file = tmp_path / "admin.jwk"
+    if content is not None:
+        jwk_file.write_text(content)
+    command = [sys.executable, "-m", "digdir_simulator", "--port", "0", "--admin-jwk-file", jwk_file, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    assert run.returncode != 0
+    assert complaint in run.stderr
+    assert "secret" not in run.stderr
+    assert "Traceback" not in run.stderr

@@ -1,0 +1,201 @@
+"""The simulator and the operator as processes, for tests, benchmarks and the demo."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+BIN = Path(sys.executable).parent
+SECONDS_TO_STOP = 15.0
+NAMESPACE = "maskinporten-operator"
+SERVICE_ACCOUNT = "maskinporten-operator"
+
+
+class Process:
+    """A program of this project as a process, its output in a file."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str], log: Path) -> None:
+        """Start it."""
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MASKINPORTEN_OPERATOR_")}
+        with log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                arguments,
+                env={**kept, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self.popen.poll() is None
+
+    def stop(self) -> int:
+        """Ask it to end and wait until it has; give its exit code."""
+        if self.running:
+            self.popen.terminate()
+        try:
+            return self.popen.wait(SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End it at once, with its child processes, as a machine that fails does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait(SECONDS_TO_STOP)
+
+    def output(self) -> str:
+        """Give what it has printed."""
+        return self.log.read_text(errors="replace")
+
+    def wait_for_output(self, text: str, seconds: float = 30.0) -> str:
+        """Wait until it has printed a line with `text`; give the line.
+
+        Raises:
+            RuntimeError: It ended, or didn't print that in time.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            for line in self.output().splitlines():
+                if text in line:
+                    return line
+            if not self.running or time.monotonic() > deadline:
+                raise RuntimeError(f"no {text!r} from {self.popen.args}:\n{self.output()[-3000:]}")
+            time.sleep(0.02)
+
+    def memory(self) -> tuple[int, int]:
+        """Give the process's resident memory, and the proportional set size of it and its children, in bytes."""
+        pids = [self.popen.pid, *_descendants(self.popen.pid)]
+        resident = _read_kib(Path(f"/proc/{self.popen.pid}/status"), "VmRSS:")
+        proportional = sum(_read_kib(Path(f"/proc/{pid}/smaps_rollup"), "Pss:") for pid in pids)
+        return resident * 1024, proportional * 1024
+
+    def cpu_seconds(self) -> float:
+        """Give the CPU time that the process has used, without its children."""
+        fields = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Simulator(Process):
+    """digdir-simulator on a free port, and its control API."""
+
+    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
+        """Start it and wait until it listens; `options` are its command line's."""
+        self.admin_jwk_file = folder / "admin.jwk"
+        arguments = [str(BIN / "digdir-simulator"), "--port", str(port), "--admin-jwk-file", str(self.admin_jwk_file)]
+        super().__init__([*arguments, *options], {}, folder / "simulator.log")
+        self.url = self.wait_for_output("listening on").split()[-1]
+        self._http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the control API, as in `control("PATCH", "settings", {"latency_ms": 50})`."""
+        response = self._http.request(method, f"/control/{path}", json=body)
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+    def count_calls(self, since: int = 0) -> dict[str, dict[str, int]]:
+        """Give the number of calls by operation and status."""
+        found: dict[str, dict[str, int]] = self.control("GET", f"ledger/summary?since={since}")
+        return found
+
+    def clients(self, description: str | None = None) -> list[dict[str, Any]]:
+        """Give all clients, inactive ones too, past the API's rules; of one description if it is given."""
+        everything = self.control("GET", "state")["clients"]
+        return [one for one in everything if description in (None, one.get("description"))]
+
+    @property
+    def well_known_url(self) -> str:
+        """The address of Maskinporten's discovery document."""
+        return f"{self.url}/.well-known/oauth-authorization-server"
+
+
+class Operator(Process):
+    """maskinporten-operator, configured for a simulator."""
+
+    def __init__(self, folder: Path, kubeconfig: Path, simulator: Simulator, **settings: str) -> None:
+        """Start it; `settings` are named as in its environment, without the prefix and in small letters."""
+        self.health_port = _free_port()
+        address = f"127.0.0.1:{self.health_port}"
+        values = {
+            "cluster_name": "test",
+            "digdir_base_url": simulator.url,
+            "maskinporten_well_known_url": simulator.well_known_url,
+            "admin_client_id": "admin-client",
+            "admin_jwk_file": str(simulator.admin_jwk_file),
+            "default_client_scope": "nav:some/other/scope",
+            "health_address": address,
+            "metrics_address": address,
+            **settings,
+        }
+        environment = {f"MASKINPORTEN_OPERATOR_{name.upper()}": value for name, value in values.items()}
+        environment["KUBECONFIG"] = str(kubeconfig)
+        super().__init__([str(BIN / "maskinporten-operator"), "run"], environment, folder / "operator.log")
+
+    def is_ready(self) -> bool:
+        """Whether /readyz says so."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.health_port}/readyz", trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def metric(self, name: str) -> float:
+        """Give a metric without labels."""
+        text = httpx.get(f"http://127.0.0.1:{self.health_port}/metrics", trust_env=False).text
+        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+    def wait_ready(self, seconds: float = 30.0) -> Self:
+        """Wait until it is ready.
+
+        Raises:
+            RuntimeError: It ended, or wasn't ready in time.
+        """
+        deadline = time.monotonic() + seconds
+        while not self.is_ready():
+            if not self.running or time.monotonic() > deadline:
+                raise RuntimeError(f"the operator isn't ready:\n{self.output()[-3000:]}")
+            time.sleep(0.02)
+        return self
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            found += [child, *_descendants(child)]
+    return found
+
+
+def _read_kib(path: Path, field: str) -> int:
+    return next(int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(field))
