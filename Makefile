@@ -29,6 +29,10 @@ venv: $(VENV)/.installed
 lock: venv ## Renew the hash-locked requirement files from pyproject.toml
 	@tools/lock
 
+.PHONY: generate
+generate: venv ## Write the files that come from the code: the CRD
+	@$(BIN)/python -m tools.generate
+
 .PHONY: format
 format: venv ## Format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
@@ -39,6 +43,7 @@ check: venv ## Lint, types, layers, generated files
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports | tail -3
+	@$(BIN)/python -m tools.generate --check
 
 ##@ Local cluster
 .PHONY: cluster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import ssl
 import tempfile
 import time
@@ -12,6 +13,7 @@ import httpx
 import yaml
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 CLIENTS = "/apis/nais.io/v1/namespaces/{namespace}/maskinportenclients"
@@ -91,12 +93,31 @@ class KubeClient:
         path = f"{CLIENTS.format(namespace=namespace)}/{name}"
         return self.request("PATCH", path, patch, "application/merge-patch+json")
 
+    def watch_clients(self, namespace: str) -> Iterator[Any]:
+        """Give each MaskinportenClient of a namespace as it is now and as it changes, until the caller has enough."""
+        query = {"watch": "true", "timeoutSeconds": "600"}
+        with self._http.stream("GET", CLIENTS.format(namespace=namespace), params=query, timeout=None) as response:
+            response.raise_for_status()
+            for line in response.iter_lines():
+                yield json.loads(line)["object"]
+
     def delete_client(self, namespace: str, name: str, policy: str = "Background") -> None:
         """Delete a MaskinportenClient, if there is one."""
         path = f"{CLIENTS.format(namespace=namespace)}/{name}"
         response = self._http.delete(path, params={"propagationPolicy": policy})
         if response.status_code != httpx.codes.NOT_FOUND:
             response.raise_for_status()
+
+
+def is_ready(client: Any) -> bool:
+    """Whether a MaskinportenClient is Ready at its present generation."""
+    conditions = client.get("status", {}).get("conditions", [])
+    return any(
+        one["type"] == "Ready"
+        and one["status"] == "True"
+        and one["observedGeneration"] == client["metadata"]["generation"]
+        for one in conditions
+    )
 
 
 def credentials(secret: Any) -> dict[str, str]:

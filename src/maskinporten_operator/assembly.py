@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import signal
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -99,6 +99,7 @@ class Operator:
             config.resync_interval.total_seconds(), self.store, self.queue, self._list_uids, registry.refresh
         )
         self.watching = False
+        self._stopping = asyncio.Event()
         metrics.gauge("queue_depth", "Resources that wait for a pass.", lambda: len(self.queue))
         metrics.gauge("resources", "Known resources.", lambda: len(self.store))
         metrics.gauge("keys_ready", "Keys minted ahead.", lambda: len(pool))
@@ -129,27 +130,45 @@ class Operator:
         return cls(config, api, registry, pool, metadata, metrics)
 
     async def run(self) -> None:
-        """Watch and work until the process gets a signal."""
+        """Watch and work until the process gets a signal.
+
+        Raises:
+            Exception: A part of the operator ended by a fault.
+        """
         config = self.config
         async with serve_endpoints(self.metrics, config.metrics_address, config.health_address, self.is_ready):
             await self._wait_for_crd()
-            tasks = [asyncio.create_task(one) for one in self._background()]
+            stop_watching = asyncio.Event()
+            shell = asyncio.create_task(self._run_shell(stop_watching))
+            background = [asyncio.create_task(one) for one in self._background()]
+            ending = asyncio.create_task(self._stopping.wait())
+            self.watching = True
             try:
-                self.watching = True
-                await run_shell(
-                    self.on_event,
-                    partial(open_session, self.api.configuration),
-                    self.api.configuration.host,
-                    config.namespaces,
-                    asyncio.Event(),
-                )
+                done, _ = await asyncio.wait({shell, ending, *background}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self.watching = False
+                # The work ends before the watch: kopf, at its end, takes other tasks for left-overs of its own.
                 await self.workers.drain(DRAIN_SECONDS)
-                for task in tasks:
-                    task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.gather(*tasks, return_exceptions=True)
+                await _cancel(ending, *background)
+                stop_watching.set()
+            await shell
+            for task in done - {ending, shell}:
+                task.result()
+
+    async def _run_shell(self, stop: asyncio.Event) -> None:
+        started = asyncio.Event()
+        signals = asyncio.create_task(self._take_signals(started))
+        session = partial(open_session, self.api.configuration)
+        await run_shell(
+            self.on_event, session, self.api.configuration.host, self.config.namespaces, started=started, stop=stop
+        )
+        await _cancel(signals)
+
+    async def _take_signals(self, kopf_started: asyncio.Event) -> None:
+        """Take the signals back from kopf, so that passes under way end in order."""
+        await kopf_started.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
 
     def is_ready(self) -> bool:
         """Whether the watch runs and DigDir's list was read."""
@@ -201,6 +220,12 @@ class Operator:
                 log.warning("waiting", message=message)
                 told = True
             await asyncio.sleep(LOOK_FOR_CRD_EVERY)
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def build_policy(config: Config) -> Policy:

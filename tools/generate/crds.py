@@ -52,9 +52,17 @@ class UnsupportedSchemaError(Exception):
     """A model uses something that this generator can't say in a structural schema."""
 
 
+class _PlainDumper(yaml.SafeDumper):
+    """Writes a value that occurs twice out twice: YAML's anchors are no help to a reader of a CRD."""
+
+    def ignore_aliases(self, _: object) -> bool:
+        return True
+
+
 def render_maskinportenclient_crd() -> str:
     """Render the CRD of MaskinportenClient as YAML."""
-    return HEADER + yaml.safe_dump(build_maskinportenclient_crd(), sort_keys=False, allow_unicode=True, width=120)
+    document = build_maskinportenclient_crd()
+    return HEADER + yaml.dump(document, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def build_maskinportenclient_crd() -> Schema:

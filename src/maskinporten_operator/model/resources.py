@@ -144,7 +144,8 @@ class ExposedScope(SpecModel):
             min_length=1,
             max_length=10,
             json_schema_extra=_list_of("atomic"),
-            description="The integration types that may use the scope; `maskinporten` must be among them.",
+            description="The integration types that may use the scope; `maskinporten` must be among them, and is the "
+            "only one by default.",
         ),
     ]
     consumers: Annotated[
@@ -157,7 +158,7 @@ class ExposedScope(SpecModel):
         ),
     ]
     accessible_for_all: Annotated[
-        bool, Field(default=False, description="Whether every organisation may use the scope.")
+        bool, Field(default=False, description="Whether every organisation may use the scope; false by default.")
     ]
     delegation_source: Annotated[
         Literal["altinn"] | None,
@@ -207,6 +208,8 @@ class Scopes(SpecModel):
         tuple[ExposedScope, ...],
         Field(
             default=(),
+            # distinct() needs Kubernetes 1.35, and takes the square of the length: with 650 to 700 scopes the API
+            # server's budget is spent, and it refuses with a message that helps nobody.
             max_length=500,
             json_schema_extra=_list_of("atomic")
             | _rules(
@@ -248,7 +251,7 @@ class MaskinportenClientSpec(SpecModel):
             default=None,
             min_length=1,
             max_length=255,
-            description="The name shown at DigDir; else the cluster's.",
+            description="The name shown at DigDir; by default the one that the operator is configured with.",
         ),
     ]
     scopes: Annotated[Scopes, Field(default=Scopes(), description="The scopes used and offered.")]
@@ -349,7 +352,7 @@ class Condition(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     type: Annotated[str, Field(max_length=316, description="The aspect, in CamelCase.")]
-    status: Literal["True", "False", "Unknown"]
+    status: Annotated[Literal["True", "False", "Unknown"], Field(description="Whether the aspect holds.")]
     reason: Annotated[str, Field(min_length=1, max_length=1024, description="Why, one CamelCase word.")]
     message: Annotated[str, Field(max_length=32768, description="What it means and who can mend it.")]
     last_transition_time: Annotated[datetime, Field(description="When the status last changed.")]

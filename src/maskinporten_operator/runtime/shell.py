@@ -32,15 +32,18 @@ async def run_shell(
     open_session: Callable[[], aiohttp.ClientSession],
     server: str,
     namespaces: Iterable[str],
+    *,
+    started: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
-    """Watch MaskinportenClients until `stop` is set or the process gets a signal.
+    """Watch MaskinportenClients until `stop` is set.
 
     Args:
         on_event: Given the type of each watch event (None in the first list, and in one after a gap) and the object.
         open_session: Makes the session for the API server.
         server: Its address.
         namespaces: Those to watch; all when empty.
+        started: Set when kopf has done all that it does at its start, taking over the signals among it.
         stop: Ends the watch.
 
     Raises:
@@ -63,6 +66,7 @@ async def run_shell(
         standalone=True,
         clusterwide=not names,
         namespaces=names,
+        ready_flag=started,
         stop_flag=stop,
     )
 

@@ -1,0 +1,252 @@
+import itertools
+import json
+import ssl
+
+import httpx
+import pytest
+import yaml
+
+from maskinporten_operator.model.resources import GROUP, KIND, PLURAL, VERSION, InvalidSpec, parse
+from tests.specs import ACCEPTED, EVERY_FIELD, MOST_EXPOSED, REFUSED, exposed, exposing
+from tools.cluster import ControlPlaneError
+from tools.generate.__main__ import ROOT
+
+pytestmark = pytest.mark.e2e
+
+NAMESPACE = "crd-tests"
+MANIFESTS = ROOT / "deploy" / "manifests"
+OPERATOR = "maskinporten-operator"
+
+LONGEST = [
+    [exposed(f"{'a' * 150}{i:04}", "p" * 100) for i in range(MOST_EXPOSED)],
+    [exposed(f"{'æ' * 150}{i:04}", "p" * 100, separator=":") for i in range(MOST_EXPOSED)],
+    [
+        exposed(
+            f"{'ø/' * 75}{i:04}",
+            "p" * 100,
+            delegationSource="altinn",
+            allowedIntegrations=["krr"] * 9 + ["maskinporten"],
+            consumers=[{"orgno": "123456789", "name": "å" * 20}] * 5,
+        )
+        for i in range(MOST_EXPOSED)
+    ],
+    [exposed(f"s{i:04}") for i in range(MOST_EXPOSED)],
+]
+
+
+def manifest(spec, name="some-app"):
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": spec,
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _namespace(cluster):
+    cluster.kubectl("create", "namespace", NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def post(cluster):
+    """Ask the API server, over one connection, what it would say to a new resource."""
+    kubeconfig = yaml.safe_load(cluster.admin_kubeconfig.read_text())
+    admin = kubeconfig["users"][0]["user"]
+    context = ssl.create_default_context(cafile=kubeconfig["clusters"][0]["cluster"]["certificate-authority"])
+    context.load_cert_chain(admin["client-certificate"], admin["client-key"])
+
+    with httpx.Client(base_url=cluster.server, verify=context, trust_env=False, timeout=30.0) as client:
+
+        def send(spec):
+            path = f"/apis/{GROUP}/{VERSION}/namespaces/{NAMESPACE}/{PLURAL}"
+            return client.post(path, params={"dryRun": "All"}, json=manifest(spec))
+
+        yield send
+
+
+@pytest.mark.parametrize("how", [[], ["--server-side"]], ids=["client-side", "server-side"])
+def test_a_manifest_with_every_field_applies_unchanged(cluster, how):
+    name = f"every-field{'-'.join(how)}"
+    written = yaml.safe_dump(manifest(EVERY_FIELD, name))
+    apply = ["apply", *how, "--validate=strict", "--warnings-as-errors", "-f=-"]
+
+    cluster.kubectl(*apply, stdin=written)
+    stored = json.loads(cluster.kubectl("get", PLURAL, name, f"-n={NAMESPACE}", "-o=json"))
+    cluster.kubectl(*apply, stdin=written)
+    again = json.loads(cluster.kubectl("get", PLURAL, name, f"-n={NAMESPACE}", "-o=json"))
+
+    assert stored["spec"] == EVERY_FIELD
+    assert again["metadata"]["resourceVersion"] == stored["metadata"]["resourceVersion"]
+
+
+@pytest.mark.parametrize("spec", ACCEPTED.values(), ids=ACCEPTED)
+def test_the_api_server_accepts_and_adds_nothing(post, spec):
+    answer = post(spec)
+
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["spec"] == spec
+
+
+@pytest.mark.parametrize(("spec", "fault"), REFUSED.values(), ids=REFUSED)
+def test_the_api_server_refuses_and_says_where(post, spec, fault):
+    answer = post(spec)
+
+    assert answer.status_code == 422
+    assert fault in answer.json()["message"]
+
+
+@pytest.mark.parametrize("scopes", LONGEST, ids=["ASCII", "two bytes a letter", "every rule applies", "short names"])
+def test_a_full_list_with_the_longest_names_is_within_the_budget_for_rules(post, scopes):
+    answer = post(exposing(*scopes))
+
+    assert answer.status_code == 201, answer.json()["message"][:500]
+
+
+def test_one_more_is_too_many_and_not_too_costly(post):
+    answer = post(exposing(*LONGEST[0], exposed("one.more")))
+
+    assert answer.status_code == 422
+    assert f"must have at most {MOST_EXPOSED} items" in answer.json()["message"]
+    assert "cost" not in answer.json()["message"]
+
+
+def test_a_full_list_of_duplicates_is_refused_as_such(post):
+    answer = post(exposing(*[exposed("a" * 150)] * MOST_EXPOSED))
+
+    assert answer.status_code == 422
+    assert "exposes names a scope more than once" in answer.json()["message"]
+
+
+def test_the_model_agrees_with_the_api_server_on_every_combination_of_names_and_separators(post):
+    names = ["ab", "a", "a:b", "a:bc", "ab/cd", "ab.cd", "a.b", "a/:bc", "ab/", "ab/cd:ef", "æøå", "AB", "a b", "ab\n"]
+    for name, product, separator, source in itertools.product(
+        names, ["p", "arbeid", "æ"], [None, "/", ":", "."], [None, "altinn"]
+    ):
+        fields = {"separator": separator, "delegationSource": source}
+        spec = exposing(exposed(name, product, **{key: value for key, value in fields.items() if value}))
+        body = manifest(spec)
+        body["metadata"] |= {"uid": "b9d2", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+
+        accepted = post(spec).status_code == 201
+
+        assert accepted != isinstance(parse(body).spec, InvalidSpec), (name, product, separator, source)
+
+
+def test_a_field_written_as_null_is_the_same_as_one_left_out(post):
+    answer = post({"secretName": "some-secret", "clientName": None, "scopes": {"exposes": [exposed(separator=None)]}})
+
+    assert answer.status_code == 201
+    assert answer.json()["spec"] == {"secretName": "some-secret", "scopes": {"exposes": [exposed()]}}
+
+
+def test_an_unknown_field_is_dropped_and_strict_validation_names_it(cluster, post):
+    spec = {"secretName": "some-secret", "secretname": "a slip of the shift key"}
+
+    assert post(spec).json()["spec"] == {"secretName": "some-secret"}
+    with pytest.raises(ControlPlaneError, match=r'unknown field "spec\.secretname"'):
+        cluster.kubectl("apply", "--validate=strict", "-f=-", stdin=yaml.safe_dump(manifest(spec)))
+
+
+def test_the_columns_show_the_secret_the_client_and_how_it_stands(cluster):
+    cluster.kubectl("apply", "-f=-", stdin=yaml.safe_dump(manifest(EVERY_FIELD, "shown")))
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Synchronized",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+        "observedGeneration": 1,
+    }
+    status = {"status": {"clientID": "1f6e0f0a", "conditions": [condition]}}
+    cluster.kubectl(
+        "patch", PLURAL, "shown", f"-n={NAMESPACE}", "--subresource=status", "--type=merge", f"-p={json.dumps(status)}"
+    )
+
+    for name in (PLURAL, KIND.lower(), "nais"):
+        header, row = cluster.kubectl("get", name, f"-n={NAMESPACE}", "--field-selector=metadata.name=shown").split(
+            "\n"
+        )[:2]
+
+        assert header.split() == ["NAME", "SECRET", "CLIENT", "ID", "READY", "REASON", "AGE"]
+        assert row.split()[1:5] == [EVERY_FIELD["secretName"], "1f6e0f0a", "True", "Synchronized"]
+
+
+def test_a_condition_type_occurs_once(cluster):
+    cluster.kubectl("apply", "-f=-", stdin=yaml.safe_dump(manifest(EVERY_FIELD, "twice")))
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Synchronized",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    status = json.dumps({"status": {"conditions": [condition, condition]}})
+
+    with pytest.raises(ControlPlaneError, match="Duplicate value"):
+        cluster.kubectl(
+            "patch", PLURAL, "twice", f"-n={NAMESPACE}", "--subresource=status", "--type=merge", f"-p={status}"
+        )
+
+
+@pytest.fixture(scope="module")
+def installed(cluster):
+    """What the Deployment needs around it; it isn't installed itself."""
+    for name in ("namespace", "rbac", "configmap"):
+        cluster.kubectl("apply", "--warnings-as-errors", "-f", MANIFESTS / f"{name}.yaml")
+
+
+def test_the_manifests_apply_without_a_warning(cluster, installed):
+    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-k", MANIFESTS)
+
+
+def test_pod_security_lets_the_pod_in(cluster, installed):
+    template = yaml.safe_load((MANIFESTS / "deployment.yaml").read_text())["spec"]["template"]
+    metadata = template["metadata"] | {"name": "some-pod", "namespace": OPERATOR}
+    pod = {**template, "apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+    root = {**pod, "spec": {**pod["spec"], "securityContext": {"runAsUser": 0}}}
+    apply = ["apply", "--dry-run=server", "--warnings-as-errors", "-f=-"]
+
+    cluster.kubectl(*apply, stdin=yaml.safe_dump(pod))
+    with pytest.raises(ControlPlaneError, match="violates PodSecurity"):
+        cluster.kubectl(*apply, stdin=yaml.safe_dump(root))
+
+
+def may(cluster, verb, resource, subresource=""):
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": f"system:serviceaccount:{OPERATOR}:{OPERATOR}",
+            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{OPERATOR}", "system:authenticated"],
+            "resourceAttributes": {
+                "verb": verb,
+                "group": GROUP if resource == PLURAL else "",
+                "resource": resource,
+                "subresource": subresource,
+                "namespace": NAMESPACE,
+            },
+        },
+    }
+    answer = cluster.kubectl("create", "-f=-", "-o=json", stdin=json.dumps(review))
+    return json.loads(answer)["status"]["allowed"]
+
+
+@pytest.mark.parametrize(
+    ("resource", "verbs"),
+    [
+        (PLURAL, {"get", "list", "watch", "patch"}),
+        (f"{PLURAL}/status", {"patch"}),
+        (f"{PLURAL}/finalizers", {"update"}),
+        ("secrets", {"get", "list", "watch", "create", "patch"}),
+        ("namespaces", {"get"}),
+        ("events", {"create"}),
+        ("pods", set()),
+        ("configmaps", set()),
+    ],
+)
+def test_the_operator_may_do_what_it_does_and_no_more(cluster, installed, resource, verbs):
+    kind, _, subresource = resource.partition("/")
+    every = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
+
+    assert {verb for verb in every if may(cluster, verb, kind, subresource)} == verbs

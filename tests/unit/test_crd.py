@@ -1,0 +1,167 @@
+from typing import Annotated, Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from pydantic import BaseModel, Field
+
+from maskinporten_operator.model.resources import SUBSCOPE_PATTERN
+from tests.specs import MOST_EXPOSED
+from tools.generate import __main__ as generate
+from tools.generate.crds import (
+    UnsupportedSchemaError,
+    build_maskinportenclient_crd,
+    build_structural_schema,
+    render_maskinportenclient_crd,
+)
+
+CRD = build_maskinportenclient_crd()
+(VERSION,) = CRD["spec"]["versions"]
+ROOT = VERSION["schema"]["openAPIV3Schema"]
+SPEC = ROOT["properties"]["spec"]
+STATUS = ROOT["properties"]["status"]
+EXPOSES = SPEC["properties"]["scopes"]["properties"]["exposes"]
+
+
+def nodes(schema, path="$"):
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from nodes(schema["items"], f"{path}[]")
+
+
+def test_the_file_in_the_tree_is_as_generated():
+    assert generate.find_stale(generate.ROOT) == []
+
+
+def test_a_file_that_differs_fails_the_check_which_says_what_to_run_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+
+    outcome = CliRunner().invoke(generate.main, ["--check"])
+
+    assert outcome.exit_code == 1
+    assert "maskinportenclients.nais.io.yaml; run `make generate`" in outcome.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_generating_writes_the_file_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+
+    assert "wrote deploy/crds/maskinportenclients.nais.io.yaml" in CliRunner().invoke(generate.main, []).output
+    assert CliRunner().invoke(generate.main, []).output == ""
+    assert CliRunner().invoke(generate.main, ["--check"]).exit_code == 0
+
+
+def test_the_file_holds_the_whole_definition_without_yaml_references():
+    text = render_maskinportenclient_crd()
+
+    assert yaml.safe_load(text) == CRD
+    assert "&id" not in text
+
+
+@pytest.mark.parametrize("schema", [SPEC, STATUS], ids=["spec", "status"])
+def test_every_node_is_structural(schema):
+    for path, node in nodes(schema):
+        assert isinstance(node["type"], str), path
+        assert not {"$ref", "$defs", "anyOf", "title", "default", "const", "additionalProperties"} & set(node), path
+        assert (node["type"] == "array") == ("items" in node), path
+        assert (node["type"] == "object") == ("properties" in node), path
+
+
+def test_every_field_is_described_and_every_list_says_how_it_is_merged():
+    for path, node in [*nodes(SPEC), *nodes(STATUS)]:
+        if not path.endswith("[]"):
+            assert node.get("description"), path
+        if node["type"] == "array":
+            assert node["x-kubernetes-list-type"] in {"map", "atomic"}, path
+
+
+def test_everything_that_a_user_writes_has_a_bound():
+    for path, node in nodes(SPEC):
+        match node["type"]:
+            case "string":
+                assert "maxLength" in node or "enum" in node, path
+            case "array":
+                assert "maxItems" in node, path
+            case "integer":
+                assert {"minimum", "maximum"} <= set(node), path
+
+
+def test_the_lists_with_unique_members_are_maps():
+    consumes = SPEC["properties"]["scopes"]["properties"]["consumes"]
+
+    assert consumes["x-kubernetes-list-map-keys"] == ["name"]
+    assert STATUS["properties"]["conditions"]["x-kubernetes-list-map-keys"] == ["type"]
+
+
+def test_times_and_generations_have_their_formats():
+    condition = STATUS["properties"]["conditions"]["items"]["properties"]
+
+    assert condition["lastTransitionTime"]["format"] == "date-time"
+    assert condition["observedGeneration"]["format"] == "int64"
+    assert STATUS["properties"]["synchronizationTime"]["format"] == "date-time"
+    assert STATUS["properties"]["observedGeneration"]["format"] == "int64"
+
+
+def test_the_constraints_of_the_model_are_in_the_schema():
+    scope = EXPOSES["items"]["properties"]
+
+    assert EXPOSES["maxItems"] == MOST_EXPOSED
+    assert EXPOSES["items"]["required"] == ["name", "product", "enabled"]
+    assert scope["name"]["pattern"] == SUBSCOPE_PATTERN
+    assert scope["separator"]["enum"] == ["/", ":", "."]
+    assert scope["delegationSource"] == {
+        "description": scope["delegationSource"]["description"],
+        "type": "string",
+        "enum": ["altinn"],
+    }
+    assert (scope["atMaxAge"]["minimum"], scope["atMaxAge"]["maximum"]) == (30, 680)
+    assert (scope["allowedIntegrations"]["minItems"], scope["allowedIntegrations"]["maxItems"]) == (1, 10)
+
+
+def test_every_rule_in_cel_has_a_message():
+    rules = EXPOSES["x-kubernetes-validations"] + EXPOSES["items"]["x-kubernetes-validations"]
+
+    assert len(rules) == 5
+    assert all(rule["message"] for rule in rules)
+
+
+def test_without_a_spec_there_is_no_resource_so_that_a_late_apply_of_finalizers_makes_none():
+    assert ROOT["required"] == ["spec"]
+
+
+def test_the_columns_are_those_that_users_look_for():
+    assert [column["name"] for column in VERSION["additionalPrinterColumns"]] == [
+        "Secret",
+        "Client ID",
+        "Ready",
+        "Reason",
+        "Age",
+    ]
+
+
+def test_the_status_is_a_subresource():
+    assert VERSION["subresources"] == {"status": {}}
+
+
+class Either(BaseModel):
+    field: int | str
+
+
+class Anything(BaseModel):
+    field: Any
+
+
+class Table(BaseModel):
+    field: dict[str, str]
+
+
+class Divisible(BaseModel):
+    field: Annotated[int, Field(multiple_of=3)]
+
+
+@pytest.mark.parametrize("model", [Either, Anything, Table, Divisible])
+def test_what_the_generator_does_not_know_is_refused_and_not_left_out(model):
+    with pytest.raises(UnsupportedSchemaError, match=rf"{model.__name__}\.field"):
+        build_structural_schema(model)
