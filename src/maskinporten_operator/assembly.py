@@ -94,7 +94,10 @@ class Operator:
             random=SystemRandomness(),
             memory=memory,
         )
-        self.workers = Workers(config.workers, self.queue, self.store, self._reconcile, metrics)
+        self.secret_changes = SecretChanges(self.secret_versions, self.store, self.queue)
+        self.workers = Workers(
+            config.workers, self.queue, self.store, self._reconcile, self.secret_changes.settle, metrics
+        )
         self.resync = Resync(
             config.resync_interval.total_seconds(), self.store, self.queue, self._list_uids, registry.refresh
         )
@@ -194,10 +197,9 @@ class Operator:
         self.queue.forget(key)
 
     def _background(self) -> list[Any]:
-        changes = SecretChanges(self.secret_versions, self.store, self.queue)
         selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
         paths = [f"/api/v1/namespaces/{one}/secrets" for one in self.config.namespaces] or ["/api/v1/secrets"]
-        watches = [follow_metadata(self.api, path, selector, changes) for path in paths]
+        watches = [follow_metadata(self.api, path, selector, self.secret_changes) for path in paths]
         return [self.workers.run(), self.resync.run(), self.announcer.run(), *watches]
 
     async def _list_uids(self) -> set[str]:

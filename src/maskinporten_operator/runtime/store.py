@@ -170,30 +170,37 @@ class VersionStore:
     """The newest resourceVersions of owned objects, which are not kept themselves."""
 
     def __init__(self) -> None:
-        self._versions: dict[Key, int] = {}
+        self._newest: dict[Key, int] = {}
+        self._own: dict[Key, int] = {}
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(tuple(self._newest))
 
     def offer(self, metadata: Body) -> bool:
         """Take in a version as a watch gave it; say whether it was news, and not the echo of our own write."""
         key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
-        if version <= self._versions.get(key, 0):
+        if version <= self._newest.get(key, 0):
             return False
-        self._versions[key] = version
+        self._newest[key] = version
         return True
 
     def accept(self, body: Body) -> None:
-        """Take in a version that our own write made."""
+        """Take in an object as our own write left it."""
         self.offer(body["metadata"])
+        self._own[key_of(body)] = int(body["metadata"]["resourceVersion"])
+
+    def newest(self, key: Key) -> int:
+        """Give the newest version; 0 if the object isn't known."""
+        return self._newest.get(key, 0)
+
+    def own(self, key: Key) -> int:
+        """Give the version that our last write made; 0 if there was none."""
+        return self._own.get(key, 0)
 
     def remove(self, key: Key) -> None:
         """The object is gone."""
-        self._versions.pop(key, None)
-
-    def version(self, key: Key) -> int:
-        """Give the newest version; 0 if the object isn't known."""
-        return self._versions.get(key, 0)
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(tuple(self._versions))
+        self._newest.pop(key, None)
+        self._own.pop(key, None)
 
 
 def key_of(body: Body) -> Key:

@@ -23,15 +23,25 @@ KIND_LABEL = "maskinportenclient"
 
 
 class Workers:
-    """Takes keys off the queue, runs passes, and puts keys back for what comes next."""
+    """Takes keys off the queue, runs passes, and puts keys back for what comes next.
+
+    `settle` is told of the end of each pass: it queues the key again if a change of an owned object wasn't the pass's.
+    """
 
     def __init__(
-        self, count: int, queue: WorkQueue, store: ObjectStore, reconcile: Reconcile, metrics: Metrics
+        self,
+        count: int,
+        queue: WorkQueue,
+        store: ObjectStore,
+        reconcile: Reconcile,
+        settle: Callable[[Key], None],
+        metrics: Metrics,
     ) -> None:
         self._count = count
         self._queue = queue
         self._store = store
         self._reconcile = reconcile
+        self._settle = settle
         self._metrics = metrics
 
     async def run(self) -> None:
@@ -66,6 +76,7 @@ class Workers:
         self._metrics.count_pass(outcome)
         if self._store.has_moved(key, began):
             self._queue.add(key, Priority.CHANGE)
+        self._settle(key)
         self._schedule(key, outcome)
 
     def _schedule(self, key: Key, outcome: Outcome) -> None:
