@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FIRST_DELAY = 1.0
-LONGEST_DELAY = 300.0
+LONGEST_DELAY = 30.0
 JITTER = 0.25
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LOOK_AGAIN_FOR_SECRET = 5.0
 LOOK_AGAIN_FOR_ABSENT = 30.0
 """Seconds between the two passes that must both find a registration gone."""
+LOOK_AGAIN_FOR_MASS = 300.0
 FEW_ABSENT = 5
 ABSENT_SHARE = 0.02
 
@@ -157,18 +158,18 @@ def check_absence(seen: Snapshot) -> OperatorError | None:
     absence = seen.absence
     if absence is None:
         return None
-    if absence.passes < 2:
-        return WaitingError(
-            Reason.REGISTRATION_ABSENT,
-            f"DigDir says that client {absence.client_id} is gone; looking once more before a new one is registered",
-            LOOK_AGAIN_FOR_ABSENT,
-        )
     if absence.is_mass and not seen.resource.meta.asks(RESYNC_ANNOTATION):
         return WaitingError(
             Reason.MASS_ABSENCE,
             f"{absence.missing} of {absence.known} registrations vanished at once, this one's client "
             f"{absence.client_id} too: a cluster admin should check the operator's DigDir address and organisation. "
             f"If they were really deleted, annotate with {RESYNC_ANNOTATION}=true to register this one anew",
+            LOOK_AGAIN_FOR_MASS,
+        )
+    if absence.passes < 2:
+        return WaitingError(
+            Reason.REGISTRATION_ABSENT,
+            f"DigDir says that client {absence.client_id} is gone; looking once more before a new one is registered",
             LOOK_AGAIN_FOR_ABSENT,
         )
     return None

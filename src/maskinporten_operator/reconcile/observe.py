@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, TerminatingError
-from maskinporten_operator.model.resources import parse_meta
+from maskinporten_operator.model.resources import RESYNC_ANNOTATION, parse_meta
 from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot
 from maskinporten_operator.plan.registration import choose
 
@@ -104,7 +104,8 @@ class _Search:
             chosen = choose(candidates, self.held_id, hint)
             assert chosen
             vouched_for = chosen.client_id == self.held_id and chosen.keys is not None
-            if vouched_for and not self.ports.registry.is_doubtful(chosen.client_id):
+            doubtful = self.ports.registry.is_doubtful(chosen.client_id) or seen.resource.meta.asks(RESYNC_ANNOTATION)
+            if vouched_for and not doubtful:
                 return self._found(seen, chosen, fresh=False)
             if (read := await self.ports.registry.read(chosen.client_id)) and read.description == self.description:
                 return self._found(seen, read, fresh=True)
