@@ -41,7 +41,7 @@ from maskinporten_operator.runtime.store import ObjectStore, VersionStore, key_o
 from maskinporten_operator.runtime.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from maskinporten_operator.config import Config
 
@@ -79,9 +79,9 @@ class Operator:
         memory = Memory()
         self.config, self.api, self.registry, self.metrics = config, api, registry, metrics
         self.queue = WorkQueue()
-        self.store = ObjectStore(FINALIZER, clock.monotonic, partial(self._forget, memory))
+        self.store = ObjectStore(FINALIZER, clock.monotonic, partial(self._forget, memory), self._queue_all)
         self.secret_versions = VersionStore()
-        self.announcer = EventAnnouncer(partial(post_event, api))
+        self.announcer = EventAnnouncer(partial(post_event, api), is_busy=lambda: bool(self.queue.running))
         self.ports = Ports(
             policy=build_policy(config),
             cluster=ClusterResources(api, self.store.accept, self.secret_versions.accept),
@@ -195,6 +195,10 @@ class Operator:
     def _forget(self, memory: Memory, key: Key, uid: str) -> None:
         memory.forget(uid)
         self.queue.forget(key)
+
+    def _queue_all(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.queue.add(key, Priority.CHANGE)
 
     def _background(self) -> list[Any]:
         selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
     Post = Callable[[ObjectMeta, str, str, str], Awaitable[None]]
 
-MOST_WAITING = 1000
+MOST_WAITING = 5000
+LONGEST_COURTESY = 2.0
+"""Seconds that an Event waits while passes run."""
 log = structlog.get_logger()
 
 
 class EventAnnouncer:
     """A bounded queue of Events and the one task that posts them."""
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, post: Post, is_busy: Callable[[], bool] = lambda: False) -> None:
         self._post = post
+        self._is_busy = is_busy
         self._waiting: asyncio.Queue[tuple[ObjectMeta, str, str, str]] = asyncio.Queue(MOST_WAITING)
         self.dropped = 0
 
@@ -38,8 +41,18 @@ class EventAnnouncer:
     async def run(self) -> None:
         """Post what is announced until cancelled."""
         while True:
-            event = await self._waiting.get()
-            try:
-                await self._post(*event)
-            except OperatorError as error:
-                log.debug("event not posted", reason=str(error.reason), message=str(error))
+            events = [await self._waiting.get()]
+            await self._let_work_go_first()
+            while not self._waiting.empty():
+                events.append(self._waiting.get_nowait())
+            for event in events:
+                try:
+                    await self._post(*event)
+                except OperatorError as error:
+                    log.debug("event not posted", reason=str(error.reason), message=str(error))
+
+    async def _let_work_go_first(self) -> None:
+        waited = 0.0
+        while self._is_busy() and waited < LONGEST_COURTESY:
+            await asyncio.sleep(0.1)
+            waited += 0.1

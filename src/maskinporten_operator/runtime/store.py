@@ -54,11 +54,13 @@ class ObjectStore:
         finalizer: The finalizer that marks our intent.
         monotonic: The clock of sightings.
         on_gone: Told the key and uid of every resource that is gone.
+        on_released: Told who else names a Secret when a resource no longer does: one of them may have waited for it.
     """
 
     finalizer: str
     monotonic: Callable[[], float]
     on_gone: Callable[[Key, str], None]
+    on_released: Callable[[Iterable[Key]], None] = lambda _: None
     _entries: dict[Key, Entry] = field(default_factory=dict)
     _by_secret: defaultdict[tuple[str, str], set[Key]] = field(default_factory=lambda: defaultdict(set))
 
@@ -162,7 +164,9 @@ class ObjectStore:
     def _release(self, key: Key, secret_name: str) -> None:
         keys = self._by_secret[(key.namespace, secret_name)]
         keys.discard(key)
-        if not keys:
+        if keys:
+            self.on_released(tuple(keys))
+        else:
             del self._by_secret[(key.namespace, secret_name)]
 
 
