@@ -50,18 +50,19 @@ def plan_keys(
     """
     current = next((key for key in registered if held and key.matches(held)), None)
     mint = _check_mint(held, current, rotate=rotate)
-    foreign = [key for key in registered if not key.ours and key is not current]
+    foreign = [key for key in registered if not key.ours]
     orphans = _find_orphans(registered, current)
 
     if mint and (hold := _check_minting(foreign, recent_mints)):
         return KeyPlan(hold=hold)
 
     own_slots = KEY_LIMIT - len(foreign) - bool(mint)
-    wanted = ([current] if current else []) + [
-        orphan.key for orphan in reversed(orphans) if not orphan.is_past(grace, now)
-    ]
+    wanted = [orphan.key for orphan in reversed(orphans) if not orphan.is_past(grace, now)]
+    if current and current.ours:
+        wanted.insert(0, current)
+        own_slots = max(own_slots, 0 if mint else 1)
     kept = wanted[:own_slots]  # the oldest go first
-    renew = current is not None and current in kept and _check_expiry(current, now)
+    renew = current is not None and current in (*kept, *foreign) and _check_expiry(current, now)
     dropped = [key.kid for key in registered if key.ours and key not in kept]
 
     reason = mint or (renew and "the key expires soon") or (dropped and f"dropped {', '.join(dropped)}")

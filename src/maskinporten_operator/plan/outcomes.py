@@ -36,14 +36,12 @@ class Progress:
         resource: The resource as our last write left it.
         registration: Its registration as our last write or read left it.
         secret_name: The Secret that holds the credentials.
-        scopes: The registered scopes, in the order written.
         actions: What was done, in words.
     """
 
     resource: MaskinportenClient
     registration: Registration | None = None
     secret_name: str | None = None
-    scopes: tuple[str, ...] = ()
     actions: list[str] = field(default_factory=list)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import READY, REGISTRATION_UNIQUE
+from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.outcomes import FAULTS
+from maskinporten_operator.plan.registration import order_scopes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,10 +38,11 @@ def build_status(outcome: Outcome, progress: Progress, now: datetime, correlatio
         "correlationID": correlation_id,
     }
     if registration := progress.registration:
+        written = () if isinstance(resource.spec, InvalidSpec) else resource.spec.consumed_scopes
         status |= {
             "clientID": registration.client_id,
             "keyIDs": sorted(key.kid for key in registration.keys or ()),
-            "registeredScopes": list(progress.scopes),
+            "registeredScopes": list(order_scopes(registration.scopes, written)),
         }
     if progress.secret_name:
         status["synchronizationSecretName"] = progress.secret_name

@@ -54,9 +54,8 @@ async def execute(plan: Plan, seen: Snapshot, progress: Progress, ports: Ports) 
                 await _write_secret(step, seen, jwk, progress, ports)
             case ClearAnnotations():
                 progress.resource = parse(await ports.cluster.clear_annotations(progress.resource.meta, step.names))
-    if registration := progress.registration:
-        progress.secret_name = seen.spec.secret_name if jwk else None
-        progress.scopes = order_scopes(registration.scopes, seen.spec.consumed_scopes)
+    if progress.registration and jwk:
+        progress.secret_name = seen.spec.secret_name
     if refusal:
         raise refusal
 
