@@ -25,13 +25,36 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 .PHONY: venv
 venv: $(VENV)/.installed
 
+##@ Try it
+.PHONY: demo
+demo: venv ## From a manifest to a token on this machine (KEEP=1: leave it running)
+	@$(BIN)/python -m tools.demo
+
+.PHONY: demo-down
+demo-down: venv ## Stop a demo that was left running
+	@$(BIN)/python -m tools.demo down
+
+##@ Test
+.PHONY: test
+test: venv ## All tests, on a real control plane too
+	@$(BIN)/python -m tools.cluster build > /dev/null
+	@$(BIN)/pytest
+
+.PHONY: test-unit
+test-unit: venv ## The fast ones: no control plane
+	@$(BIN)/pytest --ignore=tests/e2e --ignore=tests/tools
+
+.PHONY: bench
+bench: venv ## Measure the figures (BENCH="--only burst": some; BENCH=-h: how)
+	@$(BIN)/python -m bench $(BENCH)
+
 ##@ Develop
 .PHONY: lock
 lock: venv ## Renew the hash-locked requirement files from pyproject.toml
 	@tools/lock
 
 .PHONY: generate
-generate: venv ## Write the files that come from the code: the CRD
+generate: venv ## Write the files that come from the code: the CRD, docs/configuration.md
 	@$(BIN)/python -m tools.generate
 
 .PHONY: format

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tools.generate.configuration import render_configuration
 from tools.generate.crds import render_maskinportenclient_crd
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS: Mapping[str, Callable[[], str]] = {
+    "docs/configuration.md": render_configuration,
     "deploy/crds/maskinportenclients.nais.io.yaml": render_maskinportenclient_crd,
 }
 

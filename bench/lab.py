@@ -1,0 +1,209 @@
+"""A control plane, a simulator and an operator to measure with; the operator runs as its ServiceAccount."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from tools.cluster import Cluster
+from tools.kube import CLIENTS, SECRETS, KubeClient, is_ready, wait_for
+from tools.stack import NAMESPACE, SERVICE_ACCOUNT, Operator, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tools.follow import Following
+
+ROOT = Path(__file__).resolve().parents[1]
+AUDIT_POLICY = Path(__file__).with_name("audit-policy.yaml")
+SCOPE = "skatt:some.scope"
+SETTLE = 2.0
+"""Seconds of silence after the last resource is ready, in which further writes would still be counted."""
+DEFAULT_POOL = 256
+API_WRITES = ("create-client", "update-client", "delete-client", "replace-keys", "delete-keys", "put-key", "delete-key")
+
+
+class BenchError(Exception):
+    """A measurement came to no end."""
+
+
+@dataclass(slots=True)
+class Readiness:
+    """When each resource was seen to be ready (monotonic seconds), and how often one that was, wasn't any more."""
+
+    at: dict[str, float] = field(default_factory=dict)
+    relapses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point in time in the ledger of DigDir and in the audit log of Kubernetes."""
+
+    call: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the operator did since a mark: calls to DigDir by operation, writes to Kubernetes by object."""
+
+    calls: dict[str, int]
+    writes: Counter[str]
+
+    @property
+    def api_writes(self) -> int:
+        """Calls that change something at DigDir."""
+        return sum(self.calls.get(one, 0) for one in API_WRITES)
+
+    @property
+    def cluster_writes(self) -> int:
+        """Writes to Kubernetes, Events not counted."""
+        return sum(self.writes.values())
+
+
+class Lab:
+    """One control plane; simulators and operators come and go on it."""
+
+    def __init__(self) -> None:
+        """Start it and install the CRD, and the operator's rights."""
+        self._stack = ExitStack()
+        try:
+            self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+            self.cluster = self._stack.enter_context(Cluster.create("bench", audit_policy=AUDIT_POLICY, nodes=0))
+            self.cluster.kubectl("apply", "-f", ROOT / "deploy" / "crds")
+            self.cluster.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+            for name in ("namespace", "rbac"):
+                self.cluster.kubectl("apply", "-f", ROOT / "deploy" / "manifests" / f"{name}.yaml")
+            self.kube = self._stack.enter_context(KubeClient(self.cluster.admin_kubeconfig))
+            self._kubeconfig = self.cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE, "24h")
+        except BaseException:
+            self._stack.close()
+            raise
+        self.simulator: Simulator
+        self.operator: Operator
+        self._operator_started = 0.0
+        self._runs = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start_simulator(self, *, others: int = 0, latency_ms: int = 0) -> Simulator:
+        """Start a new simulator whose organisation has `others` clients that aren't ours."""
+        self._runs += 1
+        folder = self.folder / f"run-{self._runs}"
+        folder.mkdir()
+        seed = folder / "seed.yaml"
+        seed.write_text(f"generate_clients: {others}\n")
+        options = ("--seed", str(seed), "--set", f"latency_ms={latency_ms}")
+        self.simulator = self._stack.enter_context(Simulator(folder, *options))
+        return self.simulator
+
+    def start_operator(self, **settings: str) -> Operator:
+        """Start an operator for the simulator."""
+        folder = self.simulator.log.parent
+        self._operator_started = time.monotonic()
+        operator = Operator(folder, self._kubeconfig, self.simulator, log_level="WARNING", **settings)
+        self.operator = self._stack.enter_context(operator)
+        return self.operator.wait_ready(120)
+
+    def warm_up(self, keys: int) -> float:
+        """Wait until so many keys are minted ahead; give the seconds since the operator was started."""
+        while self.operator.metric("maskinporten_operator_keys_ready") < keys:
+            if time.monotonic() > self._operator_started + 300:
+                raise BenchError(f"there aren't {keys} keys after 300 s")
+            time.sleep(0.2)
+        return time.monotonic() - self._operator_started
+
+    def stop(self) -> None:
+        """Stop operator and simulator."""
+        self.operator.stop()
+        self.simulator.stop()
+
+    def mark(self) -> Mark:
+        """Note where ledger and audit log are."""
+        assert self.cluster.audit_log
+        log = self.cluster.audit_log
+        call = int(self.simulator.control("GET", "ledger/summary")["last_sequence"])
+        return Mark(call, log.stat().st_size if log.exists() else 0)
+
+    def traffic_since(self, mark: Mark) -> Traffic:
+        """Count what the operator did since."""
+        summary = self.simulator.control("GET", f"ledger/summary?since={mark.call}")
+        if summary["dropped"]:
+            raise BenchError("the ledger is too small for these figures")
+        calls = {name: sum(by_status.values()) for name, by_status in summary["operations"].items()}
+        return Traffic(calls, self._read_audit(mark.offset))
+
+    def create(self, namespace: str, names: Iterable[str]) -> float:
+        """Create resources, sixteen at a time; give the moment when the first was sent (monotonic seconds)."""
+        started = time.monotonic()
+
+        def create(name: str) -> None:
+            self.kube.create_client(namespace, name, {"secretName": name, "scopes": {"consumes": [{"name": SCOPE}]}})
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(create, names))
+        return started
+
+    def count_secrets(self, namespace: str) -> int:
+        """Count the operator's Secrets in a namespace."""
+        selector = "app.kubernetes.io/managed-by=maskinporten-operator"
+        listed = self.kube.request("GET", SECRETS.format(namespace=namespace), labelSelector=selector)
+        return len(listed["items"])
+
+    def remove_all(self, namespace: str) -> None:
+        """Delete all resources of a namespace, and wait until they and their Secrets are gone."""
+        clients = CLIENTS.format(namespace=namespace)
+        self.kube.request("DELETE", clients)
+
+        def is_empty() -> bool:
+            time.sleep(0.5)
+            return not self.kube.request("GET", clients, limit=1)["items"] and not self.count_secrets(namespace)
+
+        wait_for(is_empty, 300, f"the end of everything in {namespace}")
+
+    def _read_audit(self, offset: int) -> Counter[str]:
+        assert self.cluster.audit_log
+        writes: Counter[str] = Counter()
+        if not self.cluster.audit_log.exists():
+            return writes
+        with self.cluster.audit_log.open("rb") as log:
+            log.seek(offset)
+            for line in log:
+                about = (entry := json.loads(line)).get("objectRef") or {}
+                if about.get("resource") != "events" and entry["responseStatus"]["code"] < 400:
+                    writes[f"{about.get('namespace')}/{about.get('name')}"] += 1
+        return writes
+
+
+def wait_until_ready(following: Following, names: Sequence[str], seconds: float) -> Readiness:
+    """Follow until all are ready, and a little longer.
+
+    Raises:
+        BenchError: Not all were within `seconds`.
+    """
+    found = Readiness()
+    wanted = set(names)
+    for seen, client in following.until(time.monotonic() + seconds):
+        name = client["metadata"]["name"]
+        if name in wanted and is_ready(client):
+            found.at.setdefault(name, seen)
+        elif name in found.at:
+            found.relapses += 1
+        if len(found.at) == len(wanted):
+            break
+    else:
+        raise BenchError(f"{len(found.at)} of {len(wanted)} were ready after {seconds:.0f} s")
+    for _, client in following.until(time.monotonic() + SETTLE):
+        found.relapses += not is_ready(client)
+    return found

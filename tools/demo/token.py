@@ -1,0 +1,49 @@
+"""What an application does with the Secret: a signed assertion becomes an access token, which an API verifies."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from jose import jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
+def get_token(secret: Mapping[str, str]) -> str:
+    """Get an access token with nothing but what is in the Secret.
+
+    Raises:
+        httpx.HTTPStatusError: Maskinporten refused; its answer is in the error's text.
+    """
+    key, now = json.loads(secret["MASKINPORTEN_CLIENT_JWK"]), int(time.time())
+    claims = {
+        "iss": secret["MASKINPORTEN_CLIENT_ID"],
+        "aud": secret["MASKINPORTEN_ISSUER"],
+        "scope": secret["MASKINPORTEN_SCOPES"],
+        "iat": now,
+        "exp": now + 60,
+        "jti": str(uuid.uuid4()),
+    }
+    assertion = jwt.encode(claims, key, algorithm="RS256", headers={"kid": key["kid"]})
+    form = {"grant_type": GRANT, "assertion": assertion}
+    response = httpx.post(secret["MASKINPORTEN_TOKEN_ENDPOINT"], data=form, trust_env=False)
+    if response.is_error:
+        raise httpx.HTTPStatusError(response.text, request=response.request, response=response)
+    return str(response.json()["access_token"])
+
+
+def verify_token(secret: Mapping[str, str], token: str) -> dict[str, Any]:
+    """Verify signature, issuer and times as an API does; give the claims.
+
+    Raises:
+        jose.JWTError: It isn't one of this issuer's, or has expired.
+    """
+    keys = httpx.get(secret["MASKINPORTEN_JWKS_URI"], trust_env=False).raise_for_status().json()
+    return jwt.decode(token, keys, algorithms=["RS256"], issuer=secret["MASKINPORTEN_ISSUER"])
