@@ -140,7 +140,9 @@ class Operator:
         """
         config = self.config
         async with serve_endpoints(self.metrics, config.metrics_address, config.health_address, self.is_ready):
-            await self._wait_for_crd()
+            self._take_signals()
+            if not await self._wait_for_crd():
+                return
             stop_watching = asyncio.Event()
             shell = asyncio.create_task(self._run_shell(stop_watching))
             background = [asyncio.create_task(one) for one in self._background()]
@@ -160,16 +162,19 @@ class Operator:
 
     async def _run_shell(self, stop: asyncio.Event) -> None:
         started = asyncio.Event()
-        signals = asyncio.create_task(self._take_signals(started))
+        signals = asyncio.create_task(self._take_signals_back(started))
         session = partial(open_session, self.api.configuration)
         await run_shell(
             self.on_event, session, self.api.configuration.host, self.config.namespaces, started=started, stop=stop
         )
         await _cancel(signals)
 
-    async def _take_signals(self, kopf_started: asyncio.Event) -> None:
+    async def _take_signals_back(self, kopf_started: asyncio.Event) -> None:
         """Take the signals back from kopf, so that passes under way end in order."""
         await kopf_started.wait()
+        self._take_signals()
+
+    def _take_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
 
@@ -212,8 +217,18 @@ class Operator:
         lists = [await list_metadata(self.api, path) for path in paths]
         return {item["metadata"]["uid"] for items, _ in lists for item in items}
 
-    async def _wait_for_crd(self) -> None:
-        """Wait until our kinds are served: kopf would be idle for ever without a word."""
+    async def _wait_for_crd(self) -> bool:
+        """Wait until our kinds are served; False if a signal came first. kopf would be idle for ever without a word."""
+        looking = asyncio.create_task(self._look_for_crd())
+        ending = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({looking, ending}, return_when=asyncio.FIRST_COMPLETED)
+        served = looking.done()
+        if served:
+            looking.result()
+        await _cancel(looking, ending)
+        return served
+
+    async def _look_for_crd(self) -> None:
         told = False
         while True:
             try:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, HttpUrl, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, HttpUrl, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from maskinporten_operator.model.resources import FULL_SCOPE_PATTERN
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ENV_PREFIX = "MASKINPORTEN_OPERATOR_"
 API_PATH = "/api/v1"
+LAST_PORT = 65535
+LONGEST_DURATION = timedelta(days=365)
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -30,22 +35,26 @@ def parse_duration(value: object) -> object:
     if not isinstance(value, str | int | float):
         return value
     if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)", str(value).strip()):
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+        try:
+            return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+        except OverflowError:
+            raise ValueError("is too long") from None
     raise ValueError("write seconds as a number, or a number with a unit, such as 90s, 30m or 12h")
 
 
 def split_words(value: object) -> object:
     """Read a list that is written with commas or spaces between its members."""
-    return tuple(re.split(r"[,\s]+", value.strip())) if isinstance(value, str) and value.strip() else value or ()
+    return tuple(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value or ()
 
 
 def _check_address(value: object) -> object:
-    if value and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]*):[0-9]{1,5}", str(value)):
+    match = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^:\s]*):([0-9]{1,5})", str(value))
+    if value and not (match and int(match[1]) <= LAST_PORT):
         raise ValueError("write host:port, such as 0.0.0.0:8080")
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0))]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0), le=LONGEST_DURATION)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
 Address = Annotated[str, BeforeValidator(_check_address)]
 
@@ -53,9 +62,7 @@ Address = Annotated[str, BeforeValidator(_check_address)]
 class Config(BaseSettings):
     """Every setting, with its meaning as `--help` shows it."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     cluster_name: Annotated[
         str,
@@ -141,6 +148,12 @@ class Config(BaseSettings):
         Field(default=None, description="Certificates to trust for DigDir and Maskinporten, instead of the system's."),
     ]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Take an empty value for none at all; but an empty address is one: nothing is served there."""
+        return {name: value for name, value in values.items() if value != "" or name.endswith("_address")}
+
     @field_validator("digdir_base_url")
     @classmethod
     def _append_api_path(cls, url: HttpUrl) -> HttpUrl:
@@ -157,8 +170,12 @@ class Config(BaseSettings):
     @field_validator("admin_jwk_file", "ca_bundle")
     @classmethod
     def _check_readable(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError(f"there is no file {path}")
+        try:
+            readable = path is None or path.is_file()
+        except OSError:
+            readable = False
+        if not readable:  # whose name isn't shown: whoever wrote the content of the file here wrote a private key
+            raise ValueError("there is no such file")
         return path
 
 

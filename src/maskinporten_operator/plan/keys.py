@@ -51,7 +51,7 @@ def plan_keys(
     current = next((key for key in registered if held and key.matches(held)), None)
     mint = _check_mint(held, current, rotate=rotate)
     foreign = [key for key in registered if not key.ours]
-    orphans = _find_orphans(registered, current)
+    orphans = _find_orphans(registered, current, now)
 
     if mint and (hold := _check_minting(foreign, recent_mints)):
         return KeyPlan(hold=hold)
@@ -113,16 +113,17 @@ class _Orphan:
         return self.since is not None and now - self.since > grace
 
 
-def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None) -> list[_Orphan]:
+def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None, now: datetime) -> list[_Orphan]:
     """List our keys that aren't in the Secret, oldest first.
 
     One is superseded when the next newer was published; the newest, whose Secret was never written, at its own
-    publication. Without a time from the API a key goes only when its slot is needed.
+    publication. If the Secret's key is gone, pods may still use the newest: the key that is made now supersedes it.
+    Without a time from the API a key goes only when its slot is needed.
     """
     own = sorted((key for key in registered if key.ours or key is current), key=_by_age)
     newer = [*own[1:], None][: len(own)]
     return [
-        _Orphan(key, _created(successor or key))
+        _Orphan(key, _created(successor or key) if successor or current else now)
         for key, successor in zip(own, newer, strict=True)
         if key is not current
     ]
@@ -157,5 +158,5 @@ def _next_look(
     moments = [(orphan.since + grace).timestamp() for orphan in orphans if orphan.since and orphan.key in kept]
     if current and current.expires:
         moments.append(current.expires - RENEW_BEFORE.total_seconds())
-    later = [moment - now.timestamp() for moment in moments if moment > now.timestamp()]
+    later = [moment - now.timestamp() for moment in moments if moment >= now.timestamp()]
     return min(later) + 1 if later else None

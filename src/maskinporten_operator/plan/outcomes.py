@@ -37,12 +37,17 @@ class Progress:
         registration: Its registration as our last write or read left it.
         secret_name: The Secret that holds the credentials.
         actions: What was done, in words.
+        generation: The generation that the pass began with and judges; a write's answer may show a newer one.
     """
 
     resource: MaskinportenClient
     registration: Registration | None = None
     secret_name: str | None = None
     actions: list[str] = field(default_factory=list)
+    generation: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.generation = self.resource.meta.generation
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,12 @@ def build_status(outcome: Outcome, progress: Progress, now: datetime, correlatio
     """Build the complete status; facts that this pass didn't establish stay as they are."""
     resource = progress.resource
     current = resource.status
-    conditions = _build_conditions(current.get("conditions") or (), outcome.verdicts, resource.meta.generation, now)
+    conditions = _build_conditions(current.get("conditions") or (), outcome.verdicts, progress.generation, now)
     ready = conditions[0]
     status: dict[str, Any] = {
         **current,
         "conditions": conditions,
-        "observedGeneration": resource.meta.generation,
+        "observedGeneration": progress.generation,
         "synchronizationState": build_synchronization_state(ready),
         "synchronizationTime": format_time(now),
         "correlationID": correlation_id,

@@ -33,6 +33,8 @@ async def execute(plan: Plan, seen: Snapshot, progress: Progress, ports: Ports) 
     """
     refusal: RejectedError | None = None
     jwk = seen.secret.jwk if seen.secret else None
+    if jwk and jwk == ports.memory.pending_key(seen.resource.meta.uid):
+        ports.memory.record_delivery(seen.resource.meta.uid)  # it was written, and the answer to that was lost
     progress.registration = seen.registration
     for step in plan.steps:
         match step:

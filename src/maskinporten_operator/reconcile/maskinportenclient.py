@@ -36,6 +36,8 @@ async def reconcile_maskinportenclient(body: Mapping[str, Any], sighting: Sighti
             await report(outcome, progress, ports, correlation_id)
         except OperatorError as error:
             outcome = fail(error)
+        except Exception as error:  # noqa: BLE001 - as in a pass
+            outcome = _fail_internally(error)
         _log(outcome, progress)
     return outcome
 
@@ -58,11 +60,15 @@ async def _attempt(progress: Progress, sighting: Sighting, ports: Ports) -> Outc
     except OperatorError as error:
         return fail(error)
     except Exception as error:  # noqa: BLE001 - a fault of ours in one resource must not stop the others
-        # The text of an arbitrary exception may quote what it worked on, a private key for one: only its place is told.
-        place = "".join(traceback.format_tb(error.__traceback__))
-        log.error("internal error", error=type(error).__name__, exception=place)  # noqa: TRY400 - see above
-        return fail(TransientError(Reason.INTERNAL_ERROR, "A fault in the operator; its log tells where"))
+        return _fail_internally(error)
     return fail(plan.hold, plan.notices) if plan.hold else succeed(plan.notices, plan.next_look)
+
+
+def _fail_internally(error: Exception) -> Outcome:
+    """Tell where a fault of ours is. The text of an arbitrary exception may quote what it worked on, such as a key."""
+    place = "".join(traceback.format_tb(error.__traceback__))
+    log.error("internal error", error=type(error).__name__, exception=place)
+    return fail(TransientError(Reason.INTERNAL_ERROR, "A fault in the operator; its log tells where"))
 
 
 def _log(outcome: Outcome, progress: Progress) -> None:
@@ -75,5 +81,5 @@ def _log(outcome: Outcome, progress: Progress) -> None:
         reason=str(verdict.reason) if verdict else None,
         message=verdict.message if verdict and verdict.status != "True" else None,
         actions=progress.actions or None,
-        generation=progress.resource.meta.generation,
+        generation=progress.generation,
     )

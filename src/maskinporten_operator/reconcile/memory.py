@@ -35,8 +35,9 @@ class Memory:
         self._pending.pop(uid, None)
 
     def recent_mints(self, uid: str, now: float) -> int:
-        """Count the keys made within the last hour."""
-        return sum(1 for moment in self._mints.get(uid, ()) if now - moment < HOUR)
+        """Count the keys made within the last hour, without the one on its way: to use it is to make none."""
+        mints = tuple(self._mints.get(uid, ()))
+        return sum(now - moment < HOUR for moment in (mints[:-1] if uid in self._pending else mints))
 
     def count_absent(self, uid: str, now: float) -> int:
         """Count the passes that found the registration gone, this one included; sooner ones don't count again."""

@@ -48,11 +48,16 @@ async def observe(
 
 
 async def read_again(seen: Snapshot, ports: Ports) -> Snapshot:
-    """Read a registration that is about to be replaced: what others changed since it was listed is kept."""
+    """Read a registration that is about to be replaced: what others changed since it was listed is kept.
+
+    Raises:
+        ConflictError: It was deleted, or given to somebody else by another description: the next pass decides anew.
+    """
     assert seen.registration
     registration = await ports.registry.read(seen.registration.client_id)
-    if registration is None:
-        raise ConflictError(Reason.REGISTRATION_ABSENT, f"Client {seen.registration.client_id} was deleted just now")
+    if registration is None or registration.description != seen.registration.description:
+        what = "deleted" if registration is None else "given another description"
+        raise ConflictError(Reason.REGISTRATION_ABSENT, f"Client {seen.registration.client_id} was {what} just now")
     return replace(seen, registration=registration, fresh=True)
 
 

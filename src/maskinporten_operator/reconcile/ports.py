@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ class Cluster(Protocol):
     """The API server. A write of a MaskinportenClient returns it as the server left it."""
 
     @property
-    def pruned_status_fields(self) -> frozenset[str]:
-        """Status fields that the served CRD doesn't know and therefore drops."""
+    def pruned_status_fields(self) -> frozenset[str] | None:
+        """Status fields that the served CRD doesn't know and therefore drops; None before a write has shown it."""
 
     async def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Read a MaskinportenClient anew; None if there is none."""
@@ -143,7 +144,7 @@ class Randomness(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything that a pass works with."""
+    """Everything that a pass works with. The first status is written under `first_status`, by one pass at a time."""
 
     policy: Policy
     cluster: Cluster
@@ -155,6 +156,7 @@ class Ports:
     clock: Clock
     random: Randomness
     memory: Memory
+    first_status: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True)

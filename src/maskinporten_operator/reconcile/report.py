@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import READY
 from maskinporten_operator.model.resources import parse
 from maskinporten_operator.plan.status import build_status, check_status, find_condition, stays_ready
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from maskinporten_operator.plan.outcomes import Outcome, Progress
     from maskinporten_operator.reconcile.ports import Ports
 
@@ -24,8 +26,12 @@ async def report(outcome: Outcome, progress: Progress, ports: Ports, correlation
         return
     before = find_condition(resource.status, READY) or {}
     status = build_status(outcome, progress, ports.clock.now(), correlation_id)
-    if check_status(resource, status, ports.cluster.pruned_status_fields):
-        progress.resource = parse(await ports.cluster.write_status(resource.meta, status))
+    if ports.cluster.pruned_status_fields is None:
+        # After a restart every status differs from one that the CRD cut: one write tells, and spares the others theirs.
+        async with ports.first_status:
+            await _write(status, progress, ports)
+    else:
+        await _write(status, progress, ports)
     verdict = outcome.verdicts[0]
     if progress.actions:
         message = "; ".join(progress.actions)
@@ -35,3 +41,9 @@ async def report(outcome: Outcome, progress: Progress, ports: Ports, correlation
         verdict.message,
     ):
         ports.announcer.announce(resource.meta, "Warning", str(verdict.reason), verdict.message)
+
+
+async def _write(status: Mapping[str, Any], progress: Progress, ports: Ports) -> None:
+    resource = progress.resource
+    if check_status(resource, status, ports.cluster.pruned_status_fields or frozenset()):
+        progress.resource = parse(await ports.cluster.write_status(resource.meta, status))

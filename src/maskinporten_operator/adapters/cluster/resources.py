@@ -35,11 +35,11 @@ class ClusterResources:
         self._api = api
         self._accept_client = accept_client
         self._accept_secret = accept_secret
-        self._pruned: frozenset[str] = frozenset()
+        self._pruned: frozenset[str] | None = None
 
     @property
-    def pruned_status_fields(self) -> frozenset[str]:
-        """Status fields that the served CRD doesn't know and therefore drops, as the last write showed."""
+    def pruned_status_fields(self) -> frozenset[str] | None:
+        """Status fields that the served CRD doesn't know and therefore drops; None before a write has shown it."""
         return self._pruned
 
     async def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
@@ -103,7 +103,8 @@ class ClusterResources:
         patch = {"metadata": {"resourceVersion": str(meta.resource_version)}, "status": status}
         body = await self._patch_client(_client_path(meta.namespace, meta.name) + "/status", patch, MERGE_PATCH)
         written = body.get("status") or {}
-        self._pruned = frozenset(name for name in status if name not in written)
+        # A status that lacks a field tells nothing about it: what was learnt before stays.
+        self._pruned = ((self._pruned or frozenset()) | status.keys()) - written.keys()
         return body
 
     async def _apply_finalizers(self, meta: ObjectMeta, finalizers: Mapping[str, Any]) -> Mapping[str, Any]:

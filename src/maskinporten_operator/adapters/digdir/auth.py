@@ -12,7 +12,7 @@ import httpx
 from jose import jwk, jwt
 from jose.exceptions import JOSEError
 
-from maskinporten_operator.adapters.digdir.errors import find_detail, translate_exception
+from maskinporten_operator.adapters.digdir.errors import find_detail, translate_exception, translate_response
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import RejectedError, TransientError
 from maskinporten_operator.model.registrations import JWT_BEARER
@@ -102,6 +102,7 @@ class JwtGrantAuth(httpx.Auth):
             return self._token
 
     async def _request_token(self) -> None:
+        operation = "get the operator's token"
         server = await self._metadata.get()
         assertion = self._credentials.build_assertion(server.issuer, self._scopes, self._now())
         asked = self._now()
@@ -110,8 +111,10 @@ class JwtGrantAuth(httpx.Auth):
                 server.token_endpoint, data={"grant_type": JWT_BEARER, "assertion": assertion}
             )
         except httpx.HTTPError as error:
-            raise translate_exception(error, "get the operator's token", writes=False) from None
-        if response.is_client_error and response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            raise translate_exception(error, operation, writes=False) from None
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            raise translate_response(response, operation, writes=False)
+        if response.is_client_error:
             raise RejectedError(
                 Reason.FORBIDDEN_BY_DIGDIR,
                 f"Maskinporten refuses the operator's own client a token (HTTP {response.status_code}"

@@ -122,6 +122,9 @@ class SelfServiceClient:
             told = str(response.status_code)
         except httpx.HTTPError as error:
             raise translate_exception(error, operation, writes=writes) from None
+        except WaitingError as error:  # of the token endpoint
+            self._held_until = self._now() + error.retry_after
+            raise
         finally:
             self._observe(operation, told, self._now() - started)
         if response.is_success or accept(response):

@@ -86,7 +86,7 @@ def parse_retry_after(headers: Mapping[str, str]) -> float:
         seconds = (
             float(text) if text[:1].isdigit() else (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
         )
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         seconds = 5.0
     return min(max(seconds, LEAST_WAIT), MOST_WAIT)
 

@@ -1,0 +1,111 @@
+"""The operator's own HTTP client against the simulator in this process, with clocks that the tests move."""
+
+import json
+import time
+
+import httpx
+import pytest
+
+from digdir_simulator import Config, create_app, jws
+from digdir_simulator.faults import FaultOrder
+from digdir_simulator.in_process import InProcessTransport
+from maskinporten_operator.adapters.digdir.auth import AdminCredentials, JwtGrantAuth
+from maskinporten_operator.adapters.digdir.client import SelfServiceClient
+from maskinporten_operator.adapters.digdir.metadata import MetadataReader
+
+URL = "http://digdir.test"
+WELL_KNOWN = f"{URL}/.well-known/oauth-authorization-server"
+ADMIN_SCOPES = ("idporten:dcr.read", "idporten:dcr.write")
+
+
+class ManualClock:
+    def __init__(self, now):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, seconds):
+        self.now += seconds
+
+
+class Digdir:
+    """The simulator, and the operator's way to it."""
+
+    def __init__(self, admin_jwk, jwk_file):
+        self.wall = ManualClock(float(int(time.time())))
+        self.monotonic = ManualClock(1000.0)
+        self.admin_jwk = admin_jwk
+        config = Config(public_url=URL, admin_jwk=jws.public_jwk(admin_jwk))
+        self.app = create_app(config, clock=self.wall)
+        self.simulator = self.app.state.simulator
+        self.plain = httpx.AsyncClient(transport=InProcessTransport(self.app), base_url=URL)
+        self.metadata = MetadataReader(self.plain, WELL_KNOWN, self.monotonic)
+        self.credentials = AdminCredentials("admin-client", jwk_file)
+        self.http = self.authorized(self.credentials)
+        self.observed = []
+        self.client = self.client_over(self.http)
+
+    def authorized(self, credentials, scopes=ADMIN_SCOPES, transport=None):
+        auth = JwtGrantAuth(self.plain, self.metadata, credentials, scopes, self.wall)
+        return httpx.AsyncClient(transport=transport or InProcessTransport(self.app), base_url=URL, auth=auth)
+
+    def client_over(self, http):
+        return SelfServiceClient(http, f"{URL}/api/v1/", lambda *call: self.observed.append(call), self.monotonic)
+
+    def answering(self, handler):
+        """A client of an API that answers as `handler` does."""
+        return self.client_over(httpx.AsyncClient(transport=httpx.MockTransport(handler)))
+
+    def advance(self, seconds):
+        self.wall.advance(seconds)
+        self.monotonic.advance(seconds)
+
+    def fault(self, kind, **order):
+        return self.simulator.faults.add(FaultOrder(kind=kind, **order))
+
+    def set(self, **settings):
+        self.simulator.settings = self.simulator.settings.model_copy(update=settings)
+
+    def count(self, operation):
+        return self.simulator.ledger.summary(operation=operation)["total"]
+
+    def stored(self, client_id):
+        return self.simulator.state.client(client_id)
+
+
+def fields(**changes):
+    return {
+        "client_name": "Some Organisation",
+        "description": "some-cluster:some-team:some-app",
+        "integration_type": "maskinporten",
+        "application_type": "web",
+        "token_endpoint_auth_method": "private_key_jwt",
+        "grant_types": ["urn:ietf:params:oauth:grant-type:jwt-bearer"],
+        "access_token_lifetime": 3600,
+        "scopes": ["skatt:some.scope"],
+    } | changes
+
+
+@pytest.fixture(scope="session")
+def admin_jwk():
+    return jws.new_private_jwk()
+
+
+@pytest.fixture(scope="session")
+def jwks():
+    return [jws.new_private_jwk() for _ in range(2)]
+
+
+@pytest.fixture
+def jwk_file(tmp_path, admin_jwk):
+    path = tmp_path / "admin.jwk"
+    path.write_text(json.dumps(admin_jwk))
+    return path
+
+
+@pytest.fixture
+async def digdir(admin_jwk, jwk_file):
+    digdir = Digdir(admin_jwk, jwk_file)
+    async with digdir.plain, digdir.http:
+        yield digdir

@@ -1,0 +1,115 @@
+"""Maskinporten's metadata: read once in a while, and an old copy outlives an outage."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from maskinporten_operator.adapters.digdir.metadata import READ_AGAIN_AFTER, TRY_AGAIN_AFTER, MetadataReader
+from maskinporten_operator.model.errors import OperatorError, TransientError
+from maskinporten_operator.model.registrations import AuthorizationServer
+from tests.adapters.conftest import WELL_KNOWN, ManualClock
+
+DOCUMENT = {"issuer": "http://m.test/", "jwks_uri": "http://m.test/jwk", "token_endpoint": "http://m.test/token"}
+
+
+class Server:
+    def __init__(self):
+        self.clock = ManualClock(0.0)
+        self.answer = httpx.Response(200, json=DOCUMENT)
+        self.calls = 0
+        http = httpx.AsyncClient(transport=httpx.MockTransport(self.handle))
+        self.reader = MetadataReader(http, WELL_KNOWN, self.clock)
+
+    async def handle(self, _):
+        self.calls += 1
+        await asyncio.sleep(0)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+async def server():
+    return Server()
+
+
+async def test_the_metadata_are_the_documents_byte_for_byte(server):
+    assert await server.reader.get() == AuthorizationServer(
+        WELL_KNOWN, "http://m.test/", "http://m.test/jwk", "http://m.test/token"
+    )
+
+
+async def test_the_simulators_document_is_read(digdir):
+    assert (await digdir.metadata.get()).token_endpoint == "http://digdir.test/token"
+
+
+async def test_many_at_once_share_one_reading(server):
+    await asyncio.gather(*(server.reader.get() for _ in range(20)))
+
+    assert server.calls == 1
+
+
+async def test_the_document_is_read_again_after_an_hour(server):
+    await server.reader.get()
+    server.clock.advance(READ_AGAIN_AFTER - 1)
+    await server.reader.get()
+    assert server.calls == 1
+    server.answer = httpx.Response(200, json=DOCUMENT | {"issuer": "http://moved.test/"})
+
+    server.clock.advance(1)
+
+    assert (await server.reader.get()).issuer == "http://moved.test/"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [httpx.ConnectError("no"), httpx.ReadTimeout("no"), httpx.Response(503), httpx.Response(200, text="<html>")],
+    ids=str,
+)
+async def test_an_old_copy_outlives_an_outage_which_is_looked_at_now_and_then(server, answer):
+    before = await server.reader.get()
+    server.clock.advance(READ_AGAIN_AFTER)
+    server.answer = answer
+    for _ in range(5):
+        assert await server.reader.get() == before
+    assert server.calls == 2
+
+    server.clock.advance(TRY_AGAIN_AFTER)
+    await server.reader.get()
+
+    assert server.calls == 3
+
+
+BAD_BODIES = [
+    "<html>",
+    "[]",
+    "null",
+    "{}",
+    json.dumps(DOCUMENT | {"issuer": None}),
+    json.dumps(DOCUMENT | {"jwks_uri": ["a"]}),
+    json.dumps(DOCUMENT | {"token_endpoint": ""}),
+]
+
+
+@pytest.mark.parametrize("body", BAD_BODIES)
+async def test_another_document_is_said_to_the_cluster_admin(server, body):
+    server.answer = httpx.Response(200, text=body)
+
+    with pytest.raises(TransientError, match="a cluster admin must check the address") as caught:
+        await server.reader.get()
+
+    assert WELL_KNOWN in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [httpx.ConnectError("no"), httpx.Response(503), httpx.Response(302)], ids=str)
+async def test_without_any_copy_an_outage_is_a_fault_that_goes_by(server, answer):
+    server.answer = answer
+
+    with pytest.raises(OperatorError) as caught:
+        await server.reader.get()
+    assert type(caught.value) is TransientError
+
+    server.answer = httpx.Response(200, json=DOCUMENT)
+    assert (await server.reader.get()).issuer == "http://m.test/"

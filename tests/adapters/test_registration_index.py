@@ -1,0 +1,498 @@
+"""The index of registrations: one list for all, kept up with our own writes and reads."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from digdir_simulator import jws
+from maskinporten_operator.adapters.digdir.index import RegistrationIndex
+from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError, TransientError
+from maskinporten_operator.model.keys import PublicJwk
+from tests.adapters.conftest import fields
+
+LAG = 10.0
+OURS = "some-cluster:some-team:some-app"
+DEADLINE = 5.0
+
+
+@pytest.fixture
+def world(digdir):
+    return World(digdir)
+
+
+class World:
+    """An index with a clock that goes on a little with each look, and by what anybody sleeps."""
+
+    def __init__(self, digdir):
+        self.digdir = digdir
+        self.slept = []
+        self.index = self.start()
+
+    def start(self):
+        return RegistrationIndex(
+            self.digdir.client, cluster="some-cluster", lag=LAG, monotonic=self.monotonic, sleep=self.sleep
+        )
+
+    def monotonic(self):
+        self.digdir.monotonic.advance(0.001)
+        return self.digdir.monotonic.now
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.digdir.advance(seconds)
+
+    def lists(self):
+        return self.digdir.count("list-clients")
+
+    async def by_hand(self, **changes):
+        """Somebody registers a client at DigDir, past the index."""
+        return (await self.digdir.client.create_client(fields(**changes))).client_id
+
+    def lag(self, seconds=8):
+        self.digdir.set(list_lag_seconds=seconds)
+
+
+def public(jwk):
+    return PublicJwk({"use": "sig", **jws.public_jwk(jwk)})
+
+
+async def held(fault):
+    async with asyncio.timeout(DEADLINE):
+        while not fault.held:
+            await asyncio.sleep(0)
+
+
+# Lists
+
+
+async def test_all_that_wait_share_one_list(world):
+    await asyncio.gather(*(world.index.ready() for _ in range(50)))
+
+    assert world.lists() == 1
+    assert world.index.is_listed
+
+
+async def test_a_list_that_was_read_isnt_read_again(world):
+    await world.index.ready()
+    await world.index.ready()
+    await world.index.listed_after(0)
+
+    assert world.lists() == 1
+
+
+async def test_one_that_asks_during_a_list_waits_for_the_next(world):
+    hold = world.digdir.fault("hold", path="/clients$")
+    first = asyncio.create_task(world.index.ready())
+    await held(hold)
+    later = [asyncio.create_task(world.index.refresh()) for _ in range(10)]
+    await asyncio.sleep(0)
+    hold.release()
+
+    await asyncio.wait_for(asyncio.gather(first, *later), DEADLINE)
+
+    assert world.lists() == 2
+
+
+async def test_there_is_at_most_one_list_a_second(world):
+    for _ in range(3):
+        await world.index.refresh()
+
+    assert world.lists() == 3
+    assert world.slept == [pytest.approx(1, abs=0.02)] * 2
+
+
+async def test_after_a_second_a_list_waits_for_nothing(world):
+    await world.index.refresh()
+    world.digdir.advance(1)
+    await world.index.refresh()
+
+    assert world.slept == []
+
+
+async def test_a_list_that_fails_is_told_to_all_that_wait_and_costs_one_call(world):
+    world.digdir.fault("status", status=503, path="/clients$")
+
+    outcomes = await asyncio.gather(*(world.index.ready() for _ in range(10)), return_exceptions=True)
+
+    assert [type(one) for one in outcomes] == [TransientError] * 10
+    assert world.lists() == 1
+    assert not world.index.is_listed
+    await world.index.ready()
+    assert world.slept == [pytest.approx(1, abs=0.05)]
+
+
+async def test_one_that_gives_up_doesnt_take_the_list_from_the_others(world):
+    hold = world.digdir.fault("hold", path="/clients$")
+    first, second = (asyncio.create_task(world.index.ready()) for _ in range(2))
+    await held(hold)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    hold.release()
+
+    await asyncio.wait_for(second, DEADLINE)
+
+    assert world.lists() == 1
+
+
+async def test_a_list_that_fails_keeps_what_was_known(world):
+    await world.by_hand()
+    await world.index.ready()
+    world.digdir.fault("html", path="/clients$")
+
+    with pytest.raises(TransientError):
+        await world.index.refresh()
+
+    assert len(world.index.find(OURS)) == 1
+
+
+# What is kept
+
+
+async def test_a_listed_client_is_found_by_its_description_and_held_by_its_id(world):
+    client_id = await world.by_hand()
+    await world.index.ready()
+
+    assert [one.client_id for one in world.index.find(OURS)] == [client_id]
+    assert world.index.holds(client_id)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"description": "other-cluster:some-team:some-app"},
+        {"description": "some-cluster-2:some-team:some-app"},
+        {"description": "made by hand"},
+        {"active": False},
+        {"integration_type": "krr", "scopes": ["krr:global/kontaktinformasjon.read"]},
+    ],
+    ids=str,
+)
+async def test_foreign_and_unusable_clients_are_not_kept(world, changes):
+    if "integration_type" in changes:
+        world.digdir.set(allow_clients_without_scopes=True)
+        changes = changes | {"scopes": []}
+    client_id = await world.by_hand(**changes)
+    await world.index.ready()
+
+    assert len(world.index) == 0
+    assert not world.index.holds(client_id)
+
+
+async def test_a_foreign_client_is_read_by_its_id_and_still_not_kept(world):
+    client_id = await world.by_hand(description="made by hand")
+
+    assert (await world.index.read(client_id)).description == "made by hand"
+    assert not world.index.holds(client_id)
+
+
+async def test_what_vanished_from_a_list_is_known_no_more(world):
+    client_id = await world.by_hand()
+    await world.index.ready()
+    await world.digdir.client.delete_client(client_id)
+    await world.index.refresh()
+
+    assert world.index.find(OURS) == ()
+    assert not world.index.holds(client_id)
+
+
+async def test_a_description_changed_by_hand_is_found_under_the_new_one_only(world):
+    client_id = await world.by_hand(description="some-cluster:some-team:other")
+    await world.index.ready()
+    await world.digdir.client.update_client(client_id, fields())
+    await world.index.refresh()
+
+    assert [one.client_id for one in world.index.find(OURS)] == [client_id]
+    assert world.index.find("some-cluster:some-team:other") == ()
+
+
+async def test_the_keys_are_read_apart_when_a_client_doesnt_tell_them(world, jwks):
+    client_id = await world.by_hand()
+    await world.digdir.client.replace_keys(client_id, [public(jwks[0])])
+    answers = {
+        "/api/v1/clients/x": httpx.Response(200, json=fields(client_id="x")),
+        "/api/v1/clients/x/jwks": httpx.Response(200, json={"keys": [{"kid": "a"}]}),
+    }
+    apart = RegistrationIndex(
+        world.digdir.answering(lambda request: answers[request.url.path]),
+        cluster="some-cluster",
+        lag=LAG,
+        monotonic=world.monotonic,
+    )
+
+    assert [key.kid for key in (await world.index.read(client_id)).keys] == [jwks[0]["kid"]]
+    assert [key.kid for key in (await apart.read("x")).keys] == ["a"]
+
+
+# Our own writes and lists that lag
+
+
+async def test_our_own_registration_outranks_a_list_that_lags(world):
+    world.lag()
+    registered = await world.index.register(fields())
+    world.digdir.advance(2)
+    await world.index.refresh()
+
+    assert [one.client_id for one in world.index.find(OURS)] == [registered.client_id]
+
+
+async def test_our_own_update_outranks_a_list_that_lags(world):
+    registered = await world.index.register(fields())
+    world.digdir.advance(60)
+    world.lag()
+    await world.index.update(registered, fields(client_name="Another"))
+    world.digdir.advance(2)
+    await world.index.refresh()
+
+    (found,) = world.index.find(OURS)
+    assert found.fields["client_name"] == "Another"
+
+
+async def test_our_own_keys_outrank_a_list_that_lags(world, jwks):
+    registered = await world.index.register(fields())
+    world.digdir.advance(60)
+    world.lag()
+    await world.index.publish_keys(registered, [public(jwks[0])])
+    world.digdir.advance(2)
+    await world.index.refresh()
+
+    (found,) = world.index.find(OURS)
+    assert [key.kid for key in found.keys] == [jwks[0]["kid"]]
+
+
+async def test_a_deleted_client_stays_deleted_against_a_list_that_lags(world):
+    registered = await world.index.register(fields())
+    world.digdir.advance(60)
+    world.lag()
+    await world.index.delete(registered.client_id)
+    world.digdir.advance(2)
+    await world.index.refresh()
+
+    assert world.index.find(OURS) == ()
+    assert not world.index.holds(registered.client_id)
+
+
+async def test_one_that_was_read_as_gone_stays_gone_against_a_list_that_lags(world):
+    client_id = await world.by_hand()
+    world.digdir.advance(60)
+    await world.index.ready()
+    world.lag()
+    await world.digdir.client.delete_client(client_id)
+    assert await world.index.read(client_id) is None
+    world.digdir.advance(2)
+    await world.index.refresh()
+
+    assert not world.index.holds(client_id)
+
+
+async def test_a_write_during_a_list_outranks_it(world):
+    hold = world.digdir.fault("hold", when="after", method="GET", path="/clients$")
+    listing = asyncio.create_task(world.index.ready())
+    await held(hold)
+    registered = await world.index.register(fields())
+    hold.release()
+    await asyncio.wait_for(listing, DEADLINE)
+
+    assert world.index.holds(registered.client_id)
+
+
+async def test_after_the_lag_a_list_is_believed_again(world):
+    registered = await world.index.register(fields())
+    await world.digdir.client.update_client(registered.client_id, fields(client_name="By hand"))
+    world.digdir.advance(LAG + 1)
+    await world.index.refresh()
+
+    (found,) = world.index.find(OURS)
+    assert found.fields["client_name"] == "By hand"
+
+
+async def test_an_update_whose_answer_has_no_keys_keeps_those_that_were_known(world, jwks):
+    registered = await world.index.register(fields())
+    published = await world.index.publish_keys(registered, [public(jwks[0])])
+    body = {**registered.fields, "client_name": "Another"}
+    silent = RegistrationIndex(
+        world.digdir.answering(lambda _: httpx.Response(200, json=body)),
+        cluster="some-cluster",
+        lag=LAG,
+        monotonic=world.monotonic,
+    )
+
+    updated = await silent.update(published, fields(client_name="Another"))
+
+    assert updated.keys == published.keys
+
+
+# When absence may be proven
+
+
+async def test_a_resource_that_is_new_needs_a_list_after_its_first_sight(world):
+    assert world.index.absence_provable_at(OURS, 1234.0, marked=False) == 1234.0
+
+
+async def test_a_resource_with_our_mark_needs_a_list_after_start_and_lag(world):
+    before = world.monotonic()
+    index = world.start()
+    started_by = world.monotonic()
+
+    assert before + LAG <= index.absence_provable_at(OURS, 0.0, marked=True) <= started_by + LAG
+    assert index.absence_provable_at(OURS, 9999.0, marked=True) == 9999.0
+
+
+@pytest.mark.parametrize("kind", ["drop", "html"])
+async def test_a_lost_answer_needs_a_list_after_it_and_the_lag(world, kind):
+    world.digdir.fault(kind, when="after", method="POST", path="/clients$")
+    before = world.monotonic()
+    with pytest.raises(OutcomeUnknownError):
+        await world.index.register(fields())
+
+    provable_at = world.index.absence_provable_at(OURS, 0.0, marked=False)
+
+    assert before + LAG <= provable_at <= world.monotonic() + LAG
+    assert world.index.absence_provable_at("some-cluster:some-team:other", 0.0, marked=False) == 0.0
+
+
+async def test_a_registration_that_is_cancelled_under_way_counts_as_a_lost_answer(world):
+    await world.digdir.client.list_clients()
+    hold = world.digdir.fault("hold", when="after", method="POST", path="/clients$")
+    task = asyncio.create_task(world.index.register(fields()))
+    await held(hold)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert world.index.absence_provable_at(OURS, 0.0, marked=False) > world.monotonic() + LAG - 1
+
+
+async def test_a_refused_registration_is_not_in_doubt(world):
+    with pytest.raises(RejectedError):
+        await world.index.register(fields(scopes=["not:granted"]))
+
+    assert world.index.absence_provable_at(OURS, 0.0, marked=False) == 0.0
+
+
+async def test_a_registration_that_was_never_sent_is_not_in_doubt(world):
+    world.digdir.fault("drop", path="^/token$")
+    with pytest.raises(TransientError):
+        await world.index.register(fields())
+
+    assert world.index.absence_provable_at(OURS, 0.0, marked=False) == 0.0
+
+
+async def test_a_lost_registration_is_found_by_a_list_that_is_new_enough(world):
+    world.lag(5)
+    world.digdir.fault("drop", when="after", method="POST", path="/clients$")
+    with pytest.raises(OutcomeUnknownError):
+        await world.index.register(fields())
+    await world.index.refresh()
+    assert world.index.find(OURS) == ()
+    provable_at = world.index.absence_provable_at(OURS, 0.0, marked=False)
+    assert provable_at > world.monotonic()
+
+    world.digdir.advance(provable_at - world.monotonic())
+    await world.index.listed_after(provable_at)
+
+    assert len(world.index.find(OURS)) == 1
+
+
+async def test_a_lost_answer_is_forgotten_once_it_is_known_what_became_of_it(world):
+    world.digdir.fault("drop", when="after", method="POST", path="/clients$")
+    with pytest.raises(OutcomeUnknownError):
+        await world.index.register(fields())
+    await world.index.refresh()
+
+    assert len(world.index.find(OURS)) == 1
+    assert world.index.absence_provable_at(OURS, 0.0, marked=False) == 0.0
+
+
+async def test_a_list_within_the_lag_doesnt_settle_a_lost_answer(world):
+    world.lag(120)
+    world.digdir.fault("drop", when="after", method="POST", path="/clients$")
+    with pytest.raises(OutcomeUnknownError):
+        await world.index.register(fields())
+    provable_at = world.index.absence_provable_at(OURS, 0.0, marked=False)
+
+    await world.index.refresh()
+
+    assert world.index.absence_provable_at(OURS, 0.0, marked=False) == provable_at
+
+
+# Doubt
+
+
+async def test_an_inactive_client_counts_as_absent(world):
+    registered = await world.index.register(fields())
+    answers = httpx.Response(200, json={**registered.fields, "active": False})
+    index = RegistrationIndex(
+        world.digdir.answering(lambda _: answers), cluster="some-cluster", lag=LAG, monotonic=world.monotonic
+    )
+
+    assert await index.read(registered.client_id) is None
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("write", ["update", "publish_keys"])
+async def test_a_write_without_an_answer_leaves_the_registration_in_doubt_until_it_is_read(world, jwks, write, when):
+    registered = await world.index.register(fields())
+    argument = fields(client_name="Another") if write == "update" else [public(jwks[0])]
+    world.digdir.fault("drop", when=when, path=registered.client_id)
+    with pytest.raises(OutcomeUnknownError):
+        await getattr(world.index, write)(registered, argument)
+    assert world.index.is_doubtful(registered.client_id)
+
+    await world.index.refresh()
+    assert world.index.is_doubtful(registered.client_id)
+    await world.index.read(registered.client_id)
+
+    assert not world.index.is_doubtful(registered.client_id)
+
+
+async def test_a_write_that_is_answered_leaves_no_doubt(world, jwks):
+    registered = await world.index.register(fields())
+    updated = await world.index.update(registered, fields(client_name="Another"))
+    await world.index.publish_keys(updated, [public(jwks[0])])
+
+    assert not world.index.is_doubtful(registered.client_id)
+
+
+# Deletion for good
+
+
+async def test_a_deletion_takes_the_keys_and_then_the_client(world, jwks):
+    registered = await world.index.register(fields())
+    await world.index.publish_keys(registered, [public(jwks[0])])
+    since = world.digdir.simulator.ledger.last_sequence
+
+    await world.index.delete(registered.client_id)
+
+    calls = world.digdir.simulator.ledger.entries(since=since)["entries"]
+    assert [call["operation"] for call in calls] == ["delete-keys", "delete-client"]
+    assert world.digdir.stored(registered.client_id).keys == ()
+    assert not world.digdir.stored(registered.client_id).active
+
+
+@pytest.mark.parametrize("path", ["/jwks$", "/clients/[^/]+$"], ids=["keys", "client"])
+async def test_a_deletion_whose_answer_was_lost_is_done_by_the_next(world, path):
+    registered = await world.index.register(fields())
+    world.digdir.fault("drop", when="after", method="DELETE", path=path)
+    with pytest.raises(OutcomeUnknownError):
+        await world.index.delete(registered.client_id)
+
+    await world.index.delete(registered.client_id)
+
+    assert not world.digdir.stored(registered.client_id).active
+    assert not world.index.holds(registered.client_id)
+
+
+async def test_a_deletion_of_one_that_doesnt_exist_is_done(world):
+    await world.index.delete("unknown")
+
+
+async def test_a_refused_deletion_of_an_active_client_is_told(world):
+    registered = await world.index.register(fields())
+    world.digdir.fault("status", status=403, method="DELETE", path="/clients/[^/]+$")
+
+    with pytest.raises(RejectedError):
+        await world.index.delete(registered.client_id)
+
+    assert world.digdir.stored(registered.client_id).active
+    assert world.index.holds(registered.client_id)

@@ -1,0 +1,206 @@
+"""The operator's own token: one for all calls, renewed in time, and nothing of the key shown."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from digdir_simulator import jws
+from maskinporten_operator.adapters.digdir.auth import AdminCredentials, CredentialsError
+from maskinporten_operator.model.errors import RejectedError, TransientError, WaitingError
+
+LIFETIME = 120
+"""Of the admin client's tokens."""
+
+
+async def test_many_calls_at_once_share_one_token(digdir):
+    await asyncio.gather(*(digdir.client.list_clients() for _ in range(25)))
+
+    assert digdir.count("list-clients") == 25
+    assert digdir.count("token") == 1
+
+
+async def test_a_token_is_used_until_shortly_before_its_end_and_then_renewed_once(digdir):
+    await digdir.client.list_clients()
+    digdir.advance(LIFETIME - 11)
+    await digdir.client.list_clients()
+    assert digdir.count("token") == 1
+
+    digdir.advance(1)
+    await asyncio.gather(*(digdir.client.list_clients() for _ in range(5)))
+
+    assert digdir.count("token") == 2
+    assert digdir.simulator.ledger.summary(operation="list-clients")["operations"] == {"list-clients": {"200": 7}}
+
+
+async def test_a_token_that_is_refused_is_renewed_once_and_the_call_repeated(digdir):
+    await digdir.client.list_clients()
+    digdir.fault("status", status=401, path="/clients$")
+
+    await digdir.client.list_clients()
+
+    assert digdir.count("token") == 2
+    assert digdir.simulator.ledger.summary()["operations"]["list-clients"] == {"200": 2, "401": 1}
+
+
+async def test_calls_that_are_refused_at_once_share_the_renewal(digdir):
+    seen = []
+    together = asyncio.Barrier(5)
+
+    async def answer(request):
+        seen.append(request.headers["authorization"])
+        if seen[-1] != seen[0]:
+            return httpx.Response(200, json=[])
+        async with asyncio.timeout(5):
+            await together.wait()
+        return httpx.Response(401)
+
+    async with digdir.authorized(digdir.credentials, transport=httpx.MockTransport(answer)) as http:
+        client = digdir.client_over(http)
+        await asyncio.gather(*(client.list_clients() for _ in range(5)))
+
+    assert len(set(seen)) == 2
+    assert digdir.count("token") == 2
+
+
+async def test_a_401_that_stays_is_a_refusal_and_no_loop(digdir):
+    await digdir.client.list_clients()
+    digdir.fault("status", status=401, path="/clients$", times=None)
+
+    with pytest.raises(RejectedError, match="a cluster admin must check the rights") as caught:
+        await digdir.client.list_clients()
+
+    assert caught.value.reason == "ForbiddenByDigDir"
+    assert digdir.simulator.ledger.summary()["operations"] == {
+        "list-clients": {"200": 1, "401": 2},
+        "token": {"200": 2},
+    }
+
+
+async def test_a_key_that_maskinporten_doesnt_know_is_said_to_the_cluster_admin(digdir, tmp_path, jwks):
+    path = tmp_path / "other.jwk"
+    path.write_text(json.dumps(jwks[0]))
+    async with digdir.authorized(AdminCredentials("admin-client", path)) as http:
+        with pytest.raises(RejectedError) as caught:
+            await digdir.client_over(http).list_clients()
+
+    assert caught.value.reason == "ForbiddenByDigDir"
+    assert "a cluster admin must check its client id, key and scopes" in str(caught.value)
+    assert "trace_id" not in str(caught.value)
+    assert digdir.count("list-clients") == 0
+
+
+async def test_scopes_that_the_operators_client_lacks_are_said(digdir):
+    async with digdir.authorized(digdir.credentials, ["not:registered"]) as http:
+        with pytest.raises(RejectedError, match="not:registered"):
+            await digdir.client_over(http).list_clients()
+
+
+@pytest.mark.parametrize("kind", ["html", "drop"])
+async def test_a_token_endpoint_that_is_down_is_a_fault_that_goes_by(digdir, kind):
+    digdir.fault(kind, path="^/token$")
+
+    with pytest.raises(TransientError) as caught:
+        await digdir.client.create_client({})
+
+    assert type(caught.value) is TransientError  # nothing was sent to the API, so nothing is in doubt
+    assert digdir.count("create-client") == 0
+    await digdir.client.list_clients()
+
+
+async def test_a_token_endpoint_that_asks_for_fewer_calls_is_not_asked_again_before_its_time(digdir):
+    digdir.fault("status", status=429, retry_after=20, path="^/token$")
+
+    with pytest.raises(WaitingError) as caught:
+        await digdir.client.list_clients()
+    assert (caught.value.reason, caught.value.retry_after) == ("RateLimited", 20.0)
+    with pytest.raises(WaitingError):
+        await digdir.client.list_clients()
+    assert digdir.count("token") == 1
+
+    digdir.advance(20)
+    await digdir.client.list_clients()
+
+
+@pytest.mark.parametrize(
+    "body", ["[]", "{}", '{"access_token": "a"}', '{"access_token": "a", "expires_in": "soon"}', "<"]
+)
+async def test_an_answer_without_a_token_is_a_fault_that_goes_by(digdir, body):
+    digdir.fault("status", status=500, body=body, path="^/token$")
+
+    with pytest.raises(TransientError, match="gave no token"):
+        await digdir.client.list_clients()
+
+
+async def test_a_cancelled_wait_for_the_token_leaves_the_others_theirs(digdir):
+    hold = digdir.fault("hold", path="^/token$")
+    first = asyncio.create_task(digdir.client.list_clients())
+    async with asyncio.timeout(5):
+        while not hold.held:
+            await asyncio.sleep(0)
+    second = asyncio.create_task(digdir.client.list_clients())
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    hold.release()
+
+    await asyncio.wait_for(second, 5)
+    assert digdir.count("list-clients") == 1
+
+
+@pytest.mark.parametrize("missing", ["kid", "d", "n", "e"])
+def test_a_key_that_lacks_a_member_cant_be_used_and_isnt_shown(tmp_path, admin_jwk, missing):
+    path = tmp_path / "broken.jwk"
+    path.write_text(json.dumps({name: value for name, value in admin_jwk.items() if name != missing}))
+
+    with pytest.raises(CredentialsError) as caught:
+        AdminCredentials("admin-client", path)
+
+    assert str(caught.value) == f"{path} holds no private RSA JWK with a kid"
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '"kid"',
+        "5",
+        "null",
+        "\xff\xfe",
+        "-----BEGIN PRIVATE KEY-----",
+        '{"kid": "k"}',
+        '{"kid": "k", "kty": "EC", "crv": "P-256", "x": "a", "y": "b", "d": "c"}',
+        '{"kid": "k", "kty": "oct", "k": "c2VjcmV0"}',
+        '{"kid": "k", "kty": "RSA", "n": 5, "e": [], "d": null}',
+        '{"kid": "k", "kty": "RSA", "n": "AQ", "e": "AQ", "d": "AQ"}',
+        '{"kid": "k", "kty": "RSA", "n": "!", "e": "AQAB", "d": "é"}',
+    ],
+)
+def test_junk_is_no_admin_key(tmp_path, text):
+    path = tmp_path / "junk.jwk"
+    path.write_bytes(text.encode("latin-1"))
+
+    with pytest.raises(CredentialsError, match="holds no private RSA JWK"):
+        AdminCredentials("admin-client", path)
+
+
+def test_a_file_that_cant_be_read_is_no_admin_key(tmp_path):
+    with pytest.raises(CredentialsError):
+        AdminCredentials("admin-client", tmp_path / "absent")
+
+
+def test_an_assertion_is_short_lived_for_one_audience_and_used_once(jwk_file):
+    credentials = AdminCredentials("admin-client", jwk_file)
+
+    claims = [jws.parse(credentials.build_assertion("http://aud.test/", ["a", "b"], 1000.7))[1] for _ in range(2)]
+
+    assert {name: value for name, value in claims[0].items() if name != "jti"} == {
+        "aud": "http://aud.test/",
+        "iss": "admin-client",
+        "scope": "a b",
+        "iat": 1000,
+        "exp": 1060,
+    }
+    assert claims[0]["jti"] != claims[1]["jti"]

@@ -1,0 +1,258 @@
+"""The configuration: from environment or flags, all faults told at once, no value shown."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from maskinporten_operator import cli
+from maskinporten_operator.config import ENV_PREFIX, Config, ConfigError, load_config
+from tests.unit.fakes import private_jwk
+
+PRIVATE = private_jwk(1).serialize()
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch):
+    for name in Config.model_fields:
+        monkeypatch.delenv(ENV_PREFIX + name.upper(), raising=False)
+
+
+@pytest.fixture
+def jwk_file(tmp_path):
+    path = tmp_path / "admin.jwk"
+    path.write_text("{}")
+    return path
+
+
+@pytest.fixture
+def load(jwk_file):
+    def load(**changes):
+        needed = {
+            "cluster_name": "some-cluster",
+            "digdir_base_url": "https://api.test",
+            "maskinporten_well_known_url": "https://maskinporten.test/.well-known/oauth-authorization-server",
+            "admin_client_id": "some-id",
+            "admin_jwk_file": str(jwk_file),
+        }
+        return load_config(**needed | changes)
+
+    return load
+
+
+def fault(load, **changes):
+    with pytest.raises(ConfigError) as caught:
+        load(**changes)
+    return str(caught.value)
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("30m", 1800),
+        ("12h", 43200),
+        ("2d", 172800),
+        ("1500ms", 1.5),
+        ("1.5", 1.5),
+        ("0.5h", 1800),
+        (" 90s ", 90),
+        (90, 90),
+    ],
+)
+def test_a_duration_is_seconds_or_has_a_unit(load, written, seconds):
+    assert load(key_grace=written).key_grace == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "written", ["h", "-5", "5 m", "1h30m", "5w", "1e3", "inf", "nan", "٣s", "PT5M", "5M", "0x5", "1..5", True]
+)
+def test_any_other_duration_is_refused_with_an_example(load, written):
+    assert "such as 90s, 30m or 12h" in fault(load, key_grace=written)
+
+
+@pytest.mark.parametrize("written", ["999999999d", "99999999999999999999d", "9" * 400 + "s"])
+def test_a_duration_beyond_all_use_is_refused(load, written):
+    assert f"{ENV_PREFIX}KEY_GRACE" in fault(load, key_grace=written)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text())
+def test_any_text_is_a_duration_or_a_fault_of_the_configuration(load, text):
+    try:
+        grace = load(key_grace=text).key_grace
+    except ConfigError:
+        return
+    assert timedelta(0) <= grace
+
+
+def test_a_resync_takes_at_least_a_second(load):
+    assert "at least a second" in fault(load, resync_interval="500ms")
+    assert load(resync_interval="1s").resync_interval == timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:8080", ":8080", "localhost:1", "[::1]:65535", "[::]:0", ""])
+def test_an_address_is_host_and_port_or_nothing(load, address):
+    assert load(metrics_address=address).metrics_address == address
+
+
+@pytest.mark.parametrize(
+    "address", ["8080", "host", "host:", "::1:8080", "host:port", "host:65536", "host:99999", "a b:1"]
+)
+def test_any_other_address_is_refused_with_an_example(load, address):
+    assert "write host:port, such as 0.0.0.0:8080" in fault(load, health_address=address)
+
+
+def test_an_empty_address_in_the_environment_serves_nothing_too(load, monkeypatch):
+    monkeypatch.setenv(f"{ENV_PREFIX}METRICS_ADDRESS", "")
+
+    assert load().metrics_address == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("https://api.test", "https://api.test/api/v1"),
+        ("https://api.test/", "https://api.test/api/v1"),
+        ("https://api.test/api/v1", "https://api.test/api/v1"),
+        ("https://api.test/api/v1/", "https://api.test/api/v1/"),
+        ("https://api.test/behind", "https://api.test/behind/api/v1"),
+        ("https://api.test/api/v10", "https://api.test/api/v10/api/v1"),
+    ],
+)
+def test_the_api_path_is_appended_once(load, written, url):
+    assert str(load(digdir_base_url=written).digdir_base_url) == url
+
+
+@pytest.mark.parametrize("written", ["a,b", "a b", " a , b ", "a,b,", ",a\nb", "a,,b"])
+def test_a_list_is_written_with_commas_or_spaces(load, written):
+    assert load(namespaces=written).namespaces == ("a", "b")
+
+
+@pytest.mark.parametrize("written", ["", " ", ",", None])
+def test_an_empty_list_is_the_default(load, written):
+    assert load(namespaces=written).namespaces == ()
+
+
+@pytest.mark.parametrize("name", ["a:b", "", "a b", "å", "x" * 64])
+def test_a_cluster_name_fits_the_mark(load, name):
+    assert f"{ENV_PREFIX}CLUSTER_NAME" in fault(load, cluster_name=name)
+
+
+def test_the_environment_is_read_and_flags_win(load, monkeypatch):
+    monkeypatch.setenv(f"{ENV_PREFIX}WORKERS", "3")
+    monkeypatch.setenv(f"{ENV_PREFIX}CLIENT_NAME", "Of the environment")
+
+    config = load(client_name="Of the flag")
+
+    assert (config.workers, config.client_name) == (3, "Of the flag")
+
+
+def test_an_empty_variable_is_as_one_that_isnt_set(load, monkeypatch):
+    monkeypatch.setenv(f"{ENV_PREFIX}WORKERS", "")
+    monkeypatch.setenv(f"{ENV_PREFIX}DEFAULT_CLIENT_SCOPE", "")
+
+    assert (load().workers, load().default_client_scope) == (24, None)
+
+
+def test_a_configuration_cant_be_changed(load):
+    with pytest.raises(ValueError, match="frozen"):
+        load().workers = 5
+
+
+# Faults
+
+
+def test_every_missing_value_is_named_at_once_with_what_it_is_for():
+    with pytest.raises(ConfigError) as caught:
+        load_config()
+
+    required = [name for name, field in Config.model_fields.items() if field.is_required()]
+    assert required == [
+        "cluster_name",
+        "digdir_base_url",
+        "maskinporten_well_known_url",
+        "admin_client_id",
+        "admin_jwk_file",
+    ]
+    for name in required:
+        assert f"{ENV_PREFIX}{name.upper()} (or --{name.replace('_', '-')}) is missing: " in str(caught.value)
+
+
+def test_wrong_and_missing_values_are_told_together(load):
+    text = fault(load, cluster_name="a:b", workers="many", log_level="LOUD", key_grace="soon", admin_client_id=None)
+
+    assert len(text.splitlines()) == 6
+    for name in ("CLUSTER_NAME", "WORKERS", "LOG_LEVEL", "KEY_GRACE", "ADMIN_CLIENT_ID"):
+        assert text.count(ENV_PREFIX + name) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["cluster_name", "digdir_base_url", "admin_jwk_file", "ca_bundle", "key_grace", "workers", "log_format"]
+)
+def test_a_key_written_where_it_doesnt_belong_is_not_shown(load, name):
+    text = fault(load, **{name: PRIVATE})
+
+    assert f"{ENV_PREFIX}{name.upper()}" in text
+    assert not [member for member in json.loads(PRIVATE).values() if len(member) > 10 and member in text]
+
+
+def test_a_file_that_isnt_there_is_said(load, tmp_path):
+    assert f"{ENV_PREFIX}ADMIN_JWK_FILE (or --admin-jwk-file): there is no such file" in fault(
+        load, admin_jwk_file=str(tmp_path / "absent")
+    )
+    assert "there is no such file" in fault(load, ca_bundle=str(tmp_path))
+
+
+# The command line
+
+
+def flags(jwk_file, **changes):
+    values = {
+        "cluster-name": "some-cluster",
+        "digdir-base-url": "https://api.test",
+        "maskinporten-well-known-url": "https://maskinporten.test/",
+        "admin-client-id": "some-id",
+        "admin-jwk-file": str(jwk_file),
+    } | changes
+    return ["run", *(f"--{name}={value}" for name, value in values.items())]
+
+
+def test_a_configuration_that_cant_be_used_ends_with_code_2_and_one_message():
+    result = CliRunner().invoke(cli.main, ["run", "--workers", "many"])
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: the configuration can't be used:\n")
+    assert result.stderr.count("Error") == 1
+    assert f"{ENV_PREFIX}WORKERS" in result.stderr
+    assert f"{ENV_PREFIX}CLUSTER_NAME" in result.stderr
+
+
+def test_an_admin_key_that_cant_be_used_ends_with_code_2_before_anything_is_touched(jwk_file, monkeypatch):
+    jwk_file.write_text(json.dumps({"kty": "RSA", "kid": "k", "d": "very-private"}))
+    monkeypatch.setattr("maskinporten_operator.logs.configure_logs", lambda *_: None)
+    monkeypatch.setattr("maskinporten_operator.assembly.load_configuration", None)  # to call it would be a fault
+
+    result = CliRunner().invoke(cli.main, flags(jwk_file))
+
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"Error: the configuration can't be used:\n  {jwk_file} holds no private RSA JWK with a kid\n"
+    )
+
+
+def test_every_setting_is_an_option_that_help_describes():
+    text = CliRunner().invoke(cli.main, ["run", "--help"], terminal_width=200).output
+
+    for name in Config.model_fields:
+        assert f"--{name.replace('_', '-')}" in text
+    assert text.count("[required]") == 5
+    assert "[default: 1800s]" in text

@@ -1,0 +1,389 @@
+"""The store of resources: the newest of watch events and of our own writes' answers, and nothing else."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskinporten_operator.model.resources import FINALIZER, parse_meta
+from maskinporten_operator.runtime.queue import Key
+from maskinporten_operator.runtime.store import LAST_APPLIED, ObjectStore, VersionStore, key_of, trim
+from tests.unit.fakes import NAME, NAMESPACE, SECRET, UID, resource_body
+
+KEY = Key(NAMESPACE, NAME)
+
+
+class Gone(list):
+    def __call__(self, key, uid):
+        self.append((key, uid))
+
+
+@pytest.fixture
+def gone():
+    return Gone()
+
+
+@pytest.fixture
+def store(gone):
+    return ObjectStore(FINALIZER, itertools.count(1).__next__, gone)
+
+
+def body(version, *, uid=UID, name=NAME, secret=SECRET, status=None, **metadata):
+    return resource_body(
+        metadata={"resourceVersion": str(version), "uid": uid, "name": name, **metadata},
+        spec={"secretName": secret},
+        status=status or {},
+    )
+
+
+def version(store, key=KEY):
+    return store.find(key).version
+
+
+# Events and answers
+
+
+def test_a_resource_not_seen_before_is_news(store):
+    assert store.offer(body(10))
+    assert version(store) == 10
+
+
+def test_a_newer_event_is_news(store):
+    store.offer(body(10))
+
+    assert store.offer(body(11, generation=2))
+    assert store.find(KEY).body["metadata"]["generation"] == 2
+
+
+@pytest.mark.parametrize("older", [9, 10])
+def test_an_older_event_and_a_repeated_one_are_ignored(store, older):
+    store.offer(body(10))
+
+    assert not store.offer(body(older, generation=7))
+    assert store.find(KEY).body["metadata"]["generation"] == 1
+
+
+def test_versions_are_compared_as_numbers(store):
+    store.offer(body(99))
+
+    assert store.offer(body(100))
+
+
+def test_the_answer_to_our_write_replaces_an_older_event(store):
+    store.offer(body(10))
+    store.accept(body(12, status={"clientID": "client-1"}))
+
+    assert version(store) == 12
+    assert store.find(KEY).body["status"] == {"clientID": "client-1"}
+
+
+def test_the_echo_of_our_write_is_no_news(store):
+    store.offer(body(10))
+    store.accept(body(12))
+
+    assert not store.offer(body(11))
+    assert not store.offer(body(12))
+
+
+def test_an_answer_older_than_what_the_watch_showed_is_ignored(store):
+    store.offer(body(13, generation=3))
+    store.accept(body(12))
+
+    assert (version(store), store.find(KEY).body["metadata"]["generation"]) == (13, 3)
+
+
+def test_an_event_newer_than_our_answer_is_news(store):
+    store.offer(body(10))
+    store.accept(body(12))
+
+    assert store.offer(body(13))
+
+
+def test_an_answer_never_brings_back_what_is_gone(store):
+    store.offer(body(10))
+    store.remove(KEY, UID)
+    store.accept(body(12))
+
+    assert store.find(KEY) is None
+
+
+def test_an_answer_never_replaces_another_resource_of_the_name(store):
+    store.offer(body(10, uid="new"))
+    store.accept(body(12, uid="old"))
+
+    assert store.find(KEY).uid == "new"
+
+
+def test_a_new_uid_replaces_the_old_one_which_counts_as_gone(store, gone):
+    store.offer(body(10))
+    first = store.find(KEY).sighting
+
+    assert store.offer(body(20, uid="new"))
+    assert gone == [(KEY, UID)]
+    assert store.find(KEY).uid == "new"
+    assert store.find(KEY).sighting.at > first.at
+
+
+def test_a_late_event_of_an_earlier_uid_is_ignored(store, gone):
+    store.offer(body(20, uid="new"))
+
+    assert not store.offer(body(15, uid="old"))
+    assert store.find(KEY).uid == "new"
+    assert gone == []
+
+
+def test_a_late_deletion_of_an_earlier_uid_is_ignored(store, gone):
+    store.offer(body(20, uid="new"))
+    store.remove(KEY, "old")
+
+    assert store.find(KEY)
+    assert gone == []
+
+
+def test_a_deletion_is_told_with_key_and_uid(store, gone):
+    store.offer(body(10))
+    store.remove(KEY, UID)
+    store.remove(KEY, UID)
+
+    assert gone == [(KEY, UID)]
+    assert len(store) == 0
+
+
+# Sightings
+
+
+@pytest.mark.parametrize(("finalizers", "marked"), [([FINALIZER], True), (["other"], False), (None, False)])
+def test_a_sighting_tells_whether_our_mark_was_there_at_first(store, finalizers, marked):
+    store.offer(body(10, finalizers=finalizers))
+
+    assert store.find(KEY).sighting.marked is marked
+
+
+def test_a_sighting_doesnt_change_with_later_versions(store):
+    store.offer(body(10))
+    first = store.find(KEY).sighting
+    store.offer(body(11, finalizers=[FINALIZER]))
+    store.accept(body(12, finalizers=[FINALIZER]))
+
+    assert store.find(KEY).sighting is first
+
+
+# Has somebody changed it meanwhile?
+
+
+def began(store, at=10, **metadata):
+    store.offer(body(at, **metadata))
+    return store.find(KEY).body
+
+
+def test_a_resource_that_nobody_touched_hasnt_moved(store):
+    assert not store.has_moved(KEY, began(store))
+
+
+def test_our_own_writes_dont_count(store):
+    before = began(store)
+    store.accept(body(11, finalizers=[FINALIZER]))
+    store.offer(body(11, finalizers=[FINALIZER]))
+    store.accept(body(12, status={"clientID": "client-1"}))
+
+    assert not store.has_moved(KEY, before)
+
+
+def test_an_event_newer_than_all_our_writes_counts(store):
+    before = began(store)
+    store.accept(body(11))
+    store.offer(body(12))
+
+    assert store.has_moved(KEY, before)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"generation": 2},
+        {"deletionTimestamp": "2026-03-02T00:00:00Z"},
+        {"annotations": {"digdir.nais.io/rotate": "true"}},
+    ],
+    ids=["spec", "deletion", "annotation"],
+)
+def test_an_edit_that_only_our_answer_shows_counts(store, changed):
+    before = began(store)
+    store.accept(body(12, **changed))
+
+    assert store.has_moved(KEY, before)
+
+
+def test_an_applied_manifest_that_changes_nothing_doesnt_count(store):
+    before = began(store)
+    store.accept(body(12, annotations={LAST_APPLIED: "{}"}))
+
+    assert not store.has_moved(KEY, before)
+
+
+def test_a_resource_that_is_gone_hasnt_moved(store):
+    before = began(store)
+    store.remove(KEY, UID)
+
+    assert not store.has_moved(KEY, before)
+
+
+def test_another_resource_of_the_name_has_moved(store):
+    before = began(store)
+    store.offer(body(20, uid="new"))
+
+    assert store.has_moved(KEY, before)
+
+
+# Rivals
+
+
+def meta(**changes):
+    return parse_meta(body(50, **changes))
+
+
+def test_the_older_of_those_that_name_a_secret_is_the_rival(store):
+    store.offer(body(10, name="young", uid="u1", creationTimestamp="2026-02-01T00:00:00Z"))
+    store.offer(body(11, name="old", uid="u2", creationTimestamp="2025-01-01T00:00:00Z"))
+    store.offer(body(12))
+
+    assert store.find_rival(meta(), SECRET) == "old"
+
+
+def test_the_oldest_has_no_rival(store):
+    store.offer(body(10, name="young", uid="u1", creationTimestamp="2026-02-01T00:00:00Z"))
+    store.offer(body(12))
+
+    assert store.find_rival(meta(), SECRET) is None
+
+
+def test_of_two_of_one_age_exactly_one_has_a_rival(store):
+    store.offer(body(10, name="one", uid="u1"))
+    store.offer(body(11, name="two", uid="u2"))
+
+    assert store.find_rival(meta(name="one", uid="u1"), SECRET) is None
+    assert store.find_rival(meta(name="two", uid="u2"), SECRET) == "one"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"namespace": "other-team"}, {"secret": "other-secret"}, {"deletionTimestamp": "2026-03-02T00:00:00Z"}],
+    ids=["namespace", "secret", "deletion"],
+)
+def test_one_elsewhere_or_with_another_secret_or_going_away_is_no_rival(store, changes):
+    store.offer(body(10, name="old", uid="u1", creationTimestamp="2025-01-01T00:00:00Z", **changes))
+    store.offer(body(12))
+
+    assert store.find_rival(meta(), SECRET) is None
+
+
+def test_one_that_names_another_secret_by_now_is_no_rival(store):
+    store.offer(body(10, name="old", uid="u1", creationTimestamp="2025-01-01T00:00:00Z"))
+    store.offer(body(12))
+    store.offer(body(13, name="old", uid="u1", creationTimestamp="2025-01-01T00:00:00Z", secret="other-secret"))
+
+    assert store.find_rival(meta(), SECRET) is None
+    assert store.find_claimants(NAMESPACE, SECRET) == (KEY,)
+    assert store.find_claimants(NAMESPACE, "other-secret") == (Key(NAMESPACE, "old"),)
+
+
+def test_one_that_is_gone_claims_nothing(store):
+    store.offer(body(10))
+    store.remove(KEY, UID)
+
+    assert store.find_claimants(NAMESPACE, SECRET) == ()
+
+
+@pytest.mark.parametrize("secret", [None, 5, ["a"]])
+def test_a_secret_name_that_is_none_is_not_claimed(store, secret):
+    store.offer(body(10, secret=secret))
+
+    assert store.find(KEY)
+    assert not store._by_secret
+
+
+# Gaps
+
+
+def test_after_a_gap_only_what_a_complete_list_has_is_kept(store, gone):
+    store.offer(body(10))
+    store.offer(body(11, name="other", uid="u2"))
+
+    assert store.keep_only({"u2", "u3"}) == [KEY]
+    assert gone == [(KEY, UID)]
+    assert list(store) == [Key(NAMESPACE, "other")]
+
+
+def test_the_client_ids_are_those_of_the_statuses(store):
+    store.offer(body(10, status={"clientID": "client-1"}))
+    store.offer(body(11, name="b", uid="u2"))
+    store.offer(body(12, name="c", uid="u3", status={"clientID": ["junk"]}))
+
+    assert list(store.known_client_ids()) == ["client-1"]
+
+
+def test_what_nobody_reads_is_not_kept():
+    whole = body(10, managedFields=[{}], annotations={LAST_APPLIED: "{}", "a": "b"}) | {"kind": "MaskinportenClient"}
+
+    kept = trim(whole)
+
+    assert set(kept) == {"metadata", "spec", "status"}
+    assert "managedFields" not in kept["metadata"]
+    assert kept["metadata"]["annotations"] == {"a": "b"}
+    assert LAST_APPLIED in whole["metadata"]["annotations"]
+
+
+# Whatever the order
+
+
+@given(st.permutations(list(range(11, 17))), st.sets(st.integers(11, 16)))
+def test_in_whatever_order_events_and_answers_arrive_the_newest_stays(order, ours):
+    store = ObjectStore(FINALIZER, lambda: 0.0, lambda *_: None)
+    store.offer(body(10))
+    newest = 10
+    for number in order:
+        if number in ours:
+            store.accept(body(number, generation=number))
+            news = number > newest
+        else:
+            news = store.offer(body(number, generation=number))
+        assert news == (number > newest)
+        newest = max(newest, number)
+
+    assert (version(store), store.find(KEY).body["metadata"]["generation"]) == (16, 16)
+
+
+# Secrets
+
+
+def secret(number):
+    return {"metadata": {"namespace": NAMESPACE, "name": SECRET, "resourceVersion": str(number)}}
+
+
+def test_of_a_secret_only_the_version_is_known():
+    versions = VersionStore()
+
+    assert versions.offer(secret(10)["metadata"])
+    assert not versions.offer(secret(10)["metadata"])
+    assert versions.newest(key_of(secret(10))) == 10
+    assert versions.own(key_of(secret(10))) == 0
+
+
+def test_the_echo_of_our_own_secret_is_no_news():
+    versions = VersionStore()
+    versions.accept(secret(12))
+
+    assert not versions.offer(secret(12)["metadata"])
+    assert not versions.offer(secret(11)["metadata"])
+    assert versions.own(key_of(secret(12))) == 12
+    assert versions.offer(secret(13)["metadata"])
+
+
+def test_a_secret_that_is_gone_is_news_when_it_comes_again():
+    versions = VersionStore()
+    versions.accept(secret(12))
+    versions.remove(key_of(secret(12)))
+
+    assert list(versions) == []
+    assert versions.own(key_of(secret(12))) == 0
+    assert versions.offer(secret(11)["metadata"])

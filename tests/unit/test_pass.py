@@ -1,0 +1,868 @@
+"""The reconcile pass, from an observed world to a changed one."""
+
+import json
+import logging
+from dataclasses import fields
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import (
+    ConflictError,
+    OutcomeUnknownError,
+    RejectedError,
+    TransientError,
+    WaitingError,
+)
+from maskinporten_operator.model.resources import (
+    DELETE_ANNOTATION,
+    FINALIZER,
+    PRESERVE_ANNOTATION,
+    RESYNC_ANNOTATION,
+    ROTATE_ANNOTATION,
+)
+from maskinporten_operator.plan.outcomes import Retry
+from tests.unit.fakes import (
+    DESCRIPTION,
+    SCOPE,
+    SECRET,
+    CrashError,
+    World,
+    decode,
+    encode,
+    owner_reference,
+    private_jwk,
+    registered,
+)
+
+DAY = 24 * 3600.0
+OTHER_SCOPE = "krr:global/kontaktinformasjon.read"
+
+
+@pytest.fixture(autouse=True)
+def _plain_structlog():
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+async def converged():
+    world = World()
+    await world.settle()
+    return world
+
+
+def unavailable():
+    return TransientError(Reason.DIGDIR_UNAVAILABLE, "DigDir has a fault")
+
+
+def lost_answer():
+    return OutcomeUnknownError(Reason.DIGDIR_UNAVAILABLE, "the answer was lost")
+
+
+def private_numbers(*jwks):
+    """The members that nobody but the Secret may hold."""
+    secret = [one.name for one in fields(jwks[0].key) if one.name not in {"n", "e"}]
+    return {getattr(jwk.key, name) for jwk in jwks for name in secret}
+
+
+# Creation
+
+
+async def test_a_creation_marks_intent_then_registers_then_publishes_then_writes_the_secret_then_the_status(world):
+    outcome = await world.reconcile()
+
+    assert world.writes == ["add_finalizer", "register", "publish_keys", "apply_secret", "write_status"]
+    assert outcome.verdicts[0].status == "True"
+
+
+async def test_a_created_client_has_the_specs_scopes_and_the_mark_of_its_owner(world):
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE,)
+    assert world.client.description == DESCRIPTION
+
+
+async def test_the_secret_has_the_key_that_is_registered(world):
+    await world.reconcile()
+
+    assert world.kids == [world.held.kid]
+    assert world.client.keys[0].matches(world.held)
+    assert decode(world.secret, "MASKINPORTEN_CLIENT_ID") == world.client.client_id
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == SCOPE
+
+
+async def test_the_status_tells_what_was_registered(world):
+    await world.reconcile()
+
+    assert world.status["clientID"] == world.client.client_id
+    assert world.status["keyIDs"] == world.kids
+    assert world.status["registeredScopes"] == [SCOPE]
+    assert world.status["synchronizationSecretName"] == SECRET
+    assert world.status["synchronizationState"] == "Synchronized"
+    assert world.status["observedGeneration"] == 1
+
+
+async def test_a_second_pass_writes_nothing(converged):
+    outcome = await converged.reconcile()
+
+    assert converged.writes == []
+    assert outcome.verdicts[0].status == "True"
+
+
+async def test_a_pass_after_a_restart_writes_nothing(converged):
+    converged.start()
+
+    await converged.reconcile()
+
+    assert converged.writes == []
+
+
+async def test_a_spec_that_cant_be_parsed_is_said_in_the_status_and_touches_nothing(world):
+    world.cluster.edit_spec(secretName="")
+
+    outcome = await world.reconcile()
+
+    assert world.writes == ["write_status"]
+    assert (world.condition["reason"], world.ready) == ("InvalidSpec", "False")
+    assert "secretName" in world.condition["message"]
+    assert outcome.retry.delay == 600.0
+
+
+# Repair
+
+
+async def test_a_changed_spec_updates_the_registration_and_the_secret_and_keeps_the_key(converged):
+    kid = converged.held.kid
+    converged.cluster.edit_spec(scopes={"consumes": [{"name": OTHER_SCOPE}, {"name": SCOPE}]})
+
+    await converged.reconcile()
+
+    assert converged.writes == ["update", "apply_secret", "write_status"]
+    assert decode(converged.secret, "MASKINPORTEN_SCOPES") == f"{OTHER_SCOPE} {SCOPE}"
+    assert converged.held.kid == kid
+
+
+async def test_an_edited_value_is_repaired_without_a_call_that_changes_digdir(converged):
+    converged.secret["data"]["MASKINPORTEN_ISSUER"] = encode("http://elsewhere.test/")
+
+    await converged.reconcile()
+
+    assert converged.writes == ["apply_secret"]
+    assert decode(converged.secret, "MASKINPORTEN_ISSUER") == "http://digdir.test/"
+
+
+async def test_a_deleted_secret_gets_a_new_key_and_the_old_one_stays_for_the_pods_that_use_it(converged):
+    old = converged.held.kid
+    converged.clock.advance(30 * DAY)
+    converged.cluster.secrets.clear()
+
+    await converged.reconcile()
+
+    assert converged.held.kid != old
+    assert set(converged.kids) == {old, converged.held.kid}
+
+
+async def test_the_old_key_is_dropped_after_the_grace(converged):
+    converged.clock.advance(30 * DAY)
+    converged.cluster.secrets.clear()
+    outcome = await converged.reconcile()
+
+    converged.clock.advance(outcome.retry.delay)
+    await converged.reconcile()
+
+    assert outcome.retry.delay == pytest.approx(DAY, abs=10)
+    assert converged.kids == [converged.held.kid]
+    assert converged.writes == ["publish_keys", "write_status"]
+
+
+async def test_fields_that_others_changed_since_the_list_are_kept_by_an_update(converged):
+    converged.digdir.change(converged.client.client_id, authorization_lifetime=60)
+    converged.cluster.edit_spec(clientName="Another name")
+
+    await converged.reconcile()
+
+    assert converged.client.fields["authorization_lifetime"] == 60
+    assert converged.client.fields["client_name"] == "Another name"
+
+
+async def test_a_registration_that_was_given_away_since_the_list_is_not_taken_back(converged):
+    converged.digdir.change(converged.client.client_id, description="made by hand")
+    converged.cluster.edit_spec(clientName="Another name")
+
+    await converged.reconcile()
+    assert converged.client.description == "made by hand"
+    await converged.reconcile()
+
+    assert converged.client.description == "made by hand"
+    assert converged.client.fields["client_name"] == "Some Organisation"
+    assert converged.condition["reason"] == "RegistrationReleased"
+
+
+async def test_a_registration_that_was_deleted_since_the_list_is_not_written_to(converged):
+    converged.digdir.change(converged.client.client_id, active=False)
+    converged.cluster.edit_spec(clientName="Another name")
+
+    await converged.reconcile()
+
+    assert converged.writes == ["write_status"]
+    assert converged.ready == "Unknown"
+
+
+async def test_a_refused_update_still_repairs_the_secret(converged):
+    del converged.secret["data"]["MASKINPORTEN_ISSUER"]
+    converged.cluster.edit_spec(scopes={"consumes": [{"name": "not:granted"}]})
+    converged.registry.refusal = RejectedError(Reason.REFUSED_BY_DIGDIR, "Scope not:granted does not exist")
+
+    await converged.reconcile()
+
+    assert decode(converged.secret, "MASKINPORTEN_ISSUER") == "http://digdir.test/"
+    assert (converged.ready, converged.condition["reason"]) == ("False", "RefusedByDigDir")
+    assert converged.status["registeredScopes"] == [SCOPE]
+
+
+async def test_a_pass_that_fails_half_way_doesnt_unsay_the_registered_scopes(converged):
+    converged.cluster.secrets.clear()
+    converged.trips.trip("apply_secret", lambda: RejectedError(Reason.REFUSED_BY_CLUSTER, "no"))
+
+    await converged.reconcile()
+
+    assert converged.condition["reason"] == "RefusedByCluster"
+    assert converged.status["registeredScopes"] == [SCOPE]
+
+
+async def test_one_refused_half_way_through_its_creation_tells_the_scopes_that_are_registered(world):
+    world.trips.trip("_publish_keys", lambda: RejectedError(Reason.REFUSED_BY_DIGDIR, "no"))
+
+    await world.reconcile()
+
+    assert world.status["clientID"] == world.client.client_id
+    assert world.status["registeredScopes"] == [SCOPE]
+    assert "synchronizationSecretName" not in world.status
+
+
+# Keys on their way
+
+
+async def test_a_key_whose_publication_failed_is_used_by_the_next_pass(world):
+    world.trips.trip("_publish_keys", unavailable)
+    await world.reconcile()
+    await world.settle()
+
+    assert len(world.mint.taken) == 1
+    assert world.kids == [world.held.kid]
+
+
+async def test_a_key_whose_secret_wasnt_written_is_used_by_the_next_pass(world):
+    world.trips.trip("apply_secret", unavailable)
+    await world.reconcile()
+    await world.settle()
+
+    assert len(world.mint.taken) == 1
+    assert world.kids == [world.held.kid]
+
+
+async def test_a_rotation_replaces_the_key_and_its_request_is_cleared_last(converged):
+    old = converged.held.kid
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert converged.writes == ["publish_keys", "apply_secret", "clear_annotations", "write_status"]
+    assert set(converged.kids) == {old, converged.held.kid}
+    assert converged.held.kid != old
+    assert converged.cluster.resource["metadata"]["annotations"] == {}
+
+
+async def test_a_rotation_makes_a_new_key_also_when_the_answer_to_the_last_secret_was_lost(world):
+    world.trips.trip("apply_secret", unavailable, after=True)
+    await world.reconcile()
+    await world.settle()
+    old = world.held.kid
+    world.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+
+    await world.reconcile()
+
+    assert world.held.kid != old
+
+
+async def test_a_deleted_secret_never_gets_back_the_key_it_had(world):
+    world.trips.trip("apply_secret", unavailable, after=True)
+    await world.reconcile()
+    await world.settle()
+    old = world.held.kid
+    world.cluster.secrets.clear()
+
+    await world.reconcile()
+
+    assert world.held.kid != old
+
+
+async def test_six_keys_in_an_hour_are_made_and_no_seventh(converged):
+    for _ in range(5):
+        converged.cluster.secrets.clear()
+        await converged.reconcile()
+    converged.cluster.secrets.clear()
+
+    await converged.reconcile()
+
+    assert len(converged.mint.taken) == 6
+    assert converged.condition["reason"] == "KeyChurn"
+    assert SECRET not in converged.cluster.secrets
+
+
+async def test_after_an_hour_a_key_is_made_again(converged):
+    for _ in range(6):
+        converged.cluster.secrets.clear()
+        await converged.reconcile()
+    converged.clock.advance(3600)
+
+    await converged.reconcile()
+
+    assert len(converged.mint.taken) == 7
+    assert converged.ready == "True"
+
+
+async def test_the_sixth_key_is_still_published_when_its_first_attempt_failed(converged):
+    for _ in range(4):
+        converged.cluster.secrets.clear()
+        await converged.reconcile()
+    converged.cluster.secrets.clear()
+    converged.trips.trip("_publish_keys", unavailable)
+    await converged.reconcile()
+
+    await converged.reconcile()
+
+    assert len(converged.mint.taken) == 6
+    assert converged.ready == "True"
+
+
+# What belongs to others
+
+
+async def test_a_secret_of_somebody_else_is_left_alone_and_nothing_is_registered(world):
+    world.cluster.secrets[SECRET] = {"metadata": {"name": SECRET, "uid": "other"}, "data": {"a": "b"}}
+
+    await world.reconcile()
+
+    assert world.writes == ["write_status"]
+    assert world.condition["reason"] == "SecretConflict"
+    assert world.cluster.secrets[SECRET]["data"] == {"a": "b"}
+
+
+async def test_a_secret_of_an_earlier_resource_of_the_name_is_waited_for(world):
+    owner = owner_reference(uid="earlier-uid")
+    world.cluster.secrets[SECRET] = {"metadata": {"name": SECRET, "uid": "other", "ownerReferences": [owner]}}
+
+    outcome = await world.reconcile()
+
+    assert world.writes == ["write_status"]
+    assert world.condition["reason"] == "AwaitingSecretRemoval"
+    assert outcome.retry.delay == 5.0
+
+
+async def test_a_foreign_key_is_published_again_as_it_was(converged):
+    foreign = registered(private_jwk(7, kid="by-hand"), None, exp=1_900_000_000)
+    client_id = converged.client.client_id
+    converged.digdir.publish(client_id, [*converged.client.keys, foreign])
+    converged.start()
+    converged.cluster.secrets.clear()
+
+    await converged.reconcile()
+
+    kept = next(key for key in converged.client.keys if key.kid == "by-hand")
+    assert {name: kept.members[name] for name in foreign.members} == foreign.members
+
+
+# Registrations found
+
+
+async def test_a_registration_with_our_description_is_adopted(world):
+    existing = world.digdir.create({"description": DESCRIPTION, "scopes": [SCOPE]})
+
+    await world.reconcile()
+
+    assert world.client.client_id == existing.client_id
+    assert world.status["clientID"] == existing.client_id
+
+
+async def test_an_adopted_registration_that_differs_is_updated_and_its_other_fields_kept(world):
+    world.digdir.create({"description": DESCRIPTION, "scopes": ["old:scope"], "authorization_lifetime": 42})
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE,)
+    assert world.client.fields["authorization_lifetime"] == 42
+
+
+async def test_an_inactive_registration_is_never_adopted(world):
+    world.digdir.create({"description": DESCRIPTION, "active": False})
+
+    await world.reconcile()
+
+    assert world.client.client_id == "client-2"
+    assert not world.digdir.clients["client-1"].fields["active"]
+
+
+async def test_of_several_the_secrets_is_chosen_and_the_others_are_named(converged):
+    own = converged.client.client_id
+    converged.digdir.create({"description": DESCRIPTION})
+    converged.digdir.change("client-2", created="2020-01-01T00:00:00Z")
+    converged.start()
+
+    await converged.reconcile()
+
+    (notice,) = (one for one in converged.status["conditions"] if one["type"] == "RegistrationUnique")
+    assert converged.status["clientID"] == own
+    assert notice["status"] == "False"
+    assert "client-2" in notice["message"]
+    assert own not in notice["message"]
+    assert converged.ready == "True"
+
+
+async def test_a_registration_whose_answer_was_lost_is_adopted_once_a_list_can_tell(world):
+    world.trips.trip("_register", lost_answer, after=True)
+    await world.reconcile()
+    waiting = await world.reconcile()
+    assert waiting.verdicts[0].reason == "AwaitingList"
+    assert world.writes == ["write_status"]
+
+    world.clock.advance(waiting.retry.delay)
+    await world.reconcile()
+
+    assert len(world.digdir.clients) == 1
+    assert world.ready == "True"
+
+
+async def test_a_resource_with_our_mark_waits_after_a_restart_for_a_list_that_shows_the_lost_registration():
+    world = World(metadata={"finalizers": [FINALIZER]})
+
+    outcome = await world.reconcile()
+
+    assert outcome.verdicts[0].reason == "AwaitingList"
+    assert 9 < outcome.retry.delay <= 10
+    assert world.digdir.clients == {}
+
+
+async def test_a_registration_that_is_gone_is_looked_for_twice_before_a_new_one_is_made(converged):
+    converged.digdir.change("client-1", active=False)
+    converged.start()
+    converged.clock.advance(10)
+    first = await converged.reconcile()
+    assert (first.verdicts[0].reason, first.retry.delay) == ("RegistrationAbsent", 30.0)
+    assert converged.writes == ["write_status"]
+    at_once = await converged.reconcile()
+    assert at_once.verdicts[0].reason == "RegistrationAbsent"
+
+    converged.clock.advance(30)
+    await converged.reconcile()
+
+    assert converged.client.client_id == "client-2"
+    assert converged.ready == "True"
+    assert converged.client.keys[0].matches(converged.held)
+
+
+async def test_nothing_is_made_anew_while_many_are_missing_unless_somebody_asks(converged):
+    converged.digdir.change("client-1", active=False)
+    converged.start()
+    converged.fleet.client_ids = [f"client-{number}" for number in range(1, 11)]
+    converged.clock.advance(10)
+    for _ in range(2):
+        await converged.reconcile()
+        assert (converged.ready, converged.condition["reason"]) == ("Unknown", "MassAbsence")
+        converged.clock.advance(300)
+
+    converged.cluster.annotate(**{RESYNC_ANNOTATION: "true"})
+    await converged.reconcile()
+
+    assert converged.client.client_id == "client-2"
+    assert converged.cluster.resource["metadata"]["annotations"] == {}
+
+
+async def test_a_resync_request_reads_the_registration_anew(converged):
+    converged.digdir.change("client-1", scopes=["drifted:scope"])
+    await converged.reconcile()
+    assert converged.writes == []
+
+    converged.cluster.annotate(**{RESYNC_ANNOTATION: "true"})
+    await converged.reconcile()
+
+    assert converged.client.scopes == (SCOPE,)
+    assert converged.cluster.resource["metadata"]["annotations"] == {}
+
+
+# Deletion
+
+
+async def test_a_deletion_keeps_the_client_without_any_call_of_digdir(converged):
+    converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+
+    outcome = await converged.reconcile()
+
+    assert converged.trips.calls == ["remove_finalizer"]
+    assert converged.cluster.resource is None
+    assert outcome.verdicts == ()
+    assert converged.client.fields["active"]
+
+
+async def test_a_deletion_for_good_takes_keys_then_client_then_finalizer(converged):
+    converged.cluster.annotate(**{DELETE_ANNOTATION: "true"})
+    converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+
+    await converged.reconcile()
+
+    assert converged.writes == ["delete_keys", "delete_client", "remove_finalizer"]
+    assert converged.digdir.active == []
+
+
+async def test_preserve_wins_over_delete(converged):
+    converged.cluster.annotate(**{DELETE_ANNOTATION: "true", PRESERVE_ANNOTATION: "true"})
+    converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+
+    await converged.reconcile()
+
+    assert converged.trips.calls == ["remove_finalizer"]
+    assert converged.client.fields["active"]
+
+
+async def test_the_finalizer_stays_while_digdir_doesnt_delete(converged):
+    converged.cluster.annotate(**{DELETE_ANNOTATION: "true"})
+    converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+    converged.trips.trip("_delete_client", unavailable)
+
+    await converged.reconcile()
+    assert FINALIZER in converged.cluster.resource["metadata"]["finalizers"]
+    await converged.reconcile()
+
+    assert converged.cluster.resource is None
+    assert converged.digdir.active == []
+
+
+async def test_a_deletion_for_good_needs_no_valid_spec(converged):
+    converged.cluster.annotate(**{DELETE_ANNOTATION: "true"})
+    converged.cluster.edit_spec(secretName="")
+    converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+
+    await converged.reconcile()
+
+    assert converged.digdir.active == []
+    assert converged.cluster.resource is None
+
+
+async def test_a_deletion_for_good_leaves_a_client_alone_that_has_another_description(converged):
+    converged.digdir.change("client-1", description="given away")
+    converged.start()
+    converged.clock.advance(10)
+    converged.cluster.annotate(**{DELETE_ANNOTATION: "true"})
+    converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+
+    await converged.reconcile()
+
+    assert converged.client.fields["active"]
+    assert converged.cluster.resource is None
+
+
+async def test_a_deletion_for_good_waits_for_the_list_when_a_registration_may_have_been_lost(world):
+    world.trips.trip("_register", lost_answer, after=True)
+    await world.reconcile()
+    world.cluster.annotate(**{DELETE_ANNOTATION: "true"})
+    world.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+
+    outcome = await world.reconcile()
+    assert outcome.verdicts[0].reason == "AwaitingList"
+    assert world.cluster.resource is not None
+    world.clock.advance(outcome.retry.delay)
+    await world.reconcile()
+
+    assert world.digdir.active == []
+    assert world.cluster.resource is None
+
+
+async def test_a_resource_without_our_mark_is_let_go_without_a_call(world):
+    world.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z", finalizers=["somebody/else"])
+
+    await world.reconcile()
+
+    assert world.trips.calls == []
+
+
+async def test_one_that_is_created_again_after_a_default_deletion_gets_its_client_back(converged):
+    client_id = converged.client.client_id
+    again = World()
+    again.digdir = converged.digdir
+    again.clock = converged.clock
+    again.cluster.touch(uid="another-uid")
+    again.start()
+
+    await again.settle()
+
+    assert again.client.client_id == client_id
+    assert again.held.kid != converged.held.kid
+
+
+# Terminating
+
+
+def resource_is_going(world):
+    stale = world.cluster.resource
+    world.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+    return stale
+
+
+def resource_is_gone(world):
+    stale, world.cluster.resource = world.cluster.resource, None
+    return stale
+
+
+def resource_is_another(world):
+    stale = world.cluster.resource
+    world.cluster.touch(uid="another-uid")
+    return stale
+
+
+def namespace_is_going(world):
+    world.cluster.namespace_terminating = True
+    return world.cluster.resource
+
+
+@pytest.mark.parametrize("going", [resource_is_going, resource_is_gone, resource_is_another, namespace_is_going])
+async def test_nothing_is_minted_for_a_secret_that_vanished_with_its_owner(converged, going):
+    converged.cluster.secrets.clear()
+    stale = going(converged)
+    minted = len(converged.mint.taken)
+
+    outcome = await converged.reconcile(stale)
+
+    assert converged.writes == []
+    assert len(converged.mint.taken) == minted
+    assert outcome.verdicts == ()
+    assert outcome.retry is None
+
+
+# Errors
+
+
+async def test_an_outage_leaves_a_ready_resource_ready_and_its_status_unwritten(converged):
+    converged.trips.trip("find_secret", unavailable)
+
+    outcome = await converged.reconcile()
+
+    assert converged.writes == []
+    assert converged.ready == "True"
+    assert outcome.retry.failed
+    assert outcome.retry.delay is None
+
+
+async def test_an_outage_is_told_when_the_newest_generation_isnt_ready(converged):
+    converged.cluster.edit_spec(clientName="Another name")
+    converged.trips.trip("find_secret", unavailable)
+
+    await converged.reconcile()
+
+    assert (converged.ready, converged.condition["reason"]) == ("Unknown", "DigDirUnavailable")
+
+
+async def test_a_wait_lasts_as_long_as_was_asked_for(world):
+    world.trips.trip("_register", lambda: WaitingError(Reason.RATE_LIMITED, "DigDir asks for fewer calls", 17.0))
+
+    outcome = await world.reconcile()
+
+    assert outcome.retry.delay == 17.0
+    assert not outcome.retry.failed
+    assert world.ready == "Unknown"
+
+
+async def test_a_status_that_cant_be_written_is_written_by_the_next_pass(world):
+    world.trips.trip("write_status", lambda: ConflictError(Reason.CLUSTER_UNAVAILABLE, "changed"))
+
+    outcome = await world.reconcile()
+    assert outcome.retry.failed
+    assert world.status == {}
+    await world.reconcile()
+
+    assert world.writes == ["write_status"]
+    assert world.ready == "True"
+
+
+async def test_a_status_of_an_old_version_is_not_written_over_a_newer_one(converged):
+    stale = converged.cluster.resource
+    converged.cluster.edit_spec(clientName="Another name")
+    before = converged.status
+
+    outcome = await converged.reconcile({**stale, "status": {}})
+
+    assert outcome.retry.failed
+    assert converged.status == before
+
+
+@pytest.mark.parametrize("where", ["find_secret", "_register", "take", "apply_secret"])
+async def test_an_internal_error_shows_its_place_and_never_its_text(world, where):
+    world.trips.trip(where, lambda: ValueError("d=very-private"))
+
+    with capture_logs() as logs:
+        outcome = await world.reconcile()
+
+    told = json.dumps([logs, world.cluster.resource, world.announcer.told], default=str)
+    assert "very-private" not in told
+    assert "ValueError" in told
+    assert "fakes.py" in told
+    assert outcome.verdicts[0].reason == "InternalError"
+    assert outcome.retry == Retry(None, failed=True)
+
+
+async def test_an_internal_error_while_reporting_doesnt_leave_the_pass(world):
+    world.trips.trip("write_status", lambda: KeyError("d=very-private"))
+
+    with capture_logs() as logs:
+        outcome = await world.reconcile()
+
+    assert outcome.verdicts[0].reason == "InternalError"
+    assert outcome.retry.failed
+    assert "very-private" not in json.dumps(logs, default=str)
+
+
+# Crashes
+
+
+async def calls_of_a_creation():
+    world = World()
+    await world.reconcile()
+    return list(world.trips.calls)
+
+
+def assert_one_of_everything(world):
+    assert len(world.digdir.clients) == 1
+    assert world.ready == "True"
+    assert world.client.description == DESCRIPTION
+    assert any(key.matches(world.held) for key in world.client.keys)
+    assert decode(world.secret, "MASKINPORTEN_CLIENT_ID") == world.client.client_id
+    assert FINALIZER in world.cluster.resource["metadata"]["finalizers"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_creation_that_crashes_at_any_call_ends_as_one_that_doesnt(after):
+    for number, name in enumerate(await calls_of_a_creation()):
+        world = World()
+        world.trips.trip(number, CrashError, after=after)
+        with pytest.raises(CrashError):
+            await world.reconcile()
+        assert world.trips.calls[-1] == name
+
+        world.start()
+        await world.settle()
+
+        assert_one_of_everything(world)
+        world.clock.advance(DAY + 60)
+        await world.settle()
+        assert world.kids == [world.held.kid], name
+
+
+@pytest.mark.parametrize("error", [unavailable, lost_answer], ids=["fault", "lost answer"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_creation_that_fails_at_any_call_ends_as_one_that_doesnt(after, error):
+    for number, name in enumerate(await calls_of_a_creation()):
+        if name == "_register" and after and error is unavailable:
+            continue  # a registry that tells a lost answer from a refusal says so
+        world = World()
+        world.trips.trip(number, error, after=after)
+        await world.reconcile()
+        await world.settle()
+
+        assert_one_of_everything(world)
+        assert world.kids == [world.held.kid], name
+        assert len(world.mint.taken) <= 2, name
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_deletion_for_good_that_crashes_at_any_call_leaves_no_active_client(after):
+    async def deleting():
+        world = World()
+        await world.settle()
+        world.cluster.annotate(**{DELETE_ANNOTATION: "true"})
+        world.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+        return world
+
+    whole = await deleting()
+    await whole.reconcile()
+    assert whole.trips.calls[-1] == "remove_finalizer"
+    for number in range(len(whole.trips.calls)):
+        world = await deleting()
+        world.trips.calls.clear()
+        world.trips.trip(number, CrashError, after=after)
+        with pytest.raises(CrashError):
+            await world.reconcile()
+
+        world.start()
+        for _ in range(2):
+            if world.cluster.resource:
+                await world.reconcile()
+                world.clock.advance(11)
+
+        assert world.cluster.resource is None
+        assert world.digdir.active == []
+
+
+# What is told
+
+
+async def test_what_was_done_is_announced_once(converged):
+    assert [kind for kind, _, _ in converged.announcer.told] == ["Normal"]
+    assert "egistered client client-1" in converged.announcer.told[0][2]
+
+    await converged.reconcile()
+
+    assert len(converged.announcer.told) == 1
+
+
+async def test_the_same_refusal_is_announced_once(world):
+    world.cluster.edit_spec(secretName="")
+
+    await world.reconcile()
+    await world.reconcile()
+
+    assert [kind for kind, _, _ in world.announcer.told] == ["Warning"]
+
+
+async def test_no_log_status_or_event_at_debug_holds_a_private_number(caplog):
+    caplog.set_level(logging.DEBUG)
+    with capture_logs() as logs:
+        world = World()
+        world.trips.trip("apply_secret", unavailable)
+        await world.reconcile()
+        await world.settle()
+        first = world.held
+        world.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+        await world.reconcile()
+        second = world.held
+        world.trips.trip("_publish_keys", lambda: ValueError(repr(second.key.d)))
+        world.cluster.secrets.clear()
+        await world.reconcile()
+        await world.settle()
+        third = world.held
+
+    told = json.dumps([logs, world.cluster.resource, world.announcer.told, caplog.text], default=str)
+    assert first.kid in told
+    assert third.kid in told
+    assert third.key != second.key != first.key
+    assert not [number for number in private_numbers(first, second, third) if number in told]
+
+
+async def test_logs_name_the_pass_that_the_status_names(world):
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        await world.reconcile()
+
+    assert [line["correlation_id"] for line in logs] == [world.status["correlationID"]]
+
+
+async def test_a_pass_without_news_says_nothing(converged):
+    with capture_logs() as logs:
+        await converged.reconcile()
+
+    assert logs == []

@@ -1,0 +1,396 @@
+"""The plan for one MaskinportenClient."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskinporten_operator.model.resources import FINALIZER, RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from maskinporten_operator.plan.decisions import (
+    ClearAnnotations,
+    MarkIntent,
+    PublishKeys,
+    RegisterClient,
+    UpdateRegistration,
+    WriteSecret,
+)
+from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot, plan_maskinportenclient
+from maskinporten_operator.plan.secret import OwnedSecret, build_secret
+from tests.unit.fakes import (
+    NOW,
+    POLICY,
+    SCOPE,
+    SECRET,
+    SERVER,
+    as_read,
+    owner_reference,
+    private_jwk,
+    registered,
+    registration,
+    resource,
+)
+
+HELD = private_jwk(1)
+KEY = registered(HELD, NOW - timedelta(days=1))
+ORDER = (MarkIntent, (RegisterClient, UpdateRegistration), PublishKeys, WriteSecret, ClearAnnotations)
+
+
+def resource_with(*, marked=True, **annotations):
+    finalizers = [FINALIZER] if marked else []
+    return resource(metadata={"finalizers": finalizers, "annotations": annotations})
+
+
+def secret_with(jwk=HELD, client_id="client-1", scopes=(SCOPE,)):
+    built = build_secret(resource().meta, SECRET, client_id=client_id, jwk=jwk, scopes=scopes, server=SERVER)
+    return as_read(built)
+
+
+def secret_of(*owners):
+    return OwnedSecret({"metadata": {"name": SECRET, "uid": "other", "ownerReferences": list(owners)}})
+
+
+def snapshot(**changes):
+    """Everything as desired, but for the changes."""
+    body = changes.pop("resource", resource_with())
+    return Snapshot(
+        **{
+            "resource": body,
+            "spec": body.spec,
+            "secret": secret_with(),
+            "rival": None,
+            "server": SERVER,
+            "recent_mints": 0,
+            "registration": registration(KEY),
+        }
+        | changes
+    )
+
+
+def plan(**changes):
+    return plan_maskinportenclient(snapshot(**changes), POLICY, NOW)
+
+
+def kinds(one):
+    return [type(step) for step in one.steps]
+
+
+NEW = {"secret": None, "registration": None, "resource": resource_with(marked=False)}
+ABSENT = Absence("client-1", passes=1, missing=1, known=100)
+MASS = Absence("client-1", passes=9, missing=6, known=100)
+
+
+# What there is to do
+
+
+def test_a_converged_snapshot_has_no_steps():
+    one = plan()
+
+    assert one.steps == ()
+    assert (one.hold, one.notices) == (None, ())
+
+
+def test_a_new_resource_takes_every_step_in_order():
+    assert kinds(plan(**NEW)) == [MarkIntent, RegisterClient, PublishKeys, WriteSecret]
+
+
+def test_a_marked_resource_isnt_marked_again():
+    assert kinds(plan(**NEW | {"resource": resource_with()})) == [RegisterClient, PublishKeys, WriteSecret]
+
+
+def test_an_adopted_client_is_marked_first():
+    assert kinds(plan(resource=resource_with(marked=False))) == [MarkIntent]
+
+
+def test_a_drifted_registration_is_updated_and_the_secret_written():
+    one = plan(registration=registration(KEY, scopes=["other:scope"]))
+
+    assert kinds(one) == [UpdateRegistration, WriteSecret]
+    assert one.steps[1].reason == "the registration changes"
+
+
+def test_a_secret_that_differs_is_written_alone():
+    one = plan(secret=secret_with(scopes=["other:scope"]))
+
+    assert one.steps == (WriteSecret("MASKINPORTEN_SCOPES differ"),)
+
+
+def test_an_absent_secret_gets_a_new_key():
+    one = plan(secret=None)
+
+    assert kinds(one) == [PublishKeys, WriteSecret]
+    assert one.steps[0].mint
+
+
+def test_a_secret_with_another_registrations_key_and_id_gets_a_new_key_before_it_is_written():
+    one = plan(secret=secret_with(private_jwk(2), client_id="client-2"))
+
+    assert kinds(one) == [PublishKeys, WriteSecret]
+    assert one.steps[0].mint
+
+
+def test_a_renewal_doesnt_touch_the_secret():
+    ending = registered(HELD, NOW - timedelta(days=350))
+
+    assert kinds(plan(registration=registration(ending))) == [PublishKeys]
+
+
+def test_a_request_is_cleared_last():
+    one = plan(resource=resource_with(**{ROTATE_ANNOTATION: "true", RESYNC_ANNOTATION: "true"}))
+
+    assert kinds(one) == [PublishKeys, WriteSecret, ClearAnnotations]
+    assert set(one.steps[-1].names) == {ROTATE_ANNOTATION, RESYNC_ANNOTATION}
+
+
+@pytest.mark.parametrize("value", ["True", "yes", "1", ""])
+def test_a_request_is_exactly_true(value):
+    assert plan(resource=resource_with(**{ROTATE_ANNOTATION: value})).steps == ()
+
+
+def test_a_key_that_cant_be_made_holds_back_the_secret_and_the_requests_but_not_the_registration():
+    one = plan(**NEW | {"recent_mints": 6, "resource": resource_with(**{RESYNC_ANNOTATION: "true"})})
+
+    assert kinds(one) == [RegisterClient]
+    assert one.hold.reason == "KeyChurn"
+
+
+def test_other_registrations_are_named_and_dont_keep_it_from_being_ready():
+    one = plan(others=tuple(f"client-{number}" for number in range(2, 14)))
+
+    (notice,) = one.notices
+    assert (notice.type, notice.status) == ("RegistrationUnique", "False")
+    assert "client-2, client-3" in notice.message
+    assert "and 2 more" in notice.message
+    assert one.hold is None
+
+
+def test_the_next_look_is_the_keys():
+    assert plan().next_look == pytest.approx(334 * 24 * 3600, abs=5)
+
+
+# What keeps it waiting
+
+
+def test_a_secret_of_another_resource_is_a_conflict_that_names_it():
+    one = plan(secret=secret_of(owner_reference(uid="other", name="other-app")))
+
+    assert one.steps == ()
+    assert one.hold.reason == "SecretConflict"
+    assert "other-app" in str(one.hold)
+
+
+def test_a_secret_of_nobody_is_a_conflict():
+    assert "was not made for a MaskinportenClient" in str(plan(secret=secret_of()).hold)
+
+
+def test_a_secret_of_a_namesake_is_waited_for():
+    hold = plan(secret=secret_of(owner_reference(uid="earlier"))).hold
+
+    assert (hold.reason, hold.retry_after) == ("AwaitingSecretRemoval", 5.0)
+
+
+def test_of_two_that_name_one_secret_the_younger_waits():
+    one = plan(**NEW | {"rival": "older-app"})
+
+    assert one.steps == ()
+    assert "older-app" in str(one.hold)
+
+
+def test_the_owner_of_the_secret_wins_over_an_older_rival():
+    assert plan(rival="older-app").hold is None
+
+
+def test_a_released_registration_is_left_alone_and_not_replaced():
+    one = plan(registration=None, released="client-1")
+
+    assert one.steps == ()
+    assert one.hold.reason == "RegistrationReleased"
+    assert "client-1" in str(one.hold)
+
+
+def test_a_registration_that_was_found_makes_up_for_a_released_one():
+    assert plan(released="client-9").hold is None
+
+
+def test_the_first_pass_that_finds_a_registration_gone_waits():
+    hold = plan(registration=None, absence=ABSENT).hold
+
+    assert (hold.reason, hold.retry_after) == ("RegistrationAbsent", 30.0)
+
+
+def test_the_second_pass_that_finds_it_gone_registers_a_new_one():
+    one = plan(registration=None, absence=replace(ABSENT, passes=2))
+
+    assert kinds(one) == [RegisterClient, PublishKeys, WriteSecret]
+
+
+def test_a_mass_absence_holds_however_often_it_was_seen_and_says_what_to_do():
+    hold = plan(registration=None, absence=MASS).hold
+
+    assert hold.reason == "MassAbsence"
+    assert "6 of 100" in str(hold)
+    assert f"{RESYNC_ANNOTATION}=true" in str(hold)
+    assert "DigDir address" in str(hold)
+
+
+def test_a_resync_request_overrides_a_mass_absence_and_is_then_cleared():
+    asking = resource_with(**{RESYNC_ANNOTATION: "true"})
+
+    one = plan(registration=None, absence=MASS, resource=asking)
+
+    assert kinds(one) == [RegisterClient, PublishKeys, WriteSecret, ClearAnnotations]
+
+
+def test_a_resync_request_doesnt_replace_the_second_look():
+    asking = resource_with(**{RESYNC_ANNOTATION: "true"})
+
+    one = plan(registration=None, absence=replace(MASS, passes=1), resource=asking)
+
+    assert one.hold.reason == "RegistrationAbsent"
+    assert one.steps == ()
+
+
+@pytest.mark.parametrize(
+    ("missing", "known", "is_mass"),
+    [(1, 1, False), (5, 5, False), (6, 6, True), (6, 300, False), (7, 300, True), (20, 1000, False), (21, 1000, True)],
+)
+def test_more_than_five_and_two_percent_are_a_mass(missing, known, is_mass):
+    assert Absence("client-1", 1, missing, known).is_mass is is_mass
+
+
+def test_nothing_is_registered_before_a_list_can_tell():
+    one = plan(**NEW | {"list_due": 7.5})
+
+    assert one.steps == ()
+    assert (one.hold.reason, one.hold.retry_after) == ("AwaitingList", 7.5)
+
+
+def test_a_registration_that_was_found_waits_for_no_list():
+    assert plan(list_due=7.5).hold is None
+
+
+EVERY_HOLD = {
+    "secret": secret_of(owner_reference(uid="other", name="other-app")),
+    "rival": "older-app",
+    "registration": None,
+    "released": "client-1",
+    "absence": MASS,
+    "list_due": 7.5,
+}
+
+
+def test_the_holds_come_in_the_order_of_who_can_mend_them():
+    remaining = dict(EVERY_HOLD)
+    reasons = []
+    for mended in [None, {"secret": None}, {"rival": None}, {"released": None}, {"absence": None}, {"list_due": 0.0}]:
+        remaining |= mended or {}
+        hold = plan(**remaining).hold
+        reasons.append((hold.reason if hold else None, "older" in str(hold)))
+
+    assert reasons == [
+        ("SecretConflict", False),
+        ("SecretConflict", True),
+        ("RegistrationReleased", False),
+        ("MassAbsence", False),
+        ("AwaitingList", False),
+        (None, False),
+    ]
+
+
+# Properties
+
+
+@st.composite
+def snapshots(draw):
+    body = resource_with(
+        marked=draw(st.booleans()),
+        **draw(st.dictionaries(st.sampled_from([ROTATE_ANNOTATION, RESYNC_ANNOTATION]), st.just("true"))),
+    )
+    privates = [private_jwk(number) for number in range(draw(st.integers(0, 3)))]
+    privates += [private_jwk(10 + number, f"foreign-{number}") for number in range(draw(st.integers(0, 2)))]
+    ages = st.integers(0, 400).map(lambda days: NOW - timedelta(days=days))
+    keys = [registered(one, draw(ages)) for one in privates]
+    own = registration(*keys, scopes=draw(st.sampled_from([[SCOPE], [], ["other:scope"]])))
+    secret = draw(
+        st.sampled_from(
+            [
+                None,
+                secret_of(),
+                secret_of(owner_reference(uid="earlier")),
+                secret_with(private_jwk(5)),
+                OwnedSecret({"metadata": secret_with().manifest["metadata"], "data": None}),
+                *(secret_with(one) for one in privates),
+            ]
+        )
+    )
+    return snapshot(
+        resource=body,
+        secret=secret,
+        registration=draw(st.sampled_from([None, own])),
+        rival=draw(st.sampled_from([None, "older-app"])),
+        recent_mints=draw(st.sampled_from([0, 6])),
+        released=draw(st.sampled_from([None, "client-9"])),
+        absence=draw(st.sampled_from([None, ABSENT, replace(ABSENT, passes=2), MASS])),
+        list_due=draw(st.sampled_from([0.0, 5.0])),
+        others=draw(st.sampled_from([(), ("client-2",)])),
+    )
+
+
+@given(snapshots())
+def test_steps_come_in_the_one_order_each_at_most_once(seen):
+    places = [
+        next(place for place, kind in enumerate(ORDER) if isinstance(step, kind))
+        for step in plan_maskinportenclient(seen, POLICY, NOW).steps
+    ]
+
+    assert places == sorted(set(places))
+
+
+@given(snapshots())
+def test_a_secret_never_gets_a_key_that_is_not_registered_or_published_by_the_same_plan(seen):
+    steps = plan_maskinportenclient(seen, POLICY, NOW).steps
+    if not any(isinstance(step, WriteSecret) for step in steps):
+        return
+
+    publish = next((step for step in steps if isinstance(step, PublishKeys)), None)
+    if publish and publish.mint:
+        return
+    assert seen.secret.jwk
+    assert seen.registration
+    after = publish.keep if publish else seen.registration.keys
+    assert any(key.matches(seen.secret.jwk) for key in after)
+
+
+@given(snapshots())
+def test_nothing_remote_is_written_before_the_mark(seen):
+    one = plan_maskinportenclient(seen, POLICY, NOW)
+
+    assert seen.resource.marked or not one.steps or isinstance(one.steps[0], MarkIntent)
+
+
+@given(snapshots())
+def test_nothing_is_done_to_a_secret_that_isnt_ours(seen):
+    one = plan_maskinportenclient(seen, POLICY, NOW)
+
+    owned = seen.secret is None or seen.secret.is_owned_by(seen.resource.meta)
+    assert owned or (one.steps == () and one.hold)
+
+
+@given(snapshots())
+def test_a_second_client_is_never_registered_beside_a_found_one(seen):
+    steps = kinds(plan_maskinportenclient(seen, POLICY, NOW))
+
+    assert (RegisterClient in steps) <= (seen.registration is None)
+    assert (RegisterClient in steps) <= (seen.list_due <= 0)
+    assert (UpdateRegistration in steps) <= (seen.registration is not None)
+
+
+@given(snapshots())
+def test_a_plan_without_a_hold_ends_with_a_written_secret_or_one_that_is_right(seen):
+    one = plan_maskinportenclient(seen, POLICY, NOW)
+    if one.hold or WriteSecret in kinds(one):
+        return
+
+    assert seen.secret.client_id == seen.registration.client_id
+    assert seen.secret.manifest["data"] == secret_with(seen.secret.jwk).manifest["data"]

@@ -1,0 +1,195 @@
+"""The Secret with the credentials: what is in it, whose it is, what should be in it."""
+
+import copy
+import json
+from base64 import b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskinporten_operator.plan.secret import OwnedSecret, build_secret, check_secret
+from tests.unit.fakes import (
+    SERVER,
+    as_read,
+    decode,
+    encode,
+    owner_reference,
+    private_jwk,
+    resource,
+)
+
+META = resource().meta
+JWK = private_jwk(1)
+
+
+def build(**changes):
+    arguments = {"client_id": "client-1", "jwk": JWK, "scopes": ["b:b", "a:a"], "server": SERVER} | changes
+    return build_secret(META, "some-secret", **arguments)
+
+
+def read(**changes):
+    manifest = copy.deepcopy(build())
+    manifest["metadata"]["uid"] = "secret-uid"
+    return manifest | changes
+
+
+def test_a_secret_is_the_same_to_the_byte_for_the_same_input():
+    assert json.dumps(build()) == json.dumps(build())
+
+
+def test_a_secret_has_all_that_a_workload_needs():
+    secret = build()
+
+    assert {key: decode(secret, key) for key in secret["data"]} == {
+        "MASKINPORTEN_CLIENT_ID": "client-1",
+        "MASKINPORTEN_CLIENT_JWK": JWK.serialize(),
+        "MASKINPORTEN_SCOPES": "b:b a:a",
+        "MASKINPORTEN_WELL_KNOWN_URL": SERVER.well_known_url,
+        "MASKINPORTEN_ISSUER": SERVER.issuer,
+        "MASKINPORTEN_JWKS_URI": SERVER.jwks_uri,
+        "MASKINPORTEN_TOKEN_ENDPOINT": SERVER.token_endpoint,
+    }
+
+
+def test_a_secret_is_owned_by_its_resource_and_found_by_its_label():
+    metadata = build()["metadata"]
+
+    assert metadata["ownerReferences"] == [owner_reference()]
+    assert metadata["labels"]["app.kubernetes.io/managed-by"] == "maskinporten-operator"
+    assert metadata["namespace"] == META.namespace
+
+
+def test_what_is_built_is_read_again():
+    secret = as_read(build())
+
+    assert secret.client_id == "client-1"
+    assert secret.jwk == JWK
+    assert secret.uid == "secret-uid"
+
+
+# What differs
+
+
+def test_an_absent_secret_must_be_written():
+    assert check_secret(None, build()) == "it doesn't exist"
+
+
+def test_a_secret_as_built_is_left_alone():
+    assert check_secret(as_read(build()), build()) is None
+
+
+@pytest.mark.parametrize("key", list(build()["data"]))
+@pytest.mark.parametrize("change", ["edited", "removed"])
+def test_each_value_that_differs_is_named(key, change):
+    manifest = read()
+    if change == "edited":
+        manifest["data"][key] = encode("edited")
+    else:
+        del manifest["data"][key]
+
+    assert check_secret(OwnedSecret(manifest), build()) == f"{key} differ"
+
+
+def test_a_value_is_named_and_never_shown():
+    reason = check_secret(as_read(build()), build(jwk=private_jwk(2)))
+
+    assert reason == "MASKINPORTEN_CLIENT_JWK differ"
+
+
+@pytest.mark.parametrize("part", ["labels", "annotations"])
+def test_each_label_and_annotation_of_ours_that_differs_is_named(part):
+    manifest = read()
+    (first, *_) = manifest["metadata"][part]
+    manifest["metadata"][part][first] = "edited"
+    assert check_secret(OwnedSecret(manifest), build()) == f"{part} {first} differ"
+
+    del manifest["metadata"][part]
+    assert first in check_secret(OwnedSecret(manifest), build())
+
+
+def test_a_lost_owner_reference_is_named():
+    manifest = read()
+    manifest["metadata"]["ownerReferences"] = [owner_reference() | {"controller": False}]
+
+    assert check_secret(OwnedSecret(manifest), build()) == "ownerReferences differ"
+
+
+def test_what_others_added_is_left_alone():
+    manifest = read()
+    manifest["data"]["THEIRS"] = encode("x")
+    manifest["metadata"]["labels"]["theirs"] = "x"
+    manifest["metadata"]["annotations"]["theirs"] = "x"
+    manifest["metadata"]["ownerReferences"].append(owner_reference(kind="Theirs", uid="theirs"))
+
+    assert check_secret(OwnedSecret(manifest), build()) is None
+
+
+def test_a_secret_without_data_lacks_everything():
+    assert check_secret(OwnedSecret(read(data=None)), build()) == f"{', '.join(build()['data'])} differ"
+
+
+# Whose it is
+
+
+def owned_by(*references):
+    return OwnedSecret({"metadata": {"name": "some-secret", "ownerReferences": list(references)}})
+
+
+def test_the_resource_with_the_uid_owns_it():
+    assert owned_by(owner_reference()).is_owned_by(META)
+    assert not owned_by(owner_reference()).was_owned_by_namesake(META)
+
+
+def test_an_earlier_resource_of_the_name_doesnt_own_it_any_more():
+    earlier = owned_by(owner_reference(uid="earlier"))
+
+    assert not earlier.is_owned_by(META)
+    assert earlier.was_owned_by_namesake(META)
+
+
+def test_a_resource_of_another_name_is_no_namesake():
+    other = owned_by(owner_reference(uid="other", name="other-app"))
+
+    assert not other.is_owned_by(META)
+    assert not other.was_owned_by_namesake(META)
+    assert [owner["name"] for owner in other.owners] == ["other-app"]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        owner_reference(kind="AzureAdApplication"),
+        owner_reference() | {"apiVersion": "example.com/v1"},
+        owner_reference() | {"apiVersion": "nais.io.example.com/v1"},
+    ],
+    ids=["kind", "group", "group that begins like ours"],
+)
+def test_an_owner_of_another_kind_is_no_owner(reference):
+    assert not owned_by(reference).is_owned_by(META)
+    assert not owned_by(reference | {"uid": "earlier"}).was_owned_by_namesake(META)
+
+
+def test_an_owner_of_another_version_of_our_kind_owns_it():
+    assert owned_by(owner_reference() | {"apiVersion": "nais.io/v2"}).is_owned_by(META)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"ownerReferences": None}])
+def test_a_secret_without_owners_is_nobodys(metadata):
+    assert OwnedSecret({"metadata": {"name": "s", **metadata}}).owners == ()
+
+
+# What it doesn't tell
+
+
+@given(st.one_of(st.binary().map(lambda raw: b64encode(raw).decode()), st.text(), st.none()))
+def test_whatever_a_secret_holds_it_is_read_without_a_fault(value):
+    secret = OwnedSecret({"metadata": {}, "data": {"MASKINPORTEN_CLIENT_JWK": value, "MASKINPORTEN_CLIENT_ID": value}})
+
+    assert secret.jwk is None
+    assert secret.client_id is None or isinstance(secret.client_id, str)
+
+
+@pytest.mark.parametrize("show", [repr, str, "{}".format, "{!r}".format])
+def test_its_text_form_is_its_name(show):
+    assert show(as_read(build())) == "OwnedSecret(some-secret)"

@@ -1,0 +1,220 @@
+"""The status as it is written, and when it is."""
+
+from datetime import timedelta
+
+import pytest
+
+from maskinporten_operator.model.conditions import READY, REGISTRATION_UNIQUE, Reason, Verdict
+from maskinporten_operator.model.errors import (
+    ConflictError,
+    RejectedError,
+    TerminatingError,
+    TransientError,
+    WaitingError,
+)
+from maskinporten_operator.plan.outcomes import Outcome, Progress, Retry, fail, succeed
+from maskinporten_operator.plan.status import (
+    LONGEST_MESSAGE,
+    build_status,
+    build_synchronization_state,
+    check_status,
+    find_condition,
+    stays_ready,
+)
+from tests.unit.fakes import NOW, SCOPE, private_jwk, registered, registration, resource
+
+LATER = NOW + timedelta(hours=1)
+DUPLICATES = Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATIONS, "client-2")
+
+
+def build(outcome, status=None, *, generation=1, now=NOW, correlation_id="first", **progress):
+    body = resource(metadata={"generation": generation}, status=status or {})
+    return build_status(outcome, Progress(body, **progress), now, correlation_id)
+
+
+def refused(message="no"):
+    return fail(RejectedError(Reason.REFUSED_BY_DIGDIR, message))
+
+
+READY_STATUS = build(
+    succeed((), None), registration=registration(registered(private_jwk(1))), secret_name="some-secret"
+)
+
+
+def ready_of(status):
+    return find_condition(status, READY)
+
+
+# Times
+
+
+def test_the_transition_time_is_when_the_status_changed():
+    assert ready_of(READY_STATUS)["lastTransitionTime"] == "2026-03-01T12:00:00Z"
+    assert ready_of(build(refused(), READY_STATUS, now=LATER))["lastTransitionTime"] == "2026-03-01T13:00:00Z"
+
+
+def test_the_transition_time_stays_when_only_reason_message_and_generation_change():
+    before = build(refused("first"))
+
+    after = ready_of(build(fail(RejectedError(Reason.KEY_CHURN, "second")), before, now=LATER, generation=2))
+
+    assert (after["reason"], after["message"], after["observedGeneration"]) == ("KeyChurn", "second", 2)
+    assert after["lastTransitionTime"] == "2026-03-01T12:00:00Z"
+
+
+@pytest.mark.parametrize("moment", [None, ""])
+def test_a_lost_transition_time_is_set_anew(moment):
+    broken = READY_STATUS | {"conditions": [ready_of(READY_STATUS) | {"lastTransitionTime": moment}]}
+
+    assert ready_of(build(succeed((), None), broken, now=LATER))["lastTransitionTime"] == "2026-03-01T13:00:00Z"
+
+
+def test_a_pass_without_news_is_no_reason_to_write():
+    again = build(succeed((), None), READY_STATUS, now=LATER, correlation_id="second")
+
+    assert again["correlationID"] == "second"
+    assert again["synchronizationTime"] == "2026-03-01T13:00:00Z"
+    assert check_status(resource(status=READY_STATUS), again, frozenset()) is None
+
+
+def test_what_differs_is_named_and_takes_time_and_correlation_id_along():
+    again = build(refused(), READY_STATUS, now=LATER, correlation_id="second")
+
+    assert check_status(resource(status=READY_STATUS), again, frozenset()) == "conditions, synchronizationState"
+    assert again["correlationID"] == "second"
+
+
+def test_fields_that_the_schema_prunes_are_not_compared():
+    pruned = {name: value for name, value in READY_STATUS.items() if name != "registeredScopes"}
+
+    assert check_status(resource(status=pruned), READY_STATUS, frozenset()) == "registeredScopes"
+    assert check_status(resource(status=pruned), READY_STATUS, frozenset({"registeredScopes"})) is None
+
+
+# Facts
+
+
+def test_facts_that_a_pass_didnt_establish_stay():
+    after = build(refused(), READY_STATUS | {"synchronizationHash": "theirs"})
+
+    kept = ("clientID", "keyIDs", "registeredScopes", "synchronizationSecretName")
+    assert {name: after[name] for name in kept} == {name: READY_STATUS[name] for name in kept}
+    assert after["synchronizationHash"] == "theirs"
+
+
+def test_facts_are_those_of_the_registration():
+    keys = registered(private_jwk(2)), registered(private_jwk(1))
+
+    status = build(succeed((), None), registration=registration(*keys, scopes=["z:z", SCOPE]))
+
+    assert status["clientID"] == "client-1"
+    assert status["keyIDs"] == sorted(key.kid for key in keys)
+    assert status["registeredScopes"] == [SCOPE, "z:z"]
+
+
+def test_a_failed_pass_tells_what_it_registered():
+    status = build(refused(), registration=registration())
+
+    assert (status["clientID"], status["registeredScopes"], status["keyIDs"]) == ("client-1", [SCOPE], [])
+    assert "synchronizationSecretName" not in status
+
+
+@pytest.mark.parametrize("spec", [{"secretName": "!"}, {}])
+def test_a_status_can_be_built_for_a_spec_that_cant_be_parsed(spec):
+    progress = Progress(resource(spec=spec), registration=registration())
+
+    assert build_status(refused(), progress, NOW, "first")["registeredScopes"] == [SCOPE]
+
+
+# Conditions
+
+
+def test_ready_comes_first():
+    status = build(succeed((DUPLICATES,), None))
+
+    assert [one["type"] for one in status["conditions"]] == [READY, REGISTRATION_UNIQUE]
+    assert status["synchronizationState"] == "Synchronized"
+
+
+def test_conditions_of_others_are_kept_after_ours():
+    foreign = {"type": "Theirs", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "x"}
+
+    status = build(succeed((), None), {"conditions": [foreign]})
+
+    assert [one["type"] for one in status["conditions"]] == [READY, "Theirs"]
+    assert status["conditions"][1] == foreign
+
+
+def test_a_condition_of_ours_that_holds_no_more_is_dropped():
+    before = build(succeed((DUPLICATES,), None))
+
+    assert [one["type"] for one in build(succeed((), None), before)["conditions"]] == [READY]
+
+
+def test_a_long_message_is_cut():
+    message = ready_of(build(refused("x" * 5000)))["message"]
+
+    assert message == "x" * LONGEST_MESSAGE
+    assert len(message) <= 32768
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [("True", "Synchronized"), ("False", "FailedSynchronization"), ("Unknown", "Retrying")],
+)
+def test_ready_in_the_words_of_earlier_tools(status, words):
+    assert build_synchronization_state({"status": status}) == words
+
+
+# A fault elsewhere
+
+FAULTS = [Reason.DIGDIR_UNAVAILABLE, Reason.CLUSTER_UNAVAILABLE, Reason.RATE_LIMITED, Reason.INTERNAL_ERROR]
+
+
+@pytest.mark.parametrize("reason", FAULTS)
+def test_a_resource_that_was_ready_stays_so_through_a_fault_elsewhere(reason):
+    assert stays_ready(resource(status=READY_STATUS), fail(TransientError(reason, "fault")))
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - set(FAULTS)))
+def test_a_resource_doesnt_stay_ready_for_a_reason_of_its_own(reason):
+    assert not stays_ready(resource(status=READY_STATUS), fail(TransientError(reason, "fault")))
+
+
+def test_a_resource_that_wasnt_ready_at_its_generation_doesnt_stay_so():
+    fault = fail(TransientError(Reason.DIGDIR_UNAVAILABLE, "fault"))
+
+    assert not stays_ready(resource(metadata={"generation": 2}, status=READY_STATUS), fault)
+    assert not stays_ready(resource(status=build(refused())), fault)
+    assert not stays_ready(resource(), fault)
+
+
+# From error to outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry"),
+    [
+        (TransientError(Reason.DIGDIR_UNAVAILABLE, "m"), "Unknown", Retry(None, failed=True)),
+        (ConflictError(Reason.CLUSTER_UNAVAILABLE, "m"), "Unknown", Retry(None, failed=True)),
+        (WaitingError(Reason.RATE_LIMITED, "m", 7.0), "Unknown", Retry(7.0, failed=False)),
+        (RejectedError(Reason.REFUSED_BY_DIGDIR, "m"), "False", Retry(600.0, failed=True)),
+    ],
+)
+def test_what_happens_next_follows_from_the_kind_of_error(error, status, retry):
+    outcome = fail(error, (DUPLICATES,))
+
+    assert outcome.verdicts == (Verdict(READY, status, error.reason, "m"), DUPLICATES)
+    assert outcome.retry == retry
+
+
+def test_one_that_is_going_away_is_not_reported_on():
+    outcome = fail(TerminatingError(Reason.TERMINATING, "m"), (DUPLICATES,))
+
+    assert (outcome.verdicts, outcome.retry) == ((), None)
+
+
+def test_success_looks_again_when_the_plan_says():
+    assert succeed((), 5.0).retry == Retry(5.0, failed=False)
+    assert succeed((), None).retry is None
+    assert isinstance(succeed((), None), Outcome)

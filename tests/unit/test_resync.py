@@ -1,0 +1,147 @@
+"""The resync: remote drift, and resources that vanished while nobody watched."""
+
+import asyncio
+
+import pytest
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import TransientError
+from maskinporten_operator.model.resources import FINALIZER
+from maskinporten_operator.runtime import resync as module
+from maskinporten_operator.runtime.queue import Key, WorkQueue
+from maskinporten_operator.runtime.resync import Resync
+from maskinporten_operator.runtime.store import ObjectStore
+from tests.unit.fakes import NAMESPACE, resource_body
+
+DEADLINE = 5.0
+
+
+class World:
+    """A store of two, an API server that lists uids, and DigDir's list; both tell what was asked of them."""
+
+    def __init__(self, interval):
+        self.calls = []
+        self.called = asyncio.Condition()
+        self.uids = {"u1", "u2"}
+        self.failures = 0
+        self.queue = WorkQueue()
+        self.store = ObjectStore(FINALIZER, lambda: 0.0, lambda *_: None)
+        self.during_list = lambda: None
+        for number in (1, 2):
+            self.see(number)
+        self.resync = Resync(interval, self.store, self.queue, self.list_uids, self.refresh)
+
+    def see(self, number):
+        version = str(10 + number)
+        metadata = {"name": f"app-{number}", "uid": f"u{number}", "resourceVersion": version}
+        self.store.offer(resource_body(metadata=metadata))
+
+    async def _note(self, what):
+        async with self.called:
+            self.calls.append(what)
+            self.called.notify_all()
+        if self.failures:
+            self.failures -= 1
+            raise TransientError(Reason.DIGDIR_UNAVAILABLE, "no")
+
+    async def list_uids(self):
+        uids = set(self.uids)
+        self.during_list()
+        await self._note("list")
+        return uids
+
+    async def refresh(self):
+        await self._note("refresh")
+
+    async def until(self, *calls):
+        async with asyncio.timeout(DEADLINE), self.called:
+            await self.called.wait_for(lambda: self.calls[: len(calls)] == list(calls))
+
+    async def until_empty_of(self, key):
+        async with asyncio.timeout(DEADLINE):
+            while self.store.find(key):
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(module, "TRY_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(module, "AFTER_GAP", 0.0)
+
+
+@pytest.fixture
+async def start(quick):
+    running = []
+
+    def start(interval=1000.0):
+        world = World(interval)
+        running.append(asyncio.create_task(world.resync.run()))
+        return world
+
+    yield start
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_the_first_list_is_read_at_once_and_the_resync_waits(start):
+    world = start()
+
+    await world.until("refresh")
+
+    assert world.calls == ["refresh"]
+    assert len(world.queue) == 0
+
+
+async def test_a_first_list_that_fails_is_read_again(start):
+    world = start()
+    world.failures = 2
+
+    await world.until("refresh", "refresh", "refresh")
+
+    assert world.failures == 0
+
+
+async def test_a_resync_looks_for_the_missing_then_lists_anew_then_queues_everything(start):
+    world = start(interval=0.01)
+
+    keys = {await asyncio.wait_for(world.queue.get(), DEADLINE) for _ in range(2)}
+
+    assert world.calls[:3] == ["refresh", "list", "refresh"]
+    assert keys == {Key(NAMESPACE, "app-1"), Key(NAMESPACE, "app-2")}
+
+
+async def test_after_a_gap_what_vanished_is_dropped(start):
+    world = start()
+    await world.until("refresh")
+    world.uids = {"u2"}
+    world.resync.note_gap()
+
+    await world.until_empty_of(Key(NAMESPACE, "app-1"))
+
+    assert list(world.store) == [Key(NAMESPACE, "app-2")]
+
+
+async def test_a_list_that_fails_drops_nothing_and_is_tried_again(start):
+    world = start()
+    await world.until("refresh")
+    world.failures = 1
+    world.uids = {"u2"}
+    world.resync.note_gap()
+
+    await world.until("refresh", "list", "list")
+    await world.until_empty_of(Key(NAMESPACE, "app-1"))
+
+    assert len(world.store) == 1
+
+
+async def test_what_is_made_while_the_list_is_read_is_not_dropped(start):
+    world = start()
+    await world.until("refresh")
+    world.uids = {"u2"}
+    world.during_list = lambda: world.see(3)
+    world.resync.note_gap()
+
+    await world.until_empty_of(Key(NAMESPACE, "app-1"))
+
+    assert set(world.store) == {Key(NAMESPACE, "app-2"), Key(NAMESPACE, "app-3")}

@@ -1,0 +1,243 @@
+"""The work queue: each key once, the urgent first, never two passes over one key at the same time."""
+
+import asyncio
+
+import pytest
+
+from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
+
+A, B, C = Key("ns", "a"), Key("ns", "b"), Key("ns", "c")
+DEADLINE = 5.0
+
+
+@pytest.fixture
+def queue():
+    return WorkQueue(chance=lambda: 0.5)
+
+
+async def take(queue):
+    async with asyncio.timeout(DEADLINE):
+        return await queue.get()
+
+
+async def take_all(queue):
+    taken = []
+    while len(queue):
+        taken.append(await take(queue))
+        queue.done(taken[-1])
+    return taken
+
+
+def due_in(queue, key):
+    return queue._timers[key].when() - asyncio.get_running_loop().time()
+
+
+async def test_a_key_that_is_added_twice_is_taken_once(queue):
+    queue.add(A)
+    queue.add(A)
+
+    assert await take_all(queue) == [A]
+
+
+async def test_keys_of_one_priority_are_taken_in_the_order_of_their_arrival(queue):
+    for key in (B, C, A):
+        queue.add(key)
+
+    assert await take_all(queue) == [B, C, A]
+
+
+async def test_a_users_change_goes_before_retries_and_the_resync(queue):
+    queue.add(A, Priority.RESYNC)
+    queue.add(B, Priority.RETRY)
+    queue.add(C, Priority.CHANGE)
+
+    assert await take_all(queue) == [C, B, A]
+
+
+async def test_a_key_that_waits_is_raised_by_a_more_urgent_request_and_taken_once(queue):
+    queue.add(A, Priority.RESYNC)
+    queue.add(B, Priority.RESYNC)
+    queue.add(B, Priority.CHANGE)
+
+    assert await take_all(queue) == [B, A]
+    assert len(queue) == 0
+
+
+async def test_a_key_that_waits_is_not_lowered_by_a_less_urgent_request(queue):
+    queue.add(A, Priority.RETRY)
+    queue.add(B, Priority.CHANGE)
+    queue.add(B, Priority.RESYNC)
+
+    assert await take_all(queue) == [B, A]
+
+
+async def test_a_key_that_is_worked_on_is_not_given_out_again_until_it_is_done(queue):
+    queue.add(A)
+    await take(queue)
+    queue.add(A)
+    other = asyncio.create_task(queue.get())
+    queue.add(B)
+
+    assert await asyncio.wait_for(other, DEADLINE) == B
+    assert queue.is_running(A)
+    queue.done(A)
+
+    assert await take(queue) == A
+
+
+async def test_many_changes_during_a_pass_make_one_further_pass(queue):
+    queue.add(A)
+    await take(queue)
+    for _ in range(5):
+        queue.add(A)
+    queue.done(A)
+
+    assert await take_all(queue) == [A]
+
+
+async def test_a_change_during_a_pass_keeps_its_priority(queue):
+    queue.add(A)
+    await take(queue)
+    queue.add(A, Priority.RESYNC)
+    queue.add(A, Priority.CHANGE)
+    queue.add(B, Priority.RETRY)
+    queue.done(A)
+
+    assert await take_all(queue) == [A, B]
+
+
+async def test_a_pass_without_news_isnt_followed_by_another(queue):
+    queue.add(A)
+    await take(queue)
+    queue.done(A)
+
+    assert len(queue) == 0
+    assert not queue.is_running(A)
+
+
+async def test_a_blank_left_by_a_raised_key_doesnt_give_it_out_twice(queue):
+    queue.add(A, Priority.RESYNC)
+    queue.add(A, Priority.CHANGE)
+    await take(queue)
+    queue.done(A)
+    queue.add(A, Priority.RESYNC)
+    assert await take(queue) == A
+    waiting = asyncio.create_task(queue.get())
+    queue.add(B, Priority.RESYNC)
+
+    assert await asyncio.wait_for(waiting, DEADLINE) == B
+
+
+async def test_one_that_waits_gets_a_key_that_is_added_later(queue):
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add(A)
+
+    assert await asyncio.wait_for(waiting, DEADLINE) == A
+
+
+async def test_a_key_is_due_after_its_delay(queue):
+    queue.add_after(A, 0.01)
+
+    assert len(queue) == 0
+    assert await take(queue) == A
+
+
+async def test_of_two_delays_the_shorter_holds(queue):
+    queue.add_after(A, 1000)
+    queue.add_after(A, 10)
+    queue.add_after(A, 500)
+
+    assert due_in(queue, A) == pytest.approx(10, abs=1)
+
+
+async def test_a_pass_that_begins_decides_when_the_next_is_due(queue):
+    queue.add_after(A, 1000)
+    queue.add(A)
+    await take(queue)
+
+    assert A not in queue._timers
+
+
+async def test_a_retry_waits_longer_with_each_failure_in_a_row(queue):
+    delays = []
+    for _ in range(7):
+        queue.retry(A)
+        delays.append(due_in(queue, A))
+        queue._timers.pop(A).cancel()
+
+    assert delays == pytest.approx([1, 2, 4, 8, 16, 30, 30], abs=0.5)
+
+
+async def test_a_success_ends_the_row_of_failures(queue):
+    for _ in range(4):
+        queue.count_failure(A)
+    queue.clear_failures(A)
+
+    assert queue.count_failure(A) == 1
+
+
+async def test_failures_are_counted_for_each_key(queue):
+    queue.count_failure(A)
+    queue.count_failure(A)
+
+    assert queue.count_failure(B) == 1
+
+
+async def test_a_resource_that_is_gone_has_no_timer_and_no_failures(queue):
+    queue.retry(A)
+    queue.forget(A)
+
+    assert A not in queue._timers
+    assert queue.count_failure(A) == 1
+
+
+async def test_a_closed_queue_takes_no_work_and_forgets_what_waited(queue):
+    queue.add(A)
+    await take(queue)
+    queue.add(B)
+    queue.add_after(C, 0)
+    queue.close()
+    queue.add(B)
+    queue.add_after(C, 0)
+    queue.done(A)
+
+    assert len(queue) == 0
+    assert queue.running == 0
+    assert not queue._timers
+    waiting = asyncio.create_task(queue.get())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_however_keys_are_added_none_is_lost_and_none_is_worked_on_twice_at_once(queue):
+    at_work, wanted, served = set(), 0, {A: 0, B: 0, C: 0}
+
+    async def work():
+        while True:
+            key = await queue.get()
+            assert key not in at_work
+            at_work.add(key)
+            served[key] = wanted
+            await asyncio.sleep(0)
+            at_work.discard(key)
+            queue.done(key)
+
+    workers = [asyncio.create_task(work()) for _ in range(3)]
+    for wanted in range(1, 200):
+        for key in (A, B, C)[: wanted % 3 + 1]:
+            queue.add(key, Priority(wanted % 3))
+        if wanted % 7 == 0:
+            await asyncio.sleep(0)
+    wanted = 200
+    for key in (A, B, C):
+        queue.add(key)
+    async with asyncio.timeout(DEADLINE):
+        while len(queue) or queue.running:
+            await asyncio.sleep(0)
+    for worker in workers:
+        worker.cancel()
+
+    assert served == {A: 200, B: 200, C: 200}
