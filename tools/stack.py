@@ -32,6 +32,7 @@ class Process:
         log.parent.mkdir(parents=True, exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MASKINPORTEN_OPERATOR_")}
         with log.open("ab") as output:
+            self._begin = output.tell()  # a process that was started before may have written here too
             self.popen = subprocess.Popen(
                 arguments,
                 env={**kept, **environment},
@@ -72,7 +73,7 @@ class Process:
 
     def output(self) -> str:
         """Give what it has printed."""
-        return self.log.read_text(errors="replace")
+        return self.log.read_bytes()[self._begin :].decode(errors="replace")
 
     def wait_for_output(self, text: str, seconds: float = 30.0) -> str:
         """Wait until it has printed a line with `text`; give the line.
@@ -86,7 +87,7 @@ class Process:
                 if text in line:
                     return line
             if not self.running or time.monotonic() > deadline:
-                raise RuntimeError(f"no {text!r} from {self.popen.args}:\n{self.output()[-3000:]}")
+                raise RuntimeError(f"no {text!r} from {self.popen.args!r}:\n{self.output()[-3000:]}")
             time.sleep(0.02)
 
     def memory(self) -> tuple[int, int]:
@@ -129,6 +130,11 @@ class Simulator(Process):
         everything = self.control("GET", "state")["clients"]
         return [one for one in everything if description in (None, one.get("description"))]
 
+    def stop(self) -> int:
+        """Close the control connection, then end the process."""
+        self._http.close()
+        return super().stop()
+
     @property
     def well_known_url(self) -> str:
         """The address of Maskinporten's discovery document."""
@@ -165,9 +171,11 @@ class Operator(Process):
             return False
 
     def metric(self, name: str) -> float:
-        """Give a metric without labels."""
+        """Give a metric, summed over its labels; 0 if there is none of that name."""
         text = httpx.get(f"http://127.0.0.1:{self.health_port}/metrics", trust_env=False).text
-        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+        return sum(
+            float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))
+        )
 
     def wait_ready(self, seconds: float = 30.0) -> Self:
         """Wait until it is ready.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import signal
 from contextlib import AsyncExitStack
 from functools import partial
@@ -36,7 +37,7 @@ from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.secrets import SecretChanges
-from maskinporten_operator.runtime.shell import run_shell
+from maskinporten_operator.runtime.shell import EndlessBackoffs, run_shell
 from maskinporten_operator.runtime.store import ObjectStore, VersionStore, key_of
 from maskinporten_operator.runtime.workers import Workers
 
@@ -55,8 +56,8 @@ async def run_operator(config: Config) -> None:
 
     Raises:
         CredentialsError: The admin key can't be used.
-        kubernetes.config.ConfigException: No API server is configured.
-        kopf.APIError: The API server stopped serving our kinds, or lets us in no more.
+        ClusterUnknownError: No API server is configured.
+        Exception: The API server stopped serving our kind, or a part of the operator ended by a fault.
     """
     async with AsyncExitStack() as stack:
         operator = await Operator.assemble(config, stack)
@@ -94,12 +95,12 @@ class Operator:
             random=SystemRandomness(),
             memory=memory,
         )
-        self.secret_changes = SecretChanges(self.secret_versions, self.store, self.queue)
-        self.workers = Workers(
-            config.workers, self.queue, self.store, self._reconcile, self.secret_changes.settle, metrics
-        )
         self.resync = Resync(
             config.resync_interval.total_seconds(), self.store, self.queue, self._list_uids, registry.refresh
+        )
+        self.secret_changes = SecretChanges(self.secret_versions, self.store, self.queue, self.resync.note_gap)
+        self.workers = Workers(
+            config.workers, self.queue, self.store, self._reconcile, self.secret_changes.settle, metrics
         )
         self.watching = False
         self._stopping = asyncio.Event()
@@ -138,45 +139,51 @@ class Operator:
         Raises:
             Exception: A part of the operator ended by a fault.
         """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
         config = self.config
+        stop_watching: concurrent.futures.Future[None] = concurrent.futures.Future()
         async with serve_endpoints(self.metrics, config.metrics_address, config.health_address, self.is_ready):
-            self._take_signals()
-            if not await self._wait_for_crd():
-                return
-            stop_watching = asyncio.Event()
-            shell = asyncio.create_task(self._run_shell(stop_watching))
-            background = [asyncio.create_task(one) for one in self._background()]
             ending = asyncio.create_task(self._stopping.wait())
+            waiting = asyncio.create_task(self._wait_for_crd())
+            await asyncio.wait({ending, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                await _cancel(ending, waiting)
+                return
+            shell = asyncio.create_task(self._keep_watching(stop_watching))
+            background = [asyncio.create_task(one) for one in self._background()]
             self.watching = True
             try:
                 done, _ = await asyncio.wait({shell, ending, *background}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self.watching = False
-                # The work ends before the watch: kopf, at its end, takes other tasks for left-overs of its own.
                 await self.workers.drain(DRAIN_SECONDS)
                 await _cancel(ending, *background)
-                stop_watching.set()
+                stop_watching.set_result(None)
             await shell
             for task in done - {ending, shell}:
                 task.result()
 
-    async def _run_shell(self, stop: asyncio.Event) -> None:
-        started = asyncio.Event()
-        signals = asyncio.create_task(self._take_signals_back(started))
+    async def _keep_watching(self, stop: concurrent.futures.Future[None]) -> None:
+        """Run the shell, and start it again when it gives up, unless our kind is gone: then the process ends."""
+        delays = iter(EndlessBackoffs())
         session = partial(open_session, self.api.configuration)
-        await run_shell(
-            self.on_event, session, self.api.configuration.host, self.config.namespaces, started=started, stop=stop
-        )
-        await _cancel(signals)
+        while True:
+            try:
+                await run_shell(self.on_event, session, self.api.configuration.host, self.config.namespaces, stop)
+            except Exception as error:
+                if await self._is_crd_gone():
+                    raise
+                log.warning("the watch ended and is started again", error=type(error).__name__)
+                await asyncio.sleep(next(delays))
+            else:
+                return
 
-    async def _take_signals_back(self, kopf_started: asyncio.Event) -> None:
-        """Take the signals back from kopf, so that passes under way end in order."""
-        await kopf_started.wait()
-        self._take_signals()
-
-    def _take_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+    async def _is_crd_gone(self) -> bool:
+        try:
+            return not await is_served(self.api, GROUP, VERSION, PLURAL)
+        except OperatorError:
+            return False  # an API server that doesn't answer says nothing
 
     def is_ready(self) -> bool:
         """Whether the watch runs and DigDir's list was read."""
@@ -195,7 +202,11 @@ class Operator:
             self.queue.add(key, Priority.CHANGE)
 
     async def _reconcile(self, body: Mapping[str, Any], sighting: Any) -> Any:
-        return await reconcile_maskinportenclient(body, sighting, self.ports)
+        outcome = await reconcile_maskinportenclient(body, sighting, self.ports)
+        entry = self.store.find(key_of(body))
+        if entry is None or entry.uid != body["metadata"]["uid"]:
+            self.ports.memory.forget(body["metadata"]["uid"])  # it vanished during the pass
+        return outcome
 
     def _forget(self, memory: Memory, key: Key, uid: str) -> None:
         memory.forget(uid)
@@ -207,8 +218,10 @@ class Operator:
 
     def _background(self) -> list[Any]:
         selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
-        paths = [f"/api/v1/namespaces/{one}/secrets" for one in self.config.namespaces] or ["/api/v1/secrets"]
-        watches = [follow_metadata(self.api, path, selector, self.secret_changes) for path in paths]
+        watches = [
+            follow_metadata(self.api, "secrets", selector, self.secret_changes, namespace)
+            for namespace in self.config.namespaces or (None,)
+        ]
         return [self.workers.run(), self.resync.run(), self.announcer.run(), *watches]
 
     async def _list_uids(self) -> set[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 ENV_PREFIX = "MASKINPORTEN_OPERATOR_"
 API_PATH = "/api/v1"
 LAST_PORT = 65535
+NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+SERVICE_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?)")
 LONGEST_DURATION = timedelta(days=365)
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -167,6 +171,29 @@ class Config(BaseSettings):
             raise ValueError("must be at least a second")
         return interval
 
+    @field_validator("applications")
+    @classmethod
+    def _refuse_applications(cls, wanted: bool) -> bool:
+        if wanted:
+            raise ValueError("this version doesn't look after Applications yet; leave it false")
+        return wanted
+
+    @field_validator("namespaces")
+    @classmethod
+    def _check_namespaces(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [name for name in names if not re.fullmatch(NAMESPACE_PATTERN, name)]:
+            raise ValueError(f"no namespace can be called {', '.join(map(repr, wrong[:5]))}")
+        return names
+
+    @field_validator("ca_bundle")
+    @classmethod
+    def _check_certificates(cls, path: Path | None) -> Path | None:
+        try:
+            ssl.create_default_context(cafile=path)
+        except (ssl.SSLError, OSError):
+            raise ValueError("the file holds no certificates") from None
+        return path
+
     @field_validator("admin_jwk_file", "ca_bundle")
     @classmethod
     def _check_readable(cls, path: Path | None) -> Path | None:
@@ -185,11 +212,21 @@ def load_config(**flags: Any) -> Config:
     Raises:
         ConfigError: Values are wrong or missing; the text has a line for each.
     """
+    lines = [f"  {name}: there is no such setting" for name in _find_unknown_variables()]
     try:
-        return Config(**{name: value for name, value in flags.items() if value is not None})
+        config = Config(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        lines = [_explain(fault) for fault in error.errors(include_url=False, include_input=False)]
-        raise ConfigError("the configuration can't be used:\n" + "\n".join(lines)) from None
+        lines += [_explain(fault) for fault in error.errors(include_url=False, include_input=False)]
+    if lines:
+        raise ConfigError("the configuration can't be used:\n" + "\n".join(lines))
+    return config
+
+
+def _find_unknown_variables() -> list[str]:
+    """Find what looks like a setting and isn't one, but for what Kubernetes sets for a Service of our name."""
+    known = {ENV_PREFIX + name.upper() for name in Config.model_fields}
+    names = sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
+    return [name for name in names if not SERVICE_LINK.fullmatch(name)]
 
 
 def _explain(fault: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import structlog
 
-LIBRARIES = {"kopf": logging.WARNING, "httpx": logging.WARNING, "httpcore": logging.WARNING, "asyncio": logging.WARNING}
+LIBRARIES = {"kopf": logging.ERROR, "httpx": logging.WARNING, "httpcore": logging.WARNING, "asyncio": logging.WARNING}
 """Libraries whose chatter isn't the operator's; kopf's debug logs hold whole objects."""
 
 

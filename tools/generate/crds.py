@@ -9,6 +9,7 @@ import yaml
 from maskinporten_operator.model.resources import (
     GROUP,
     KIND,
+    NAME_RULE,
     PLURAL,
     VERSION,
     MaskinportenClientSpec,
@@ -101,6 +102,7 @@ def build_maskinportenclient_crd() -> Schema:
                             "description": "A client at Maskinporten, registered through DigDir's self-service API.",
                             "type": "object",
                             "required": ["spec"],
+                            "x-kubernetes-validations": [{"rule": NAME_RULE[0], "message": NAME_RULE[1]}],
                             "properties": {
                                 "apiVersion": {"type": "string"},
                                 "kind": {"type": "string"},

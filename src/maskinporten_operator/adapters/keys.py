@@ -10,9 +10,9 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Self
 
 import structlog
@@ -91,8 +91,8 @@ class KeyPool:
                     ]
                     for batch in asyncio.as_completed(batches):
                         await self._add(await batch)
-                except BrokenProcessPool:
-                    log.warning("the process that mints keys ended; it is started again")
+                except Exception as error:  # noqa: BLE001 - a full process table, a killed worker: nothing may end this
+                    log.warning("minting keys failed; its process is started again", error=type(error).__name__)
                     self._close_executor()
                     await asyncio.sleep(1)
 
@@ -111,6 +111,8 @@ class KeyPool:
     def _close_executor(self) -> None:
         if self._executor:
             self._executor.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.kill()  # a batch under way has no value, and takes long where the machine is busy
             self._executor = None
 
 
@@ -137,5 +139,13 @@ def _prepare_worker() -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except (AttributeError, OSError):
         os.nice(19)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Ctrl-C goes to the whole process group; the operator ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed can't end its workers, and these would wait for tasks for ever."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+    os._exit(0)

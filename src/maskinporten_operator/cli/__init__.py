@@ -38,6 +38,7 @@ def run(**flags: Any) -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
 
+    from maskinporten_operator.adapters.cluster.api import ClusterUnknownError  # noqa: PLC0415
     from maskinporten_operator.adapters.digdir.auth import CredentialsError  # noqa: PLC0415
     from maskinporten_operator.assembly import run_operator  # noqa: PLC0415
     from maskinporten_operator.logs import configure_logs  # noqa: PLC0415
@@ -45,6 +46,6 @@ def run(**flags: Any) -> None:
     configure_logs(config.log_level, config.log_format)
     try:
         asyncio.run(run_operator(config))
-    except CredentialsError as error:
+    except (ClusterUnknownError, CredentialsError) as error:
         click.echo(f"Error: the configuration can't be used:\n  {error}", err=True)
         sys.exit(2)

@@ -11,6 +11,7 @@ from typing import Literal
 
 READY = "Ready"
 REGISTRATION_UNIQUE = "RegistrationUnique"
+ALL_FIELDS_SUPPORTED = "AllFieldsSupported"
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -25,6 +26,7 @@ class Reason(StrEnum):
     SECRET_CONFLICT = "SecretConflict"
     REGISTRATION_RELEASED = "RegistrationReleased"
     DUPLICATE_REGISTRATIONS = "DuplicateRegistrations"
+    FIELDS_NOT_SUPPORTED = "FieldsNotSupported"
     KEY_LIMIT_REACHED = "KeyLimitReached"
     KEY_CHURN = "KeyChurn"
     REFUSED_BY_DIGDIR = "RefusedByDigDir"

@@ -35,6 +35,10 @@ SUBSCOPE_PATTERN = r"^([a-zæøå0-9]+\/?)+(\:[a-zæøå0-9]+)*[a-zæøå0-9]+(\
 FULL_SCOPE_PATTERN = r"^[0-9A-Za-zæøåÆØÅ_./-]+:[0-9A-Za-zæøåÆØÅ_.:/-]+$"
 DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
+LONGEST_NAME = 63
+"""Characters: the name is a label's value on what the resource owns, and a part of the registration's description."""
+NAME_RULE = (f"self.metadata.name.size() <= {LONGEST_NAME}", f"must have at most {LONGEST_NAME} characters")
+
 Subscope = Annotated[str, Field(pattern=SUBSCOPE_PATTERN, max_length=255)]
 _SUBSCOPE = TypeAdapter(Subscope)
 _INT64 = {"format": "int64"}
@@ -320,11 +324,15 @@ def parse_meta(body: Mapping[str, Any]) -> ObjectMeta:
 
 def parse(body: Mapping[str, Any]) -> MaskinportenClient:
     """Turn the raw body into a model; never raises for anything that a user can write."""
+    meta = parse_meta(body)
+    spec: MaskinportenClientSpec | InvalidSpec
     try:
-        spec: MaskinportenClientSpec | InvalidSpec = MaskinportenClientSpec.model_validate(body.get("spec") or {})
+        spec = MaskinportenClientSpec.model_validate(body.get("spec") or {})
     except ValidationError as error:
         spec = InvalidSpec(explain(error))
-    return MaskinportenClient(parse_meta(body), spec, body.get("status") or {})
+    if len(meta.name) > LONGEST_NAME:
+        spec = InvalidSpec(f"metadata.name: {NAME_RULE[1]}")
+    return MaskinportenClient(meta, spec, body.get("status") or {})
 
 
 def explain(error: ValidationError, root: str = "spec", most: int = 5) -> str:

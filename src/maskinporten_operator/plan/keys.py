@@ -33,6 +33,7 @@ def plan_keys(
     registered: Sequence[PublicJwk],
     held: PrivateJwk | None,
     *,
+    pending: str | None = None,
     rotate: bool,
     recent_mints: int,
     grace: timedelta,
@@ -43,26 +44,28 @@ def plan_keys(
     Args:
         registered: The client's keys as read.
         held: The key in the Secret, if it is a usable one.
+        pending: The id of a key that was minted and hasn't reached the Secret, if there is one; it is used for a mint.
         rotate: Whether a new key was asked for.
         recent_mints: How many keys were minted for this resource within the last hour.
         grace: How long a key of ours that is not in the Secret stays.
         now: The time.
     """
     current = next((key for key in registered if held and key.matches(held)), None)
-    mint = _check_mint(held, current, rotate=rotate)
+    mint = _check_mint(held, current, now, rotate=rotate)
+    if mint:  # a pending key that was published already takes no further slot
+        registered = [key for key in registered if key.kid != pending or key is current]
     foreign = [key for key in registered if not key.ours]
     orphans = _find_orphans(registered, current, now)
+    in_use = current is not None and current.ours
 
-    if mint and (hold := _check_minting(foreign, recent_mints)):
+    if mint and (hold := _check_minting(foreign, recent_mints, in_use=in_use)):
         return KeyPlan(hold=hold)
 
-    own_slots = KEY_LIMIT - len(foreign) - bool(mint)
     wanted = [orphan.key for orphan in reversed(orphans) if not orphan.is_past(grace, now)]
-    if current and current.ours:
+    if current and in_use:
         wanted.insert(0, current)
-        own_slots = max(own_slots, 0 if mint else 1)
-    kept = wanted[:own_slots]  # the oldest go first
-    renew = current is not None and current in (*kept, *foreign) and _check_expiry(current, now)
+    kept = wanted[: max(KEY_LIMIT - len(foreign) - bool(mint), int(in_use))]  # the oldest go first
+    renew = current is not None and in_use and _expires_soon(current, now)
     dropped = [key.kid for key in registered if key.ours and key not in kept]
 
     reason = mint or (renew and "the key expires soon") or (dropped and f"dropped {', '.join(dropped)}")
@@ -73,21 +76,23 @@ def plan_keys(
     return KeyPlan(publish, next_look=_next_look(orphans, kept, current, grace, now))
 
 
-def _check_mint(held: PrivateJwk | None, current: PublicJwk | None, *, rotate: bool) -> str | None:
+def _check_mint(held: PrivateJwk | None, current: PublicJwk | None, now: datetime, *, rotate: bool) -> str | None:
     if held is None:
         return "the Secret holds no usable key"
     if current is None:
         return "the key in the Secret isn't registered"
+    if not current.ours and _expires_soon(current, now):
+        return "the key in the Secret expires soon, and isn't ours to renew"
     return "a new key was asked for" if rotate else None
 
 
-def _check_minting(foreign: Sequence[PublicJwk], recent_mints: int) -> OperatorError | None:
-    if len(foreign) >= KEY_LIMIT:
+def _check_minting(foreign: Sequence[PublicJwk], recent_mints: int, *, in_use: bool) -> OperatorError | None:
+    if len(foreign) + in_use >= KEY_LIMIT:
         kids = ", ".join(key.kid for key in foreign)
         return RejectedError(
             Reason.KEY_LIMIT_REACHED,
             f"The client has {len(foreign)} keys that this operator didn't make ({kids}), and DigDir allows "
-            f"{KEY_LIMIT}: remove one of them at DigDir",
+            f"{KEY_LIMIT} in all: remove one of them at DigDir",
         )
     if recent_mints >= MINTS_PER_HOUR:
         return RejectedError(
@@ -98,7 +103,7 @@ def _check_minting(foreign: Sequence[PublicJwk], recent_mints: int) -> OperatorE
     return None
 
 
-def _check_expiry(key: PublicJwk, now: datetime) -> bool:
+def _expires_soon(key: PublicJwk, now: datetime) -> bool:
     return key.expires is not None and key.expires - now.timestamp() < RENEW_BEFORE.total_seconds()
 
 
@@ -110,7 +115,8 @@ class _Orphan:
     since: datetime | None
 
     def is_past(self, grace: timedelta, now: datetime) -> bool:
-        return self.since is not None and now - self.since > grace
+        expired = self.key.expires is not None and self.key.expires <= now.timestamp()
+        return expired or (self.since is not None and now - self.since > grace)
 
 
 def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None, now: datetime) -> list[_Orphan]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maskinporten_operator.model.conditions import REGISTRATION_UNIQUE, Reason, Verdict
+from maskinporten_operator.model.conditions import ALL_FIELDS_SUPPORTED, REGISTRATION_UNIQUE, Reason, Verdict
 from maskinporten_operator.model.errors import OperatorError, RejectedError, WaitingError
 from maskinporten_operator.model.resources import RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from maskinporten_operator.plan.decisions import (
@@ -38,16 +38,16 @@ ABSENT_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """A registration that this resource had, and that DigDir says is gone.
+    """What is known when no registration was found.
 
     Attributes:
-        client_id: The id that was looked for by itself.
+        client_id: The id that the resource had and that DigDir says is gone; None if it is known to have had none.
         passes: How many passes have found it gone, this one included; they are `LOOK_AGAIN_FOR_ABSENT` apart.
         missing: How many resources' registrations the newest list lacks.
         known: How many resources have a registration by their status.
     """
 
-    client_id: str
+    client_id: str | None
     passes: int
     missing: int
     known: int
@@ -56,6 +56,11 @@ class Absence:
     def is_mass(self) -> bool:
         """Whether so many vanished at once that the answer is doubted, not the world."""
         return self.missing > max(FEW_ABSENT, ABSENT_SHARE * self.known)
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether one more pass must find the registration gone."""
+        return self.client_id is not None and self.passes < 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,12 @@ class Snapshot:
         rival: The older resource in the namespace that names the same Secret, if there is one.
         server: Maskinporten's metadata.
         recent_mints: Keys minted for this resource within the last hour.
+        pending_key: The id of a key that was minted and hasn't reached the Secret.
         registration: The registration that is the resource's, with its keys.
         fresh: Whether the registration was read by this pass, and not merely listed some time ago.
         others: Ids of further registrations with the same description.
         released: An id from Secret or status whose registration has another description now.
-        absence: Set when the registration that the resource had is gone.
+        absence: Set when no registration was found.
         list_due: Seconds until a list may prove that there is no registration; 0 when it was proven.
     """
 
@@ -83,6 +89,7 @@ class Snapshot:
     rival: str | None
     server: AuthorizationServer
     recent_mints: int
+    pending_key: str | None = None
     registration: Registration | None = None
     fresh: bool = False
     others: tuple[str, ...] = ()
@@ -159,20 +166,25 @@ def check_absence(seen: Snapshot) -> OperatorError | None:
     if absence is None:
         return None
     if absence.is_mass and not seen.resource.meta.asks(RESYNC_ANNOTATION):
-        return WaitingError(
-            Reason.MASS_ABSENCE,
-            f"{absence.missing} of {absence.known} registrations vanished at once, this one's client "
-            f"{absence.client_id} too: a cluster admin should check the operator's DigDir address and organisation. "
-            f"If they were really deleted, annotate with {RESYNC_ANNOTATION}=true to register this one anew",
-            LOOK_AGAIN_FOR_MASS,
-        )
-    if absence.passes < 2:
+        return build_mass_absence(absence)
+    if absence.holds_back:
         return WaitingError(
             Reason.REGISTRATION_ABSENT,
             f"DigDir says that client {absence.client_id} is gone; looking once more before a new one is registered",
             LOOK_AGAIN_FOR_ABSENT,
         )
     return None
+
+
+def build_mass_absence(absence: Absence) -> WaitingError:
+    """Say that too much is missing to believe it, and what helps."""
+    return WaitingError(
+        Reason.MASS_ABSENCE,
+        f"{absence.missing} of {absence.known} registrations vanished at once, so nothing is registered or given up: "
+        "a cluster admin should check the operator's DigDir address and organisation. "
+        f"If they were really deleted, annotate with {RESYNC_ANNOTATION}=true to go on with this one",
+        LOOK_AGAIN_FOR_MASS,
+    )
 
 
 def check_list(seen: Snapshot) -> OperatorError | None:
@@ -199,6 +211,7 @@ def _plan_keys(seen: Snapshot, policy: Policy, now: datetime) -> KeyPlan:
     return plan_keys(
         registered,
         seen.secret.jwk if seen.secret else None,
+        pending=seen.pending_key,
         rotate=seen.resource.meta.asks(ROTATE_ANNOTATION),
         recent_mints=seen.recent_mints,
         grace=policy.key_grace,
@@ -229,8 +242,24 @@ def _find_done_requests(seen: Snapshot) -> tuple[str, ...]:
 
 
 def _find_notices(seen: Snapshot) -> tuple[Verdict, ...]:
+    return tuple(notice for check in NOTICES if (notice := check(seen)))
+
+
+def check_duplicates(seen: Snapshot) -> Verdict | None:
+    """Further registrations with the resource's description are named, and left alone."""
     if not seen.others:
-        return ()
+        return None
     shown = ", ".join(seen.others[:10]) + (f" and {len(seen.others) - 10} more" if len(seen.others) > 10 else "")
     message = f"Further active clients have this resource's description at DigDir: {shown}. They are left alone"
-    return (Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATIONS, message),)
+    return Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATIONS, message)
+
+
+def check_fields(seen: Snapshot) -> Verdict | None:
+    """A field that was set and isn't acted on is named, never dropped in silence."""
+    if not seen.spec.scopes.exposes:
+        return None
+    message = "spec.scopes.exposes isn't acted on by this version of the operator: make these scopes by hand at DigDir"
+    return Verdict(ALL_FIELDS_SUPPORTED, "False", Reason.FIELDS_NOT_SUPPORTED, message)
+
+
+NOTICES = (check_duplicates, check_fields)

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import READY, Reason, Verdict
-from maskinporten_operator.model.errors import OperatorError, RejectedError, TerminatingError, WaitingError
+from maskinporten_operator.model.errors import (
+    OperatorError,
+    RejectedError,
+    TerminatingError,
+    TransientError,
+    WaitingError,
+)
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.registrations import Registration
@@ -15,9 +21,6 @@ if TYPE_CHECKING:
 
 RECHECK_REJECTED = 600.0
 """Seconds after which a refusal is tried again: rights and grants change without an event."""
-
-FAULTS = frozenset({Reason.DIGDIR_UNAVAILABLE, Reason.CLUSTER_UNAVAILABLE, Reason.RATE_LIMITED, Reason.INTERNAL_ERROR})
-"""Reasons that say nothing of the resource: one that was ready at its generation stays so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Progress:
         registration: Its registration as our last write or read left it.
         secret_name: The Secret that holds the credentials.
         actions: What was done, in words.
+        lacks_secret: Whether the pass found the Secret missing.
         generation: The generation that the pass began with and judges; a write's answer may show a newer one.
     """
 
@@ -44,6 +48,7 @@ class Progress:
     registration: Registration | None = None
     secret_name: str | None = None
     actions: list[str] = field(default_factory=list)
+    lacks_secret: bool = False
     generation: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,11 +63,13 @@ class Outcome:
         verdicts: The conditions, Ready first; empty when nothing is to be reported.
         retry: When to look again; None when only an event or the resync does.
         level: Log level.
+        elsewhere: Whether the fault says nothing of the resource: one that was ready at its generation stays so.
     """
 
     verdicts: tuple[Verdict, ...]
     retry: Retry | None
     level: int
+    elsewhere: bool = False
 
 
 DONE = Outcome((), None, logging.INFO)
@@ -89,4 +96,5 @@ def fail(error: OperatorError, notices: tuple[Verdict, ...] = ()) -> Outcome:
             status, retry, level = "False", Retry(RECHECK_REJECTED, failed=True), logging.WARNING
         case _:
             status, retry, level = "Unknown", Retry(None, failed=True), logging.WARNING
-    return Outcome((Verdict(READY, status, error.reason, str(error)), *notices), retry, level)  # type: ignore[arg-type]
+    elsewhere = isinstance(error, TransientError) or error.reason == Reason.RATE_LIMITED
+    return Outcome((Verdict(READY, status, error.reason, str(error)), *notices), retry, level, elsewhere)  # type: ignore[arg-type]

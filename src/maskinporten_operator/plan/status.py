@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.conditions import READY, REGISTRATION_UNIQUE
+from maskinporten_operator.model.conditions import ALL_FIELDS_SUPPORTED, READY, REGISTRATION_UNIQUE
 from maskinporten_operator.model.resources import InvalidSpec
-from maskinporten_operator.plan.outcomes import FAULTS
 from maskinporten_operator.plan.registration import order_scopes
 
 if TYPE_CHECKING:
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
 
 MOVED_BY_CHANGES = frozenset({"synchronizationTime", "correlationID"})
 """Fields that move only with another change, so that a pass without news writes nothing."""
+BEYOND_NAIS = frozenset({"registeredScopes"})
+"""Fields that NAIS's own CRD doesn't know and prunes. What brings one for the first time changes a condition too."""
 LONGEST_MESSAGE = 1024
-OWN_TYPES = frozenset({READY, REGISTRATION_UNIQUE})
+OWN_TYPES = frozenset({READY, REGISTRATION_UNIQUE, ALL_FIELDS_SUPPORTED})
 
 
 def build_status(outcome: Outcome, progress: Progress, now: datetime, correlation_id: str) -> dict[str, Any]:
@@ -49,19 +50,22 @@ def build_status(outcome: Outcome, progress: Progress, now: datetime, correlatio
     return status
 
 
-def check_status(resource: MaskinportenClient, desired: Mapping[str, Any], pruned: frozenset[str]) -> str | None:
-    """Say which fields differ, or None. Fields that the API server's schema prunes (`pruned`) aren't compared."""
-    ignored = MOVED_BY_CHANGES | pruned
-    names = [name for name, value in desired.items() if name not in ignored and resource.status.get(name) != value]
+def check_status(resource: MaskinportenClient, desired: Mapping[str, Any]) -> str | None:
+    """Say which fields differ, or None; without those that the platform's own CRD dropped at the last write."""
+    current = resource.status
+    dropped = BEYOND_NAIS - current.keys() if "conditions" in current else frozenset()
+    ignored = MOVED_BY_CHANGES | dropped
+    names = [name for name, value in desired.items() if name not in ignored and current.get(name) != value]
     return ", ".join(names) or None
 
 
-def stays_ready(resource: MaskinportenClient, outcome: Outcome) -> bool:
-    """Whether a fault elsewhere leaves a resource ready that was ready at this generation."""
-    verdict = outcome.verdicts[0]
+def stays_ready(outcome: Outcome, progress: Progress) -> bool:
+    """Whether a fault elsewhere leaves a resource ready that was ready at this generation, and has its Secret."""
+    resource = progress.resource
     ready = find_condition(resource.status, READY)
     return (
-        verdict.reason in FAULTS
+        outcome.elsewhere
+        and not progress.lacks_secret
         and ready is not None
         and ready.get("status") == "True"
         and ready.get("observedGeneration") == resource.meta.generation

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import WaitingError
-from maskinporten_operator.model.resources import DELETE_ANNOTATION, PRESERVE_ANNOTATION, MaskinportenClient
+from maskinporten_operator.model.resources import (
+    DELETE_ANNOTATION,
+    PRESERVE_ANNOTATION,
+    RESYNC_ANNOTATION,
+    MaskinportenClient,
+)
+from maskinporten_operator.plan.maskinportenclient import Absence, build_mass_absence
+from maskinporten_operator.reconcile.observe import count_missing
 
 if TYPE_CHECKING:
     from maskinporten_operator.plan.outcomes import Progress
@@ -43,8 +50,11 @@ async def _find_registrations(resource: MaskinportenClient, sighting: Sighting, 
     await registry.listed_after(started)
     found = {one.client_id for one in registry.find(description)}
     hint = resource.status.get("clientID")
-    if hint and hint not in found:
+    if isinstance(hint, str) and hint not in found:
         registration = await registry.read(hint)
         if registration and registration.usable and registration.description == description:
             found.add(hint)
+    absence = Absence(None, 0, *count_missing(ports))
+    if not found and absence.is_mass and not resource.meta.asks(RESYNC_ANNOTATION):
+        raise build_mass_absence(absence)
     return sorted(found)

@@ -44,6 +44,10 @@ class Memory:
         since = self._absent_since.setdefault(uid, now)
         return 2 if now - since >= LOOK_AGAIN_FOR_ABSENT else 1
 
+    def absent_since(self, uid: str) -> float | None:
+        """Say since when the registration is missed (monotonic seconds), if it is."""
+        return self._absent_since.get(uid)
+
     def record_presence(self, uid: str) -> None:
         """The registration is there."""
         self._absent_since.pop(uid, None)

@@ -36,13 +36,15 @@ async def observe(
         rival=ports.fleet.find_rival(meta, spec.secret_name),
         server=await ports.metadata.get(),
         recent_mints=ports.memory.recent_mints(meta.uid, ports.clock.monotonic()),
+        pending_key=pending.kid if (pending := ports.memory.pending_key(meta.uid)) else None,
     )
     if secret and not secret.is_owned_by(meta):
         return seen  # the plan waits for the Secret, whatever the registration looks like
 
     search = _Search(ports, ports.policy.build_description(meta), secret.client_id if secret else None)
     seen = await search.run(seen, sighting)
-    if secret is None and seen.registration and any(key.ours for key in seen.registration.keys or ()):
+    had_secret = resource.status.get("synchronizationSecretName")
+    if secret is None and seen.registration and (had_secret or seen.registration.keys):
         await _check_still_wanted(meta, ports)
     return seen
 
@@ -79,28 +81,39 @@ class _Search:
     held_id: str | None
 
     async def run(self, seen: Snapshot, sighting: Sighting) -> Snapshot:
-        meta, registry = seen.resource.meta, self.ports.registry
-        known_id = self.held_id or seen.resource.status.get("clientID")
+        registry, memory, uid = self.ports.registry, self.ports.memory, seen.resource.meta.uid
+        known = self._known_ids(seen)
+        # An id that we know and the list lacks is asked for, before another registration is taken for the one.
+        elsewhere = [one for one in known if await self._is_elsewhere(one)]
         if found := await self._choose(seen):
+            memory.record_presence(uid)
             return found
-        released = None
-        if known_id:
-            registration = await registry.read(known_id)
-            if registration and registration.usable:
-                if registration.description == self.description:
-                    return self._found(seen, registration, fresh=True)
-                released = known_id
-        if released:
-            return replace(seen, released=released)
+        if elsewhere:
+            return replace(seen, released=elsewhere[0])
 
-        absence = self._note_absence(meta, known_id) if known_id else None
-        provable_at = registry.absence_provable_at(self.description, sighting.at, marked=sighting.marked)
+        absence = self._note_absence(uid, known)
+        provable_at = registry.absence_provable_at(
+            self.description, max(sighting.at, memory.absent_since(uid) or 0.0), marked=sighting.marked
+        )
         list_due = provable_at - self.ports.clock.monotonic()
-        if list_due <= 0 and (absence is None or absence.passes > 1):
+        if list_due <= 0 and not absence.holds_back:
             await registry.listed_after(provable_at)
             if found := await self._choose(seen):
                 return found
+            absence = self._note_absence(uid, known)  # the new list may have lost more
         return replace(seen, absence=absence, list_due=max(list_due, 0.0))
+
+    def _known_ids(self, seen: Snapshot) -> list[str]:
+        """Give the ids by which the Secret and the status know the registration; users can write both."""
+        ids = dict.fromkeys((self.held_id, seen.resource.status.get("clientID")))
+        return [one for one in ids if isinstance(one, str)]
+
+    async def _is_elsewhere(self, client_id: str) -> bool:
+        """Whether an id that isn't listed as this resource's names a registration that isn't."""
+        if any(one.client_id == client_id for one in self.ports.registry.find(self.description)):
+            return False
+        read = await self.ports.registry.read(client_id)
+        return read is not None and (read.description != self.description or not read.usable)
 
     async def _choose(self, seen: Snapshot) -> Snapshot | None:
         """Choose among the listed ones; what the Secret doesn't vouch for is read, since a list may be old."""
@@ -117,7 +130,6 @@ class _Search:
         return None
 
     def _found(self, seen: Snapshot, registration: Registration, *, fresh: bool) -> Snapshot:
-        self.ports.memory.record_presence(seen.resource.meta.uid)
         others = tuple(
             sorted(
                 one.client_id
@@ -127,8 +139,12 @@ class _Search:
         )
         return replace(seen, registration=registration, fresh=fresh, others=others)
 
-    def _note_absence(self, meta: ObjectMeta, client_id: str) -> Absence:
-        known = tuple(self.ports.fleet.known_client_ids())
-        missing = sum(not self.ports.registry.holds(one) for one in known)
-        passes = self.ports.memory.count_absent(meta.uid, self.ports.clock.monotonic())
-        return Absence(client_id, passes, missing, len(known))
+    def _note_absence(self, uid: str, known: list[str]) -> Absence:
+        passes = self.ports.memory.count_absent(uid, self.ports.clock.monotonic()) if known else 0
+        return Absence(known[0] if known else None, passes, *count_missing(self.ports))
+
+
+def count_missing(ports: Ports) -> tuple[int, int]:
+    """Count the resources whose registration DigDir's list lacks, and those that have one by their status."""
+    known = tuple(ports.fleet.known_client_ids())
+    return sum(not ports.registry.holds(one) for one in known), len(known)

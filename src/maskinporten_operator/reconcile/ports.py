@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
 
 class Cluster(Protocol):
     """The API server. A write of a MaskinportenClient returns it as the server left it."""
-
-    @property
-    def pruned_status_fields(self) -> frozenset[str] | None:
-        """Status fields that the served CRD doesn't know and therefore drops; None before a write has shown it."""
 
     async def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Read a MaskinportenClient anew; None if there is none."""
@@ -44,7 +39,7 @@ class Cluster(Protocol):
         """Take our finalizer off, others' kept; done when the resource is gone."""
 
     async def clear_annotations(self, meta: ObjectMeta, names: Iterable[str]) -> Mapping[str, Any]:
-        """Remove annotations, unless the resource changed since `meta`."""
+        """Remove annotations, if they are there."""
 
     async def write_status(self, meta: ObjectMeta, status: Mapping[str, Any]) -> Mapping[str, Any]:
         """Replace the status, unless the resource changed since `meta`."""
@@ -108,7 +103,7 @@ class Fleet(Protocol):
         """Find an older resource in the namespace that names the same Secret."""
 
     def known_client_ids(self) -> Iterable[str]:
-        """Give the client ids that the resources' statuses name."""
+        """Give the client ids that the resources' statuses name, but for those that are being deleted."""
 
 
 class Announcer(Protocol):
@@ -144,7 +139,7 @@ class Randomness(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything that a pass works with. The first status is written under `first_status`, by one pass at a time."""
+    """Everything that a pass works with."""
 
     policy: Policy
     cluster: Cluster
@@ -156,7 +151,6 @@ class Ports:
     clock: Clock
     random: Randomness
     memory: Memory
-    first_status: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True)

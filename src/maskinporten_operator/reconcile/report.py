@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import READY
 from maskinporten_operator.model.resources import parse
 from maskinporten_operator.plan.status import build_status, check_status, find_condition, stays_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from maskinporten_operator.plan.outcomes import Outcome, Progress
     from maskinporten_operator.reconcile.ports import Ports
 
@@ -22,16 +20,12 @@ async def report(outcome: Outcome, progress: Progress, ports: Ports, correlation
         OperatorError: The status couldn't be written; the next pass writes it.
     """
     resource = progress.resource
-    if not outcome.verdicts or stays_ready(resource, outcome):
+    if not outcome.verdicts or stays_ready(outcome, progress):
         return
     before = find_condition(resource.status, READY) or {}
     status = build_status(outcome, progress, ports.clock.now(), correlation_id)
-    if ports.cluster.pruned_status_fields is None:
-        # After a restart every status differs from one that the CRD cut: one write tells, and spares the others theirs.
-        async with ports.first_status:
-            await _write(status, progress, ports)
-    else:
-        await _write(status, progress, ports)
+    if check_status(resource, status):
+        progress.resource = parse(await ports.cluster.write_status(resource.meta, status))
     verdict = outcome.verdicts[0]
     if progress.actions:
         message = "; ".join(progress.actions)
@@ -41,9 +35,3 @@ async def report(outcome: Outcome, progress: Progress, ports: Ports, correlation
         verdict.message,
     ):
         ports.announcer.announce(resource.meta, "Warning", str(verdict.reason), verdict.message)
-
-
-async def _write(status: Mapping[str, Any], progress: Progress, ports: Ports) -> None:
-    resource = progress.resource
-    if check_status(resource, status, ports.cluster.pruned_status_fields or frozenset()):
-        progress.resource = parse(await ports.cluster.write_status(resource.meta, status))

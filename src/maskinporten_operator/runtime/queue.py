@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,13 @@ from maskinporten_operator.plan.backoff import backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+MOST_PASSES = 20
+PASSES_WINDOW = 20.0
+COOL_DOWN = 5.0
+"""Seconds. After `MOST_PASSES` over a key within `PASSES_WINDOW`, the next waits: two that mend against each other
+would otherwise do so without end, and as fast as they can."""
 
 
 class Key(NamedTuple):
@@ -41,6 +49,7 @@ class WorkQueue:
         self._again: dict[Key, Priority] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
+        self._starts: dict[Key, deque[float]] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -54,6 +63,9 @@ class WorkQueue:
     def add(self, key: Key, priority: Priority = Priority.CHANGE) -> None:
         """Ask for a pass over the key; while one runs, for another one after it."""
         if self._closed:
+            return
+        if key not in self._running and self._is_hot(key):
+            self.add_after(key, COOL_DOWN, priority)
             return
         waiting = self._again if key in self._running else self._queued
         if waiting.get(key, Priority.RESYNC + 1) <= priority:
@@ -75,12 +87,8 @@ class WorkQueue:
 
     def retry(self, key: Key) -> None:
         """Ask for a pass after a delay that grows with the failures in a row."""
-        self.add_after(key, backoff(self.count_failure(key), self._chance()))
-
-    def count_failure(self, key: Key) -> int:
-        """Note a failure; give how many there were in a row."""
         self._failures[key] = self._failures.get(key, 0) + 1
-        return self._failures[key]
+        self.add_after(key, backoff(self._failures[key], self._chance()))
 
     def clear_failures(self, key: Key) -> None:
         """The pass went well."""
@@ -93,6 +101,7 @@ class WorkQueue:
             if self._queued.get(key) == priority:
                 del self._queued[key]
                 self._running.add(key)
+                self._starts.setdefault(key, deque(maxlen=MOST_PASSES)).append(asyncio.get_running_loop().time())
                 if timer := self._timers.pop(key, None):
                     timer.cancel()  # the pass that begins decides when the next one is due
                 return key
@@ -106,6 +115,7 @@ class WorkQueue:
     def forget(self, key: Key) -> None:
         """The resource is gone."""
         self._failures.pop(key, None)
+        self._starts.pop(key, None)
         if timer := self._timers.pop(key, None):
             timer.cancel()
 
@@ -122,6 +132,13 @@ class WorkQueue:
     def running(self) -> int:
         """How many passes are under way."""
         return len(self._running)
+
+    def _is_hot(self, key: Key) -> bool:
+        """Whether so many passes began lately that somebody else undoes what they do."""
+        starts = self._starts.get(key)
+        if not starts or len(starts) < MOST_PASSES:
+            return False
+        return asyncio.get_running_loop().time() - starts[0] < PASSES_WINDOW
 
     def _ring(self, key: Key, priority: Priority) -> None:
         self._timers.pop(key, None)

@@ -84,9 +84,9 @@ class Resync:
         log.info("resync", resources=len(self._store))
 
     async def _drop_missing(self) -> None:
-        known = {entry.uid for key in self._store if (entry := self._store.find(key))}
-        # Listed after the store was read: what is made meanwhile isn't in `known`, and isn't dropped.
-        gone = self._store.keep_only(set(await self._list_uids()) | (self._uids() - known))
+        before = self._uids()
+        listed = set(await self._list_uids())
+        gone = self._store.keep_only(listed | (self._uids() - before))  # what came while listing isn't missing
         if gone:
             log.info(
                 "resources vanished while nobody watched", resources=[f"{key.namespace}/{key.name}" for key in gone]

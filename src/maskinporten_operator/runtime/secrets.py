@@ -9,7 +9,7 @@ from maskinporten_operator.model.resources import KIND
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from maskinporten_operator.runtime.store import ObjectStore, VersionStore
 
@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 class SecretChanges:
     """Takes in what the metadata watch of our Secrets says. The data never gets here."""
 
-    def __init__(self, versions: VersionStore, store: ObjectStore, queue: WorkQueue) -> None:
+    def __init__(
+        self, versions: VersionStore, store: ObjectStore, queue: WorkQueue, note_gap: Callable[[], None] = lambda: None
+    ) -> None:
+        """`note_gap` is told that changes may have been missed, of the owners too."""
         self._versions = versions
         self._store = store
         self._queue = queue
+        self._note_gap = note_gap
         self._unsettled: defaultdict[Key, dict[Key, int]] = defaultdict(dict)
 
-    def on_list(self, items: Iterable[Mapping[str, Any]]) -> None:
-        """Take in a complete list, as at the start and after a gap."""
+    def on_list(self, items: Iterable[Mapping[str, Any]], namespace: str | None = None) -> None:
+        """Take in a complete list of a namespace or of all, as at the start and after a gap."""
+        self._note_gap()
         listed = list(items)
         present = {Key(item["metadata"]["namespace"], item["metadata"]["name"]) for item in listed}
         for key in self._versions:
-            if key not in present:
+            if key not in present and namespace in {None, key.namespace}:
                 self._on_gone(key, ())
         for item in listed:
             self.on_change(item["metadata"])

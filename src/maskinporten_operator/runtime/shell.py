@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -11,10 +13,12 @@ import kopf
 from maskinporten_operator.model.resources import GROUP, PLURAL, VERSION
 
 if TYPE_CHECKING:
-    import asyncio
+    import concurrent.futures
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import aiohttp
+
+    OnEvent = Callable[[str | None, Mapping[str, Any]], None]
 
 FIRST_BACKOFFS = (1, 2, 4, 8)
 LONGEST_BACKOFF = 10
@@ -28,45 +32,76 @@ class EndlessBackoffs:
 
 
 async def run_shell(
-    on_event: Callable[[str | None, Mapping[str, Any]], None],
+    on_event: OnEvent,
     open_session: Callable[[], aiohttp.ClientSession],
     server: str,
     namespaces: Iterable[str],
-    *,
-    started: asyncio.Event,
-    stop: asyncio.Event,
+    stop: concurrent.futures.Future[None],
 ) -> None:
-    """Watch MaskinportenClients until `stop` is set.
+    """Watch MaskinportenClients until `stop` is done.
+
+    kopf gets a thread and an event loop of its own: at its end it cancels every task that it finds in its loop, and at
+    its start it takes the process's signals if it can.
 
     Args:
-        on_event: Given the type of each watch event (None in the first list, and in one after a gap) and the object.
+        on_event: Given, in the caller's loop, the type of each watch event (None in the first list, and in one after
+            a gap) and the object.
         open_session: Makes the session for the API server.
         server: Its address.
         namespaces: Those to watch; all when empty.
-        started: Set when kopf has done all that it does at its start, taking over the signals among it.
         stop: Ends the watch.
 
     Raises:
-        kopf.APIError: The kinds vanished from the API server, or it doesn't let us in.
+        Exception: kopf gave up: the kind vanished from the API server, or the watch broke in a way it doesn't know.
     """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: Exception | None) -> None:
+        if not ended.done():
+            ended.set_exception(error) if error else ended.set_result(None)
+
+    def pass_on(kind: str | None, body: Mapping[str, Any]) -> None:
+        loop.call_soon_threadsafe(on_event, kind, body)
+
+    def run() -> None:
+        try:
+            asyncio.run(_watch(pass_on, open_session, server, tuple(namespaces), stop))
+        except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
+            loop.call_soon_threadsafe(settle, error)
+        else:
+            loop.call_soon_threadsafe(settle, None)
+
+    threading.Thread(target=run, name="kopf", daemon=True).start()
+    await ended
+
+
+async def _watch(
+    on_event: OnEvent,
+    open_session: Callable[[], aiohttp.ClientSession],
+    server: str,
+    namespaces: tuple[str, ...],
+    stop: concurrent.futures.Future[None],
+) -> None:
     registry = kopf.OperatorRegistry()
+    delays = itertools.chain([0.0], EndlessBackoffs())
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
+        # kopf comes back here after every 401, at once.
+        await asyncio.sleep(next(delays))
         return kopf.AiohttpSession(server=server, aiohttp_session=open_session())
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def enqueue(event: Mapping[str, Any], **_: Any) -> None:
         on_event(event["type"], event["object"])
 
-    names = tuple(namespaces)
     await kopf.operator(
         registry=registry,
         settings=build_settings(),
         standalone=True,
-        clusterwide=not names,
-        namespaces=names,
-        ready_flag=started,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
         stop_flag=stop,
     )
 

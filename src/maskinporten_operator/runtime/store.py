@@ -7,7 +7,7 @@ is taken only if its resourceVersion, compared as an integer, is higher than the
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.reconcile.ports import Sighting
@@ -81,6 +81,9 @@ class ObjectStore:
         if entry and version <= entry.version:
             return False
         if entry and entry.uid == body["metadata"]["uid"]:
+            if entry.body["metadata"].get("generation") != body["metadata"].get("generation"):
+                # What an older list says of another spec's registration is no answer to this one.
+                entry.sighting = replace(entry.sighting, at=self.monotonic())
             self._replace(key, entry, body, version)
             return True
         if entry:
@@ -139,10 +142,10 @@ class ObjectStore:
         return tuple(self._by_secret.get((namespace, secret_name), ()))
 
     def known_client_ids(self) -> Iterable[str]:
-        """Give the client ids that the resources' statuses name."""
+        """Give the client ids that the resources' statuses name, but for those that are being deleted."""
         for entry in self._entries.values():
-            client_id = (entry.body.get("status") or {}).get("clientID")
-            if isinstance(client_id, str):
+            client_id = entry.body["status"].get("clientID")
+            if isinstance(client_id, str) and not entry.body["metadata"].get("deletionTimestamp"):
                 yield client_id
 
     def _replace(self, key: Key, entry: Entry, body: Body, version: int) -> None:

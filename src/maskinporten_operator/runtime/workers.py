@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Reconcile = Callable[[Mapping[str, Any], Sighting], Awaitable[Outcome]]
 
-KIND_LABEL = "maskinportenclient"
-
 
 class Workers:
     """Takes keys off the queue, runs passes, and puts keys back for what comes next.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
+from yaml import YAMLError
 
 from maskinporten_operator.adapters.cluster.errors import translate_exception, translate_response
 
@@ -28,17 +29,24 @@ SILENCE = 90.0
 """Seconds without a line after which a watch counts as dead; the API server sends a bookmark every 60."""
 
 
+class ClusterUnknownError(Exception):
+    """Nothing says where the API server is."""
+
+
 async def load_configuration() -> Configuration:
     """Find the API server: KUBECONFIG if it is set, else the pod's ServiceAccount, else the user's kubeconfig.
 
     Raises:
-        kubernetes.config.ConfigException: None of these works.
+        ClusterUnknownError: None of these works.
     """
     configuration = Configuration()
-    if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
-        kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    else:
-        await kubernetes_config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    try:
+        if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+            kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            await kubernetes_config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except (kubernetes_config.ConfigException, OSError, ValueError, YAMLError) as error:
+        raise ClusterUnknownError(f"no API server is configured ({type(error).__name__}): set KUBECONFIG") from None
     configuration.client_session_kwargs = {"trust_env": False}  # a proxy for DigDir isn't one for the API server
     return configuration
 
@@ -75,7 +83,10 @@ class ClusterApi:
             raise translate_exception(error) from None
         if not 200 <= response.status <= 299:
             raise translate_response(response.status, data, response.headers)
-        return json.loads(data)
+        try:
+            return json.loads(data)
+        except ValueError as error:  # a gateway's page
+            raise translate_exception(error) from None
 
     async def stream(self, path: str, query: Query, accept: str) -> AsyncIterator[Mapping[str, Any]]:
         """Send a watch and give its events until the server ends it.
@@ -88,12 +99,15 @@ class ClusterApi:
             if not 200 <= response.status <= 299:
                 raise translate_response(response.status, await response.read(), response.headers)
             lines = response.response.content
-            while True:
-                async with asyncio.timeout(SILENCE):
-                    line = await lines.readline()
-                if not line:
-                    return
-                yield json.loads(line)
+            try:
+                while True:
+                    async with asyncio.timeout(SILENCE):
+                        line = await lines.readline()
+                    if not line:
+                        return
+                    yield json.loads(line)
+            finally:
+                response.response.close()
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             raise translate_exception(error) from None
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONGEST_DETAIL = 400
+LOOK_AGAIN_FOR_RIGHTS = 60.0
 SCHEMA_MISMATCH = "failed to create typed patch object"
 
 
-class AbsentError(OperatorError):
+class AbsentError(TransientError):
     """There is no such object (404)."""
 
     def __init__(self, message: str) -> None:
@@ -43,13 +44,12 @@ def translate_exception(error: Exception) -> OperatorError:
 
 def translate_response(code: int, body: bytes, headers: Mapping[str, str]) -> OperatorError:
     """Translate an answer that isn't a success."""
-    status = _decode(body)
-    return translate_status({"code": code, **status}, headers.get("Retry-After"))
+    return translate_status({**_decode(body), "code": code}, headers.get("Retry-After"))
 
 
 def translate_status(status: Mapping[str, Any], retry_after: str | None = None) -> OperatorError:  # noqa: PLR0911 - a table
     """Translate a Status object, from an answer or from a watch's ERROR event."""
-    code = int(status.get("code") or 0)
+    code = status.get("code")
     message = str(status.get("message") or f"HTTP {code}")[:LONGEST_DETAIL]
     if _is_terminating(status):
         return TerminatingError(Reason.TERMINATING, "The namespace is being deleted")
@@ -61,28 +61,34 @@ def translate_status(status: Mapping[str, Any], retry_after: str | None = None) 
         case 410:
             return ExpiredError()
         case 429:
-            delay = float(retry_after) if retry_after and retry_after.isdigit() else 1.0
+            delay = float(retry_after) if retry_after and retry_after.isdecimal() and retry_after.isascii() else 1.0
             return WaitingError(Reason.CLUSTER_UNAVAILABLE, "The API server asks for fewer calls", delay)
         case 401 | 403:
-            return RejectedError(
+            # Also seen for a moment while a control plane is upgraded.
+            return WaitingError(
                 Reason.REFUSED_BY_CLUSTER,
-                f"The API server doesn't allow it: a cluster admin must check the operator's RBAC ({message})",
+                f"The API server doesn't allow it: a cluster admin must check rights and quotas ({message})",
+                LOOK_AGAIN_FOR_RIGHTS,
             )
         case 500 if SCHEMA_MISMATCH in message:
             # Server-side apply answers so when the served CRD has another schema: trying again can't help.
             return RejectedError(
                 Reason.REFUSED_BY_CLUSTER, f"The served CRD has another schema: install the operator's ({message})"
             )
-        case _ if 400 <= code < 500:
-            return RejectedError(Reason.REFUSED_BY_CLUSTER, f"The API server refused: {message}")
+        case int() if 400 <= code < 500:
+            return RejectedError(
+                Reason.REFUSED_BY_CLUSTER,
+                f"The API server refused it: mend the spec, or tell a cluster admin ({message})",
+            )
         case _:
             return TransientError(Reason.CLUSTER_UNAVAILABLE, f"The API server has a fault (HTTP {code})")
 
 
 def _is_terminating(status: Mapping[str, Any]) -> bool:
     """Match the cause and not the text, which differs between versions."""
-    causes = (status.get("details") or {}).get("causes") or ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+    details = status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return any(isinstance(one, dict) and one.get("reason") == "NamespaceTerminating" for one in causes or ())
 
 
 def _decode(body: bytes) -> Mapping[str, Any]:

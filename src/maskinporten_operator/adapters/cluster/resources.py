@@ -14,7 +14,7 @@ from maskinporten_operator.plan.secret import OwnedSecret
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-SECRET_MANAGER = "maskinporten-operator"  # noqa: S105 - a field manager
+MANAGER = "maskinporten-operator"
 FINALIZER_MANAGER = "maskinporten-operator-finalizer"
 """One field manager per role: an apply with a role's manager drops what else it owned."""
 
@@ -35,12 +35,6 @@ class ClusterResources:
         self._api = api
         self._accept_client = accept_client
         self._accept_secret = accept_secret
-        self._pruned: frozenset[str] | None = None
-
-    @property
-    def pruned_status_fields(self) -> frozenset[str] | None:
-        """Status fields that the served CRD doesn't know and therefore drops; None before a write has shown it."""
-        return self._pruned
 
     async def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Read a MaskinportenClient anew; None if there is none."""
@@ -60,9 +54,12 @@ class ClusterResources:
     async def apply_secret(self, manifest: Mapping[str, Any], uid: str | None) -> None:
         """Apply a Secret; `uid` is that of the one it must be, None to create it."""
         metadata = manifest["metadata"]
-        body = {**manifest, "metadata": {**metadata, "uid": uid}} if uid else manifest
+        # An apply with a resourceVersion that is long gone creates what is absent, and conflicts with what is there:
+        # somebody else may have made a Secret of that name since we looked.
+        guard = {"uid": uid} if uid else {"resourceVersion": "1"}
+        body = {**manifest, "metadata": {**metadata, **guard}}
         path = _secret_path(metadata["namespace"], metadata["name"])
-        self._accept_secret(await self._apply(path, body, SECRET_MANAGER))
+        self._accept_secret(await _changed_if_absent(self._apply(path, body, MANAGER)))
 
     async def add_finalizer(self, meta: ObjectMeta) -> Mapping[str, Any]:
         """Put our finalizer on the resource, others' kept."""
@@ -84,14 +81,8 @@ class ClusterResources:
                     raise
 
     async def clear_annotations(self, meta: ObjectMeta, names: Iterable[str]) -> Mapping[str, Any]:
-        """Remove annotations, unless the resource changed since `meta`. An apply can't: they are the user's."""
-        patch = {
-            "metadata": {
-                "uid": meta.uid,
-                "resourceVersion": str(meta.resource_version),
-                "annotations": dict.fromkeys(names),
-            }
-        }
+        """Remove annotations, if they are there. An apply can't: they are the user's."""
+        patch = {"metadata": {"uid": meta.uid, "annotations": dict.fromkeys(names)}}
         return await self._patch_client(_client_path(meta.namespace, meta.name), patch, MERGE_PATCH)
 
     async def write_status(self, meta: ObjectMeta, status: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -101,11 +92,7 @@ class ClusterResources:
         is no guard at this endpoint, the resourceVersion is.
         """
         patch = {"metadata": {"resourceVersion": str(meta.resource_version)}, "status": status}
-        body = await self._patch_client(_client_path(meta.namespace, meta.name) + "/status", patch, MERGE_PATCH)
-        written = body.get("status") or {}
-        # A status that lacks a field tells nothing about it: what was learnt before stays.
-        self._pruned = ((self._pruned or frozenset()) | status.keys()) - written.keys()
-        return body
+        return await self._patch_client(_client_path(meta.namespace, meta.name) + "/status", patch, MERGE_PATCH)
 
     async def _apply_finalizers(self, meta: ObjectMeta, finalizers: Mapping[str, Any]) -> Mapping[str, Any]:
         manifest = {
@@ -129,7 +116,7 @@ class ClusterResources:
 
     async def _patch_client(self, path: str, patch: Any, content_type: str) -> Mapping[str, Any]:
         body: Mapping[str, Any] = await _changed_if_absent(
-            self._api.request("PATCH", path, [("fieldManager", SECRET_MANAGER)], patch, content_type)
+            self._api.request("PATCH", path, [("fieldManager", MANAGER)], patch, content_type)
         )
         self._accept_client(body)
         return body

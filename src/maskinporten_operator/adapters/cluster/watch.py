@@ -21,14 +21,16 @@ ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 PAGE = 500
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 30.0
+WATCH_SECONDS = "270"
+"""How long the server keeps an answer open; less than the 300 s after which the client's library gives up."""
 log = structlog.get_logger()
 
 
 class Listener(Protocol):
     """Told what a watch sees."""
 
-    def on_list(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """A complete list was read."""
+    def on_list(self, items: Sequence[Mapping[str, Any]], namespace: str | None) -> None:
+        """A complete list was read, of a namespace or of all."""
 
     def on_change(self, metadata: Mapping[str, Any]) -> None:
         """An object was made or changed."""
@@ -51,35 +53,41 @@ async def list_metadata(api: ClusterApi, path: str, selector: str = "") -> tuple
             return items, body["metadata"]["resourceVersion"]
 
 
-async def follow_metadata(api: ClusterApi, path: str, selector: str, listener: Listener) -> None:
-    """List and watch until cancelled, through outages and gaps."""
+async def follow_metadata(
+    api: ClusterApi, plural: str, selector: str, listener: Listener, namespace: str | None
+) -> None:
+    """List and watch core/v1 objects, of a namespace or of all, until cancelled, through outages and gaps."""
+    path = f"/api/v1/namespaces/{namespace}/{plural}" if namespace else f"/api/v1/{plural}"
     delay = FIRST_DELAY
-    version = None
     while True:
         try:
-            if version is None:
-                items, version = await list_metadata(api, path, selector)
-                listener.on_list(items)
-            version = await _watch(api, path, selector, version, listener)
+            items, version = await list_metadata(api, path, selector)
+            listener.on_list(items, namespace)
             delay = FIRST_DELAY
+            await _watch(api, path, selector, version, listener)
         except ExpiredError:
-            version = None
+            log.debug("watch expired", path=path)
         except OperatorError as error:
             log.warning("watch failed", path=path, reason=str(error.reason), message=str(error))
-            await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load, guards nothing
-            delay = min(delay * 2, LONGEST_DELAY)
+        await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load, guards nothing
+        delay = min(delay * 2, LONGEST_DELAY)
 
 
-async def _watch(api: ClusterApi, path: str, selector: str, version: str, listener: Listener) -> str:
-    query = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
-    query += [("labelSelector", selector), ("timeoutSeconds", "300")]
-    async for event in api.stream(path, query, ONE_METADATA):
-        kind, obj = event["type"], event["object"]
-        if kind == "ERROR":
-            raise translate_status(obj)
-        version = obj["metadata"]["resourceVersion"]
-        if kind in {"ADDED", "MODIFIED"}:
-            listener.on_change(obj["metadata"])
-        elif kind == "DELETED":
-            listener.on_delete(obj["metadata"])
-    return version
+async def _watch(api: ClusterApi, path: str, selector: str, version: str, listener: Listener) -> None:
+    """Watch from a version on, again and again while the server ends its answers in order."""
+    loop = asyncio.get_running_loop()
+    while True:
+        started = loop.time()
+        query = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
+        query += [("labelSelector", selector), ("timeoutSeconds", WATCH_SECONDS)]
+        async for event in api.stream(path, query, ONE_METADATA):
+            kind, obj = event["type"], event["object"]
+            if kind == "ERROR":
+                raise translate_status(obj)
+            version = obj["metadata"]["resourceVersion"]
+            if kind in {"ADDED", "MODIFIED"}:
+                listener.on_change(obj["metadata"])
+            elif kind == "DELETED":
+                listener.on_delete(obj["metadata"])
+        # An answer that ends at once must not be asked for again and again.
+        await asyncio.sleep(max(0.0, FIRST_DELAY - (loop.time() - started)))

@@ -13,8 +13,9 @@ from jose import jwk, jwt
 from jose.exceptions import JOSEError
 
 from maskinporten_operator.adapters.digdir.errors import find_detail, translate_exception, translate_response
+from maskinporten_operator.adapters.digdir.failures import SharedFailure
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import RejectedError, TransientError
+from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.registrations import JWT_BEARER
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class JwtGrantAuth(httpx.Auth):
         self._token = ""
         self._renew_at = 0.0
         self._lock = asyncio.Lock()
+        self._failure = SharedFailure(now)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Authorize the request; on a 401 once more with a new token."""
@@ -98,7 +100,7 @@ class JwtGrantAuth(httpx.Auth):
     async def _get_token(self, refused: str | None) -> str:
         async with self._lock:  # all that wait take what the first one gets
             if self._token == (refused or "") or self._now() >= self._renew_at:
-                await self._request_token()
+                await self._failure.guard(self._request_token)
             return self._token
 
     async def _request_token(self) -> None:
@@ -115,7 +117,7 @@ class JwtGrantAuth(httpx.Auth):
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             raise translate_response(response, operation, writes=False)
         if response.is_client_error:
-            raise RejectedError(
+            raise TransientError(
                 Reason.FORBIDDEN_BY_DIGDIR,
                 f"Maskinporten refuses the operator's own client a token (HTTP {response.status_code}"
                 f"{find_detail(response)}): a cluster admin must check its client id, key and scopes",

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from maskinporten_operator.adapters.digdir.errors import (
+    is_api_error,
     says_empty,
     translate_exception,
     translate_response,
@@ -83,7 +84,10 @@ class SelfServiceClient:
 
     async def delete_client(self, client_id: str) -> bool:
         """Deactivate a client for good; False if there is none."""
-        response = await self._send("DELETE", f"/clients/{_segment(client_id)}", "delete a client", accept=_is_absent)
+        operation = "delete a client"
+        response = await self._send("DELETE", f"/clients/{_segment(client_id)}", operation, accept=_is_absent)
+        if response.content and not _is_absent(response):
+            self._decode(response, operation, writes=True)  # a gateway's page deletes nothing
         return not _is_absent(response)
 
     async def list_keys(self, client_id: str) -> tuple[PublicJwk, ...]:
@@ -157,7 +161,8 @@ class SelfServiceClient:
 
 
 def _is_absent(response: httpx.Response) -> bool:
-    return response.status_code == httpx.codes.NOT_FOUND
+    """Whether the API says that there is no such thing; a gateway's 404, which isn't JSON, says nothing of the kind."""
+    return response.status_code == httpx.codes.NOT_FOUND and is_api_error(response)
 
 
 def _segment(client_id: str) -> str:

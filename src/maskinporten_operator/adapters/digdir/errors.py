@@ -38,6 +38,8 @@ def translate_response(response: httpx.Response, operation: str, *, writes: bool
     """Translate an answer that isn't a success."""
     status = response.status_code
     detail = find_detail(response)
+    if status == httpx.codes.NOT_FOUND and not is_api_error(response):
+        return unexpected_answer(operation, writes=writes)
     if status == httpx.codes.TOO_MANY_REQUESTS:
         return WaitingError(
             Reason.RATE_LIMITED, f"DigDir asks for fewer calls ({operation})", parse_retry_after(response.headers)
@@ -49,7 +51,11 @@ def translate_response(response: httpx.Response, operation: str, *, writes: bool
             "a cluster admin must check the rights of the operator's own client",
         )
     if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.REQUEST_TIMEOUT:
-        return RejectedError(Reason.REFUSED_BY_DIGDIR, f"DigDir refused to {operation} (HTTP {status}{detail})")
+        return RejectedError(
+            Reason.REFUSED_BY_DIGDIR,
+            f"DigDir refused to {operation} (HTTP {status}{detail}): mend the spec, or ask the cluster admin "
+            "if it names nothing of the spec",
+        )
     kind = OutcomeUnknownError if writes else TransientError
     return kind(Reason.DIGDIR_UNAVAILABLE, f"DigDir has a fault: {operation} gave HTTP {status}")
 
@@ -57,7 +63,10 @@ def translate_response(response: httpx.Response, operation: str, *, writes: bool
 def unexpected_answer(operation: str, *, writes: bool) -> OperatorError:
     """Describe a success whose body isn't what the API documents, such as a gateway's HTML page."""
     kind = OutcomeUnknownError if writes else TransientError
-    return kind(Reason.DIGDIR_UNAVAILABLE, f"DigDir's answer to {operation} can't be read; is the address right?")
+    return kind(
+        Reason.DIGDIR_UNAVAILABLE,
+        f"DigDir's answer to {operation} can't be read: if it stays so, a cluster admin must check the address",
+    )
 
 
 def find_detail(response: httpx.Response) -> str:
@@ -72,6 +81,14 @@ def find_detail(response: httpx.Response) -> str:
     text = "; ".join(messages) or str(body.get("error_description") or body.get("error") or "")
     text = " ".join(text.split(" (trace_id")[0].split(" (correlation id")[0].split()).strip(", ")
     return f": {text[:LONGEST_DETAIL]}" if text else ""
+
+
+def is_api_error(response: httpx.Response) -> bool:
+    """Whether an error answer is the API's own, and not a gateway's page."""
+    try:
+        return isinstance(response.json(), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def says_empty(response: httpx.Response) -> bool:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError
+from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -48,6 +48,7 @@ class RegistrationIndex:
         self._touched: dict[str, float] = {}  # when an id was last written or read by itself
         self._lost_answers: dict[str, float] = {}  # by description: when a registration's answer was lost
         self._doubtful: set[str] = set()
+        self._elsewhere: set[str] = set()  # ids asked for by themselves that exist and aren't this cluster's
         self._listed = -float("inf")  # when the newest list was started
         self._tried = -float("inf")  # when the newest attempt at one was
         self._listing: asyncio.Task[None] | None = None
@@ -65,8 +66,8 @@ class RegistrationIndex:
         return tuple(self._by_id[one] for one in self._by_description.get(description, ()))
 
     def holds(self, client_id: str) -> bool:
-        """Whether the newest list, or a write or read since, has the client."""
-        return client_id in self._by_id
+        """Whether the newest list, or a write or read since, has the client; one that isn't ours once it was read."""
+        return client_id in self._by_id or client_id in self._elsewhere
 
     def is_doubtful(self, client_id: str) -> bool:
         """Whether a write to it was left without an answer since it was last read."""
@@ -172,7 +173,10 @@ class RegistrationIndex:
         if wait > 0:
             await self._sleep(wait)
         started = self._tried = self._monotonic()
-        listed = await self._client.list_clients()
+        try:
+            listed = await self._client.list_clients()
+        except RejectedError as error:  # it isn't about any resource, and may pass without one being edited
+            raise TransientError(error.reason, str(error)) from None
         self._replace(listed, started)
         self._listed = started
 
@@ -195,14 +199,18 @@ class RegistrationIndex:
         if registration.usable and registration.description.startswith(self._mark):
             self._by_id[registration.client_id] = registration
             self._by_description[registration.description].add(registration.client_id)
+            self._elsewhere.discard(registration.client_id)
 
     def _record(self, registration: Registration) -> None:
         """Take in what a write's answer or a read by id said."""
         self._forget(registration.client_id)
         self._store(registration)
         self._lost_answers.pop(registration.description, None)
+        if registration.client_id not in self._by_id:
+            self._elsewhere.add(registration.client_id)
 
     def _forget(self, client_id: str) -> None:
+        self._elsewhere.discard(client_id)
         self._touched[client_id] = self._monotonic()
         self._doubtful.discard(client_id)
         if known := self._by_id.pop(client_id, None):

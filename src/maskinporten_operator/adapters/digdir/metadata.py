@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from maskinporten_operator.adapters.digdir.errors import translate_exception, translate_response
+from maskinporten_operator.adapters.digdir.failures import SharedFailure
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import OperatorError, TransientError
 from maskinporten_operator.model.registrations import AuthorizationServer
@@ -31,6 +32,7 @@ class MetadataReader:
         self._server: AuthorizationServer | None = None
         self._due = 0.0
         self._lock = asyncio.Lock()
+        self._failure = SharedFailure(now)
 
     async def get(self) -> AuthorizationServer:
         """Give the metadata.
@@ -39,15 +41,20 @@ class MetadataReader:
             TransientError: It was never read and can't be now.
         """
         async with self._lock:
-            if self._server is None or self._now() >= self._due:
-                try:
-                    self._server = await self._read()
-                    self._due = self._now() + READ_AGAIN_AFTER
-                except OperatorError:
-                    if self._server is None:
-                        raise
-                    self._due = self._now() + TRY_AGAIN_AFTER
-            return self._server
+            if self._server and self._now() < self._due:
+                return self._server
+            try:
+                return await self._read_again()
+            except OperatorError:
+                if self._server is None:
+                    raise
+                self._due = self._now() + TRY_AGAIN_AFTER
+                return self._server
+
+    async def _read_again(self) -> AuthorizationServer:
+        self._server = await self._failure.guard(self._read)
+        self._due = self._now() + READ_AGAIN_AFTER
+        return self._server
 
     async def _read(self) -> AuthorizationServer:
         operation = "read Maskinporten's metadata"
@@ -55,7 +62,7 @@ class MetadataReader:
             response = await self._http.get(self._url)
         except httpx.HTTPError as error:
             raise translate_exception(error, operation, writes=False) from None
-        if not response.is_success:
+        if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             raise translate_response(response, operation, writes=False)
         try:
             body = response.json()

@@ -1,0 +1,39 @@
+"""Failures that are shared: those who waited for an attempt take its failure too, and don't each try in turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from maskinporten_operator.model.errors import OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+REMEMBERED = 2.0
+"""Seconds; less than any outage, more than the time that waiters take to come out of a lock."""
+
+
+class SharedFailure:
+    """The last failure of something that many wait for, behind a lock of the caller's."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._error: OperatorError | None = None
+        self._until = 0.0
+
+    async def guard(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Attempt it, unless it failed a moment ago.
+
+        Raises:
+            OperatorError: It failed, now or then.
+        """
+        if self._error and self._now() < self._until:
+            raise self._error
+        try:
+            result = await attempt()
+        except OperatorError as error:
+            self._error, self._until = error, self._now() + REMEMBERED
+            raise
+        self._error = None
+        return result
