@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import ConflictError, TerminatingError
+from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
 from maskinporten_operator.model.resources import RESYNC_ANNOTATION, parse_meta
 from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot
 from maskinporten_operator.plan.registration import choose
@@ -86,21 +86,19 @@ class _Search:
         # An id that we know and the list lacks is asked for, before another registration is taken for the one.
         elsewhere = [one for one in known if await self._is_elsewhere(one)]
         if found := await self._choose(seen):
-            memory.record_presence(uid)
             return found
         if elsewhere:
             return replace(seen, released=elsewhere[0])
 
-        absence = self._note_absence(uid, known)
-        provable_at = registry.absence_provable_at(
-            self.description, max(sighting.at, memory.absent_since(uid) or 0.0), marked=sighting.marked
-        )
+        passes = memory.count_absent(uid, self.ports.clock.monotonic()) if known else 0
+        asked = max(sighting.at, memory.absent_since(uid) or 0.0)
+        provable_at = registry.absence_provable_at(self.description, asked, marked=sighting.marked)
         list_due = provable_at - self.ports.clock.monotonic()
-        if list_due <= 0 and not absence.holds_back:
+        if list_due <= 0 and passes != 1:
             await registry.listed_after(provable_at)
             if found := await self._choose(seen):
                 return found
-            absence = self._note_absence(uid, known)  # the new list may have lost more
+        absence = Absence(known[0] if known else None, passes, *count_missing(self.ports))
         return replace(seen, absence=absence, list_due=max(list_due, 0.0))
 
     def _known_ids(self, seen: Snapshot) -> list[str]:
@@ -110,9 +108,15 @@ class _Search:
 
     async def _is_elsewhere(self, client_id: str) -> bool:
         """Whether an id that isn't listed as this resource's names a registration that isn't."""
-        if any(one.client_id == client_id for one in self.ports.registry.find(self.description)):
+        listed = self.ports.registry.find(self.description)
+        if any(one.client_id == client_id for one in listed):
             return False
-        read = await self.ports.registry.read(client_id)
+        try:
+            read = await self.ports.registry.read(client_id)
+        except RejectedError:
+            if listed:  # a Secret may name anything, another organisation's client too
+                return False
+            raise
         return read is not None and (read.description != self.description or not read.usable)
 
     async def _choose(self, seen: Snapshot) -> Snapshot | None:
@@ -130,6 +134,7 @@ class _Search:
         return None
 
     def _found(self, seen: Snapshot, registration: Registration, *, fresh: bool) -> Snapshot:
+        self.ports.memory.record_presence(seen.resource.meta.uid)
         others = tuple(
             sorted(
                 one.client_id
@@ -138,10 +143,6 @@ class _Search:
             )
         )
         return replace(seen, registration=registration, fresh=fresh, others=others)
-
-    def _note_absence(self, uid: str, known: list[str]) -> Absence:
-        passes = self.ports.memory.count_absent(uid, self.ports.clock.monotonic()) if known else 0
-        return Absence(known[0] if known else None, passes, *count_missing(self.ports))
 
 
 def count_missing(ports: Ports) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import threading
@@ -84,6 +85,14 @@ async def _watch(
     stop: concurrent.futures.Future[None],
 ) -> None:
     registry = kopf.OperatorRegistry()
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+
+    def pass_stop_on(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # this loop ended before
+            loop.call_soon_threadsafe(stopping.set)
+
+    # kopf would wait for the future itself in a thread, which outlasts its own end: that would never be told.
+    stop.add_done_callback(pass_stop_on)
     delays = itertools.chain([0.0], EndlessBackoffs())
 
     @kopf.on.login(registry=registry)
@@ -102,7 +111,7 @@ async def _watch(
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
-        stop_flag=stop,
+        stop_flag=stopping,
     )
 
 
