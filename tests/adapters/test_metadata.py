@@ -6,8 +6,9 @@ import json
 import httpx
 import pytest
 
+from maskinporten_operator.adapters.digdir.failures import REMEMBERED
 from maskinporten_operator.adapters.digdir.metadata import READ_AGAIN_AFTER, TRY_AGAIN_AFTER, MetadataReader
-from maskinporten_operator.model.errors import OperatorError, TransientError
+from maskinporten_operator.model.errors import OperatorError, TransientError, WaitingError
 from maskinporten_operator.model.registrations import AuthorizationServer
 from tests.adapters.conftest import WELL_KNOWN, ManualClock
 
@@ -112,4 +113,55 @@ async def test_without_any_copy_an_outage_is_a_fault_that_goes_by(server, answer
     assert type(caught.value) is TransientError
 
     server.answer = httpx.Response(200, json=DOCUMENT)
+    server.clock.advance(REMEMBERED)
     assert (await server.reader.get()).issuer == "http://m.test/"
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 410])
+async def test_an_address_that_refuses_is_a_wrong_address_and_a_fault_that_goes_by(server, status):
+    server.answer = httpx.Response(status, json={"error": "no"})
+
+    with pytest.raises(TransientError, match="a cluster admin must check the address") as caught:
+        await server.reader.get()
+
+    assert type(caught.value) is TransientError
+    assert WELL_KNOWN in str(caught.value)
+
+
+async def test_a_server_that_asks_for_fewer_calls_is_waited_for(server):
+    server.answer = httpx.Response(429, headers={"retry-after": "17"})
+
+    with pytest.raises(WaitingError) as caught:
+        await server.reader.get()
+
+    assert caught.value.retry_after == 17.0
+
+
+async def test_all_that_wait_take_the_failure_of_the_one_attempt(server):
+    server.answer = httpx.ConnectError("no")
+
+    outcomes = await asyncio.gather(*(server.reader.get() for _ in range(20)), return_exceptions=True)
+
+    assert [type(one) for one in outcomes] == [TransientError] * 20
+    assert server.calls == 1
+
+
+async def test_a_failure_is_remembered_for_two_seconds_and_no_longer(server):
+    server.answer = httpx.ConnectError("no")
+    for seconds in (0, REMEMBERED - 0.1, 0.1):
+        server.clock.advance(seconds)
+        with pytest.raises(TransientError):
+            await server.reader.get()
+
+    assert server.calls == 2
+
+
+async def test_a_success_is_not_followed_by_an_earlier_failure(server):
+    server.answer = httpx.ConnectError("no")
+    with pytest.raises(TransientError):
+        await server.reader.get()
+    server.clock.advance(REMEMBERED)
+    server.answer = httpx.Response(200, json=DOCUMENT)
+
+    assert [(await server.reader.get()).issuer for _ in range(3)] == ["http://m.test/"] * 3
+    assert server.calls == 2

@@ -122,6 +122,19 @@ async def test_a_list_that_fails_is_told_to_all_that_wait_and_costs_one_call(wor
     assert world.slept == [pytest.approx(1, abs=0.05)]
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+async def test_a_list_that_is_refused_is_a_fault_of_no_resource_and_goes_by(world, status):
+    await world.digdir.client.list_clients()
+    world.digdir.fault("status", status=status, path="/clients$")
+
+    with pytest.raises(TransientError) as caught:
+        await world.index.ready()
+
+    assert type(caught.value) is TransientError
+    assert f"HTTP {status}" in str(caught.value)
+    await world.index.ready()
+
+
 async def test_one_that_gives_up_doesnt_take_the_list_from_the_others(world):
     hold = world.digdir.fault("hold", path="/clients$")
     first, second = (asyncio.create_task(world.index.ready()) for _ in range(2))
@@ -179,11 +192,58 @@ async def test_foreign_and_unusable_clients_are_not_kept(world, changes):
     assert not world.index.holds(client_id)
 
 
-async def test_a_foreign_client_is_read_by_its_id_and_still_not_kept(world):
+async def test_a_foreign_client_is_read_by_its_id_and_not_kept_but_known_to_exist(world):
     client_id = await world.by_hand(description="made by hand")
+    await world.index.ready()
+    assert not world.index.holds(client_id)
 
     assert (await world.index.read(client_id)).description == "made by hand"
+
+    assert world.index.holds(client_id)
+    assert len(world.index) == 0
+    assert world.index.find("made by hand") == ()
+
+
+async def test_a_foreign_client_stays_known_to_exist_through_further_lists(world):
+    client_id = await world.by_hand(description="made by hand")
+    await world.index.read(client_id)
+    world.digdir.advance(LAG + 1)
+    await world.index.refresh()
+
+    assert world.index.holds(client_id)
+
+
+async def test_a_foreign_client_that_is_read_as_gone_exists_no_more(world):
+    client_id = await world.by_hand(description="made by hand")
+    await world.index.read(client_id)
+    await world.digdir.client.delete_client(client_id)
+
+    assert await world.index.read(client_id) is None
     assert not world.index.holds(client_id)
+
+
+async def test_a_foreign_client_that_is_given_to_us_is_kept_as_ours_and_missing_once_it_is_gone(world):
+    client_id = await world.by_hand(description="made by hand")
+    await world.index.read(client_id)
+    await world.digdir.client.update_client(client_id, fields())
+    world.digdir.advance(LAG + 1)
+    await world.index.refresh()
+    assert [one.client_id for one in world.index.find(OURS)] == [client_id]
+    await world.digdir.client.delete_client(client_id)
+    world.digdir.advance(2)
+    await world.index.refresh()
+
+    assert not world.index.holds(client_id)
+
+
+async def test_one_of_ours_that_is_given_away_is_found_no_more_and_known_to_exist(world):
+    client_id = await world.by_hand()
+    await world.index.ready()
+    await world.digdir.client.update_client(client_id, fields(description="given away"))
+    await world.index.read(client_id)
+
+    assert world.index.find(OURS) == ()
+    assert world.index.holds(client_id)
 
 
 async def test_what_vanished_from_a_list_is_known_no_more(world):

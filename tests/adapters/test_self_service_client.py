@@ -131,7 +131,7 @@ async def test_an_id_never_reaches_into_another_path(digdir, client_id):
 
     def answer(request):
         paths.append(request.url.raw_path)
-        return httpx.Response(404)
+        return httpx.Response(404, json={})
 
     await digdir.answering(answer).delete_client(client_id)
 
@@ -166,7 +166,10 @@ async def test_a_refusal_is_told_in_the_apis_words_without_its_ids(digdir, opera
 
     assert type(error) is RejectedError
     assert error.reason == "RefusedByDigDir"
-    assert str(error) == f"DigDir refused to {operation} (HTTP {status}: Simulated fault with status {status})"
+    assert str(error) == (
+        f"DigDir refused to {operation} (HTTP {status}: Simulated fault with status {status}): "
+        "mend the spec, or ask the cluster admin if it names nothing of the spec"
+    )
 
 
 @every_call
@@ -238,12 +241,54 @@ async def test_a_gateways_error_page_goes_by(digdir, operation):
 
 
 @pytest.mark.parametrize("operation", [name for name in CALLS if not name.startswith("delete")])
-@pytest.mark.parametrize("body", [b"<html>OK</html>", b"", b"5", b"null", b'"text"', b"[5]", b'[{"a": 1}]', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>OK</html>", b"", b"5", b"null", b'"text"', b"[5]", b'[{"a": 1}]', b"\xff", b"[" * 100_000],
+    ids=lambda body: body[:12].decode("latin-1"),
+)
 async def test_a_success_with_another_body_is_not_believed(digdir, operation, body):
     error = await raised(CALLS[operation](digdir.answering(lambda _: httpx.Response(200, content=body))))
 
     assert type(error) is (TransientError if operation in READS else OutcomeUnknownError)
-    assert "is the address right?" in str(error)
+    assert str(error) == (
+        f"DigDir's answer to {operation} can't be read: if it stays so, a cluster admin must check the address"
+    )
+
+
+PAGES = [b"<html>Not found</html>", b"", b"5", b"null", b'"text"', b"[]", b"\xff", b"[" * 100_000]
+every_page = pytest.mark.parametrize("body", PAGES, ids=lambda body: body[:12].decode("latin-1"))
+
+
+@every_call
+@every_page
+async def test_a_gateways_404_doesnt_say_that_anything_is_absent(digdir, operation, body):
+    error = await raised(CALLS[operation](digdir.answering(lambda _: httpx.Response(404, content=body))))
+
+    assert type(error) is (TransientError if operation in READS else OutcomeUnknownError)
+    assert "can't be read: if it stays so, a cluster admin must check the address" in str(error)
+
+
+@pytest.mark.parametrize("operation", ["delete a client", "delete a client's keys"])
+@pytest.mark.parametrize("body", [b"<html>OK</html>", b"\xff", b"{"])
+async def test_a_deletion_that_is_answered_by_a_page_is_in_doubt(digdir, operation, body):
+    error = await raised(CALLS[operation](digdir.answering(lambda _: httpx.Response(200, content=body))))
+
+    assert type(error) is OutcomeUnknownError
+    assert "can't be read" in str(error)
+
+
+@pytest.mark.parametrize("operation", ["delete a client", "delete a client's keys"])
+@pytest.mark.parametrize(("status", "body"), [(200, b""), (204, b""), (200, b"{}"), (404, b"{}")])
+async def test_a_deletion_is_done_whatever_the_api_says_on_success_or_absence(digdir, operation, status, body):
+    await CALLS[operation](digdir.answering(lambda _: httpx.Response(status, content=body)))
+
+
+async def test_a_client_that_the_api_says_is_absent_is_absent(digdir):
+    client = digdir.answering(lambda _: httpx.Response(404, json={"errors": [{"errorMessage": "no such client"}]}))
+
+    assert await client.find_client("client-1") is None
+    assert await client.list_keys("client-1") == ()
+    assert await client.delete_client("client-1") is False
 
 
 @pytest.mark.parametrize(
@@ -358,7 +403,9 @@ def test_a_detail_is_what_the_body_says_on_one_line_without_ids(body, detail):
     assert find_detail(httpx.Response(400, json=body)) == detail
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"\xff\xfe", b"{"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>", b"\xff\xfe", b"{", b"[" * 100_000], ids=lambda body: repr(body[:9])
+)
 def test_a_body_that_is_no_json_gives_no_detail(content):
     assert find_detail(httpx.Response(400, content=content)) == ""
 

@@ -8,6 +8,7 @@ import pytest
 
 from digdir_simulator import jws
 from maskinporten_operator.adapters.digdir.auth import AdminCredentials, CredentialsError
+from maskinporten_operator.adapters.digdir.failures import REMEMBERED
 from maskinporten_operator.model.errors import RejectedError, TransientError, WaitingError
 
 LIFETIME = 120
@@ -82,9 +83,10 @@ async def test_a_key_that_maskinporten_doesnt_know_is_said_to_the_cluster_admin(
     path = tmp_path / "other.jwk"
     path.write_text(json.dumps(jwks[0]))
     async with digdir.authorized(AdminCredentials("admin-client", path)) as http:
-        with pytest.raises(RejectedError) as caught:
+        with pytest.raises(TransientError) as caught:
             await digdir.client_over(http).list_clients()
 
+    assert type(caught.value) is TransientError  # it isn't about any resource, and may be mended without an edit
     assert caught.value.reason == "ForbiddenByDigDir"
     assert "a cluster admin must check its client id, key and scopes" in str(caught.value)
     assert "trace_id" not in str(caught.value)
@@ -93,7 +95,7 @@ async def test_a_key_that_maskinporten_doesnt_know_is_said_to_the_cluster_admin(
 
 async def test_scopes_that_the_operators_client_lacks_are_said(digdir):
     async with digdir.authorized(digdir.credentials, ["not:registered"]) as http:
-        with pytest.raises(RejectedError, match="not:registered"):
+        with pytest.raises(TransientError, match="not:registered"):
             await digdir.client_over(http).list_clients()
 
 
@@ -106,7 +108,31 @@ async def test_a_token_endpoint_that_is_down_is_a_fault_that_goes_by(digdir, kin
 
     assert type(caught.value) is TransientError  # nothing was sent to the API, so nothing is in doubt
     assert digdir.count("create-client") == 0
+    digdir.advance(REMEMBERED)
     await digdir.client.list_clients()
+
+
+async def test_all_that_wait_for_a_token_take_the_failure_of_the_one_attempt(digdir):
+    digdir.fault("status", status=503, path="^/token$", times=None)
+
+    outcomes = await asyncio.gather(*(digdir.client.list_clients() for _ in range(25)), return_exceptions=True)
+
+    assert [type(one) for one in outcomes] == [TransientError] * 25
+    assert digdir.count("token") == 1
+
+
+async def test_a_token_that_was_refused_is_asked_for_again_after_two_seconds_and_not_sooner(digdir):
+    digdir.fault("status", status=400, path="^/token$")
+    for seconds in (0, REMEMBERED - 0.5):
+        digdir.advance(seconds)
+        with pytest.raises(TransientError):
+            await digdir.client.list_clients()
+    assert digdir.count("token") == 1
+
+    digdir.advance(0.5)
+    await digdir.client.list_clients()
+
+    assert digdir.count("token") == 2
 
 
 async def test_a_token_endpoint_that_asks_for_fewer_calls_is_not_asked_again_before_its_time(digdir):

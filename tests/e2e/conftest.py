@@ -1,16 +1,91 @@
-"""A real control plane for the tests in this folder, started once."""
+"""A real control plane for the tests in this folder, started once, and an operator with its simulator for each file."""
+
+import re
 
 import pytest
 
+from tests.e2e.audit import AuditLog
+from tests.e2e.install import CRDS, install
+from tests.e2e.stage import NUMBERS, Stage
 from tools.cluster import Cluster
 from tools.generate.__main__ import ROOT
 
-CRDS = ROOT / "deploy" / "crds"
+AUDIT_POLICY = ROOT / "tests" / "e2e" / "audit-policy.yaml"
 
 
 @pytest.fixture(scope="session")
 def cluster():
-    with Cluster.create(name="mpo", nodes=0) as cluster:
-        cluster.kubectl("apply", "-f", CRDS)
-        cluster.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    with Cluster.create(name="mpo", nodes=0, audit_policy=AUDIT_POLICY) as cluster:
+        install(cluster, CRDS)
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def bare_stage(cluster, tmp_path_factory, request):
+    """A simulator and no operator yet. A file's SETTINGS are the operator's."""
+    settings = getattr(request.module, "SETTINGS", {})
+    with Stage(cluster, tmp_path_factory.mktemp("stage"), **settings) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def running(bare_stage):
+    """The stage with an operator that is ready."""
+    bare_stage.start_ready()
+    return bare_stage
+
+
+@pytest.fixture
+def stage(running, namespace):
+    """The stage, for one test: it must leave no fault behind, and the operator unharmed."""
+    yield running
+    running.clear_faults()
+    assert running.operator.running
+    output = running.operator.output()
+    assert "internal error" not in output
+    assert "Traceback" not in output
+
+
+@pytest.fixture(scope="module")
+def pool(bare_stage):
+    """Namespaces in which a resource `app` is Ready, made several at a time: one alone waits a second for its list."""
+
+    def make():
+        while True:
+            names = [f"pool-{next(NUMBERS)}" for _ in range(8)]
+            for name in names:
+                bare_stage.kube.create_namespace(name)
+                bare_stage.create(name)
+            for name in names:
+                bare_stage.wait_ready(name)
+            yield from names
+
+    return make()
+
+
+@pytest.fixture
+def app(stage, namespace):
+    """The resource `app`, which is Ready, in the test's namespace."""
+    return stage.wait_ready(namespace)
+
+
+@pytest.fixture
+def namespace(bare_stage, request):
+    """A namespace of the test's own; a test that asks for `app` as well gets one that has it."""
+    if "app" in request.fixturenames:
+        request.getfixturevalue("running")
+        name = next(request.getfixturevalue("pool"))
+        yield name
+        bare_stage.sweep(name)
+        return
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    name = f"{words[:40].strip('-')}-{next(NUMBERS)}"
+    bare_stage.kube.create_namespace(name)
+    yield name
+    bare_stage.sweep(name)
+
+
+@pytest.fixture
+def audit(cluster):
+    """The audit log from here on."""
+    return AuditLog(cluster)

@@ -233,7 +233,7 @@ class FakeCluster:
         self.resource = body
         self.secrets: dict[str, dict] = {}
         self.namespace_terminating = False
-        self.pruned_status_fields: frozenset[str] = frozenset()
+        self.pruned_status_fields: frozenset[str] = frozenset()  # what the served CRD doesn't know
         self._versions = itertools.count(100)
         self._uids = itertools.count(1)
 
@@ -274,7 +274,7 @@ class FakeCluster:
     async def apply_secret(self, manifest, uid):
         name = manifest["metadata"]["name"]
         current = self.secrets.get(name)
-        if uid and (current is None or current["metadata"]["uid"] != uid):
+        if uid != (current["metadata"]["uid"] if current else None):
             raise ConflictError(Reason.CLUSTER_UNAVAILABLE, "The Secret is another one")
         merged = copy.deepcopy(dict(manifest))
         if current:
@@ -297,7 +297,7 @@ class FakeCluster:
 
     @port
     async def clear_annotations(self, meta, names):
-        self._writable(meta, versioned=True)
+        self._writable(meta, versioned=False)
         kept = {k: v for k, v in self.resource["metadata"]["annotations"].items() if k not in set(names)}
         return self.touch(annotations=kept)
 
@@ -305,7 +305,8 @@ class FakeCluster:
     async def write_status(self, meta, status):
         self._writable(meta, versioned=True)
         self.touch()
-        self.resource["status"] = copy.deepcopy(dict(status))
+        kept = {name: value for name, value in status.items() if name not in self.pruned_status_fields}
+        self.resource["status"] = copy.deepcopy(kept)
         return self.resource
 
 

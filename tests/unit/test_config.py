@@ -1,8 +1,11 @@
 """The configuration: from environment or flags, all faults told at once, no value shown."""
 
 import json
+import os
+import ssl
 from datetime import timedelta
 
+import certifi
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
@@ -17,8 +20,9 @@ PRIVATE = private_jwk(1).serialize()
 
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch):
-    for name in Config.model_fields:
-        monkeypatch.delenv(ENV_PREFIX + name.upper(), raising=False)
+    for name in os.environ:
+        if name.upper().startswith(ENV_PREFIX):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -141,6 +145,24 @@ def test_an_empty_list_is_the_default(load, written):
     assert load(namespaces=written).namespaces == ()
 
 
+@pytest.mark.parametrize("name", ["a", "team-a", "0", "9lives", "a" * 63])
+def test_a_namespace_is_a_dns_label(load, name):
+    assert load(namespaces=f"{name},other").namespaces == (name, "other")
+
+
+@pytest.mark.parametrize("name", ["Team", "a.b", "-a", "a-", "a_b", "å", "a/b", "*", "..", "a" * 64])
+def test_a_namespace_that_no_cluster_can_have_is_refused(load, name):
+    assert f"{ENV_PREFIX}NAMESPACES (or --namespaces): " in fault(load, namespaces=f"fine,{name}")
+
+
+def test_applications_are_refused_as_long_as_nobody_looks_after_them(load, monkeypatch):
+    assert "doesn't look after Applications yet" in fault(load, applications=True)
+    monkeypatch.setenv(f"{ENV_PREFIX}APPLICATIONS", "true")
+    assert "doesn't look after Applications yet" in fault(load)
+    monkeypatch.setenv(f"{ENV_PREFIX}APPLICATIONS", "false")
+    assert load().applications is False
+
+
 @pytest.mark.parametrize("name", ["a:b", "", "a b", "å", "x" * 64])
 def test_a_cluster_name_fits_the_mark(load, name):
     assert f"{ENV_PREFIX}CLUSTER_NAME" in fault(load, cluster_name=name)
@@ -195,7 +217,18 @@ def test_wrong_and_missing_values_are_told_together(load):
 
 
 @pytest.mark.parametrize(
-    "name", ["cluster_name", "digdir_base_url", "admin_jwk_file", "ca_bundle", "key_grace", "workers", "log_format"]
+    "name",
+    [
+        "cluster_name",
+        "digdir_base_url",
+        "admin_jwk_file",
+        "ca_bundle",
+        "key_grace",
+        "workers",
+        "log_format",
+        "namespaces",
+        "applications",
+    ],
 )
 def test_a_key_written_where_it_doesnt_belong_is_not_shown(load, name):
     text = fault(load, **{name: PRIVATE})
@@ -209,6 +242,77 @@ def test_a_file_that_isnt_there_is_said(load, tmp_path):
         load, admin_jwk_file=str(tmp_path / "absent")
     )
     assert "there is no such file" in fault(load, ca_bundle=str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "no certificates", PRIVATE, "-----BEGIN CERTIFICATE-----\nAAAA\n"])
+def test_a_file_without_certificates_is_no_ca_bundle(load, tmp_path, content):
+    path = tmp_path / "ca.pem"
+    path.write_text(content)
+
+    assert f"{ENV_PREFIX}CA_BUNDLE (or --ca-bundle): the file holds no certificates" in fault(load, ca_bundle=str(path))
+
+
+def test_a_file_with_certificates_is_a_ca_bundle(load):
+    bundle = ssl.get_default_verify_paths().cafile or certifi.where()
+
+    assert str(load(ca_bundle=bundle).ca_bundle) == bundle
+
+
+# What looks like a setting and isn't one
+
+
+@pytest.mark.parametrize("name", ["WORKER", "DIGDIR_URL", "", "maskinporten_workers", "METRICS_PORT", "SERVICE"])
+def test_a_variable_with_our_prefix_that_is_no_setting_is_refused(load, monkeypatch, name):
+    monkeypatch.setenv(ENV_PREFIX + name, "secret-value")
+
+    text = fault(load)
+
+    assert f"{ENV_PREFIX}{name}: there is no such setting" in text
+    assert "secret-value" not in text
+
+
+def test_unknown_variables_are_told_together_with_all_other_faults(load, monkeypatch):
+    monkeypatch.setenv(f"{ENV_PREFIX}WORKER", "3")
+    monkeypatch.setenv(f"{ENV_PREFIX}NAMESPACE", "a")
+
+    lines = fault(load, workers="many").splitlines()
+
+    assert len(lines) == 4
+    for name, line in zip(("NAMESPACE:", "WORKER:", "WORKERS "), lines[1:], strict=True):
+        assert ENV_PREFIX + name in line
+
+
+def test_a_setting_in_small_letters_is_one(load, monkeypatch):
+    monkeypatch.setenv(f"{ENV_PREFIX.lower()}workers", "3")
+
+    assert load().workers == 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "SERVICE_PORT_METRICS",
+        "PORT",
+        "PORT_8080_TCP",
+        "PORT_8080_TCP_PROTO",
+        "PORT_8080_TCP_PORT",
+        "PORT_8080_TCP_ADDR",
+        "PORT_53_UDP",
+    ],
+)
+def test_what_kubernetes_tells_of_a_service_of_our_name_is_passed_over(load, monkeypatch, name):
+    monkeypatch.setenv(ENV_PREFIX + name, "tcp://10.0.0.1:8080")
+
+    assert load().cluster_name == "some-cluster"
+
+
+def test_variables_of_others_are_passed_over(load, monkeypatch):
+    monkeypatch.setenv("MASKINPORTEN_CLIENT_ID", "some-id")
+    monkeypatch.setenv("MASKINPORTEN_OPERATORS", "2")
+
+    assert load().cluster_name == "some-cluster"
 
 
 # The command line

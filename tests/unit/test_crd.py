@@ -5,7 +5,7 @@ import yaml
 from click.testing import CliRunner
 from pydantic import BaseModel, Field
 
-from maskinporten_operator.model.resources import SUBSCOPE_PATTERN
+from maskinporten_operator.model.resources import LONGEST_NAME, SUBSCOPE_PATTERN
 from tests.specs import MOST_EXPOSED
 from tools.generate import __main__ as generate
 from tools.generate.crds import (
@@ -118,6 +118,12 @@ def test_the_constraints_of_the_model_are_in_the_schema():
     }
     assert (scope["atMaxAge"]["minimum"], scope["atMaxAge"]["maximum"]) == (30, 680)
     assert (scope["allowedIntegrations"]["minItems"], scope["allowedIntegrations"]["maxItems"]) == (1, 10)
+
+
+def test_the_rule_for_the_name_is_at_the_root_where_cel_sees_it():
+    assert ROOT["x-kubernetes-validations"] == [
+        {"rule": f"self.metadata.name.size() <= {LONGEST_NAME}", "message": "must have at most 63 characters"}
+    ]
 
 
 def test_every_rule_in_cel_has_a_message():

@@ -169,6 +169,25 @@ def test_a_sighting_doesnt_change_with_later_versions(store):
     assert store.find(KEY).sighting is first
 
 
+@pytest.mark.parametrize("take_in", ["offer", "accept"])
+def test_a_new_generation_is_sighted_anew_and_the_first_mark_stays(store, take_in):
+    store.offer(body(10))
+    first = store.find(KEY).sighting
+    getattr(store, take_in)(body(11, generation=2, finalizers=[FINALIZER]))
+
+    sighting = store.find(KEY).sighting
+    assert sighting.at > first.at
+    assert sighting.marked is False
+
+
+def test_an_older_event_of_another_generation_is_no_sighting(store):
+    store.offer(body(10, generation=2))
+    first = store.find(KEY).sighting
+    store.offer(body(9, generation=1))
+
+    assert store.find(KEY).sighting is first
+
+
 # Has somebody changed it meanwhile?
 
 
@@ -287,6 +306,42 @@ def test_one_that_names_another_secret_by_now_is_no_rival(store):
     assert store.find_claimants(NAMESPACE, "other-secret") == (Key(NAMESPACE, "old"),)
 
 
+@pytest.fixture
+def released(store):
+    told = []
+    store.on_released = lambda keys: told.append(set(keys))
+    return told
+
+
+OTHER = Key(NAMESPACE, "other")
+
+
+@pytest.mark.parametrize("take_in", ["offer", "accept"])
+def test_one_that_names_another_secret_by_now_is_told_to_those_that_name_the_old_one(store, released, take_in):
+    store.offer(body(10))
+    store.offer(body(11, name="other", uid="u2"))
+    getattr(store, take_in)(body(12, secret="other-secret"))
+
+    assert released == [{OTHER}]
+
+
+def test_one_that_is_gone_is_told_to_those_that_name_its_secret(store, released):
+    store.offer(body(10))
+    store.offer(body(11, name="other", uid="u2"))
+    store.offer(body(12, name="elsewhere", uid="u3", secret="other-secret"))
+    store.remove(KEY, UID)
+
+    assert released == [{OTHER}]
+
+
+def test_a_secret_name_that_nobody_else_waits_for_is_given_up_quietly(store, released):
+    store.offer(body(10))
+    store.offer(body(11, generation=2))
+    store.remove(KEY, UID)
+
+    assert released == []
+
+
 def test_one_that_is_gone_claims_nothing(store):
     store.offer(body(10))
     store.remove(KEY, UID)
@@ -320,6 +375,14 @@ def test_the_client_ids_are_those_of_the_statuses(store):
     store.offer(body(12, name="c", uid="u3", status={"clientID": ["junk"]}))
 
     assert list(store.known_client_ids()) == ["client-1"]
+
+
+def test_the_client_id_of_one_that_is_being_deleted_is_not_missed(store):
+    store.offer(body(10, status={"clientID": "client-1"}))
+    store.offer(body(11, name="b", uid="u2", status={"clientID": "client-2"}))
+    store.offer(body(12, status={"clientID": "client-1"}, deletionTimestamp="2026-03-02T00:00:00Z"))
+
+    assert list(store.known_client_ids()) == ["client-2"]
 
 
 def test_what_nobody_reads_is_not_kept():

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import structlog
@@ -61,6 +61,10 @@ async def converged():
 
 def unavailable():
     return TransientError(Reason.DIGDIR_UNAVAILABLE, "DigDir has a fault")
+
+
+def rate_limited():
+    return WaitingError(Reason.RATE_LIMITED, "DigDir asks for fewer calls", 17.0)
 
 
 def lost_answer():
@@ -134,6 +138,48 @@ async def test_a_spec_that_cant_be_parsed_is_said_in_the_status_and_touches_noth
     assert (world.condition["reason"], world.ready) == ("InvalidSpec", "False")
     assert "secretName" in world.condition["message"]
     assert outcome.retry.delay == 600.0
+
+
+async def test_a_name_too_long_for_a_label_is_said_in_the_status_and_touches_nothing():
+    world = World(metadata={"name": "x" * 64})
+
+    await world.reconcile()
+
+    assert world.writes == ["write_status"]
+    assert world.condition["reason"] == "InvalidSpec"
+    assert "metadata.name: must have at most 63 characters" in world.condition["message"]
+
+
+async def test_a_secret_that_somebody_makes_during_the_pass_is_not_taken_over(world):
+    theirs = {"metadata": {"name": SECRET, "uid": "other"}, "data": {"a": "b"}}
+    take = world.mint.take
+
+    async def take_slowly():
+        world.cluster.secrets[SECRET] = theirs
+        return await take()
+
+    world.mint.take = take_slowly
+
+    first = await world.reconcile()
+    await world.reconcile()
+
+    assert first.retry.failed
+    assert world.cluster.secrets[SECRET] == theirs
+    assert world.condition["reason"] == "SecretConflict"
+
+
+async def test_where_the_crd_prunes_a_status_field_a_second_pass_writes_nothing_nor_one_after_a_restart():
+    world = World()
+    world.cluster.pruned_status_fields = frozenset({"registeredScopes"})
+    await world.settle()
+    assert "registeredScopes" not in world.status
+
+    await world.reconcile()
+    assert world.writes == []
+    world.start()
+    await world.reconcile()
+
+    assert world.writes == []
 
 
 # Repair
@@ -279,6 +325,40 @@ async def test_a_rotation_replaces_the_key_and_its_request_is_cleared_last(conve
     assert set(converged.kids) == {old, converged.held.kid}
     assert converged.held.kid != old
     assert converged.cluster.resource["metadata"]["annotations"] == {}
+
+
+async def test_a_rotation_whose_secret_wasnt_written_is_completed_with_the_same_key_when_no_slot_is_left(converged):
+    others = [registered(private_jwk(number, kid=f"by-hand-{number}"), None) for number in range(3)]
+    converged.digdir.publish(converged.client.client_id, [*converged.client.keys, *others])
+    converged.start()
+    old = converged.held.kid
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+    converged.trips.trip("apply_secret", unavailable)
+    await converged.reconcile()
+    assert len(converged.kids) == 5
+
+    await converged.reconcile()
+
+    assert len(converged.mint.taken) == 2
+    assert set(converged.kids) == {old, converged.held.kid, "by-hand-0", "by-hand-1", "by-hand-2"}
+    assert converged.held.kid != old
+    assert converged.cluster.resource["metadata"]["annotations"] == {}
+
+
+async def test_a_rotation_for_which_there_is_no_slot_leaves_the_key_in_use_and_the_request(converged):
+    others = [registered(private_jwk(number, kid=f"by-hand-{number}"), None) for number in range(4)]
+    converged.digdir.publish(converged.client.client_id, [*converged.client.keys, *others])
+    converged.start()
+    old = converged.held.kid
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert converged.condition["reason"] == "KeyLimitReached"
+    assert converged.writes == ["write_status"]
+    assert converged.held.kid == old
+    assert old in converged.kids
+    assert converged.meta.asks(ROTATE_ANNOTATION)
 
 
 async def test_a_rotation_makes_a_new_key_also_when_the_answer_to_the_last_secret_was_lost(world):
@@ -427,6 +507,87 @@ async def test_of_several_the_secrets_is_chosen_and_the_others_are_named(converg
     assert converged.ready == "True"
 
 
+async def test_the_secrets_registration_is_read_before_another_one_is_taken_that_the_list_has(converged):
+    converged.digdir.create({"description": DESCRIPTION})
+    converged.start()
+    await converged.registry.ready()
+    del converged.registry.known["client-1"]
+
+    await converged.reconcile()
+
+    assert converged.status["clientID"] == "client-1"
+    assert decode(converged.secret, "MASKINPORTEN_CLIENT_ID") == "client-1"
+    assert converged.ready == "True"
+
+
+async def test_without_a_secret_the_statuss_registration_is_read_before_another_one_is_taken(converged):
+    converged.digdir.create({"description": DESCRIPTION})
+    converged.start()
+    await converged.registry.ready()
+    del converged.registry.known["client-1"]
+    converged.cluster.secrets.clear()
+
+    await converged.reconcile()
+
+    assert decode(converged.secret, "MASKINPORTEN_CLIENT_ID") == "client-1"
+
+
+async def test_when_the_known_registration_is_gone_another_one_with_its_description_is_taken_at_once(converged):
+    converged.digdir.change("client-1", active=False)
+    converged.digdir.create({"description": DESCRIPTION, "scopes": [SCOPE]})
+    converged.start()
+
+    await converged.reconcile()
+
+    assert converged.status["clientID"] == "client-2"
+    assert decode(converged.secret, "MASKINPORTEN_CLIENT_ID") == "client-2"
+    assert converged.ready == "True"
+
+
+async def test_when_the_secrets_id_is_forged_the_statuss_registration_is_found(converged):
+    converged.digdir.create({"description": "some-cluster:other-team:other-app"})
+    converged.secret["data"]["MASKINPORTEN_CLIENT_ID"] = encode("client-2")
+    converged.start()
+    await converged.registry.ready()
+    del converged.registry.known["client-1"]
+
+    await converged.reconcile()
+
+    assert decode(converged.secret, "MASKINPORTEN_CLIENT_ID") == "client-1"
+    assert converged.digdir.clients["client-2"].description == "some-cluster:other-team:other-app"
+
+
+async def test_an_id_of_another_organisation_in_the_secret_doesnt_keep_it_from_being_mended(converged):
+    converged.secret["data"]["MASKINPORTEN_CLIENT_ID"] = encode("theirs")
+    converged.trips.trip("read", lambda: RejectedError(Reason.FORBIDDEN_BY_DIGDIR, "not yours"))
+
+    await converged.reconcile()
+
+    assert decode(converged.secret, "MASKINPORTEN_CLIENT_ID") == "client-1"
+    assert converged.ready == "True"
+
+
+async def test_an_id_that_cant_be_read_is_told_while_no_registration_is_listed(converged):
+    converged.digdir.change("client-1", active=False)
+    converged.start()
+    converged.trips.trip("read", lambda: RejectedError(Reason.FORBIDDEN_BY_DIGDIR, "not yours"))
+
+    await converged.reconcile()
+
+    assert (converged.ready, converged.condition["reason"]) == ("False", "ForbiddenByDigDir")
+    assert converged.digdir.active == []
+
+
+@pytest.mark.parametrize("junk", [5, ["client-1"], {"a": 1}, None, ""])
+async def test_an_id_in_the_status_that_is_none_is_not_looked_for(world, junk):
+    world.cluster.resource["status"] = {"clientID": junk}
+
+    await world.settle()
+
+    assert world.ready == "True"
+    assert world.client.client_id == "client-1"
+
+
 async def test_a_registration_whose_answer_was_lost_is_adopted_once_a_list_can_tell(world):
     world.trips.trip("_register", lost_answer, after=True)
     await world.reconcile()
@@ -484,6 +645,93 @@ async def test_nothing_is_made_anew_while_many_are_missing_unless_somebody_asks(
 
     assert converged.client.client_id == "client-2"
     assert converged.cluster.resource["metadata"]["annotations"] == {}
+
+
+async def test_the_second_look_for_one_that_is_gone_is_at_a_list_newer_than_the_first(converged):
+    converged.digdir.change("client-1", active=False)
+    converged.start()
+    converged.clock.advance(10)
+    first = await converged.reconcile()
+    assert first.verdicts[0].reason == "RegistrationAbsent"
+    converged.digdir.create({"description": DESCRIPTION, "scopes": [SCOPE]})
+
+    converged.clock.advance(30)
+    await converged.reconcile()
+
+    assert converged.client.client_id == "client-2"
+    assert converged.status["clientID"] == "client-2"
+    assert "register" not in converged.writes
+
+
+async def test_a_registration_that_is_back_at_the_second_look_is_kept(converged):
+    converged.digdir.change("client-1", active=False)
+    converged.start()
+    converged.clock.advance(10)
+    await converged.reconcile()
+    converged.digdir.change("client-1", active=True)
+
+    converged.clock.advance(30)
+    await converged.reconcile()
+
+    assert converged.client.client_id == "client-1"
+    assert converged.ready == "True"
+    assert converged.memory.absent_since(converged.meta.uid) is None
+
+
+async def test_when_the_list_of_the_second_look_lacks_many_nothing_is_made_anew(converged):
+    for number in range(2, 11):
+        converged.digdir.create({"description": f"some-cluster:other-team:app-{number}"})
+    converged.digdir.change("client-1", active=False)
+    converged.start()
+    converged.fleet.client_ids = [f"client-{number}" for number in range(1, 11)]
+    converged.clock.advance(10)
+    first = await converged.reconcile()
+    assert first.verdicts[0].reason == "RegistrationAbsent"
+    for number in range(2, 11):
+        converged.digdir.change(f"client-{number}", active=False)
+
+    converged.clock.advance(30)
+    second = await converged.reconcile()
+
+    assert second.verdicts[0].reason == "MassAbsence"
+    assert converged.digdir.active == []
+
+
+async def test_a_new_resource_is_not_registered_while_many_are_missing_unless_somebody_asks(world):
+    world.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    for _ in range(2):
+        outcome = await world.reconcile()
+        assert (world.ready, world.condition["reason"]) == ("Unknown", "MassAbsence")
+        assert outcome.retry.delay == 300.0
+    assert world.digdir.clients == {}
+
+    world.cluster.annotate(**{RESYNC_ANNOTATION: "true"})
+    await world.reconcile()
+
+    assert world.ready == "True"
+    assert world.cluster.resource["metadata"]["annotations"] == {}
+
+
+async def test_a_resource_whose_registration_is_found_is_looked_after_while_many_are_missing(converged):
+    converged.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    converged.cluster.secrets.clear()
+
+    await converged.reconcile()
+
+    assert converged.ready == "True"
+    assert SECRET in converged.cluster.secrets
+
+
+async def test_ids_that_exist_and_are_somebody_elses_by_now_are_not_missing(world):
+    for _ in range(10):
+        world.digdir.create({"description": "given away"})
+    world.fleet.client_ids = [f"client-{number}" for number in range(1, 11)]
+    for client_id in world.fleet.client_ids:
+        await world.registry.read(client_id)
+
+    await world.reconcile()
+
+    assert world.ready == "True"
 
 
 async def test_a_resync_request_reads_the_registration_anew(converged):
@@ -569,6 +817,55 @@ async def test_a_deletion_for_good_leaves_a_client_alone_that_has_another_descri
     assert converged.cluster.resource is None
 
 
+async def test_a_deletion_for_good_that_finds_nothing_waits_while_many_are_missing_unless_somebody_asks(converged):
+    converged.digdir.change("client-1", active=False)
+    converged.start()
+    converged.clock.advance(10)
+    converged.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    converged.cluster.annotate(**{DELETE_ANNOTATION: "true"})
+    converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+
+    outcome = await converged.reconcile()
+    assert (outcome.verdicts[0].reason, outcome.retry.delay) == ("MassAbsence", 300.0)
+    assert FINALIZER in converged.cluster.resource["metadata"]["finalizers"]
+    converged.cluster.annotate(**{RESYNC_ANNOTATION: "true"})
+    await converged.reconcile()
+
+    assert converged.cluster.resource is None
+
+
+async def test_a_deletion_for_good_that_finds_its_client_is_done_while_many_are_missing(converged):
+    converged.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    converged.cluster.annotate(**{DELETE_ANNOTATION: "true"})
+    converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+
+    await converged.reconcile()
+
+    assert converged.digdir.active == []
+    assert converged.cluster.resource is None
+
+
+async def test_a_default_deletion_waits_for_nothing_while_many_are_missing(converged):
+    converged.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+
+    await converged.reconcile()
+
+    assert converged.cluster.resource is None
+
+
+@pytest.mark.parametrize("junk", [5, ["client-1"], {"a": 1}])
+async def test_a_deletion_for_good_is_done_whatever_the_status_says(converged, junk):
+    converged.cluster.annotate(**{DELETE_ANNOTATION: "true"})
+    converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+    converged.cluster.resource["status"]["clientID"] = junk
+
+    await converged.reconcile()
+
+    assert converged.digdir.active == []
+    assert converged.cluster.resource is None
+
+
 async def test_a_deletion_for_good_waits_for_the_list_when_a_registration_may_have_been_lost(world):
     world.trips.trip("_register", lost_answer, after=True)
     await world.reconcile()
@@ -646,6 +943,36 @@ async def test_nothing_is_minted_for_a_secret_that_vanished_with_its_owner(conve
     assert outcome.retry is None
 
 
+@pytest.mark.parametrize("going", [resource_is_going, namespace_is_going])
+async def test_a_secret_that_the_status_names_is_checked_for_also_when_the_client_has_no_keys(converged, going):
+    converged.cluster.secrets.clear()
+    converged.digdir.clients["client-1"] = replace(converged.client, keys=())
+    converged.start()
+    stale = going(converged)
+
+    outcome = await converged.reconcile(stale)
+
+    assert converged.writes == []
+    assert outcome.verdicts == ()
+
+
+@pytest.mark.parametrize("kid", ["by-hand", "mpo-b9d2f0c1-0000000000000007"])
+async def test_a_client_with_any_key_is_given_no_other_for_a_resource_that_is_going(world, kid):
+    world.digdir.create({"description": DESCRIPTION}, registered(private_jwk(7, kid=kid)))
+    stale = resource_is_going(world)
+
+    outcome = await world.reconcile(stale)
+
+    assert world.writes == []
+    assert outcome.verdicts == ()
+
+
+async def test_nobody_is_asked_whether_a_new_resource_is_still_wanted(world):
+    await world.reconcile()
+
+    assert not {"find_client", "is_namespace_terminating"} & set(world.trips.calls)
+
+
 # Errors
 
 
@@ -660,6 +987,29 @@ async def test_an_outage_leaves_a_ready_resource_ready_and_its_status_unwritten(
     assert outcome.retry.delay is None
 
 
+@pytest.mark.parametrize("error", [unavailable, rate_limited], ids=["fault", "fewer calls"])
+@pytest.mark.parametrize("call", ["get", "read", "_publish_keys", "apply_secret"])
+async def test_an_outage_is_told_when_the_secret_is_missing(converged, call, error):
+    converged.cluster.secrets.clear()
+    converged.trips.trip(call, error)
+
+    await converged.reconcile()
+
+    assert SECRET not in converged.cluster.secrets
+    assert (converged.ready, converged.condition["reason"]) == ("Unknown", error().reason)
+
+
+async def test_a_call_for_fewer_calls_leaves_a_ready_resource_ready(converged):
+    converged.start()
+    converged.trips.trip("get", rate_limited)
+
+    outcome = await converged.reconcile()
+
+    assert converged.writes == []
+    assert converged.ready == "True"
+    assert outcome.retry == Retry(17.0, failed=False)
+
+
 async def test_an_outage_is_told_when_the_newest_generation_isnt_ready(converged):
     converged.cluster.edit_spec(clientName="Another name")
     converged.trips.trip("find_secret", unavailable)
@@ -670,7 +1020,7 @@ async def test_an_outage_is_told_when_the_newest_generation_isnt_ready(converged
 
 
 async def test_a_wait_lasts_as_long_as_was_asked_for(world):
-    world.trips.trip("_register", lambda: WaitingError(Reason.RATE_LIMITED, "DigDir asks for fewer calls", 17.0))
+    world.trips.trip("_register", rate_limited)
 
     outcome = await world.reconcile()
 

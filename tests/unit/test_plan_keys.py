@@ -19,8 +19,8 @@ SECOND = timedelta(seconds=1)
 OLD, HELD, NEWER = private_jwk(1), private_jwk(2), private_jwk(3)
 
 
-def plan(*keys, held=HELD, rotate=False, recent_mints=0, grace=GRACE, now=NOW):
-    return plan_keys(keys, held, rotate=rotate, recent_mints=recent_mints, grace=grace, now=now)
+def plan(*keys, held=HELD, pending=None, rotate=False, recent_mints=0, grace=GRACE, now=NOW):
+    return plan_keys(keys, held, pending=pending, rotate=rotate, recent_mints=recent_mints, grace=grace, now=now)
 
 
 def foreign(number, created=NOW, **more):
@@ -71,7 +71,7 @@ def test_a_key_of_another_kid_with_the_same_numbers_is_not_the_one_in_the_secret
     assert plan(registered(replace(HELD, kid="mpo-b9d2f0c1-other"))).publish.mint
 
 
-def test_a_foreign_key_that_the_secret_holds_is_kept_and_not_rotated():
+def test_a_foreign_key_that_the_secret_holds_is_kept_and_not_replaced():
     held = private_jwk(4, kid="made-by-another-operator")
 
     assert plan(registered(held), held=held) == KeyPlan(next_look=pytest.approx(335 * 24 * 3600 + 1))
@@ -140,12 +140,77 @@ def test_a_rotation_never_takes_the_slot_of_a_foreign_key_that_the_secret_holds(
     assert key_plan.hold.reason == "KeyLimitReached"
 
 
+def test_a_rotation_never_drops_the_key_in_use_for_want_of_a_slot():
+    others = [foreign(number) for number in range(10, 14)]
+
+    key_plan = plan(*others, registered(HELD), rotate=True)
+
+    assert key_plan.publish is None
+    assert key_plan.hold.reason == "KeyLimitReached"
+    assert "4 keys that this operator didn't make" in str(key_plan.hold)
+    assert HELD.kid not in str(key_plan.hold)
+
+
+def test_three_foreign_keys_leave_a_slot_beside_the_key_in_use():
+    others = [foreign(number) for number in range(10, 13)]
+
+    published = plan(*others, own(5), registered(HELD), rotate=True).publish
+
+    assert published.mint
+    assert [key.kid for key in published.keep] == [HELD.kid, *kids(*others)]
+
+
+def test_a_key_that_is_no_longer_in_use_takes_no_slot_from_a_new_one():
+    others = [foreign(number) for number in range(10, 14)]
+
+    key_plan = plan(*others, registered(HELD), held=None)
+
+    assert key_plan.hold is None
+    assert key_plan.publish.mint
+    assert kept(key_plan) == kids(*others)
+
+
 def test_five_foreign_keys_hold_nothing_back_while_no_key_is_needed():
     others = [foreign(number) for number in range(10, 15)]
 
     key_plan = plan(*others, held=private_jwk(10, kid="foreign-10"))
 
     assert (key_plan.publish, key_plan.hold) == (None, None)
+
+
+# A key on its way to the Secret
+
+
+def test_a_pending_key_that_was_published_takes_no_second_slot():
+    others = [foreign(number) for number in range(10, 13)]
+
+    published = plan(*others, registered(HELD), registered(NEWER), pending=NEWER.kid, rotate=True).publish
+
+    assert published.mint
+    assert [key.kid for key in published.keep] == [HELD.kid, *kids(*others)]
+
+
+def test_four_foreign_keys_and_a_pending_one_leave_the_pending_one_its_slot():
+    others = [foreign(number) for number in range(10, 14)]
+
+    key_plan = plan(*others, registered(NEWER), held=None, pending=NEWER.kid)
+
+    assert key_plan.hold is None
+    assert key_plan.publish.mint
+    assert kept(key_plan) == kids(*others)
+
+
+def test_a_pending_key_that_is_in_the_secret_by_now_is_kept_by_a_rotation():
+    published = plan(registered(HELD), pending=HELD.kid, rotate=True).publish
+
+    assert published.mint
+    assert [key.kid for key in published.keep] == [HELD.kid]
+
+
+def test_a_pending_key_stays_while_no_key_is_needed():
+    keys = registered(HELD, NOW - DAY), registered(NEWER, NOW - HOUR)
+
+    assert plan(*keys, pending=NEWER.kid).publish is None
 
 
 # Own keys that the Secret doesn't hold
@@ -188,17 +253,38 @@ def test_of_old_keys_whose_secret_vanished_only_the_newest_may_be_in_use():
 
 def test_a_key_of_unknown_age_stays_until_its_slot_is_needed():
     unknown = registered(NEWER, None)
-    later = NOW + 900 * DAY
 
-    assert plan(unknown, registered(HELD, None), now=later).publish is None
+    assert plan(unknown, registered(HELD, None), now=NOW + 900 * DAY).publish is None
     assert NEWER.kid not in kept(plan(unknown, *(foreign(n) for n in range(10, 14)), held=None))
 
 
 @pytest.mark.parametrize("created", ["", "yesterday", "2026-01-01T00:00:00"])
 def test_a_time_that_cant_be_read_or_has_no_zone_is_no_time(created):
-    unreadable = PublicJwk({**own(1).members, "created": created})
+    unreadable = PublicJwk({**registered(OLD, None).members, "created": created})
 
     assert plan(unreadable, registered(HELD, None), now=NOW + 900 * DAY).publish is None
+
+
+@pytest.mark.parametrize("created", [None, NOW - 20 * DAY])
+def test_a_key_of_ours_that_has_expired_is_dropped_whatever_the_grace(created):
+    expired = registered(OLD, created, exp=int(NOW.timestamp()))
+    keys = expired, registered(HELD, NOW - HOUR)
+
+    assert kept(plan(*keys, grace=30 * DAY)) == [HELD.kid]
+    assert plan(*keys, grace=30 * DAY, now=NOW - SECOND).publish is None
+
+
+def test_the_key_in_the_secret_is_renewed_and_not_dropped_when_it_has_expired():
+    published = plan(registered(HELD, NOW - 400 * DAY, lives=365 * DAY)).publish
+
+    assert not published.mint
+    assert [key.kid for key in published.keep] == [HELD.kid]
+
+
+def test_a_foreign_key_that_has_expired_is_not_dropped():
+    key_plan = plan(foreign(10, NOW - 400 * DAY), own(5, NOW - 9 * DAY), registered(HELD, NOW - 8 * DAY))
+
+    assert kept(key_plan) == [HELD.kid, "foreign-10"]
 
 
 def test_without_free_slots_the_oldest_own_key_goes_first():
@@ -262,12 +348,25 @@ def test_a_renewal_leaves_the_exp_of_all_other_keys_as_read():
     assert [key.members["exp"] for key in published.keep[1:]] == [one.members["exp"] for one in reversed(others)]
 
 
-def test_a_foreign_key_in_the_secret_is_renewed_too():
+def test_a_foreign_key_in_the_secret_that_expires_soon_is_followed_by_a_new_one_and_not_renewed():
     held = private_jwk(10, kid="foreign-10")
+    ending = foreign(10, NOW - 360 * DAY)
 
-    (sent,) = plan(foreign(10, NOW - 360 * DAY), held=held).publish.keep
+    published = plan(ending, held=held).publish
 
-    assert "exp" not in sent.members
+    (sent,) = published.keep
+    assert published.mint
+    assert published.reason == "the key in the Secret expires soon, and isn't ours to renew"
+    assert sent.members["exp"] == ending.members["exp"]
+
+
+def test_a_foreign_key_in_the_secret_that_expires_soon_waits_for_a_slot():
+    others = [foreign(number) for number in range(11, 15)]
+
+    key_plan = plan(foreign(10, NOW - 360 * DAY), *others, held=private_jwk(10, kid="foreign-10"))
+
+    assert key_plan.publish is None
+    assert key_plan.hold.reason == "KeyLimitReached"
 
 
 def test_a_key_that_has_no_exp_needs_no_renewal():
@@ -320,6 +419,7 @@ def situations(draw):
     return {
         "registered": draw(st.permutations(keys)),
         "held": held,
+        "pending": draw(st.sampled_from([None, *(one.kid for one in privates if one.public().ours)])),
         "rotate": draw(st.booleans()),
         "recent_mints": draw(st.sampled_from([0, 1, 5, 6, 9])),
         "grace": draw(graces),
@@ -359,15 +459,20 @@ def test_a_foreign_key_is_never_lost(situation):
 
 
 @given(situations())
-def test_the_key_in_the_secret_is_dropped_only_for_want_of_a_slot(situation):
+def test_the_key_in_the_secret_is_never_dropped(situation):
     key_plan = decide(situation)
-    current = [key for key in situation["registered"] if situation["held"] and key.matches(situation["held"])]
-    if not current or key_plan.publish is None:
-        return
+    current = [key.kid for key in situation["registered"] if situation["held"] and key.matches(situation["held"])]
 
-    others = sum(not key.ours for key in situation["registered"])
-    no_slot = key_plan.publish.mint and others == KEY_LIMIT - 1 and current[0].ours
-    assert (current[0].kid in kept(key_plan)) != no_slot
+    assert key_plan.publish is None or set(current) <= set(kept(key_plan))
+
+
+@given(situations())
+def test_a_foreign_key_is_never_renewed(situation):
+    key_plan = decide(situation)
+    ends = {key.kid: key.members.get("exp") for key in situation["registered"] if not key.ours}
+
+    for key in key_plan.publish.keep if key_plan.publish else ():
+        assert key.ours or key.members.get("exp") == ends[key.kid]
 
 
 @given(situations())
@@ -394,7 +499,7 @@ def test_there_is_a_key_to_use_after_the_plan_or_a_reason_why_not(situation):
 
 
 @settings(max_examples=300)
-@given(situations(), st.integers(0, 3600))
+@given(situations(), st.integers(0, 3599))  # what isn't over yet ends in an hour or later
 def test_a_published_plan_needs_no_further_publication(situation, seconds_later):
     first = decide(situation)
     # Keys of unknown age are placed by their neighbours: one that goes may make another's successor known.
@@ -404,7 +509,7 @@ def test_a_published_plan_needs_no_further_publication(situation, seconds_later)
     new = private_jwk(11)
     after = publish(first.publish, situation["registered"], new, NOW)
     held = new if first.publish.mint else situation["held"]
-    settled = situation | {"registered": after, "held": held, "rotate": False}
+    settled = situation | {"registered": after, "held": held, "pending": None, "rotate": False}
     now = NOW + min(timedelta(seconds=seconds_later), situation["grace"])
     if first.next_look:
         now = min(now, NOW + timedelta(seconds=max(first.next_look - 2, 0)))
@@ -422,9 +527,11 @@ def test_following_the_next_looks_ends_with_the_secrets_key_and_the_foreign_ones
     others = {key.kid for key in keys if not key.ours}
     timeless = {key.kid for key in keys if "created" not in key.members}
     for number in range(12):
-        key_plan = decide(situation | {"registered": keys, "held": held, "rotate": rotate, "recent_mints": 0}, now)
+        changes = {"registered": keys, "held": held, "pending": None, "rotate": rotate, "recent_mints": 0}
+        key_plan = decide(situation | changes, now)
         if key_plan.hold:
-            assert len(others) == KEY_LIMIT
+            in_use = any(key.ours and held and key.matches(held) for key in keys)
+            assert len(others) + in_use == KEY_LIMIT
             return
         if key_plan.publish:
             new = private_jwk(12 + number)

@@ -18,6 +18,7 @@ from maskinporten_operator.plan.decisions import (
 )
 from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot, plan_maskinportenclient
 from maskinporten_operator.plan.secret import OwnedSecret, build_secret
+from tests.specs import exposed
 from tests.unit.fakes import (
     NOW,
     POLICY,
@@ -77,6 +78,7 @@ def kinds(one):
 
 
 NEW = {"secret": None, "registration": None, "resource": resource_with(marked=False)}
+NEVER_HAD = Absence(None, passes=0, missing=1, known=100)
 ABSENT = Absence("client-1", passes=1, missing=1, known=100)
 MASS = Absence("client-1", passes=9, missing=6, known=100)
 
@@ -165,6 +167,20 @@ def test_other_registrations_are_named_and_dont_keep_it_from_being_ready():
     assert one.hold is None
 
 
+EXPOSING = {"secretName": SECRET, "scopes": {"consumes": [{"name": SCOPE}], "exposes": [exposed()]}}
+
+
+def test_a_field_that_isnt_acted_on_is_named_and_doesnt_keep_it_from_being_ready():
+    marked = {"finalizers": [FINALIZER]}
+
+    one = plan(resource=resource(metadata=marked, spec=EXPOSING))
+
+    (notice,) = one.notices
+    assert (notice.type, notice.status, notice.reason) == ("AllFieldsSupported", "False", "FieldsNotSupported")
+    assert "spec.scopes.exposes" in notice.message
+    assert (one.hold, one.steps) == (None, ())
+
+
 def test_the_next_look_is_the_keys():
     assert plan().next_look == pytest.approx(334 * 24 * 3600, abs=5)
 
@@ -223,6 +239,25 @@ def test_the_second_pass_that_finds_it_gone_registers_a_new_one():
     one = plan(registration=None, absence=replace(ABSENT, passes=2))
 
     assert kinds(one) == [RegisterClient, PublishKeys, WriteSecret]
+
+
+def test_one_that_never_had_a_registration_isnt_looked_for_twice():
+    assert kinds(plan(**NEW | {"absence": NEVER_HAD})) == [MarkIntent, RegisterClient, PublishKeys, WriteSecret]
+
+
+def test_one_that_never_had_a_registration_gets_none_while_many_are_missing():
+    one = plan(**NEW | {"absence": replace(NEVER_HAD, missing=6)})
+
+    assert one.steps == ()
+    assert (one.hold.reason, one.hold.retry_after) == ("MassAbsence", 300.0)
+
+
+@pytest.mark.parametrize(
+    ("client_id", "passes", "holds_back"),
+    [(None, 0, False), (None, 1, False), ("client-1", 1, True), ("client-1", 2, False)],
+)
+def test_only_a_registration_that_was_known_is_looked_for_once_more(client_id, passes, holds_back):
+    assert Absence(client_id, passes, missing=1, known=1).holds_back is holds_back
 
 
 def test_a_mass_absence_holds_however_often_it_was_seen_and_says_what_to_do():
@@ -331,7 +366,7 @@ def snapshots(draw):
         rival=draw(st.sampled_from([None, "older-app"])),
         recent_mints=draw(st.sampled_from([0, 6])),
         released=draw(st.sampled_from([None, "client-9"])),
-        absence=draw(st.sampled_from([None, ABSENT, replace(ABSENT, passes=2), MASS])),
+        absence=draw(st.sampled_from([None, NEVER_HAD, ABSENT, replace(ABSENT, passes=2), MASS])),
         list_due=draw(st.sampled_from([0.0, 5.0])),
         others=draw(st.sampled_from([(), ("client-2",)])),
     )
@@ -384,6 +419,14 @@ def test_a_second_client_is_never_registered_beside_a_found_one(seen):
     assert (RegisterClient in steps) <= (seen.registration is None)
     assert (RegisterClient in steps) <= (seen.list_due <= 0)
     assert (UpdateRegistration in steps) <= (seen.registration is not None)
+
+
+@given(snapshots())
+def test_nothing_is_registered_while_many_are_missing_unless_somebody_asks(seen):
+    registers = RegisterClient in kinds(plan_maskinportenclient(seen, POLICY, NOW))
+
+    mass = seen.absence is not None and seen.absence.is_mass
+    assert not registers or not mass or seen.resource.meta.asks(RESYNC_ANNOTATION)
 
 
 @given(snapshots())

@@ -7,6 +7,7 @@ import pytest
 from maskinporten_operator.model.conditions import READY, REGISTRATION_UNIQUE, Reason, Verdict
 from maskinporten_operator.model.errors import (
     ConflictError,
+    OutcomeUnknownError,
     RejectedError,
     TerminatingError,
     TransientError,
@@ -14,7 +15,9 @@ from maskinporten_operator.model.errors import (
 )
 from maskinporten_operator.plan.outcomes import Outcome, Progress, Retry, fail, succeed
 from maskinporten_operator.plan.status import (
+    BEYOND_NAIS,
     LONGEST_MESSAGE,
+    MOVED_BY_CHANGES,
     build_status,
     build_synchronization_state,
     check_status,
@@ -74,21 +77,38 @@ def test_a_pass_without_news_is_no_reason_to_write():
 
     assert again["correlationID"] == "second"
     assert again["synchronizationTime"] == "2026-03-01T13:00:00Z"
-    assert check_status(resource(status=READY_STATUS), again, frozenset()) is None
+    assert check_status(resource(status=READY_STATUS), again) is None
 
 
 def test_what_differs_is_named_and_takes_time_and_correlation_id_along():
     again = build(refused(), READY_STATUS, now=LATER, correlation_id="second")
 
-    assert check_status(resource(status=READY_STATUS), again, frozenset()) == "conditions, synchronizationState"
+    assert check_status(resource(status=READY_STATUS), again) == "conditions, synchronizationState"
     assert again["correlationID"] == "second"
 
 
-def test_fields_that_the_schema_prunes_are_not_compared():
+def test_a_field_that_the_platforms_own_schema_prunes_is_not_missed_in_a_status_that_was_written():
     pruned = {name: value for name, value in READY_STATUS.items() if name != "registeredScopes"}
 
-    assert check_status(resource(status=pruned), READY_STATUS, frozenset()) == "registeredScopes"
-    assert check_status(resource(status=pruned), READY_STATUS, frozenset({"registeredScopes"})) is None
+    assert check_status(resource(status=pruned), READY_STATUS) is None
+
+
+def test_registered_scopes_that_differ_are_written():
+    old = READY_STATUS | {"registeredScopes": ["old:scope"]}
+
+    assert check_status(resource(status=old), READY_STATUS) == "registeredScopes"
+
+
+def test_a_status_that_has_no_conditions_yet_is_written_whole():
+    assert "registeredScopes" in check_status(resource(), READY_STATUS)
+    assert check_status(resource(status={"clientID": "client-1"}), READY_STATUS)
+
+
+@pytest.mark.parametrize("name", sorted(set(READY_STATUS) - BEYOND_NAIS - MOVED_BY_CHANGES))
+def test_any_other_field_that_is_missing_is_written(name):
+    cut = {one: value for one, value in READY_STATUS.items() if one != name}
+
+    assert check_status(resource(status=cut), READY_STATUS)
 
 
 # Facts
@@ -168,25 +188,55 @@ def test_ready_in_the_words_of_earlier_tools(status, words):
 
 # A fault elsewhere
 
-FAULTS = [Reason.DIGDIR_UNAVAILABLE, Reason.CLUSTER_UNAVAILABLE, Reason.RATE_LIMITED, Reason.INTERNAL_ERROR]
+FAULTS = [
+    TransientError(Reason.DIGDIR_UNAVAILABLE, "DigDir has a fault"),
+    ConflictError(Reason.CLUSTER_UNAVAILABLE, "changed"),
+    OutcomeUnknownError(Reason.DIGDIR_UNAVAILABLE, "the answer was lost"),
+    TransientError(Reason.INTERNAL_ERROR, "a fault in the operator"),
+    TransientError(Reason.FORBIDDEN_BY_DIGDIR, "no token for the operator's own client"),
+    WaitingError(Reason.RATE_LIMITED, "fewer calls", 7.0),
+]
 
 
-@pytest.mark.parametrize("reason", FAULTS)
-def test_a_resource_that_was_ready_stays_so_through_a_fault_elsewhere(reason):
-    assert stays_ready(resource(status=READY_STATUS), fail(TransientError(reason, "fault")))
+def ready_resource(**changes):
+    return resource(status=READY_STATUS, **changes)
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - set(FAULTS)))
-def test_a_resource_doesnt_stay_ready_for_a_reason_of_its_own(reason):
-    assert not stays_ready(resource(status=READY_STATUS), fail(TransientError(reason, "fault")))
+def name_fault(error):
+    return f"{type(error).__name__}-{error.reason}"
 
 
-def test_a_resource_that_wasnt_ready_at_its_generation_doesnt_stay_so():
-    fault = fail(TransientError(Reason.DIGDIR_UNAVAILABLE, "fault"))
+@pytest.mark.parametrize("error", FAULTS, ids=name_fault)
+def test_a_resource_that_was_ready_stays_so_through_a_fault_elsewhere(error):
+    assert stays_ready(fail(error), Progress(ready_resource()))
 
-    assert not stays_ready(resource(metadata={"generation": 2}, status=READY_STATUS), fault)
-    assert not stays_ready(resource(status=build(refused())), fault)
-    assert not stays_ready(resource(), fault)
+
+@pytest.mark.parametrize("error", FAULTS, ids=name_fault)
+def test_a_resource_without_its_secret_doesnt_stay_ready_through_a_fault_elsewhere(error):
+    assert not stays_ready(fail(error), Progress(ready_resource(), lacks_secret=True))
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.RATE_LIMITED}))
+def test_a_resource_doesnt_stay_ready_when_it_is_refused(reason):
+    assert not stays_ready(fail(RejectedError(reason, "no")), Progress(ready_resource()))
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.RATE_LIMITED}))
+def test_a_resource_doesnt_stay_ready_while_it_waits_for_something_of_its_own(reason):
+    assert not stays_ready(fail(WaitingError(reason, "waiting", 5.0)), Progress(ready_resource()))
+
+
+def test_success_is_reported_and_not_passed_over():
+    assert not stays_ready(succeed((), None), Progress(ready_resource()))
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=name_fault)
+def test_a_resource_that_wasnt_ready_at_its_generation_doesnt_stay_so(error):
+    fault = fail(error)
+
+    assert not stays_ready(fault, Progress(ready_resource(metadata={"generation": 2})))
+    assert not stays_ready(fault, Progress(resource(status=build(refused()))))
+    assert not stays_ready(fault, Progress(resource()))
 
 
 # From error to outcome

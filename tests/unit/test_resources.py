@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskinporten_operator.model.resources import (
+    LONGEST_NAME,
     SUBSCOPE_PATTERN,
     InvalidSpec,
     MaskinportenClientSpec,
@@ -15,10 +16,10 @@ from maskinporten_operator.model.resources import (
 from tests.specs import ACCEPTED, EVERY_FIELD, MOST_EXPOSED, REFUSED, exposed, exposing
 
 
-def parse_spec(spec):
+def parse_spec(spec, name="some-app"):
     metadata = {
         "namespace": "some-team",
-        "name": "some-app",
+        "name": name,
         "uid": "b9d2",
         "resourceVersion": "12",
         "creationTimestamp": "2026-01-01T00:00:00Z",
@@ -39,6 +40,14 @@ def test_the_model_refuses_and_says_where(spec, fault):
     assert isinstance(outcome, InvalidSpec)
     assert fault in outcome.message
     assert time.monotonic() - started < 5.0
+
+
+def test_a_name_has_at_most_as_many_characters_as_a_labels_value():
+    assert isinstance(parse_spec(EVERY_FIELD, "a" * LONGEST_NAME), MaskinportenClientSpec)
+
+    outcome = parse_spec(EVERY_FIELD, "a" * (LONGEST_NAME + 1))
+
+    assert outcome == InvalidSpec("metadata.name: must have at most 63 characters")
 
 
 def test_every_written_field_is_read():

@@ -19,8 +19,12 @@ class World:
         self.versions = VersionStore()
         self.queue = WorkQueue()
         self.store = ObjectStore(FINALIZER, lambda: 0.0, lambda *_: None)
-        self.changes = SecretChanges(self.versions, self.store, self.queue)
+        self.gaps = 0
+        self.changes = SecretChanges(self.versions, self.store, self.queue, self.note_gap)
         self.store.offer(resource_body())
+
+    def note_gap(self):
+        self.gaps += 1
 
     async def begin_pass(self):
         self.queue.add(OWNER)
@@ -95,6 +99,36 @@ async def test_a_secret_that_a_complete_list_lacks_was_deleted(world):
 
     assert await world.queued() == {OWNER}
     assert list(world.versions) == []
+
+
+async def test_a_list_of_another_namespace_says_nothing_of_a_secret(world):
+    world.changes.on_list([{"metadata": secret(10)}], NAMESPACE)
+    await world.queued()
+
+    world.changes.on_list([], "other-team")
+
+    assert await world.queued() == set()
+    assert list(world.versions) == [Key(NAMESPACE, SECRET)]
+
+
+async def test_a_secret_that_a_list_of_its_namespace_lacks_was_deleted(world):
+    world.changes.on_list([{"metadata": secret(10)}], NAMESPACE)
+    await world.queued()
+
+    world.changes.on_list([], NAMESPACE)
+
+    assert await world.queued() == {OWNER}
+
+
+async def test_every_complete_list_is_told_as_a_gap_since_owners_may_have_vanished_too(world):
+    world.changes.on_change(secret(10))
+    world.changes.on_delete(secret(11))
+    assert world.gaps == 0
+
+    world.changes.on_list([])
+    world.changes.on_list([], NAMESPACE)
+
+    assert world.gaps == 2
 
 
 async def test_a_list_that_shows_nothing_new_queues_nobody(world):

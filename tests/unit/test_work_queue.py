@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
+from maskinporten_operator.runtime import queue as module
+from maskinporten_operator.runtime.queue import COOL_DOWN, MOST_PASSES, PASSES_WINDOW, Key, Priority, WorkQueue
 
 A, B, C = Key("ns", "a"), Key("ns", "b"), Key("ns", "c")
 DEADLINE = 5.0
@@ -169,19 +170,27 @@ async def test_a_retry_waits_longer_with_each_failure_in_a_row(queue):
     assert delays == pytest.approx([1, 2, 4, 8, 16, 30, 30], abs=0.5)
 
 
+def delay_of_retry(queue, key):
+    queue.retry(key)
+    delay = due_in(queue, key)
+    queue._timers.pop(key).cancel()
+    return pytest.approx(delay, abs=0.5)
+
+
 async def test_a_success_ends_the_row_of_failures(queue):
     for _ in range(4):
-        queue.count_failure(A)
+        delay_of_retry(queue, A)
     queue.clear_failures(A)
 
-    assert queue.count_failure(A) == 1
+    assert delay_of_retry(queue, A) == 1
 
 
 async def test_failures_are_counted_for_each_key(queue):
-    queue.count_failure(A)
-    queue.count_failure(A)
+    delay_of_retry(queue, A)
+    delay_of_retry(queue, A)
 
-    assert queue.count_failure(B) == 1
+    assert delay_of_retry(queue, B) == 1
+    assert delay_of_retry(queue, A) == 4
 
 
 async def test_a_resource_that_is_gone_has_no_timer_and_no_failures(queue):
@@ -189,7 +198,130 @@ async def test_a_resource_that_is_gone_has_no_timer_and_no_failures(queue):
     queue.forget(A)
 
     assert A not in queue._timers
-    assert queue.count_failure(A) == 1
+    assert delay_of_retry(queue, A) == 1
+
+
+# The brake
+
+
+@pytest.fixture
+async def loop_time(monkeypatch):
+    """The event loop's time, which the test moves; timers are looked at and never ring."""
+    loop = asyncio.get_running_loop()
+    moment = float(int(loop.time()))  # whole, so that sums are exact
+
+    def advance(seconds):
+        nonlocal moment
+        moment += seconds
+
+    monkeypatch.setattr(loop, "time", lambda: moment)
+    return advance
+
+
+async def pass_over(queue, key, times=1):
+    for _ in range(times):
+        queue.add(key)
+        assert len(queue) == 1
+        assert await queue.get() == key
+        queue.done(key)
+
+
+async def test_twenty_passes_in_a_row_are_made_at_once_and_the_next_waits(queue, loop_time):
+    await pass_over(queue, A, MOST_PASSES)
+
+    queue.add(A)
+
+    assert len(queue) == 0
+    assert due_in(queue, A) == COOL_DOWN
+
+
+async def test_the_brake_is_off_when_the_first_of_twenty_passes_is_long_enough_ago(queue, loop_time):
+    await pass_over(queue, A)
+    loop_time(PASSES_WINDOW)
+    await pass_over(queue, A, MOST_PASSES - 1)
+
+    await pass_over(queue, A)
+    queue.add(A)
+
+    assert len(queue) == 0
+
+
+async def test_passes_that_are_spread_never_brake(queue, loop_time):
+    for _ in range(5 * MOST_PASSES):
+        await pass_over(queue, A)
+        loop_time(PASSES_WINDOW / MOST_PASSES)
+
+
+async def test_the_brake_of_one_key_leaves_the_others_alone(queue, loop_time):
+    await pass_over(queue, A, MOST_PASSES)
+
+    await pass_over(queue, B)
+
+
+async def test_a_braked_key_that_is_asked_for_again_is_put_off_no_further(queue, loop_time):
+    await pass_over(queue, A, MOST_PASSES)
+    queue.add(A)
+    loop_time(2)
+    queue.add(A)
+
+    assert due_in(queue, A) == COOL_DOWN - 2
+
+
+async def test_a_braked_key_keeps_a_timer_that_is_sooner(queue, loop_time):
+    await pass_over(queue, A, MOST_PASSES)
+    queue.add_after(A, 1)
+    queue.add(A)
+
+    assert due_in(queue, A) == 1
+
+
+async def test_a_timer_that_rings_too_soon_is_braked_too(queue, loop_time):
+    await pass_over(queue, A, MOST_PASSES)
+    queue.add_after(A, 1)
+    loop_time(1)
+    queue._ring(A, Priority.RETRY)
+
+    assert len(queue) == 0
+    assert due_in(queue, A) == COOL_DOWN
+
+
+async def test_a_change_during_the_twentieth_pass_waits_and_isnt_lost(queue, loop_time):
+    await pass_over(queue, A, MOST_PASSES - 1)
+    queue.add(A)
+    await queue.get()
+    queue.add(A, Priority.CHANGE)
+    assert len(queue) == 1
+    queue.done(A)
+
+    assert len(queue) == 0
+    assert due_in(queue, A) == COOL_DOWN
+
+
+async def test_after_the_cool_down_a_braked_key_is_worked_on(queue, monkeypatch):
+    monkeypatch.setattr(module, "COOL_DOWN", 0.01)
+    monkeypatch.setattr(module, "PASSES_WINDOW", 0.05)
+    await pass_over(queue, A, MOST_PASSES)
+    queue.add(A)
+
+    assert await take(queue) == A
+
+
+async def test_a_resource_that_is_gone_leaves_no_brake_to_one_of_its_name(queue, loop_time):
+    await pass_over(queue, A, MOST_PASSES)
+    queue.forget(A)
+
+    await pass_over(queue, A)
+
+
+async def test_a_closed_queue_sets_no_brake(queue, loop_time):
+    await pass_over(queue, A, MOST_PASSES)
+    queue.close()
+    queue.add(A)
+
+    assert not queue._timers
+
+
+# The end
 
 
 async def test_a_closed_queue_takes_no_work_and_forgets_what_waited(queue):
@@ -212,7 +344,8 @@ async def test_a_closed_queue_takes_no_work_and_forgets_what_waited(queue):
     waiting.cancel()
 
 
-async def test_however_keys_are_added_none_is_lost_and_none_is_worked_on_twice_at_once(queue):
+async def test_however_keys_are_added_none_is_lost_and_none_is_worked_on_twice_at_once(queue, monkeypatch):
+    monkeypatch.setattr(module, "MOST_PASSES", 1_000_000)  # many passes at once are what this is about
     at_work, wanted, served = set(), 0, {A: 0, B: 0, C: 0}
 
     async def work():

@@ -84,8 +84,9 @@ class KeyPool:
             await self._wanted.wait()
             self._wanted.clear()
             while (missing := self._size + self._waiting - len(self._keys)) > 0:
+                batches: list[asyncio.Future[list[RsaKey]]] = []
                 try:
-                    batches = [
+                    batches += [
                         loop.run_in_executor(self._get_executor(), mint_keys, min(BATCH, missing))
                         for _ in range(self._workers)
                     ]
@@ -95,6 +96,9 @@ class KeyPool:
                     log.warning("minting keys failed; its process is started again", error=type(error).__name__)
                     self._close_executor()
                     await asyncio.sleep(1)
+                finally:
+                    for batch in batches:  # nobody waits for what is left of them, nor for how it fails
+                        batch.cancel()
 
     async def _add(self, keys: list[RsaKey]) -> None:
         async with self._arrived:

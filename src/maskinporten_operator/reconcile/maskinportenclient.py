@@ -51,8 +51,7 @@ async def _attempt(progress: Progress, sighting: Sighting, ports: Ports) -> Outc
         if isinstance(resource.spec, InvalidSpec):
             raise RejectedError(Reason.INVALID_SPEC, resource.spec.message)  # noqa: TRY301 - one way to an outcome
 
-        seen = await observe(resource, resource.spec, sighting, ports)
-        progress.lacks_secret = seen.secret is None
+        seen = await observe(progress, resource.spec, sighting, ports)
         plan = plan_maskinportenclient(seen, ports.policy, ports.clock.now())
         if not seen.fresh and any(isinstance(step, TOUCHES_REGISTRATION) for step in plan.steps) and seen.registration:
             seen = await read_again(seen, ports)

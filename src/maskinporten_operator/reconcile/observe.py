@@ -13,22 +13,22 @@ from maskinporten_operator.plan.registration import choose
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.registrations import Registration
-    from maskinporten_operator.model.resources import MaskinportenClient, MaskinportenClientSpec, ObjectMeta
+    from maskinporten_operator.model.resources import MaskinportenClientSpec, ObjectMeta
+    from maskinporten_operator.plan.outcomes import Progress
     from maskinporten_operator.reconcile.ports import Ports, Sighting
 
 
-async def observe(
-    resource: MaskinportenClient, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports
-) -> Snapshot:
-    """Read the Secret and the registration.
+async def observe(progress: Progress, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports) -> Snapshot:
+    """Read the Secret and the registration; a missing Secret is noted in `progress`, also when the rest can't be read.
 
     Raises:
         TerminatingError: The Secret vanished because the resource or its namespace is going.
         OperatorError: Something couldn't be read.
     """
-    meta = resource.meta
+    resource, meta = progress.resource, progress.resource.meta
     await ports.registry.ready()
     secret = await ports.cluster.find_secret(meta.namespace, spec.secret_name)
+    progress.lacks_secret = secret is None
     seen = Snapshot(
         resource=resource,
         spec=spec,
@@ -85,8 +85,11 @@ class _Search:
         known = self._known_ids(seen)
         # An id that we know and the list lacks is asked for, before another registration is taken for the one.
         elsewhere = [one for one in known if await self._is_elsewhere(one)]
+        listed = bool(registry.find(self.description))
         if found := await self._choose(seen):
             return found
+        if listed:  # it was read just now, and isn't what the list said
+            elsewhere = [one for one in known if await self._is_elsewhere(one)]
         if elsewhere:
             return replace(seen, released=elsewhere[0])
 
@@ -103,8 +106,8 @@ class _Search:
 
     def _known_ids(self, seen: Snapshot) -> list[str]:
         """Give the ids by which the Secret and the status know the registration; users can write both."""
-        ids = dict.fromkeys((self.held_id, seen.resource.status.get("clientID")))
-        return [one for one in ids if isinstance(one, str)]
+        ids = (self.held_id, seen.resource.status.get("clientID"))
+        return list(dict.fromkeys(one for one in ids if isinstance(one, str)))
 
     async def _is_elsewhere(self, client_id: str) -> bool:
         """Whether an id that isn't listed as this resource's names a registration that isn't."""
@@ -122,8 +125,7 @@ class _Search:
     async def _choose(self, seen: Snapshot) -> Snapshot | None:
         """Choose among the listed ones; what the Secret doesn't vouch for is read, since a list may be old."""
         while candidates := self.ports.registry.find(self.description):
-            hint = seen.resource.status.get("clientID")
-            chosen = choose(candidates, self.held_id, hint)
+            chosen = choose(candidates, *self._known_ids(seen))
             assert chosen
             vouched_for = chosen.client_id == self.held_id and chosen.keys is not None
             doubtful = self.ports.registry.is_doubtful(chosen.client_id) or seen.resource.meta.asks(RESYNC_ANNOTATION)

@@ -81,9 +81,6 @@ class ObjectStore:
         if entry and version <= entry.version:
             return False
         if entry and entry.uid == body["metadata"]["uid"]:
-            if entry.body["metadata"].get("generation") != body["metadata"].get("generation"):
-                # What an older list says of another spec's registration is no answer to this one.
-                entry.sighting = replace(entry.sighting, at=self.monotonic())
             self._replace(key, entry, body, version)
             return True
         if entry:
@@ -149,6 +146,9 @@ class ObjectStore:
                 yield client_id
 
     def _replace(self, key: Key, entry: Entry, body: Body, version: int) -> None:
+        if entry.body and entry.body["metadata"].get("generation") != body["metadata"].get("generation"):
+            # What an older list says of another spec's registration is no answer to this one.
+            entry.sighting = replace(entry.sighting, at=self.monotonic())
         before, after = _secret_name(entry.body), _secret_name(body)
         if before != after:
             if before:

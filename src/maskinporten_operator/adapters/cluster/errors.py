@@ -88,12 +88,13 @@ def _is_terminating(status: Mapping[str, Any]) -> bool:
     """Match the cause and not the text, which differs between versions."""
     details = status.get("details")
     causes = details.get("causes") if isinstance(details, dict) else None
-    return any(isinstance(one, dict) and one.get("reason") == "NamespaceTerminating" for one in causes or ())
+    causes = causes if isinstance(causes, list) else []
+    return any(isinstance(one, dict) and one.get("reason") == "NamespaceTerminating" for one in causes)
 
 
 def _decode(body: bytes) -> Mapping[str, Any]:
     try:
         status = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return status if isinstance(status, dict) else {}

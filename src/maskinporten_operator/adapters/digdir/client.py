@@ -84,11 +84,7 @@ class SelfServiceClient:
 
     async def delete_client(self, client_id: str) -> bool:
         """Deactivate a client for good; False if there is none."""
-        operation = "delete a client"
-        response = await self._send("DELETE", f"/clients/{_segment(client_id)}", operation, accept=_is_absent)
-        if response.content and not _is_absent(response):
-            self._decode(response, operation, writes=True)  # a gateway's page deletes nothing
-        return not _is_absent(response)
+        return not _is_absent(await self._delete(f"/clients/{_segment(client_id)}", "delete a client"))
 
     async def list_keys(self, client_id: str) -> tuple[PublicJwk, ...]:
         """List a client's keys; a 404 is an empty set."""
@@ -105,7 +101,13 @@ class SelfServiceClient:
 
     async def delete_keys(self, client_id: str) -> None:
         """Remove all keys of a client; done when it has none."""
-        await self._send("DELETE", f"/clients/{_segment(client_id)}/jwks", "delete a client's keys", accept=_is_absent)
+        await self._delete(f"/clients/{_segment(client_id)}/jwks", "delete a client's keys")
+
+    async def _delete(self, path: str, operation: str) -> httpx.Response:
+        response = await self._send("DELETE", path, operation, accept=_is_absent)
+        if response.content:
+            self._decode(response, operation, writes=True)  # a gateway's page deletes nothing
+        return response
 
     async def _send(
         self,
@@ -156,7 +158,7 @@ class SelfServiceClient:
     def _decode(response: httpx.Response, operation: str, *, writes: bool) -> Any:
         try:
             return response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise unexpected_answer(operation, writes=writes) from None
 
 

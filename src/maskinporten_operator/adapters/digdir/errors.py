@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -73,7 +72,7 @@ def find_detail(response: httpx.Response) -> str:
     """Give what the error body says, cut and on one line, without the ids that differ from call to call."""
     try:
         body = response.json()
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return ""
     if not isinstance(body, dict):
         return ""

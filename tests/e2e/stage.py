@@ -1,0 +1,274 @@
+"""The operator between a control plane and a simulator, and the words in which tests speak of them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from maskinporten_operator.model.resources import FINALIZER, GROUP, PLURAL, VERSION
+from tools.kube import CLIENTS, SECRETS, KubeClient, credentials, is_ready, wait_for
+from tools.stack import NAMESPACE, SERVICE_ACCOUNT, Operator, Simulator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from tools.cluster import Cluster
+
+PATIENCE = 60.0
+"""Seconds to wait for what should take one or two: the machine may be busy with something else."""
+CLUSTER_NAME = "test"
+SCOPE = "skatt:some.scope"
+DEFAULT_SCOPE = "nav:some/other/scope"
+SETTINGS = {"cluster_name": CLUSTER_NAME, "key_pool_size": "8", "list_lag": "1s", "default_client_scope": DEFAULT_SCOPE}
+WRITES = ("create-client", "update-client", "delete-client", "replace-keys", "delete-keys", "put-key", "delete-key")
+
+
+class Stage:
+    """A simulator and an operator that runs as its ServiceAccount, on a cluster that outlives them."""
+
+    def __init__(self, cluster: Cluster, folder: Path, **settings: str) -> None:
+        self.cluster = cluster
+        self.folder = folder
+        self.settings = {**SETTINGS, **settings}
+        self.kubeconfig = cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE)
+        self.kube = KubeClient(cluster.admin_kubeconfig)
+        self.operator: Operator | None = None
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.kube)
+            self.simulator = stack.enter_context(Simulator(self.folder))
+            stack.callback(self._end)
+            self.sweep()
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def _end(self) -> None:
+        if self.operator:
+            self.operator.kill()
+        self.sweep()
+
+    # Processes
+
+    def start(self, **settings: str) -> Operator:
+        """Start the operator with these settings besides the stage's own."""
+        values = {**self.settings, **settings}
+        self.operator = Operator(self.folder, self.kubeconfig, self.simulator, **values)
+        return self.operator
+
+    def start_ready(self, **settings: str) -> Operator:
+        """Start the operator and wait until it is ready."""
+        return self.start(**settings).wait_ready(PATIENCE)
+
+    def restart(self, **settings: str) -> Operator:
+        """Stop the operator in order, and start it anew."""
+        assert self.operator
+        assert self.operator.stop() == 0
+        return self.start_ready(**settings)
+
+    @property
+    def passes(self) -> float:
+        """How many passes the operator has ended."""
+        assert self.operator
+        return self.operator.metric("maskinporten_operator_reconcile_total")
+
+    def wait_for_passes(self, count: int, since: float) -> None:
+        """Wait until `count` more passes have ended than had at `since`."""
+        wait_for(lambda: self.passes >= since + count, PATIENCE, f"{count} passes")
+
+    # Resources
+
+    def create(
+        self,
+        namespace: str,
+        name: str = "app",
+        *scopes: str,
+        secret: str | None = None,
+        spec: dict[str, Any] | None = None,
+        **metadata: Any,
+    ) -> Any:
+        """Create a MaskinportenClient whose Secret is named `<name>-secret`."""
+        consumed = [{"name": scope} for scope in scopes or (SCOPE,)]
+        body = {"secretName": secret or f"{name}-secret", "scopes": {"consumes": consumed}, **(spec or {})}
+        return self.kube.create_client(namespace, name, body, **metadata)
+
+    def wait_ready(self, namespace: str, name: str = "app", seconds: float = PATIENCE) -> Any:
+        """Wait until a resource is Ready at its present generation, and give it."""
+
+        def look() -> Any:
+            found = self.kube.find_client(namespace, name)
+            return found if found and is_ready(found) else None
+
+        return self._wait(look, seconds, f"Ready of {namespace}/{name}", namespace, name)
+
+    def create_ready(self, namespace: str, name: str = "app", *scopes: str, **more: Any) -> Any:
+        """Create a MaskinportenClient, wait until it is Ready, and give it."""
+        self.create(namespace, name, *scopes, **more)
+        return self.wait_ready(namespace, name)
+
+    def find_condition(self, namespace: str, name: str = "app", kind: str = "Ready") -> dict[str, Any]:
+        """Give a condition, an empty one if there is none."""
+        client = self.kube.find_client(namespace, name) or {}
+        conditions = client.get("status", {}).get("conditions", [])
+        return next((one for one in conditions if one["type"] == kind), {})
+
+    def wait_for_reason(
+        self, namespace: str, name: str, reason: str, *, kind: str = "Ready", seconds: float = PATIENCE
+    ) -> dict[str, Any]:
+        """Wait until a condition has a reason, and give it."""
+
+        def look() -> dict[str, Any] | None:
+            condition = self.find_condition(namespace, name, kind)
+            return condition if condition.get("reason") == reason else None
+
+        found: dict[str, Any] = self._wait(look, seconds, f"{reason} of {namespace}/{name}", namespace, name)
+        return found
+
+    def annotate(self, namespace: str, name: str, **annotations: str | None) -> None:
+        """Set annotations of our domain, `delete="true"` for one."""
+        values = {f"digdir.nais.io/{key}": value for key, value in annotations.items()}
+        self.kube.patch_client(namespace, name, {"metadata": {"annotations": values}})
+
+    def wait_gone(self, namespace: str, name: str = "app", seconds: float = PATIENCE) -> None:
+        """Wait until a resource is gone."""
+        self._wait(
+            lambda: self.kube.find_client(namespace, name) is None,
+            seconds,
+            f"end of {namespace}/{name}",
+            namespace,
+            name,
+        )
+
+    def delete(self, namespace: str, name: str = "app", policy: str = "Background") -> None:
+        """Delete a resource and wait until it is gone."""
+        self.kube.delete_client(namespace, name, policy)
+        self.wait_gone(namespace, name)
+
+    def sweep(self, namespace: str | None = None) -> None:
+        """Remove all resources of a namespace or of all, the finalizer by force."""
+        path = CLIENTS.format(namespace=namespace) if namespace else f"/apis/{GROUP}/{VERSION}/{PLURAL}"
+        if self.kube.find(path) is None:
+            return
+        while items := self.kube.request("GET", path)["items"]:
+            for item in items:
+                metadata = item["metadata"]
+                one = f"{CLIENTS.format(namespace=metadata['namespace'])}/{metadata['name']}"
+                with contextlib.suppress(httpx.HTTPStatusError):  # it went, or changed, meanwhile
+                    self.kube.request("DELETE", one)
+                with contextlib.suppress(httpx.HTTPStatusError):
+                    self.kube.request("PATCH", one, {"metadata": {"finalizers": None}}, "application/merge-patch+json")
+
+    # Secrets
+
+    def find_secret(self, namespace: str, name: str = "app-secret") -> Any | None:
+        """Read a Secret; None if there is none."""
+        return self.kube.find_secret(namespace, name)
+
+    def read_secret(self, namespace: str, name: str = "app-secret") -> dict[str, str]:
+        """Give a Secret's values."""
+        return credentials(self.find_secret(namespace, name))
+
+    def wait_for_secret(self, namespace: str, name: str = "app-secret", *, unlike: Any = None) -> Any:
+        """Wait until there is a Secret, with another uid and version than `unlike`."""
+        metadata = (unlike or {}).get("metadata", {})
+        old = metadata.get("uid"), metadata.get("resourceVersion")
+
+        def look() -> Any:
+            found = self.find_secret(namespace, name)
+            return found if found and (found["metadata"]["uid"], found["metadata"]["resourceVersion"]) != old else None
+
+        return self._wait(look, PATIENCE, f"Secret {namespace}/{name}", namespace, name.removesuffix("-secret"))
+
+    def patch_secret(self, namespace: str, patch: dict[str, Any], name: str = "app-secret") -> Any:
+        """Merge a patch into a Secret."""
+        path = f"{SECRETS.format(namespace=namespace)}/{name}"
+        return self.kube.request("PATCH", path, patch, "application/merge-patch+json")
+
+    def create_secret(self, namespace: str, name: str, values: dict[str, str], **metadata: Any) -> Any:
+        """Create a Secret."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, **metadata},
+            "stringData": values,
+        }
+        return self.kube.request("POST", SECRETS.format(namespace=namespace), body)
+
+    def delete_secret(self, namespace: str, name: str = "app-secret") -> None:
+        """Delete a Secret."""
+        self.kube.request("DELETE", f"{SECRETS.format(namespace=namespace)}/{name}")
+
+    # DigDir
+
+    def registrations(self, namespace: str, name: str = "app") -> list[dict[str, Any]]:
+        """Give the registrations with a resource's description, inactive ones too."""
+        return self.simulator.clients(f"{CLUSTER_NAME}:{namespace}:{name}")
+
+    def registration(self, namespace: str, name: str = "app") -> dict[str, Any]:
+        """Give a resource's one registration; there must be one."""
+        (found,) = self.registrations(namespace, name)
+        return found
+
+    def kids(self, namespace: str, name: str = "app") -> list[str]:
+        """Give the ids of the keys of a resource's one registration."""
+        return [key["kid"] for key in self.registration(namespace, name)["keys"]]
+
+    def fault(self, kind: str, **order: Any) -> int:
+        """Let something go wrong with the next calls of the API; give its number."""
+        number: int = self.simulator.control("POST", "faults", {"kind": kind, **order})["id"]
+        return number
+
+    def clear_faults(self) -> None:
+        """Let everything go well again."""
+        self.simulator.control("DELETE", "faults")
+
+    def wait_for_held(self, number: int) -> None:
+        """Wait until a fault of kind `hold` holds a call."""
+        wait_for(lambda: self.simulator.control("GET", f"faults/{number}")["held"], PATIENCE, "a held call")
+
+    @property
+    def sequence(self) -> int:
+        """The number of the latest call that DigDir got."""
+        summary: dict[str, Any] = self.simulator.control("GET", "ledger/summary")
+        return int(summary["last_sequence"])
+
+    def calls(self, operation: str, since: int = 0) -> list[dict[str, Any]]:
+        """Give the calls of an operation after the one with the number `since`."""
+        found: list[dict[str, Any]] = self.simulator.control("GET", f"ledger?operation={operation}&since={since}")[
+            "entries"
+        ]
+        return found
+
+    def writes(self, since: int = 0) -> list[str]:
+        """Give the operations that write, as often as they were called."""
+        calls = self.simulator.control("GET", f"ledger?since={since}")["entries"]
+        return [call["operation"] for call in calls if call["operation"] in WRITES]
+
+    def _wait(self, look: Any, seconds: float, what: str, namespace: str, name: str) -> Any:
+        try:
+            return wait_for(look, seconds, what)
+        except TimeoutError as error:
+            client = self.kube.find_client(namespace, name)
+            state = json.dumps((client or {}).get("status"), indent=1)
+            log = self.operator.output()[-3000:] if self.operator else ""
+            raise AssertionError(f"{error}\nstatus: {state}\noperator:\n{log}") from None
+
+
+def held_kid(values: dict[str, str]) -> str:
+    """Give the key id in a Secret's values."""
+    kid: str = json.loads(values["MASKINPORTEN_CLIENT_JWK"])["kid"]
+    return kid
+
+
+NUMBERS = itertools.count(1)
+__all__ = ["FINALIZER", "NUMBERS", "Stage", "held_kid"]

@@ -1,0 +1,30 @@
+"""The documentation names what the code says."""
+
+import re
+
+import pytest
+
+from maskinporten_operator.model.conditions import ALL_FIELDS_SUPPORTED, REGISTRATION_UNIQUE, Reason
+from tools.generate.__main__ import ROOT
+
+USING = (ROOT / "docs" / "using.md").read_text()
+ROWS = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", USING.split("## Is it ready?")[1].split("\n## ")[0], re.MULTILINE))
+NOTICES = {
+    Reason.DUPLICATE_REGISTRATIONS: REGISTRATION_UNIQUE,
+    Reason.FIELDS_NOT_SUPPORTED: ALL_FIELDS_SUPPORTED,
+}
+"""Reasons of conditions beside Ready, by their condition."""
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - set(NOTICES)))
+def test_every_reason_has_a_row_that_says_what_ready_is(reason):
+    assert re.match(r"True|False|Unknown|–", ROWS[reason])
+
+
+@pytest.mark.parametrize(("reason", "condition"), NOTICES.items())
+def test_every_reason_of_another_condition_is_told_with_it(reason, condition):
+    assert re.search(rf"^\*\*`{condition}`\*\* .*`{reason}`", USING, re.MULTILINE)
+
+
+def test_there_is_no_row_for_a_reason_that_nobody_gives():
+    assert set(ROWS) <= set(Reason)
