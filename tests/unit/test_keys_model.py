@@ -81,6 +81,17 @@ def test_a_key_with_any_character_replaced_is_found_whole_or_not_at_all(place, c
     assert found is None or found.key == JWK.key
 
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if len(MEMBERS[name]) % 4])
+def test_a_number_whose_spare_bits_are_set_is_not_base64url_and_not_usable(name):
+    number = MEMBERS[name]
+    last = LETTERS[LETTERS.index(number[-1]) + 1]
+
+    assert find(**{name: number[:-1] + last}) is None
+
+
 @given(st.integers(0, len(TEXT)))
 def test_a_key_that_is_cut_off_is_not_usable(length):
     assert PrivateJwk.find(TEXT[:length]) is None or length == len(TEXT)
