@@ -91,6 +91,7 @@ class _Search:
         if listed:  # it was read just now, and isn't what the list said
             elsewhere = [one for one in known if await self._is_elsewhere(one)]
         if elsewhere:
+            memory.record_presence(uid)
             return replace(seen, released=elsewhere[0])
 
         passes = memory.count_absent(uid, self.ports.clock.monotonic()) if known else 0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LONGEST_DETAIL = 400
 LOOK_AGAIN_FOR_RIGHTS = 60.0
+MOST_WAIT = 60.0
 SCHEMA_MISMATCH = "failed to create typed patch object"
 
 
@@ -61,7 +62,11 @@ def translate_status(status: Mapping[str, Any], retry_after: str | None = None) 
         case 410:
             return ExpiredError()
         case 429:
-            delay = float(retry_after) if retry_after and retry_after.isdecimal() and retry_after.isascii() else 1.0
+            delay = (
+                min(float(retry_after), MOST_WAIT)
+                if retry_after and retry_after.isdecimal() and retry_after.isascii()
+                else 1.0
+            )
             return WaitingError(Reason.CLUSTER_UNAVAILABLE, "The API server asks for fewer calls", delay)
         case 401 | 403:
             # Also seen for a moment while a control plane is upgraded.
