@@ -106,7 +106,12 @@ class Config(BaseSettings):
         int, Field(default=3600, ge=1, le=86400, description="Of registered clients, in seconds.")
     ]
     scope_prefix: Annotated[
-        str, Field(default="nav", pattern=r"^[a-z0-9æøå_-]+$", description="The prefix of the organisation's scopes.")
+        str,
+        Field(
+            default="nav",
+            pattern=r"^[a-z0-9æøå_-]+$",
+            description="The prefix of exposed scopes; unused until they are acted on.",
+        ),
     ]
     default_client_scope: Annotated[
         str | None,
@@ -118,7 +123,7 @@ class Config(BaseSettings):
     ]
     namespaces: Annotated[Words, Field(default=(), description="The namespaces to look after; all of them when empty.")]
     applications: Annotated[
-        bool, Field(default=False, description="Whether Applications are looked after, beside MaskinportenClients.")
+        bool, Field(default=False, description="Whether Applications are looked after too; this version can't yet.")
     ]
     workers: Annotated[int, Field(default=24, ge=1, le=256, description="How many resources are worked on at once.")]
     key_pool_size: Annotated[
