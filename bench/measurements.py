@@ -102,7 +102,7 @@ class Bench:
             "run a new simulator, operator and namespace",
         )
         warm_ups = []
-        with Lab() as lab:
+        with Lab(audited=False) as lab:
             for latency in (0, 50):
                 for warm in (True, False):
                     seconds = []
@@ -114,7 +114,7 @@ class Bench:
                         if warm:
                             warm_ups.append(lab.warm_up(DEFAULT_POOL))
                         namespace = f"burst-{latency}-{state}-{run}"
-                        seconds.append(_create(lab, namespace, scale.burst).seconds)
+                        seconds.append(_create_all(lab, namespace, scale.burst)[0])
                         lab.remove_all(namespace)
                         lab.stop()
                     section.add_spread(f"{latency} ms, {state}", seconds, "s", most=5 if warm else None)
@@ -216,7 +216,7 @@ class Bench:
             lab.start_simulator()
             lab.start_operator()
             lab.warm_up(DEFAULT_POOL)
-            _create(lab, "repairs", count)
+            _create_all(lab, "repairs", count)
             for what, repair in (("deleted", _delete_secret), ("edited", _edit_secret)):
                 self.tell(f"Secrets {what}")
                 seconds = [repair(lab, f"app-{number}") for number in range(count)]
@@ -280,22 +280,27 @@ def _start_and_create(lab: Lab, size: int) -> Creation:
     return _create(lab, "fleet", size, mark)
 
 
-def _create(lab: Lab, namespace: str, size: int, since: Mark | None = None) -> Creation:
-    lab.kube.create_namespace(namespace)
-    names = [f"app-{number}" for number in range(size)]
-    mark = since or lab.mark()
-    with Following(lab.cluster.admin_kubeconfig, namespace) as following:
-        started = lab.create(namespace, names)
-        readiness = wait_until_ready(following, names, 600)
+def _create(lab: Lab, namespace: str, size: int, since: Mark) -> Creation:
+    seconds, readiness = _create_all(lab, namespace, size)
     ours = [one for one in lab.simulator.clients() if str(one.get("description")).startswith(f"test:{namespace}:")]
     return Creation(
         size,
-        max(readiness.at.values()) - started,
+        seconds,
         readiness,
-        lab.traffic_since(mark),
+        lab.traffic_since(since),
         len(ours),
         lab.count_secrets(namespace),
     )
+
+
+def _create_all(lab: Lab, namespace: str, size: int) -> tuple[float, Readiness]:
+    """Create resources in a new namespace; give the seconds until the last was ready."""
+    lab.kube.create_namespace(namespace)
+    names = [f"app-{number}" for number in range(size)]
+    with Following(lab.cluster.admin_kubeconfig, namespace) as following:
+        started = lab.create(namespace, names)
+        readiness = wait_until_ready(following, names, 600)
+    return max(readiness.at.values()) - started, readiness
 
 
 def _report_creation(section: Section, creation: Creation) -> None:

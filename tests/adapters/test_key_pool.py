@@ -157,3 +157,17 @@ async def test_a_worker_process_makes_real_keys_and_a_killed_one_is_replaced():
     assert all(PrivateJwk.find(PrivateJwk("k", key).serialize()) for key in (first, second, third))
     assert not successor.is_alive()
     assert complaints == []  # such as a batch whose failure nobody took
+
+
+async def test_nothing_is_minted_while_keys_are_taken_and_the_store_is_not_low(maker):
+    async with KeyPool(40) as pool:
+        await until(lambda: len(pool) == 40)
+
+        for _ in range(25):
+            await pool.take()
+            await asyncio.sleep(0)
+        assert maker.made == 40  # fifteen are left, more than a quarter
+
+        for _ in range(6):
+            await pool.take()
+        await until(lambda: maker.made > 40)

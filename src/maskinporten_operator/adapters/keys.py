@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 KEY_SIZE = 2048
 BATCH = 8
 """Keys that one task of a worker makes: few enough that nobody waits long for the batch."""
+REST = 1.0
+"""Seconds without a taker before a store that isn't low is filled up: minting would slow down those that take."""
 log = structlog.get_logger()
 
 
@@ -40,6 +43,7 @@ class KeyPool:
         self._arrived = asyncio.Condition()
         self._wanted = asyncio.Event()
         self._waiting = 0
+        self._last_taken = -math.inf
         self._executor: ProcessPoolExecutor | None = None
         self._filler: asyncio.Task[None] | None = None
 
@@ -76,6 +80,7 @@ class KeyPool:
                 raise TransientError(Reason.INTERNAL_ERROR, "No key could be made within a minute") from None
             finally:
                 self._waiting -= 1
+            self._last_taken = asyncio.get_running_loop().time()
             return self._keys.popleft()
 
     async def _fill(self) -> None:
@@ -84,6 +89,9 @@ class KeyPool:
             await self._wanted.wait()
             self._wanted.clear()
             while (missing := self._size + self._waiting - len(self._keys)) > 0:
+                if self._can_wait():
+                    await asyncio.sleep(REST)
+                    continue
                 batches: list[asyncio.Future[list[RsaKey]]] = []
                 try:
                     batches += [
@@ -99,6 +107,10 @@ class KeyPool:
                 finally:
                     for batch in batches:  # nobody waits for what is left of them, nor for how it fails
                         batch.cancel()
+
+    def _can_wait(self) -> bool:
+        in_use = asyncio.get_running_loop().time() < self._last_taken + REST
+        return in_use and not self._waiting and len(self._keys) > self._size // 4
 
     async def _add(self, keys: list[RsaKey]) -> None:
         async with self._arrived:
