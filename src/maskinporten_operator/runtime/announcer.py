@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Post = Callable[[ObjectMeta, str, str, str], Awaitable[None]]
 
 MOST_WAITING = 5000
-LONGEST_COURTESY = 2.0
+LONGEST_COURTESY = 15.0
 """Seconds that an Event waits while passes run."""
 log = structlog.get_logger()
 
