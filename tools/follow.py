@@ -1,4 +1,4 @@
-"""Seeing MaskinportenClients change, in a thread of its own: asking again and again would distort what is measured."""
+"""Seeing resources change, in threads of their own: asking again and again would distort what is measured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from tools.kube import KubeClient
+from tools.kube import CLIENTS, KubeClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,19 +21,20 @@ PAUSE = 0.2
 class Following:
     """The resources of a namespace as they are and as they change, each with the moment when it was seen."""
 
-    def __init__(self, kubeconfig: Path, namespace: str) -> None:
-        """Begin to watch; what is there already is seen too."""
+    def __init__(self, kubeconfig: Path, namespace: str, *collections: str) -> None:
+        """Begin to watch; what is there already is seen too. `collections` are paths, by default of our clients."""
         self._kubeconfig = kubeconfig
-        self._namespace = namespace
         self._seen: queue.SimpleQueue[tuple[float, Any]] = queue.SimpleQueue()
         self._ended = threading.Event()
-        threading.Thread(target=self._run, name=f"follow {namespace}", daemon=True).start()
+        for collection in collections or (CLIENTS,):
+            path = collection.format(namespace=namespace)
+            threading.Thread(target=self._run, args=(path,), name=f"follow {path}", daemon=True).start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The thread waits for a line that may never come; it ends with the next one, or with this process.
+        # A thread waits for a line that may never come; it ends with the next one, or with this process.
         self._ended.set()
 
     def until(self, deadline: float) -> Iterator[tuple[float, Any]]:
@@ -44,11 +45,11 @@ class Following:
             except queue.Empty:
                 return
 
-    def _run(self) -> None:
+    def _run(self, path: str) -> None:
         while not self._ended.is_set():
             try:
                 with KubeClient(self._kubeconfig, connections=1) as kube:
-                    for resource in kube.watch_clients(self._namespace):
+                    for resource in kube.watch(path):
                         if self._ended.is_set():
                             return
                         self._seen.put((time.monotonic(), resource))

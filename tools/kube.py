@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+APPLICATIONS = "/apis/nais.io/v1alpha1/namespaces/{namespace}/applications"
 CLIENTS = "/apis/nais.io/v1/namespaces/{namespace}/maskinportenclients"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/{namespace}/deployments"
+POLICIES = "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
 SECRETS = "/api/v1/namespaces/{namespace}/secrets"
 
 
@@ -94,9 +97,13 @@ class KubeClient:
         return self.request("PATCH", path, patch, "application/merge-patch+json")
 
     def watch_clients(self, namespace: str) -> Iterator[Any]:
-        """Give each MaskinportenClient of a namespace as it is now and as it changes, until the caller has enough."""
+        """Give each MaskinportenClient of a namespace; see `watch`."""
+        return self.watch(CLIENTS.format(namespace=namespace))
+
+    def watch(self, path: str) -> Iterator[Any]:
+        """Give each object of a collection as it is now and as it changes, until the caller has enough."""
         query = {"watch": "true", "timeoutSeconds": "600"}
-        with self._http.stream("GET", CLIENTS.format(namespace=namespace), params=query, timeout=None) as response:
+        with self._http.stream("GET", path, params=query, timeout=None) as response:
             response.raise_for_status()
             for line in response.iter_lines():
                 yield json.loads(line)["object"]
@@ -109,13 +116,18 @@ class KubeClient:
             response.raise_for_status()
 
 
-def is_ready(client: Any) -> bool:
-    """Whether a MaskinportenClient is Ready at its present generation."""
-    conditions = client.get("status", {}).get("conditions", [])
+def is_ready(resource: Any) -> bool:
+    """Whether a resource is Ready at its present generation."""
+    return is_true(resource, "Ready")
+
+
+def is_true(resource: Any, condition: str) -> bool:
+    """Whether a condition of a resource is True at its present generation."""
+    conditions = resource.get("status", {}).get("conditions", [])
     return any(
-        one["type"] == "Ready"
+        one["type"] == condition
         and one["status"] == "True"
-        and one["observedGeneration"] == client["metadata"]["generation"]
+        and one["observedGeneration"] == resource["metadata"]["generation"]
         for one in conditions
     )
 

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import signal
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import structlog
 
 from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness
 from maskinporten_operator.adapters.cluster.api import ClusterApi, load_configuration
-from maskinporten_operator.adapters.cluster.discovery import is_served
+from maskinporten_operator.adapters.cluster.discovery import find_served, is_served
 from maskinporten_operator.adapters.cluster.events import post_event
 from maskinporten_operator.adapters.cluster.resources import ClusterResources
 from maskinporten_operator.adapters.cluster.session import open_session
@@ -25,26 +26,38 @@ from maskinporten_operator.adapters.digdir.index import RegistrationIndex
 from maskinporten_operator.adapters.digdir.metadata import MetadataReader
 from maskinporten_operator.adapters.keys import KeyPool
 from maskinporten_operator.model.errors import OperatorError
-from maskinporten_operator.model.resources import FINALIZER, GROUP, PLURAL, VERSION
+from maskinporten_operator.model.maskinportenclient import FINALIZER
+from maskinporten_operator.model.resources import (
+    APPLICATION,
+    DEPLOYMENT,
+    MASKINPORTEN_CLIENT,
+    SECRET,
+    SERVICE,
+    Kind,
+)
+from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.plan.ownership import MANAGED_BY, MANAGED_BY_LABEL
+from maskinporten_operator.plan.platform import Platform, Webproxy, choose_backend, find_published_addresses
 from maskinporten_operator.plan.policy import Policy
-from maskinporten_operator.plan.secret import MANAGED_BY, MANAGED_BY_LABEL
+from maskinporten_operator.reconcile.application import reconcile_application
 from maskinporten_operator.reconcile.maskinportenclient import reconcile_maskinportenclient
 from maskinporten_operator.reconcile.memory import Memory
-from maskinporten_operator.reconcile.ports import Ports
+from maskinporten_operator.reconcile.ports import Ports, Sighting
 from maskinporten_operator.runtime.announcer import EventAnnouncer
 from maskinporten_operator.runtime.health import serve_endpoints
 from maskinporten_operator.runtime.metrics import Metrics
+from maskinporten_operator.runtime.owned import OwnedChanges
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.resync import Resync
-from maskinporten_operator.runtime.secrets import SecretChanges
 from maskinporten_operator.runtime.shell import EndlessBackoffs, run_shell
-from maskinporten_operator.runtime.store import ObjectStore, VersionStore, key_of
-from maskinporten_operator.runtime.workers import Workers
+from maskinporten_operator.runtime.store import Inventory, ObjectStore, VersionStore
+from maskinporten_operator.runtime.workers import Controller, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from maskinporten_operator.config import Config
+    from maskinporten_operator.plan.outcomes import Outcome
 
 DRAIN_SECONDS = 5.0
 LOOK_FOR_CRD_EVERY = 5.0
@@ -57,159 +70,204 @@ async def run_operator(config: Config) -> None:
     Raises:
         CredentialsError: The admin key can't be used.
         ClusterUnknownError: No API server is configured.
-        Exception: The API server stopped serving our kind, or a part of the operator ended by a fault.
+        Exception: The API server stopped serving one of our kinds, or a part of the operator ended by a fault.
     """
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    operator: Operator | None = None
     async with AsyncExitStack() as stack:
-        operator = await Operator.assemble(config, stack)
-        await operator.run()
+        adapters = await open_adapters(config, stack)
+        await stack.enter_async_context(
+            serve_endpoints(
+                adapters.metrics,
+                config.metrics_address,
+                config.health_address,
+                lambda: operator is not None and operator.is_ready(),
+            )
+        )
+        served = await _wait_for_kinds(adapters.api, config, stopping)
+        if served is not None:
+            operator = Operator(config, adapters, served)
+            await operator.run(stopping)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What the operator reaches the world by."""
+
+    api: ClusterApi
+    registry: RegistrationIndex
+    pool: KeyPool
+    metadata: MetadataReader
+    metrics: Metrics
+
+
+async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
+    """Build the adapters, each closed by `stack`."""
+    credentials = AdminCredentials(config.admin_client_id, config.admin_jwk_file)
+    api = ClusterApi(await load_configuration())
+    stack.push_async_callback(api.close)
+    metrics = Metrics()
+    plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=4))
+    metadata = MetadataReader(plain, str(config.maskinporten_well_known_url))
+    authorized = await stack.enter_async_context(
+        open_http(
+            config.ca_bundle,
+            connections=config.workers,
+            auth=JwtGrantAuth(plain, metadata, credentials, config.admin_scopes),
+        )
+    )
+    registry = RegistrationIndex(
+        SelfServiceClient(authorized, str(config.digdir_base_url), metrics.observe_call),
+        cluster=config.cluster_name,
+        lag=config.list_lag.total_seconds(),
+        monotonic=SystemClock().monotonic,
+    )
+    pool = await stack.enter_async_context(KeyPool(config.key_pool_size))
+    return Adapters(api, registry, pool, metadata, metrics)
 
 
 class Operator:
     """The assembled operator."""
 
-    def __init__(
-        self,
-        config: Config,
-        api: ClusterApi,
-        registry: RegistrationIndex,
-        pool: KeyPool,
-        metadata: MetadataReader,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, config: Config, adapters: Adapters, served: frozenset[Kind]) -> None:
         clock = SystemClock()
-        memory = Memory()
-        self.config, self.api, self.registry, self.metrics = config, api, registry, metrics
+        self.config, self.api, self.registry, self.served = config, adapters.api, adapters.registry, served
+        self.memory = Memory()
         self.queue = WorkQueue()
-        self.store = ObjectStore(FINALIZER, clock.monotonic, partial(self._forget, memory), self._queue_all)
-        self.secret_versions = VersionStore()
-        self.announcer = EventAnnouncer(partial(post_event, api), is_busy=lambda: bool(self.queue.running))
+        self.versions = VersionStore()
+        self.stores = {
+            kind: ObjectStore(kind, FINALIZER, clock.monotonic, self._forget, self._queue_all)
+            for kind in watched_kinds(config)
+        }
+        self.announcer = EventAnnouncer(partial(post_event, self.api), is_busy=lambda: bool(self.queue.running))
         self.ports = Ports(
             policy=build_policy(config),
-            cluster=ClusterResources(api, self.store.accept, self.secret_versions.accept),
-            registry=registry,
-            mint=pool,
-            fleet=self.store,
+            platform=build_platform(config, served),
+            cluster=ClusterResources(self.api, self._accept),
+            registry=self.registry,
+            mint=adapters.pool,
+            fleet=self.stores[MASKINPORTEN_CLIENT],
+            inventory=Inventory(self.stores[MASKINPORTEN_CLIENT], self.versions),
             announcer=self.announcer,
-            metadata=metadata,
+            metadata=adapters.metadata,
             clock=clock,
             random=SystemRandomness(),
-            memory=memory,
+            memory=self.memory,
         )
+        stores = tuple(self.stores.values())
         self.resync = Resync(
-            config.resync_interval.total_seconds(), self.store, self.queue, self._list_uids, registry.refresh
+            config.resync_interval.total_seconds(), stores, self.queue, self._list_uids, self.registry.refresh
         )
-        self.secret_changes = SecretChanges(self.secret_versions, self.store, self.queue, self.resync.note_gap)
-        self.workers = Workers(
-            config.workers, self.queue, self.store, self._reconcile, self.secret_changes.settle, metrics
-        )
+        self.owned = {
+            store.kind: OwnedChanges(self.versions, store, self.queue, self.resync.note_gap) for store in stores
+        }
+        self.workers = Workers(config.workers, self.queue, self._build_controllers(), adapters.metrics)
         self.watching = False
-        self._stopping = asyncio.Event()
-        metrics.gauge("queue_depth", "Resources that wait for a pass.", lambda: len(self.queue))
-        metrics.gauge("resources", "Known resources.", lambda: len(self.store))
-        metrics.gauge("keys_ready", "Keys minted ahead.", lambda: len(pool))
+        gauge = adapters.metrics.gauge
+        gauge("queue_depth", "Resources that wait for a pass.", lambda: len(self.queue))
+        gauge("resources", "Known resources.", lambda: sum(len(store) for store in stores))
+        gauge("keys_ready", "Keys minted ahead.", lambda: len(adapters.pool))
 
-    @classmethod
-    async def assemble(cls, config: Config, stack: AsyncExitStack) -> Operator:
-        """Build the adapters, each closed by `stack`."""
-        credentials = AdminCredentials(config.admin_client_id, config.admin_jwk_file)
-        api = ClusterApi(await load_configuration())
-        stack.push_async_callback(api.close)
-        metrics = Metrics()
-        plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=4))
-        metadata = MetadataReader(plain, str(config.maskinporten_well_known_url))
-        authorized = await stack.enter_async_context(
-            open_http(
-                config.ca_bundle,
-                connections=config.workers,
-                auth=JwtGrantAuth(plain, metadata, credentials, config.admin_scopes),
-            )
-        )
-        registry = RegistrationIndex(
-            SelfServiceClient(authorized, str(config.digdir_base_url), metrics.observe_call),
-            cluster=config.cluster_name,
-            lag=config.list_lag.total_seconds(),
-            monotonic=SystemClock().monotonic,
-        )
-        pool = await stack.enter_async_context(KeyPool(config.key_pool_size))
-        return cls(config, api, registry, pool, metadata, metrics)
-
-    async def run(self) -> None:
-        """Watch and work until the process gets a signal.
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Watch and work until `stopping` is set.
 
         Raises:
             Exception: A part of the operator ended by a fault.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
-        config = self.config
         stop_watching: concurrent.futures.Future[None] = concurrent.futures.Future()
-        async with serve_endpoints(self.metrics, config.metrics_address, config.health_address, self.is_ready):
-            ending = asyncio.create_task(self._stopping.wait())
-            waiting = asyncio.create_task(self._wait_for_crd())
-            await asyncio.wait({ending, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if self._stopping.is_set():
-                await _cancel(ending, waiting)
-                return
-            shell = asyncio.create_task(self._keep_watching(stop_watching))
-            background = [asyncio.create_task(one) for one in self._background()]
-            self.watching = True
-            try:
-                done, _ = await asyncio.wait({shell, ending, *background}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                self.watching = False
-                await self.workers.drain(DRAIN_SECONDS)
-                await _cancel(ending, *background)
-                stop_watching.set_result(None)
-            await shell
-            for task in done - {ending, shell}:
-                task.result()
-
-    async def _keep_watching(self, stop: concurrent.futures.Future[None]) -> None:
-        """Run the shell, and start it again when it gives up, unless our kind is gone: then the process ends."""
-        delays = iter(EndlessBackoffs())
-        session = partial(open_session, self.api.configuration)
-        while True:
-            try:
-                await run_shell(self.on_event, session, self.api.configuration.host, self.config.namespaces, stop)
-            except Exception as error:
-                if await self._is_crd_gone():
-                    raise
-                log.warning("the watch ended and is started again", error=type(error).__name__)
-                await asyncio.sleep(next(delays))
-            else:
-                return
-
-    async def _is_crd_gone(self) -> bool:
+        ending = asyncio.create_task(stopping.wait())
+        shell = asyncio.create_task(self._keep_watching(stop_watching))
+        background = [asyncio.create_task(one) for one in self._background()]
+        self.watching = True
         try:
-            return not await is_served(self.api, GROUP, VERSION, PLURAL)
-        except OperatorError:
-            return False  # an API server that doesn't answer says nothing
+            done, _ = await asyncio.wait({shell, ending, *background}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.watching = False
+            await self.workers.drain(DRAIN_SECONDS)
+            await _cancel(ending, *background)
+            stop_watching.set_result(None)
+        await shell
+        for task in done - {ending, shell}:
+            task.result()
 
     def is_ready(self) -> bool:
         """Whether the watch runs and DigDir's list was read."""
         return self.watching and self.registry.is_listed
 
-    def on_event(self, kind: str | None, body: Mapping[str, Any]) -> None:
+    def on_event(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         """Take in what the watch saw."""
-        key = key_of(body)
-        if kind == "DELETED":
-            self.store.remove(key, body["metadata"]["uid"])
+        store = self.stores[kind]
+        key = store.key_of(body)
+        before = store.find(key)
+        if event == "DELETED":
+            store.remove(key, body["metadata"]["uid"])
+            self._tell_application(key)
             return
-        if kind is None and self.store.find(key):
+        if event is None and before:
             self.resync.note_gap()
+        began = before.body if before else {}
         # While a pass runs, what it ends with decides whether there must be another one.
-        if self.store.offer(body) and not self.queue.is_running(key):
-            self.queue.add(key, Priority.CHANGE)
+        if store.offer(body):
+            if not self.queue.is_running(key):
+                self.queue.add(key, Priority.CHANGE)
+            self._tell_of_news(key, began)
 
-    async def _reconcile(self, body: Mapping[str, Any], sighting: Any) -> Any:
+    def _build_controllers(self) -> dict[Kind, Controller]:
+        passes = {MASKINPORTEN_CLIENT: self._reconcile_client, APPLICATION: self._reconcile_application}
+        return {kind: Controller(store, passes[kind], self._settle) for kind, store in self.stores.items()}
+
+    async def _reconcile_client(self, body: Mapping[str, Any], sighting: Sighting) -> Outcome:
         outcome = await reconcile_maskinportenclient(body, sighting, self.ports)
-        entry = self.store.find(key_of(body))
-        if entry is None or entry.uid != body["metadata"]["uid"]:
-            self.ports.memory.forget(body["metadata"]["uid"])  # it vanished during the pass
+        self._forget_vanished(MASKINPORTEN_CLIENT, body)
         return outcome
 
-    def _forget(self, memory: Memory, key: Key, uid: str) -> None:
-        memory.forget(uid)
+    async def _reconcile_application(self, body: Mapping[str, Any], _: Sighting) -> Outcome:
+        outcome = await reconcile_application(body, self.ports)
+        self._forget_vanished(APPLICATION, body)
+        return outcome
+
+    def _forget_vanished(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """Forget what a pass remembered of a resource that vanished meanwhile."""
+        store = self.stores[kind]
+        entry = store.find(store.key_of(body))
+        if entry is None or entry.uid != body["metadata"]["uid"]:
+            self.memory.forget(body["metadata"]["uid"])
+
+    def _settle(self, key: Key, began: Mapping[str, Any]) -> None:
+        self.owned[key.kind].settle(key)
+        self._tell_of_news(key, began)
+
+    def _tell_of_news(self, key: Key, began: Mapping[str, Any]) -> None:
+        """Let the Application of a MaskinportenClient look, if what it goes by is another than it was."""
+        entry = self.stores[key.kind].find(key)
+        if key.kind == MASKINPORTEN_CLIENT and entry and _visible(entry.body) != _visible(began):
+            self._tell_application(key)
+
+    def _tell_application(self, client: Key) -> None:
+        """Queue the Application of a MaskinportenClient's name: it owns it, or waits for it to go."""
+        application = client._replace(kind=APPLICATION)
+        store = self.stores.get(APPLICATION)
+        if client.kind == MASKINPORTEN_CLIENT and store and store.find(application):
+            self.queue.add(application, Priority.CHANGE)
+
+    def _accept(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """Take in an object as a write of ours left it."""
+        store = self.stores.get(kind)
+        if store is None:
+            self.versions.accept(kind, body)
+            return
+        key = store.key_of(body)
+        before = store.find(key)
+        generation = before.body["metadata"].get("generation") if before else None
+        store.accept(body)
+        if before and generation != body["metadata"].get("generation"):
+            # An Application's pass changed a MaskinportenClient's spec: the watch will have no news of that.
+            self.queue.add(key, Priority.CHANGE)
+
+    def _forget(self, key: Key, uid: str) -> None:
+        self.memory.forget(uid)
         self.queue.forget(key)
 
     def _queue_all(self, keys: Iterable[Key]) -> None:
@@ -217,43 +275,72 @@ class Operator:
             self.queue.add(key, Priority.CHANGE)
 
     def _background(self) -> list[Any]:
+        owned = [(MASKINPORTEN_CLIENT, SECRET)]
+        if APPLICATION in self.stores:
+            owned += [(APPLICATION, kind) for kind in (DEPLOYMENT, SERVICE, *POLICY_KINDS) if kind in self.served]
         selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
         watches = [
-            follow_metadata(self.api, "secrets", selector, self.secret_changes, namespace)
+            follow_metadata(self.api, kind, selector, self.owned[owner].listen(kind), namespace)
+            for owner, kind in owned
             for namespace in self.config.namespaces or (None,)
         ]
         return [self.workers.run(), self.resync.run(), self.announcer.run(), *watches]
 
-    async def _list_uids(self) -> set[str]:
-        root = f"/apis/{GROUP}/{VERSION}"
-        paths = [f"{root}/namespaces/{one}/{PLURAL}" for one in self.config.namespaces] or [f"{root}/{PLURAL}"]
+    async def _list_uids(self, kind: Kind) -> set[str]:
+        paths = [kind.path(namespace) for namespace in self.config.namespaces or (None,)]
         lists = [await list_metadata(self.api, path) for path in paths]
         return {item["metadata"]["uid"] for items, _ in lists for item in items}
 
-    async def _wait_for_crd(self) -> bool:
-        """Wait until our kinds are served; False if a signal came first. kopf would be idle for ever without a word."""
-        looking = asyncio.create_task(self._look_for_crd())
-        ending = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({looking, ending}, return_when=asyncio.FIRST_COMPLETED)
-        served = looking.done()
-        if served:
-            looking.result()
-        await _cancel(looking, ending)
-        return served
-
-    async def _look_for_crd(self) -> None:
-        told = False
+    async def _keep_watching(self, stop: concurrent.futures.Future[None]) -> None:
+        """Run the shell, and start it again when it gives up, unless a kind is gone: then the process ends."""
+        delays = iter(EndlessBackoffs())
+        session, server = partial(open_session, self.api.configuration), self.api.configuration.host
         while True:
             try:
-                if await is_served(self.api, GROUP, VERSION, PLURAL):
-                    return
-                message = f"the API server doesn't serve {PLURAL}.{GROUP}: a cluster admin must install the CRD"
-            except OperatorError as error:
-                message = str(error)
-            if not told:
-                log.warning("waiting", message=message)
-                told = True
-            await asyncio.sleep(LOOK_FOR_CRD_EVERY)
+                await run_shell(self.on_event, session, server, self.stores, self.config.namespaces, stop)
+            except Exception as error:
+                if await self._is_kind_gone():
+                    raise
+                log.warning("the watch ended and is started again", error=type(error).__name__)
+                await asyncio.sleep(next(delays))
+            else:
+                return
+
+    async def _is_kind_gone(self) -> bool:
+        try:
+            return not all([await is_served(self.api, kind) for kind in self.stores])
+        except OperatorError:
+            return False  # an API server that doesn't answer says nothing
+
+
+async def _wait_for_kinds(api: ClusterApi, config: Config, stopping: asyncio.Event) -> frozenset[Kind] | None:
+    """Wait until our kinds are served, and say what else is; None if a signal came first.
+
+    kopf would be idle for ever without a word.
+    """
+    looking = asyncio.create_task(_look_for_kinds(api, watched_kinds(config)))
+    ending = asyncio.create_task(stopping.wait())
+    await asyncio.wait({looking, ending}, return_when=asyncio.FIRST_COMPLETED)
+    served = looking.result() if looking.done() else None
+    await _cancel(looking, ending)
+    return served
+
+
+async def _look_for_kinds(api: ClusterApi, watched: tuple[Kind, ...]) -> frozenset[Kind]:
+    told = None
+    while True:
+        try:
+            served = await find_served(api, (*watched, DEPLOYMENT, SERVICE, *POLICY_KINDS))
+            missing = [f"{kind.plural}.{kind.group}" for kind in watched if kind not in served]
+            if not missing:
+                return served
+            message = f"the API server doesn't serve {' and '.join(missing)}: a cluster admin must install the CRD"
+        except OperatorError as error:
+            message = str(error)
+        if message != told:
+            log.warning("waiting", message=message)
+            told = message
+        await asyncio.sleep(LOOK_FOR_CRD_EVERY)
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
@@ -262,12 +349,57 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _visible(body: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Give what an Application goes by in its MaskinportenClient."""
+    metadata = body.get("metadata") or {}
+    return body.get("spec"), body.get("status"), metadata.get("deletionTimestamp"), metadata.get("ownerReferences")
+
+
+def watched_kinds(config: Config) -> tuple[Kind, ...]:
+    """Name the kinds that are looked after."""
+    return (MASKINPORTEN_CLIENT, APPLICATION) if config.applications else (MASKINPORTEN_CLIENT,)
+
+
 def build_policy(config: Config) -> Policy:
-    """Take from the configuration what planning needs."""
+    """Take from the configuration what planning a registration needs."""
     return Policy(
         cluster=config.cluster_name,
         client_name=config.client_name,
         access_token_lifetime=config.access_token_lifetime,
         default_scope=config.default_client_scope,
         key_grace=config.key_grace,
+    )
+
+
+def build_platform(config: Config, served: Collection[Kind]) -> Platform:
+    """Take from the configuration, and from what the API server serves, what planning an Application needs."""
+    well_known = config.maskinporten_well_known_url
+    hosts = config.maskinporten_hosts or (str(well_known.host),)
+    backend = choose_backend(config.egress, config.platform, served)
+    if config.applications:
+        log.info("egress policies", backend=backend, platform=config.platform)
+    return Platform(
+        name=config.platform,
+        cluster=config.cluster_name,
+        workloads=config.workloads,
+        backend=backend,
+        hosts=hosts,
+        port=443 if config.maskinporten_hosts else well_known.port or 443,
+        cidrs=config.maskinporten_cidrs or find_published_addresses(hosts),
+        webproxy=build_webproxy(config),
+        run_as_user=config.run_as_user,
+    )
+
+
+def build_webproxy(config: Config) -> Webproxy | None:
+    """Take the proxy's address apart."""
+    url = config.webproxy_address
+    if url is None:
+        return None
+    return Webproxy(
+        url=f"{url.scheme}://{url.host}:{url.port}",  # with the port: without one, programs differ in which they take
+        host=str(url.host),
+        port=url.port or 80,
+        exclude=config.webproxy_exclude,
+        cidrs=config.webproxy_cidrs,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import ssl
@@ -9,10 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, HttpUrl, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, HttpUrl, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from maskinporten_operator.model.resources import FULL_SCOPE_PATTERN
+from maskinporten_operator.model.maskinportenclient import FULL_SCOPE_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,8 @@ API_PATH = "/api/v1"
 LAST_PORT = 65535
 NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 SERVICE_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?)")
+HOST_NAME_PATTERN = r"[0-9A-Za-z]([-0-9A-Za-z.]{0,251}[0-9A-Za-z])?"
+SERVED_ADDRESSES = frozenset({"metrics_address", "health_address"})
 LONGEST_DURATION = timedelta(days=365)
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -123,7 +126,58 @@ class Config(BaseSettings):
     ]
     namespaces: Annotated[Words, Field(default=(), description="The namespaces to look after; all of them when empty.")]
     applications: Annotated[
-        bool, Field(default=False, description="Whether Applications are looked after too; this version can't yet.")
+        bool,
+        Field(
+            default=False,
+            description="Whether Applications are looked after too; not beside another operator that does.",
+        ),
+    ]
+    workloads: Annotated[
+        bool,
+        Field(
+            default=True,
+            description="Whether Applications get a Deployment and a Service; else somebody else makes them.",
+        ),
+    ]
+    platform: Annotated[
+        Literal["gcp", "onprem", "generic"],
+        Field(default="generic", description="Where the cluster stands: how pods get out differs."),
+    ]
+    egress: Annotated[
+        Literal["auto", "networkpolicy", "fqdn-gke", "cilium", "none"],
+        Field(
+            default="auto",
+            description="What opens the way out of Applications. auto: by what the API server serves, and nothing on "
+            "a generic platform, since the first policy cuts off whatever it doesn't open.",
+        ),
+    ]
+    maskinporten_hosts: Annotated[
+        Words, Field(default=(), description="The hosts that are opened; by default that of the discovery document.")
+    ]
+    maskinporten_cidrs: Annotated[
+        Words,
+        Field(
+            default=(),
+            description="Their networks, for policies without host names; by default Maskinporten's published ones.",
+        ),
+    ]
+    webproxy_address: Annotated[
+        HttpUrl | None,
+        Field(default=None, validate_default=True, description="The proxy by which pods on premises go out."),
+    ]
+    webproxy_exclude: Annotated[
+        Words,
+        Field(default=("localhost", "127.0.0.1", ".local", ".svc"), description="What is reached without it."),
+    ]
+    webproxy_cidrs: Annotated[
+        Words,
+        Field(
+            default=(),
+            description="Its networks, for policies without host names; unknown, its port is opened to all addresses.",
+        ),
+    ]
+    run_as_user: Annotated[
+        int, Field(default=1069, ge=1, le=2_147_483_647, description="The user and group that Applications run as.")
     ]
     workers: Annotated[int, Field(default=24, ge=1, le=256, description="How many resources are worked on at once.")]
     key_pool_size: Annotated[
@@ -161,7 +215,7 @@ class Config(BaseSettings):
     @classmethod
     def _drop_empty(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Take an empty value for none at all; but an empty address is one: nothing is served there."""
-        return {name: value for name, value in values.items() if value != "" or name.endswith("_address")}
+        return {name: value for name, value in values.items() if value != "" or name in SERVED_ADDRESSES}
 
     @field_validator("digdir_base_url")
     @classmethod
@@ -176,12 +230,29 @@ class Config(BaseSettings):
             raise ValueError("must be at least a second")
         return interval
 
-    @field_validator("applications")
+    @field_validator("maskinporten_hosts")
     @classmethod
-    def _refuse_applications(cls, wanted: bool) -> bool:
-        if wanted:
-            raise ValueError("this version doesn't look after Applications yet; leave it false")
-        return wanted
+    def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(HOST_NAME_PATTERN, host) for host in hosts):
+            raise ValueError("write names of hosts, such as maskinporten.no: no scheme, no port, no path")
+        return hosts
+
+    @field_validator("maskinporten_cidrs", "webproxy_cidrs")
+    @classmethod
+    def _check_cidrs(cls, cidrs: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(ipaddress.ip_network(one)) for one in cidrs)
+        except ValueError:
+            raise ValueError("write networks, such as 192.0.2.0/24") from None
+
+    @field_validator("webproxy_address")
+    @classmethod
+    def _check_proxy(cls, url: HttpUrl | None, info: ValidationInfo) -> HttpUrl | None:
+        if url is None and info.data.get("applications") and info.data.get("platform") == "onprem":
+            raise ValueError("is needed where PLATFORM is onprem and APPLICATIONS is true")
+        if url and (url.username or url.password or (url.path or "/") != "/"):
+            raise ValueError("write http://host:port: it goes into every Application's variables, so no password")
+        return url
 
     @field_validator("namespaces")
     @classmethod
@@ -236,7 +307,7 @@ def _find_unknown_variables() -> list[str]:
 
 
 def _explain(fault: Any) -> str:
-    name = str(fault["loc"][0]) if fault["loc"] else "?"
+    name = str(fault["loc"][0])
     variable = f"{ENV_PREFIX}{name.upper()} (or --{name.replace('_', '-')})"
     if fault["type"] == "missing":
         return f"  {variable} is missing: {Config.model_fields[name].description}"

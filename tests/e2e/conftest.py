@@ -15,7 +15,7 @@ AUDIT_POLICY = ROOT / "tests" / "e2e" / "audit-policy.yaml"
 
 @pytest.fixture(scope="session")
 def cluster():
-    with Cluster.create(name="mpo", nodes=0, audit_policy=AUDIT_POLICY) as cluster:
+    with Cluster.create(name="mpo", nodes=1, audit_policy=AUDIT_POLICY) as cluster:
         install(cluster, CRDS)
         yield cluster
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maskinporten_operator.model.resources import PLURAL
 from tools.cluster import ControlPlaneError
 from tools.generate.__main__ import ROOT
 from tools.kube import wait_for
@@ -23,17 +22,19 @@ def install(cluster: Cluster, crds: Path | None) -> None:
     if crds:
         install_crd(cluster, crds)
     cluster.kubectl("apply", "-k", MANIFESTS)
+    cluster.kubectl("apply", "-f", MANIFESTS / "rbac-applications.yaml")
 
 
 def install_crd(cluster: Cluster, crds: Path) -> None:
-    """Apply a CRD and wait until resources of the kind can be listed; at first the API server answers 429."""
+    """Apply CRDs and wait until resources of their kinds can be listed; at first the API server answers 429."""
+    applied = cluster.kubectl("apply", "-o", "jsonpath={.metadata.name}{.items[*].metadata.name}", "-f", crds).split()
 
-    def is_served() -> bool:
+    def are_served() -> bool:
         try:
-            cluster.kubectl("get", PLURAL, "-A")
+            for name in applied:
+                cluster.kubectl("get", name, "-A")
         except ControlPlaneError:
             return False
         return True
 
-    cluster.kubectl("apply", "-f", crds)
-    wait_for(is_served, 60, "the served CRD")
+    wait_for(are_served, 60, "the served CRDs")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from maskinporten_operator.model.resources import FINALIZER, GROUP, PLURAL, VERSION
+from maskinporten_operator.model.maskinportenclient import FINALIZER
+from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from tools.kube import CLIENTS, SECRETS, KubeClient, credentials, is_ready, wait_for
 from tools.stack import NAMESPACE, SERVICE_ACCOUNT, Operator, Simulator
 
@@ -156,7 +157,7 @@ class Stage:
 
     def sweep(self, namespace: str | None = None) -> None:
         """Remove all resources of a namespace or of all, the finalizer by force."""
-        path = CLIENTS.format(namespace=namespace) if namespace else f"/apis/{GROUP}/{VERSION}/{PLURAL}"
+        path = CLIENTS.format(namespace=namespace) if namespace else MASKINPORTEN_CLIENT.path()
         if self.kube.find(path) is None:
             return
         while items := self.kube.request("GET", path)["items"]:

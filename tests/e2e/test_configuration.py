@@ -130,7 +130,7 @@ def test_it_tells_how_it_is_and_what_it_did(stage, namespace):
         assert (http.get("/livez").status_code, http.get("/readyz").status_code) == (200, 200)
         metrics = http.get("/metrics").text
 
-    assert 'maskinporten_operator_reconcile_total{result="Synchronized"}' in metrics
+    assert 'maskinporten_operator_reconcile_total{kind="MaskinportenClient",result="Synchronized"}' in metrics
     assert namespace not in metrics
 
 

@@ -6,16 +6,22 @@ import httpx
 import pytest
 import yaml
 
-from maskinporten_operator.model.resources import GROUP, KIND, PLURAL, VERSION, InvalidSpec, parse
+from maskinporten_operator.model.maskinportenclient import parse
+from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT, InvalidSpec
+from maskinporten_operator.plan.egress import POLICY_KINDS
 from tests.specs import ACCEPTED, EVERY_FIELD, MOST_EXPOSED, REFUSED, exposed, exposing
 from tools.cluster import ControlPlaneError
 from tools.generate.__main__ import ROOT
+from tools.kube import wait_for
 
 pytestmark = pytest.mark.e2e
 
 NAMESPACE = "crd-tests"
 MANIFESTS = ROOT / "deploy" / "manifests"
 OPERATOR = "maskinporten-operator"
+PLURAL = MASKINPORTEN_CLIENT.plural
+GROUPS = {kind.plural: kind.group for kind in (MASKINPORTEN_CLIENT, APPLICATION, DEPLOYMENT, *POLICY_KINDS)}
+RIGHTS_FOR_APPLICATIONS = MANIFESTS / "rbac-applications.yaml"
 
 LONGEST = [
     [exposed(f"{'a' * 150}{i:04}", "p" * 100) for i in range(MOST_EXPOSED)],
@@ -36,8 +42,8 @@ LONGEST = [
 
 def manifest(spec, name="some-app"):
     return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": KIND,
+        "apiVersion": MASKINPORTEN_CLIENT.api_version,
+        "kind": MASKINPORTEN_CLIENT.name,
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": spec,
     }
@@ -59,8 +65,7 @@ def post(cluster):
     with httpx.Client(base_url=cluster.server, verify=context, trust_env=False, timeout=30.0) as client:
 
         def send(spec):
-            path = f"/apis/{GROUP}/{VERSION}/namespaces/{NAMESPACE}/{PLURAL}"
-            return client.post(path, params={"dryRun": "All"}, json=manifest(spec))
+            return client.post(MASKINPORTEN_CLIENT.path(NAMESPACE), params={"dryRun": "All"}, json=manifest(spec))
 
         yield send
 
@@ -163,7 +168,7 @@ def test_the_columns_show_the_secret_the_client_and_how_it_stands(cluster):
         "patch", PLURAL, "shown", f"-n={NAMESPACE}", "--subresource=status", "--type=merge", f"-p={json.dumps(status)}"
     )
 
-    for name in (PLURAL, KIND.lower(), "nais"):
+    for name in (PLURAL, MASKINPORTEN_CLIENT.name.lower(), "nais"):
         header, row = cluster.kubectl("get", name, f"-n={NAMESPACE}", "--field-selector=metadata.name=shown").split(
             "\n"
         )[:2]
@@ -192,7 +197,7 @@ def test_a_condition_type_occurs_once(cluster):
 @pytest.fixture(scope="module")
 def installed(cluster):
     """What the Deployment needs around it; it isn't installed itself."""
-    for name in ("namespace", "rbac", "configmap"):
+    for name in ("namespace", "rbac", "rbac-applications", "configmap"):
         cluster.kubectl("apply", "--warnings-as-errors", "-f", MANIFESTS / f"{name}.yaml")
 
 
@@ -221,7 +226,7 @@ def may(cluster, verb, resource, subresource=""):
             "groups": ["system:serviceaccounts", f"system:serviceaccounts:{OPERATOR}", "system:authenticated"],
             "resourceAttributes": {
                 "verb": verb,
-                "group": GROUP if resource == PLURAL else "",
+                "group": GROUPS.get(resource, ""),
                 "resource": resource,
                 "subresource": subresource,
                 "namespace": NAMESPACE,
@@ -230,6 +235,44 @@ def may(cluster, verb, resource, subresource=""):
     }
     answer = cluster.kubectl("create", "-f=-", "-o=json", stdin=json.dumps(review))
     return json.loads(answer)["status"]["allowed"]
+
+
+def rights(cluster, resource):
+    kind, _, subresource = resource.partition("/")
+    every = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
+    return {verb for verb in every if may(cluster, verb, kind, subresource)}
+
+
+MAKES_AND_DELETES = {"get", "list", "watch", "create", "patch", "delete"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "verbs"),
+    [
+        (APPLICATION.plural, {"get", "list", "watch"}),
+        (f"{APPLICATION.plural}/status", {"patch"}),
+        (f"{APPLICATION.plural}/finalizers", {"update"}),
+        (PLURAL, MAKES_AND_DELETES),
+        (DEPLOYMENT.plural, MAKES_AND_DELETES),
+        ("services", MAKES_AND_DELETES),
+        *((kind.plural, MAKES_AND_DELETES) for kind in POLICY_KINDS),
+        ("secrets", {"get", "list", "watch", "create", "patch"}),
+        ("pods", set()),
+        ("configmaps", set()),
+    ],
+)
+def test_for_applications_the_operator_may_do_what_they_need_and_no_more(cluster, installed, resource, verbs):
+    assert rights(cluster, resource) == verbs
+
+
+@pytest.fixture(scope="module")
+def without_applications(cluster, installed):
+    """The rights of an operator that leaves Applications to somebody else; the API server takes a moment to see."""
+    cluster.kubectl("delete", "-f", RIGHTS_FOR_APPLICATIONS)
+    wait_for(lambda: not may(cluster, "create", PLURAL), 30, "the end of the rights for Applications")
+    yield
+    cluster.kubectl("apply", "-f", RIGHTS_FOR_APPLICATIONS)
+    wait_for(lambda: may(cluster, "create", PLURAL), 30, "the rights for Applications")
 
 
 @pytest.mark.parametrize(
@@ -241,12 +284,11 @@ def may(cluster, verb, resource, subresource=""):
         ("secrets", {"get", "list", "watch", "create", "patch"}),
         ("namespaces", {"get"}),
         ("events", {"create"}),
+        (APPLICATION.plural, set()),
+        (DEPLOYMENT.plural, set()),
         ("pods", set()),
         ("configmaps", set()),
     ],
 )
-def test_the_operator_may_do_what_it_does_and_no_more(cluster, installed, resource, verbs):
-    kind, _, subresource = resource.partition("/")
-    every = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
-
-    assert {verb for verb in every if may(cluster, verb, kind, subresource)} == verbs
+def test_the_operator_may_do_what_it_does_and_no_more(cluster, without_applications, resource, verbs):
+    assert rights(cluster, resource) == verbs

@@ -116,6 +116,8 @@ class TestBuild:
     def test_an_interrupted_one_ends_go_and_leaves_nothing(self, empty_cache, tmp_path, monkeypatch):
         script = f"[ $1 = env ] && {{ echo go1.26.0; exit; }}\nexec {shutil.which('sleep')} 300"
         monkeypatch.setenv("PATH", fake_go(tmp_path, script))
+        # A shell that starts the tests in the background has them ignore Ctrl-C.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
         def press_ctrl_c():
             while not any(empty_cache.glob("*.partial/tmp/go.log")):
@@ -125,6 +127,7 @@ class TestBuild:
         threading.Thread(target=press_ctrl_c).start()
         with pytest.raises(KeyboardInterrupt):
             control_plane()
+        signal.signal(signal.SIGINT, before)
         assert [path.suffix for path in empty_cache.iterdir()] == [".lock"]
 
 

@@ -19,8 +19,11 @@ from maskinporten_operator.model.errors import (
     TransientError,
 )
 from maskinporten_operator.model.keys import PrivateJwk, PublicJwk, RsaKey
+from maskinporten_operator.model.maskinportenclient import FINALIZER, parse
 from maskinporten_operator.model.registrations import INTEGRATION_TYPE, AuthorizationServer, Registration
-from maskinporten_operator.model.resources import FINALIZER, GROUP, KIND, VERSION, parse, parse_meta
+from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT, Kind, parse_meta
+from maskinporten_operator.model.resources import SECRET as SECRET_KIND
+from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.plan.policy import Policy
 from maskinporten_operator.plan.secret import OwnedSecret
 from maskinporten_operator.reconcile.maskinportenclient import reconcile_maskinportenclient
@@ -93,9 +96,9 @@ def resource(**changes):
     return parse(resource_body(**changes))
 
 
-def owner_reference(uid: str = UID, name: str = NAME, kind: str = KIND):
+def owner_reference(uid: str = UID, name: str = NAME, kind: str = MASKINPORTEN_CLIENT.name):
     return {
-        "apiVersion": f"{GROUP}/{VERSION}",
+        "apiVersion": MASKINPORTEN_CLIENT.api_version,
         "kind": kind,
         "name": name,
         "uid": uid,
@@ -177,11 +180,12 @@ class Trips:
 
 
 def port(method):
-    """Let the call of a port go wrong when it is asked to."""
+    """Let the call of a port go wrong when it is asked to; one about a kind has it in its name, as `apply_secret`."""
 
     @functools.wraps(method)
     async def call(self, *args, **kwargs):
-        late = self.trips.enter(method.__name__)
+        kinds = [one.name.lower() for one in args if isinstance(one, Kind)]
+        late = self.trips.enter("_".join([method.__name__, *kinds]))
         result = await method(self, *args, **kwargs)
         if late:
             raise self.trips.error()
@@ -258,7 +262,8 @@ class FakeCluster:
             raise ConflictError(Reason.CLUSTER_UNAVAILABLE, "The object changed meanwhile")
 
     @port
-    async def find_client(self, namespace, name):
+    async def find(self, kind, namespace, name):
+        assert kind == MASKINPORTEN_CLIENT
         return copy.deepcopy(self.resource)
 
     @port
@@ -271,7 +276,8 @@ class FakeCluster:
         return OwnedSecret(copy.deepcopy(found)) if found else None
 
     @port
-    async def apply_secret(self, manifest, uid):
+    async def apply(self, kind, manifest, uid):
+        assert kind == SECRET_KIND
         name = manifest["metadata"]["name"]
         current = self.secrets.get(name)
         if uid != (current["metadata"]["uid"] if current else None):
@@ -281,6 +287,7 @@ class FakeCluster:
             merged["data"] = current.get("data", {}) | merged["data"]
         merged["metadata"]["uid"] = current["metadata"]["uid"] if current else f"secret-{next(self._uids)}"
         self.secrets[name] = merged
+        return copy.deepcopy(merged)
 
     @port
     async def add_finalizer(self, meta):
@@ -462,6 +469,16 @@ class FakeFleet:
         return self.client_ids
 
 
+class FakeInventory:
+    """What the watches know of an Application's children, which is nothing to a pass over a MaskinportenClient."""
+
+    def find_client(self, namespace, name):
+        raise AssertionError("only Applications look here")
+
+    def holds(self, kind, namespace, name):
+        raise AssertionError("only Applications look here")
+
+
 class FakeAnnouncer:
     def __init__(self):
         self.told: list[tuple[str, str, str]] = []
@@ -505,10 +522,12 @@ class World:
     def ports(self) -> Ports:
         return Ports(
             policy=POLICY,
+            platform=Platform(),
             cluster=self.cluster,
             registry=self.registry,
             mint=self.mint,
             fleet=self.fleet,
+            inventory=FakeInventory(),
             announcer=self.announcer,
             metadata=FakeMetadata(self.trips),
             clock=self.clock,
@@ -533,12 +552,20 @@ class World:
     @property
     def writes(self) -> list[str]:
         """The calls that changed something."""
-        reads = {"listed_after", "find_secret", "find_client", "is_namespace_terminating", "read", "get", "take"}
+        reads = {
+            "listed_after",
+            "find_secret",
+            "find_maskinportenclient",
+            "is_namespace_terminating",
+            "read",
+            "get",
+            "take",
+        }
         return [call.lstrip("_") for call in self.trips.calls if call not in reads]
 
     @property
     def meta(self):
-        return parse_meta(self.cluster.resource)
+        return parse_meta(MASKINPORTEN_CLIENT, self.cluster.resource)
 
     @property
     def status(self):

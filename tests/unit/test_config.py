@@ -155,14 +155,6 @@ def test_a_namespace_that_no_cluster_can_have_is_refused(load, name):
     assert f"{ENV_PREFIX}NAMESPACES (or --namespaces): " in fault(load, namespaces=f"fine,{name}")
 
 
-def test_applications_are_refused_as_long_as_nobody_looks_after_them(load, monkeypatch):
-    assert "doesn't look after Applications yet" in fault(load, applications=True)
-    monkeypatch.setenv(f"{ENV_PREFIX}APPLICATIONS", "true")
-    assert "doesn't look after Applications yet" in fault(load)
-    monkeypatch.setenv(f"{ENV_PREFIX}APPLICATIONS", "false")
-    assert load().applications is False
-
-
 @pytest.mark.parametrize("name", ["a:b", "", "a b", "å", "x" * 64])
 def test_a_cluster_name_fits_the_mark(load, name):
     assert f"{ENV_PREFIX}CLUSTER_NAME" in fault(load, cluster_name=name)
@@ -187,6 +179,125 @@ def test_an_empty_variable_is_as_one_that_isnt_set(load, monkeypatch):
 def test_a_configuration_cant_be_changed(load):
     with pytest.raises(ValueError, match="frozen"):
         load().workers = 5
+
+
+# Applications
+
+
+@pytest.mark.parametrize(("written", "wanted"), [("true", True), ("false", False), ("", False)])
+def test_applications_are_looked_after_only_where_somebody_asks_for_it(load, monkeypatch, written, wanted):
+    monkeypatch.setenv(f"{ENV_PREFIX}APPLICATIONS", written)
+
+    assert load().applications is wanted
+
+
+def test_all_that_applications_need_has_a_default_but_on_premises(load):
+    config = load(applications=True)
+
+    assert (config.workloads, config.platform, config.egress, config.run_as_user) == (True, "generic", "auto", 1069)
+    assert (config.maskinporten_hosts, config.maskinporten_cidrs) == ((), ())
+    assert (config.webproxy_address, config.webproxy_cidrs) == (None, ())
+    assert config.webproxy_exclude == ("localhost", "127.0.0.1", ".local", ".svc")
+
+
+def test_on_premises_applications_need_the_proxy(load):
+    text = fault(load, applications=True, platform="onprem")
+
+    assert f"{ENV_PREFIX}WEBPROXY_ADDRESS (or --webproxy-address): is needed where PLATFORM is onprem" in text
+    assert load(applications=True, platform="onprem", webproxy_address="http://proxy.test:8088").webproxy_address
+
+
+@pytest.mark.parametrize("changes", [{"applications": False}, {"platform": "gcp"}, {"platform": "generic"}], ids=str)
+def test_anywhere_else_and_without_applications_no_proxy_is_needed(load, changes):
+    assert load(**{"applications": True, "platform": "onprem"} | changes).webproxy_address is None
+
+
+def test_an_empty_proxy_in_the_environment_is_none(load, monkeypatch):
+    monkeypatch.setenv(f"{ENV_PREFIX}WEBPROXY_ADDRESS", "")
+
+    assert load().webproxy_address is None
+
+
+@pytest.mark.parametrize(
+    "url", ["http://proxy.test:8088", "http://proxy.test:8088/", "https://proxy.test", "http://[2001:db8::1]:3128"]
+)
+def test_a_proxy_is_a_url_with_a_host(load, url):
+    assert str(load(webproxy_address=url).webproxy_address).rstrip("/") == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:very-private@proxy.test:8088", "http://very-private@proxy.test", "http://proxy.test/very-private"],
+)
+def test_a_proxy_with_a_password_or_a_path_is_refused_and_not_shown(load, url):
+    text = fault(load, webproxy_address=url)
+
+    assert f"{ENV_PREFIX}WEBPROXY_ADDRESS (or --webproxy-address): write http://host:port" in text
+    assert "very-private" not in text
+
+
+@pytest.mark.parametrize("url", ["proxy.test:8088", "proxy", "ftp://proxy.test", "http://", "http://proxy.test:port"])
+def test_a_proxy_that_is_no_http_url_is_refused(load, url):
+    assert f"{ENV_PREFIX}WEBPROXY_ADDRESS (or --webproxy-address): " in fault(load, webproxy_address=url)
+
+
+def test_hosts_are_names_or_addresses(load):
+    hosts = ("maskinporten.no", "test.maskinporten.no", "192.0.2.1")
+
+    assert load(maskinporten_hosts=" ".join(hosts)).maskinporten_hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["https://maskinporten.no", "maskinporten.no:443", "maskinporten.no/", "*.maskinporten.no", "-a", "a-", "a_b"],
+)
+def test_a_host_with_a_scheme_a_port_or_a_path_is_refused(load, host):
+    text = fault(load, maskinporten_hosts=f"maskinporten.no,{host}")
+
+    assert f"{ENV_PREFIX}MASKINPORTEN_HOSTS (or --maskinporten-hosts): write names of hosts" in text
+
+
+@pytest.mark.parametrize("setting", ["maskinporten_cidrs", "webproxy_cidrs"])
+def test_a_network_is_written_with_its_length_and_an_address_is_one_of_its_own(load, setting):
+    config = load(**{setting: "192.0.2.0/24, 2001:DB8::/32, 192.0.2.1"})
+
+    assert getattr(config, setting) == ("192.0.2.0/24", "2001:db8::/32", "192.0.2.1/32")
+
+
+@pytest.mark.parametrize("setting", ["maskinporten_cidrs", "webproxy_cidrs"])
+@pytest.mark.parametrize("cidr", ["192.0.2.0/33", "192.0.2.1/24", "maskinporten.no", "192.0.2/24", "/24", "::/129"])
+def test_a_network_that_is_none_is_refused(load, setting, cidr):
+    text = fault(load, **{setting: f"192.0.2.0/24 {cidr}"})
+
+    assert f"{ENV_PREFIX}{setting.upper()} (or --{setting.replace('_', '-')}): write networks" in text
+
+
+@pytest.mark.parametrize("setting", ["platform", "egress"])
+def test_a_place_and_a_way_out_that_nobody_knows_are_refused(load, setting):
+    assert f"{ENV_PREFIX}{setting.upper()} " in fault(load, **{setting: "elsewhere"})
+
+
+@pytest.mark.parametrize("user", ["0", "-1", "2147483648", "root"])
+def test_applications_never_run_as_root(load, user):
+    assert f"{ENV_PREFIX}RUN_AS_USER " in fault(load, run_as_user=user)
+
+
+def test_every_fault_about_applications_is_named_in_one_message_with_the_others(load):
+    wrong = {
+        "workers": "many",
+        "workloads": "perhaps",
+        "egress": "everywhere",
+        "maskinporten_hosts": "https://maskinporten.no",
+        "maskinporten_cidrs": "maskinporten.no",
+        "webproxy_cidrs": "proxy.test",
+        "run_as_user": 0,
+    }
+
+    lines = fault(load, applications=True, platform="onprem", **wrong).splitlines()
+
+    assert len(lines) == len(wrong) + 2
+    for name in (*wrong, "webproxy_address"):
+        assert len([line for line in lines if f"{ENV_PREFIX}{name.upper()} " in line]) == 1
 
 
 # Faults
@@ -228,6 +339,14 @@ def test_wrong_and_missing_values_are_told_together(load):
         "log_format",
         "namespaces",
         "applications",
+        "workloads",
+        "platform",
+        "egress",
+        "maskinporten_hosts",
+        "maskinporten_cidrs",
+        "webproxy_address",
+        "webproxy_cidrs",
+        "run_as_user",
     ],
 )
 def test_a_key_written_where_it_doesnt_belong_is_not_shown(load, name):

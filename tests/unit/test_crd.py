@@ -5,17 +5,20 @@ import yaml
 from click.testing import CliRunner
 from pydantic import BaseModel, Field
 
-from maskinporten_operator.model.resources import LONGEST_NAME, SUBSCOPE_PATTERN
+from maskinporten_operator.model.maskinportenclient import SUBSCOPE_PATTERN
+from maskinporten_operator.model.resources import APPLICATION, LONGEST_NAME, MASKINPORTEN_CLIENT
 from tests.specs import MOST_EXPOSED
 from tools.generate import __main__ as generate
 from tools.generate.crds import (
+    DEFINITIONS,
+    PRESERVE,
     UnsupportedSchemaError,
-    build_maskinportenclient_crd,
+    build_crd,
     build_structural_schema,
-    render_maskinportenclient_crd,
+    render_crd,
 )
 
-CRD = build_maskinportenclient_crd()
+CRD = build_crd(DEFINITIONS[MASKINPORTEN_CLIENT])
 (VERSION,) = CRD["spec"]["versions"]
 ROOT = VERSION["schema"]["openAPIV3Schema"]
 SPEC = ROOT["properties"]["spec"]
@@ -41,22 +44,26 @@ def test_a_file_that_differs_fails_the_check_which_says_what_to_run_and_writes_n
     outcome = CliRunner().invoke(generate.main, ["--check"])
 
     assert outcome.exit_code == 1
-    assert "maskinportenclients.nais.io.yaml; run `make generate`" in outcome.output
+    assert f"{', '.join(generate.OUTPUTS)}; run `make generate`" in outcome.output
+    assert "deploy/crds/maskinportenclients.nais.io.yaml" in generate.OUTPUTS
     assert list(tmp_path.iterdir()) == []
 
 
 def test_generating_writes_the_file_once(tmp_path, monkeypatch):
     monkeypatch.setattr(generate, "ROOT", tmp_path)
 
-    assert "wrote deploy/crds/maskinportenclients.nais.io.yaml" in CliRunner().invoke(generate.main, []).output
+    output = CliRunner().invoke(generate.main, []).output
+    assert "wrote deploy/crds/maskinportenclients.nais.io.yaml" in output
+    assert output.splitlines() == [f"wrote {name}" for name in generate.OUTPUTS]
     assert CliRunner().invoke(generate.main, []).output == ""
     assert CliRunner().invoke(generate.main, ["--check"]).exit_code == 0
 
 
-def test_the_file_holds_the_whole_definition_without_yaml_references():
-    text = render_maskinportenclient_crd()
+@pytest.mark.parametrize("kind", DEFINITIONS, ids=lambda kind: kind.name)
+def test_the_file_holds_the_whole_definition_without_yaml_references(kind):
+    text = render_crd(kind)
 
-    assert yaml.safe_load(text) == CRD
+    assert yaml.safe_load(text) == build_crd(DEFINITIONS[kind])
     assert "&id" not in text
 
 
@@ -88,11 +95,20 @@ def test_everything_that_a_user_writes_has_a_bound():
                 assert {"minimum", "maximum"} <= set(node), path
 
 
-def test_the_lists_with_unique_members_are_maps():
+def test_conditions_are_told_apart_by_their_type():
+    assert STATUS["properties"]["conditions"]["x-kubernetes-list-map-keys"] == ["type"]
+
+
+def test_consumed_scopes_are_applied_as_a_whole_and_each_is_named_once():
     consumes = SPEC["properties"]["scopes"]["properties"]["consumes"]
 
-    assert consumes["x-kubernetes-list-map-keys"] == ["name"]
-    assert STATUS["properties"]["conditions"]["x-kubernetes-list-map-keys"] == ["type"]
+    assert consumes["x-kubernetes-list-type"] == "atomic"
+    assert consumes["x-kubernetes-validations"] == [
+        {
+            "rule": "self.map(one, one.name).distinct().size() == self.size()",
+            "message": "consumes names a scope more than once",
+        }
+    ]
 
 
 def test_times_and_generations_have_their_formats():
@@ -160,7 +176,7 @@ class Anything(BaseModel):
 
 
 class Table(BaseModel):
-    field: dict[str, str]
+    field: dict[str, Any]
 
 
 class Divisible(BaseModel):
@@ -171,3 +187,41 @@ class Divisible(BaseModel):
 def test_what_the_generator_does_not_know_is_refused_and_not_left_out(model):
     with pytest.raises(UnsupportedSchemaError, match=rf"{model.__name__}\.field"):
         build_structural_schema(model)
+
+
+class Labels(BaseModel):
+    field: dict[str, str]
+
+
+def test_a_table_says_what_its_values_are():
+    assert build_structural_schema(Labels)["properties"]["field"] == {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+    }
+
+
+class Inner(BaseModel):
+    field: str
+
+
+class Outer(BaseModel):
+    inner: Inner
+    many: list[Inner]
+    table: dict[str, str]
+
+
+def test_an_open_schema_keeps_unknown_fields_at_every_level_but_in_tables():
+    schema = build_structural_schema(Outer, is_open=True)
+    inner, many, table = (schema["properties"][name] for name in ("inner", "many", "table"))
+
+    assert [PRESERVE in node for node in (schema, inner, many["items"], many, table)] == [True] * 3 + [False] * 2
+    assert PRESERVE not in str(build_structural_schema(Outer))
+
+
+def test_only_an_applications_spec_is_open():
+    for kind, definition in DEFINITIONS.items():
+        (version,) = build_crd(definition)["spec"]["versions"]
+        fields = version["schema"]["openAPIV3Schema"]["properties"]
+
+        assert (PRESERVE in str(fields["spec"])) == (kind == APPLICATION)
+        assert PRESERVE not in str(fields["status"])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from maskinporten_operator.model.conditions import ALL_FIELDS_SUPPORTED, REGISTRATION_UNIQUE, Reason
+from maskinporten_operator.model.conditions import ALL_FIELDS_SUPPORTED, AVAILABLE, REGISTRATION_UNIQUE, Reason
 from tools.generate.__main__ import ROOT
 
 USING = (ROOT / "docs" / "using.md").read_text()
@@ -12,6 +12,12 @@ ROWS = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", USING.split("## Is it ready
 NOTICES = {
     Reason.DUPLICATE_REGISTRATIONS: REGISTRATION_UNIQUE,
     Reason.FIELDS_NOT_SUPPORTED: ALL_FIELDS_SUPPORTED,
+    Reason.AVAILABLE: AVAILABLE,
+    Reason.NO_IMAGE: AVAILABLE,
+    Reason.ROLLING_OUT: AVAILABLE,
+    Reason.ROLLOUT_FAILED: AVAILABLE,
+    Reason.WAITING_FOR_CREDENTIALS: AVAILABLE,
+    Reason.WORKLOAD_ELSEWHERE: AVAILABLE,
 }
 """Reasons of conditions beside Ready, by their condition."""
 

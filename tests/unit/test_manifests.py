@@ -6,19 +6,21 @@ import pytest
 import yaml
 
 from maskinporten_operator.config import ENV_PREFIX, Config, load_config
+from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE
+from maskinporten_operator.plan.egress import POLICY_KINDS
 from tools.generate.__main__ import ROOT
 
 MANIFESTS = ROOT / "deploy" / "manifests"
 
 
-def read(kind):
-    documents = [document for path in MANIFESTS.glob("*.yaml") for document in yaml.safe_load_all(path.read_text())]
+def read(kind, pattern="*.yaml"):
+    documents = [document for path in MANIFESTS.glob(pattern) for document in yaml.safe_load_all(path.read_text())]
     (document,) = (document for document in documents if document["kind"] == kind)
     return document
 
 
-DEPLOYMENT = read("Deployment")
-POD = DEPLOYMENT["spec"]["template"]["spec"]
+DEPLOYMENT_MANIFEST = read("Deployment")
+POD = DEPLOYMENT_MANIFEST["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
 
 
@@ -63,11 +65,49 @@ def test_the_image_is_of_this_version():
 
 
 def test_never_do_two_operators_run_side_by_side():
-    assert DEPLOYMENT["spec"]["replicas"] == 1
-    assert DEPLOYMENT["spec"]["strategy"] == {"type": "Recreate"}
+    assert DEPLOYMENT_MANIFEST["spec"]["replicas"] == 1
+    assert DEPLOYMENT_MANIFEST["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_no_rule_has_a_wildcard_or_deletes():
-    for rule in read("ClusterRole")["rules"]:
+    for rule in read("ClusterRole", "rbac.yaml")["rules"]:
         assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
         assert not {"delete", "deletecollection", "escalate", "bind", "impersonate"} & set(rule["verbs"])
+
+
+CHILDREN = {MASKINPORTEN_CLIENT, DEPLOYMENT, SERVICE, *POLICY_KINDS}
+
+
+def test_no_rule_for_applications_has_a_wildcard_and_only_their_children_are_deleted():
+    children = {(kind.group, kind.plural) for kind in CHILDREN}
+    for rule in read("ClusterRole", "rbac-applications.yaml")["rules"]:
+        assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+        assert not {"deletecollection", "escalate", "bind", "impersonate"} & set(rule["verbs"])
+        named = {(group, resource) for group in rule["apiGroups"] for resource in rule["resources"]}
+        assert named <= children or "delete" not in rule["verbs"]
+
+
+def test_every_child_of_an_application_may_be_made_and_deleted():
+    rules = [rule for path in ("rbac.yaml", "rbac-applications.yaml") for rule in read("ClusterRole", path)["rules"]]
+    for kind in CHILDREN:
+        verbs = {
+            verb
+            for rule in rules
+            if kind.group in rule["apiGroups"] and kind.plural in rule["resources"]
+            for verb in rule["verbs"]
+        }
+        assert verbs == {"get", "list", "watch", "create", "patch", "delete"}, kind
+
+
+def test_both_roles_are_bound_to_the_operators_own_account():
+    for path in ("rbac.yaml", "rbac-applications.yaml"):
+        binding = read("ClusterRoleBinding", path)
+
+        assert binding["roleRef"]["name"] == read("ClusterRole", path)["metadata"]["name"]
+        assert binding["subjects"] == [
+            {
+                "kind": "ServiceAccount",
+                "name": POD["serviceAccountName"],
+                "namespace": DEPLOYMENT_MANIFEST["metadata"]["namespace"],
+            }
+        ]

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskinporten_operator.model.resources import FINALIZER, parse_meta
+from maskinporten_operator.model.maskinportenclient import FINALIZER
+from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, parse_meta
+from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.runtime.queue import Key
 from maskinporten_operator.runtime.store import LAST_APPLIED, ObjectStore, VersionStore, key_of, trim
 from tests.unit.fakes import NAME, NAMESPACE, SECRET, UID, resource_body
 
-KEY = Key(NAMESPACE, NAME)
+KEY = Key(MASKINPORTEN_CLIENT, NAMESPACE, NAME)
 
 
 class Gone(list):
@@ -26,7 +28,7 @@ def gone():
 
 @pytest.fixture
 def store(gone):
-    return ObjectStore(FINALIZER, itertools.count(1).__next__, gone)
+    return ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, itertools.count(1).__next__, gone)
 
 
 def body(version, *, uid=UID, name=NAME, secret=SECRET, status=None, **metadata):
@@ -258,7 +260,7 @@ def test_another_resource_of_the_name_has_moved(store):
 
 
 def meta(**changes):
-    return parse_meta(body(50, **changes))
+    return parse_meta(MASKINPORTEN_CLIENT, body(50, **changes))
 
 
 def test_the_older_of_those_that_name_a_secret_is_the_rival(store):
@@ -303,7 +305,7 @@ def test_one_that_names_another_secret_by_now_is_no_rival(store):
 
     assert store.find_rival(meta(), SECRET) is None
     assert store.find_claimants(NAMESPACE, SECRET) == (KEY,)
-    assert store.find_claimants(NAMESPACE, "other-secret") == (Key(NAMESPACE, "old"),)
+    assert store.find_claimants(NAMESPACE, "other-secret") == (Key(MASKINPORTEN_CLIENT, NAMESPACE, "old"),)
 
 
 @pytest.fixture
@@ -313,7 +315,7 @@ def released(store):
     return told
 
 
-OTHER = Key(NAMESPACE, "other")
+OTHER = Key(MASKINPORTEN_CLIENT, NAMESPACE, "other")
 
 
 @pytest.mark.parametrize("take_in", ["offer", "accept"])
@@ -366,7 +368,7 @@ def test_after_a_gap_only_what_a_complete_list_has_is_kept(store, gone):
 
     assert store.keep_only({"u2", "u3"}) == [KEY]
     assert gone == [(KEY, UID)]
-    assert list(store) == [Key(NAMESPACE, "other")]
+    assert list(store) == [Key(MASKINPORTEN_CLIENT, NAMESPACE, "other")]
 
 
 def test_the_client_ids_are_those_of_the_statuses(store):
@@ -401,7 +403,7 @@ def test_what_nobody_reads_is_not_kept():
 
 @given(st.permutations(list(range(11, 17))), st.sets(st.integers(11, 16)))
 def test_in_whatever_order_events_and_answers_arrive_the_newest_stays(order, ours):
-    store = ObjectStore(FINALIZER, lambda: 0.0, lambda *_: None)
+    store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
     store.offer(body(10))
     newest = 10
     for number in order:
@@ -426,27 +428,44 @@ def secret(number):
 def test_of_a_secret_only_the_version_is_known():
     versions = VersionStore()
 
-    assert versions.offer(secret(10)["metadata"])
-    assert not versions.offer(secret(10)["metadata"])
-    assert versions.newest(key_of(secret(10))) == 10
-    assert versions.own(key_of(secret(10))) == 0
+    assert versions.offer(SECRET_KIND, secret(10)["metadata"])
+    assert not versions.offer(SECRET_KIND, secret(10)["metadata"])
+    assert versions.newest(key_of(SECRET_KIND, secret(10)["metadata"])) == 10
+    assert versions.own(key_of(SECRET_KIND, secret(10)["metadata"])) == 0
 
 
 def test_the_echo_of_our_own_secret_is_no_news():
     versions = VersionStore()
-    versions.accept(secret(12))
+    versions.accept(SECRET_KIND, secret(12))
 
-    assert not versions.offer(secret(12)["metadata"])
-    assert not versions.offer(secret(11)["metadata"])
-    assert versions.own(key_of(secret(12))) == 12
-    assert versions.offer(secret(13)["metadata"])
+    assert not versions.offer(SECRET_KIND, secret(12)["metadata"])
+    assert not versions.offer(SECRET_KIND, secret(11)["metadata"])
+    assert versions.own(key_of(SECRET_KIND, secret(12)["metadata"])) == 12
+    assert versions.offer(SECRET_KIND, secret(13)["metadata"])
 
 
 def test_a_secret_that_is_gone_is_news_when_it_comes_again():
     versions = VersionStore()
-    versions.accept(secret(12))
-    versions.remove(key_of(secret(12)))
+    versions.accept(SECRET_KIND, secret(12))
+    versions.remove(key_of(SECRET_KIND, secret(12)["metadata"]))
 
     assert list(versions) == []
-    assert versions.own(key_of(secret(12))) == 0
-    assert versions.offer(secret(11)["metadata"])
+    assert versions.own(key_of(SECRET_KIND, secret(12)["metadata"])) == 0
+    assert versions.offer(SECRET_KIND, secret(11)["metadata"])
+
+
+def test_objects_of_two_kinds_with_one_name_are_told_apart():
+    versions = VersionStore()
+    versions.accept(SECRET_KIND, secret(12))
+
+    assert versions.offer(DEPLOYMENT, secret(10)["metadata"])
+    assert set(versions) == {Key(SECRET_KIND, NAMESPACE, SECRET), Key(DEPLOYMENT, NAMESPACE, SECRET)}
+    assert versions.own(key_of(DEPLOYMENT, secret(12)["metadata"])) == 0
+    versions.remove(key_of(SECRET_KIND, secret(12)["metadata"]))
+    assert Key(DEPLOYMENT, NAMESPACE, SECRET) in versions
+    assert Key(SECRET_KIND, NAMESPACE, SECRET) not in versions
+
+
+def test_a_store_names_its_resources_with_its_kind(store):
+    assert store.key_of(body(10)) == KEY
+    assert key_of(MASKINPORTEN_CLIENT, body(10)["metadata"]) == KEY

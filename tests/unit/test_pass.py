@@ -1,5 +1,6 @@
 """The reconcile pass, from an observed world to a changed one."""
 
+import itertools
 import json
 import logging
 from dataclasses import fields, replace
@@ -16,7 +17,7 @@ from maskinporten_operator.model.errors import (
     TransientError,
     WaitingError,
 )
-from maskinporten_operator.model.resources import (
+from maskinporten_operator.model.maskinportenclient import (
     DELETE_ANNOTATION,
     FINALIZER,
     PRESERVE_ANNOTATION,
@@ -24,10 +25,12 @@ from maskinporten_operator.model.resources import (
     ROTATE_ANNOTATION,
 )
 from maskinporten_operator.plan.outcomes import Retry
+from maskinporten_operator.plan.secret import build_fingerprint
 from tests.unit.fakes import (
     DESCRIPTION,
     SCOPE,
     SECRET,
+    SERVER,
     CrashError,
     World,
     decode,
@@ -77,6 +80,10 @@ def private_numbers(*jwks):
     return {getattr(jwk.key, name) for jwk in jwks for name in secret}
 
 
+def fingerprint(world, *scopes):
+    return build_fingerprint(world.client.client_id, world.held.kid, scopes, SERVER)
+
+
 # Creation
 
 
@@ -111,6 +118,7 @@ async def test_the_status_tells_what_was_registered(world):
     assert world.status["registeredScopes"] == [SCOPE]
     assert world.status["synchronizationSecretName"] == SECRET
     assert world.status["synchronizationState"] == "Synchronized"
+    assert world.status["synchronizationHash"] == fingerprint(world, SCOPE)
     assert world.status["observedGeneration"] == 1
 
 
@@ -180,6 +188,94 @@ async def test_where_the_crd_prunes_a_status_field_a_second_pass_writes_nothing_
     await world.reconcile()
 
     assert world.writes == []
+
+
+# The fingerprint of the Secret in the status
+
+
+async def test_two_private_keys_of_one_id_have_one_fingerprint_so_that_it_tells_nothing_of_them():
+    worlds = [World(), World()]
+    worlds[1].mint._numbers = itertools.count(60)
+    for world in worlds:
+        await world.reconcile()
+
+    one, other = worlds
+    assert one.held.kid == other.held.kid
+    assert one.held.key != other.held.key
+    assert one.status["synchronizationHash"] == other.status["synchronizationHash"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda world: world.cluster.edit_spec(clientName="Another name"),
+        lambda world: world.cluster.annotate(**{RESYNC_ANNOTATION: "true"}),
+        lambda world: world.secret["data"].update(MASKINPORTEN_ISSUER=encode("http://elsewhere.test/")),
+        lambda world: world.digdir.publish("client-1", [*world.client.keys, registered(private_jwk(7, "by-hand"))]),
+    ],
+    ids=["another name", "a resync", "an edit that is mended", "another key at DigDir"],
+)
+async def test_a_change_that_leaves_the_secret_as_it_was_leaves_its_fingerprint(converged, change):
+    before = converged.status["synchronizationHash"]
+    change(converged)
+
+    await converged.reconcile()
+
+    assert converged.ready == "True"
+    assert converged.status["synchronizationHash"] == before
+
+
+async def test_a_new_key_and_new_scopes_each_change_the_fingerprint(converged):
+    seen = [converged.status["synchronizationHash"]]
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+    await converged.reconcile()
+    seen.append(converged.status["synchronizationHash"])
+    converged.cluster.edit_spec(scopes={"consumes": [{"name": OTHER_SCOPE}]})
+    await converged.reconcile()
+    seen.append(converged.status["synchronizationHash"])
+
+    assert len(set(seen)) == 3
+    assert seen[-1] == fingerprint(converged, OTHER_SCOPE)
+
+
+async def test_a_new_client_changes_the_fingerprint(converged):
+    before = converged.status["synchronizationHash"]
+    converged.digdir.change("client-1", active=False)
+    converged.digdir.create({"description": DESCRIPTION, "scopes": [SCOPE]})
+    converged.start()
+
+    await converged.reconcile()
+
+    assert converged.status["clientID"] == "client-2"
+    assert converged.status["synchronizationHash"] == fingerprint(converged, SCOPE) != before
+
+
+async def test_scopes_that_havent_reached_the_secret_havent_changed_its_fingerprint(converged):
+    others = [registered(private_jwk(number, kid=f"by-hand-{number}"), None) for number in range(4)]
+    converged.digdir.publish(converged.client.client_id, [*converged.client.keys, *others])
+    converged.start()
+    before = converged.status["synchronizationHash"]
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+    converged.cluster.edit_spec(scopes={"consumes": [{"name": OTHER_SCOPE}]})
+
+    await converged.reconcile()
+    assert converged.condition["reason"] == "KeyLimitReached"
+    assert decode(converged.secret, "MASKINPORTEN_SCOPES") == SCOPE
+    assert converged.status["synchronizationHash"] == before
+    converged.cluster.touch(annotations={})
+    await converged.reconcile()
+
+    assert decode(converged.secret, "MASKINPORTEN_SCOPES") == OTHER_SCOPE
+    assert converged.status["synchronizationHash"] == fingerprint(converged, OTHER_SCOPE) != before
+
+
+async def test_a_secret_that_couldnt_be_written_has_no_fingerprint_yet(world):
+    world.trips.trip("apply_secret", lambda: RejectedError(Reason.REFUSED_BY_CLUSTER, "no"))
+
+    await world.reconcile()
+
+    assert world.condition["reason"] == "RefusedByCluster"
+    assert "synchronizationHash" not in world.status
 
 
 # Repair
@@ -970,7 +1066,7 @@ async def test_a_client_with_any_key_is_given_no_other_for_a_resource_that_is_go
 async def test_nobody_is_asked_whether_a_new_resource_is_still_wanted(world):
     await world.reconcile()
 
-    assert not {"find_client", "is_namespace_terminating"} & set(world.trips.calls)
+    assert not {"find_maskinportenclient", "is_namespace_terminating"} & set(world.trips.calls)
 
 
 # Errors

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskinporten_operator.model.resources import FINALIZER, RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from maskinporten_operator.model.maskinportenclient import FINALIZER, RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from maskinporten_operator.plan.decisions import (
     ClearAnnotations,
     MarkIntent,

@@ -2,13 +2,14 @@
 
 import copy
 import json
-from base64 import b64encode
+from base64 import b64decode, b64encode
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskinporten_operator.plan.secret import OwnedSecret, build_secret, check_secret
+from maskinporten_operator.plan.secret import OwnedSecret, build_fingerprint, build_secret, check_secret
 from tests.unit.fakes import (
     SERVER,
     as_read,
@@ -193,3 +194,43 @@ def test_whatever_a_secret_holds_it_is_read_without_a_fault(value):
 @pytest.mark.parametrize("show", [repr, str, "{}".format, "{!r}".format])
 def test_its_text_form_is_its_name(show):
     assert show(as_read(build())) == "OwnedSecret(some-secret)"
+
+
+# Its fingerprint
+
+
+def fingerprint(**changes):
+    arguments = {"client_id": "client-1", "kid": JWK.kid, "scopes": ("b:b", "a:a"), "server": SERVER} | changes
+    return build_fingerprint(**arguments)
+
+
+def test_a_fingerprint_is_the_same_for_the_same_secret():
+    assert fingerprint() == fingerprint(scopes=iter(["b:b", "a:a"]), server=replace(SERVER))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client_id": "client-2"},
+        {"kid": private_jwk(2).kid},
+        {"scopes": ("b:b",)},
+        {"scopes": ("b:b", "a:a", "c:c")},
+        {"scopes": ("a:a", "b:b")},
+        {"scopes": ()},
+        *({"server": replace(SERVER, **{one.name: "http://elsewhere.test/"})} for one in fields(SERVER)),
+    ],
+    ids=str,
+)
+def test_a_fingerprint_changes_with_each_thing_that_is_in_the_secret(changes):
+    assert fingerprint(**changes) != fingerprint()
+
+
+def test_what_is_next_to_each_other_isnt_mixed_up_in_a_fingerprint():
+    assert fingerprint(client_id="client-1", kid="a") != fingerprint(client_id="client-1a", kid="")
+    assert fingerprint(scopes=("a:a", "b:b")) != fingerprint(scopes=("a:ab:b",))
+    assert fingerprint(kid="a", scopes=("b:b",)) != fingerprint(kid="ab:b", scopes=())
+
+
+def test_a_fingerprint_is_short_and_is_no_part_of_the_secret():
+    assert len(fingerprint()) == 16
+    assert not [value for value in build()["data"].values() if fingerprint() in b64decode(value).decode()]

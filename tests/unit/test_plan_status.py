@@ -13,7 +13,7 @@ from maskinporten_operator.model.errors import (
     TransientError,
     WaitingError,
 )
-from maskinporten_operator.plan.outcomes import Outcome, Progress, Retry, fail, succeed
+from maskinporten_operator.plan.outcomes import ClientProgress, Outcome, Retry, fail, succeed
 from maskinporten_operator.plan.status import (
     BEYOND_NAIS,
     LONGEST_MESSAGE,
@@ -32,7 +32,7 @@ DUPLICATES = Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATION
 
 def build(outcome, status=None, *, generation=1, now=NOW, correlation_id="first", **progress):
     body = resource(metadata={"generation": generation}, status=status or {})
-    return build_status(outcome, Progress(body, **progress), now, correlation_id)
+    return build_status(outcome, ClientProgress(body, **progress), now, correlation_id)
 
 
 def refused(message="no"):
@@ -40,7 +40,10 @@ def refused(message="no"):
 
 
 READY_STATUS = build(
-    succeed((), None), registration=registration(registered(private_jwk(1))), secret_name="some-secret"
+    succeed((), None),
+    registration=registration(registered(private_jwk(1))),
+    secret_name="some-secret",
+    fingerprint="0123456789abcdef",
 )
 
 
@@ -77,49 +80,68 @@ def test_a_pass_without_news_is_no_reason_to_write():
 
     assert again["correlationID"] == "second"
     assert again["synchronizationTime"] == "2026-03-01T13:00:00Z"
-    assert check_status(resource(status=READY_STATUS), again) is None
+    assert check_status(READY_STATUS, again) is None
 
 
 def test_what_differs_is_named_and_takes_time_and_correlation_id_along():
     again = build(refused(), READY_STATUS, now=LATER, correlation_id="second")
 
-    assert check_status(resource(status=READY_STATUS), again) == "conditions, synchronizationState"
+    assert check_status(READY_STATUS, again) == "conditions, synchronizationState"
     assert again["correlationID"] == "second"
 
 
 def test_a_field_that_the_platforms_own_schema_prunes_is_not_missed_in_a_status_that_was_written():
     pruned = {name: value for name, value in READY_STATUS.items() if name != "registeredScopes"}
 
-    assert check_status(resource(status=pruned), READY_STATUS) is None
+    assert check_status(pruned, READY_STATUS) is None
 
 
 def test_registered_scopes_that_differ_are_written():
     old = READY_STATUS | {"registeredScopes": ["old:scope"]}
 
-    assert check_status(resource(status=old), READY_STATUS) == "registeredScopes"
+    assert check_status(old, READY_STATUS) == "registeredScopes"
 
 
 def test_a_status_that_has_no_conditions_yet_is_written_whole():
-    assert "registeredScopes" in check_status(resource(), READY_STATUS)
-    assert check_status(resource(status={"clientID": "client-1"}), READY_STATUS)
+    assert "registeredScopes" in check_status({}, READY_STATUS)
+    assert check_status({"clientID": "client-1"}, READY_STATUS)
 
 
 @pytest.mark.parametrize("name", sorted(set(READY_STATUS) - BEYOND_NAIS - MOVED_BY_CHANGES))
 def test_any_other_field_that_is_missing_is_written(name):
     cut = {one: value for one, value in READY_STATUS.items() if one != name}
 
-    assert check_status(resource(status=cut), READY_STATUS)
+    assert check_status(cut, READY_STATUS)
+
+
+def test_the_first_client_id_is_written_although_a_schema_may_prune_it():
+    # Under a condition that stays as it is, it is the key ids, which come with it, that differ.
+    before = build(refused())
+    after = build(refused(), before, registration=registration())
+
+    assert "keyIDs" in check_status(before, after)
+
+
+def test_a_client_id_that_differs_is_written():
+    assert check_status(READY_STATUS | {"clientID": "client-9"}, READY_STATUS) == "clientID"
 
 
 # Facts
 
 
 def test_facts_that_a_pass_didnt_establish_stay():
-    after = build(refused(), READY_STATUS | {"synchronizationHash": "theirs"})
+    after = build(refused(), READY_STATUS | {"theirs": "kept"})
 
-    kept = ("clientID", "keyIDs", "registeredScopes", "synchronizationSecretName")
+    kept = ("clientID", "keyIDs", "registeredScopes", "synchronizationSecretName", "synchronizationHash")
     assert {name: after[name] for name in kept} == {name: READY_STATUS[name] for name in kept}
-    assert after["synchronizationHash"] == "theirs"
+    assert after["theirs"] == "kept"
+
+
+def test_a_fingerprint_of_the_secret_replaces_what_stood_there():
+    after = build(succeed((), None), READY_STATUS | {"synchronizationHash": "theirs"}, fingerprint="new")
+
+    assert after["synchronizationHash"] == "new"
+    assert check_status(READY_STATUS, READY_STATUS | {"synchronizationHash": "new"}) == "synchronizationHash"
 
 
 def test_facts_are_those_of_the_registration():
@@ -137,11 +159,12 @@ def test_a_failed_pass_tells_what_it_registered():
 
     assert (status["clientID"], status["registeredScopes"], status["keyIDs"]) == ("client-1", [SCOPE], [])
     assert "synchronizationSecretName" not in status
+    assert "synchronizationHash" not in status
 
 
 @pytest.mark.parametrize("spec", [{"secretName": "!"}, {}])
 def test_a_status_can_be_built_for_a_spec_that_cant_be_parsed(spec):
-    progress = Progress(resource(spec=spec), registration=registration())
+    progress = ClientProgress(resource(spec=spec), registration=registration())
 
     assert build_status(refused(), progress, NOW, "first")["registeredScopes"] == [SCOPE]
 
@@ -208,35 +231,35 @@ def name_fault(error):
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_that_was_ready_stays_so_through_a_fault_elsewhere(error):
-    assert stays_ready(fail(error), Progress(ready_resource()))
+    assert stays_ready(fail(error), ClientProgress(ready_resource()))
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_without_its_secret_doesnt_stay_ready_through_a_fault_elsewhere(error):
-    assert not stays_ready(fail(error), Progress(ready_resource(), lacks_secret=True))
+    assert not stays_ready(fail(error), ClientProgress(ready_resource(), impaired=True))
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.RATE_LIMITED}))
 def test_a_resource_doesnt_stay_ready_when_it_is_refused(reason):
-    assert not stays_ready(fail(RejectedError(reason, "no")), Progress(ready_resource()))
+    assert not stays_ready(fail(RejectedError(reason, "no")), ClientProgress(ready_resource()))
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.RATE_LIMITED}))
 def test_a_resource_doesnt_stay_ready_while_it_waits_for_something_of_its_own(reason):
-    assert not stays_ready(fail(WaitingError(reason, "waiting", 5.0)), Progress(ready_resource()))
+    assert not stays_ready(fail(WaitingError(reason, "waiting", 5.0)), ClientProgress(ready_resource()))
 
 
 def test_success_is_reported_and_not_passed_over():
-    assert not stays_ready(succeed((), None), Progress(ready_resource()))
+    assert not stays_ready(succeed((), None), ClientProgress(ready_resource()))
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_that_wasnt_ready_at_its_generation_doesnt_stay_so(error):
     fault = fail(error)
 
-    assert not stays_ready(fault, Progress(ready_resource(metadata={"generation": 2})))
-    assert not stays_ready(fault, Progress(resource(status=build(refused()))))
-    assert not stays_ready(fault, Progress(resource()))
+    assert not stays_ready(fault, ClientProgress(ready_resource(metadata={"generation": 2})))
+    assert not stays_ready(fault, ClientProgress(resource(status=build(refused()))))
+    assert not stays_ready(fault, ClientProgress(resource()))
 
 
 # From error to outcome

@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskinporten_operator.model.resources import (
-    LONGEST_NAME,
-    SUBSCOPE_PATTERN,
-    InvalidSpec,
-    MaskinportenClientSpec,
-    parse,
-)
+from maskinporten_operator.model.maskinportenclient import SUBSCOPE_PATTERN, MaskinportenClientSpec, parse
+from maskinporten_operator.model.resources import LONGEST_NAME, InvalidSpec
 from tests.specs import ACCEPTED, EVERY_FIELD, MOST_EXPOSED, REFUSED, exposed, exposing
 
 

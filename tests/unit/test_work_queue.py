@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.runtime import queue as module
-from maskinporten_operator.runtime.queue import COOL_DOWN, MOST_PASSES, PASSES_WINDOW, Key, Priority, WorkQueue
+from maskinporten_operator.runtime.queue import ACTIONS_WINDOW, COOL_DOWN, MOST_ACTIONS, Key, Priority, WorkQueue
 
-A, B, C = Key("ns", "a"), Key("ns", "b"), Key("ns", "c")
+A, B, C = (Key(MASKINPORTEN_CLIENT, "ns", name) for name in "abc")
 DEADLINE = 5.0
 
 
@@ -219,15 +220,17 @@ async def loop_time(monkeypatch):
 
 
 async def pass_over(queue, key, times=1):
+    """Make passes that change something."""
     for _ in range(times):
         queue.add(key)
         assert len(queue) == 1
         assert await queue.get() == key
+        queue.note_action(key)
         queue.done(key)
 
 
-async def test_twenty_passes_in_a_row_are_made_at_once_and_the_next_waits(queue, loop_time):
-    await pass_over(queue, A, MOST_PASSES)
+async def test_twenty_passes_that_change_something_are_made_at_once_and_the_next_waits(queue, loop_time):
+    await pass_over(queue, A, MOST_ACTIONS)
 
     queue.add(A)
 
@@ -235,10 +238,16 @@ async def test_twenty_passes_in_a_row_are_made_at_once_and_the_next_waits(queue,
     assert due_in(queue, A) == COOL_DOWN
 
 
+async def test_passes_that_change_nothing_never_brake(queue, loop_time):
+    for _ in range(5 * MOST_ACTIONS):
+        queue.add(A)
+        queue.done(await queue.get())
+
+
 async def test_the_brake_is_off_when_the_first_of_twenty_passes_is_long_enough_ago(queue, loop_time):
     await pass_over(queue, A)
-    loop_time(PASSES_WINDOW)
-    await pass_over(queue, A, MOST_PASSES - 1)
+    loop_time(ACTIONS_WINDOW)
+    await pass_over(queue, A, MOST_ACTIONS - 1)
 
     await pass_over(queue, A)
     queue.add(A)
@@ -247,19 +256,19 @@ async def test_the_brake_is_off_when_the_first_of_twenty_passes_is_long_enough_a
 
 
 async def test_passes_that_are_spread_never_brake(queue, loop_time):
-    for _ in range(5 * MOST_PASSES):
+    for _ in range(5 * MOST_ACTIONS):
         await pass_over(queue, A)
-        loop_time(PASSES_WINDOW / MOST_PASSES)
+        loop_time(ACTIONS_WINDOW / MOST_ACTIONS)
 
 
 async def test_the_brake_of_one_key_leaves_the_others_alone(queue, loop_time):
-    await pass_over(queue, A, MOST_PASSES)
+    await pass_over(queue, A, MOST_ACTIONS)
 
     await pass_over(queue, B)
 
 
 async def test_a_braked_key_that_is_asked_for_again_is_put_off_no_further(queue, loop_time):
-    await pass_over(queue, A, MOST_PASSES)
+    await pass_over(queue, A, MOST_ACTIONS)
     queue.add(A)
     loop_time(2)
     queue.add(A)
@@ -268,7 +277,7 @@ async def test_a_braked_key_that_is_asked_for_again_is_put_off_no_further(queue,
 
 
 async def test_a_braked_key_keeps_a_timer_that_is_sooner(queue, loop_time):
-    await pass_over(queue, A, MOST_PASSES)
+    await pass_over(queue, A, MOST_ACTIONS)
     queue.add_after(A, 1)
     queue.add(A)
 
@@ -276,7 +285,7 @@ async def test_a_braked_key_keeps_a_timer_that_is_sooner(queue, loop_time):
 
 
 async def test_a_timer_that_rings_too_soon_is_braked_too(queue, loop_time):
-    await pass_over(queue, A, MOST_PASSES)
+    await pass_over(queue, A, MOST_ACTIONS)
     queue.add_after(A, 1)
     loop_time(1)
     queue._ring(A, Priority.RETRY)
@@ -286,11 +295,12 @@ async def test_a_timer_that_rings_too_soon_is_braked_too(queue, loop_time):
 
 
 async def test_a_change_during_the_twentieth_pass_waits_and_isnt_lost(queue, loop_time):
-    await pass_over(queue, A, MOST_PASSES - 1)
+    await pass_over(queue, A, MOST_ACTIONS - 1)
     queue.add(A)
     await queue.get()
     queue.add(A, Priority.CHANGE)
     assert len(queue) == 1
+    queue.note_action(A)
     queue.done(A)
 
     assert len(queue) == 0
@@ -299,22 +309,22 @@ async def test_a_change_during_the_twentieth_pass_waits_and_isnt_lost(queue, loo
 
 async def test_after_the_cool_down_a_braked_key_is_worked_on(queue, monkeypatch):
     monkeypatch.setattr(module, "COOL_DOWN", 0.01)
-    monkeypatch.setattr(module, "PASSES_WINDOW", 0.05)
-    await pass_over(queue, A, MOST_PASSES)
+    monkeypatch.setattr(module, "ACTIONS_WINDOW", 0.05)
+    await pass_over(queue, A, MOST_ACTIONS)
     queue.add(A)
 
     assert await take(queue) == A
 
 
 async def test_a_resource_that_is_gone_leaves_no_brake_to_one_of_its_name(queue, loop_time):
-    await pass_over(queue, A, MOST_PASSES)
+    await pass_over(queue, A, MOST_ACTIONS)
     queue.forget(A)
 
     await pass_over(queue, A)
 
 
 async def test_a_closed_queue_sets_no_brake(queue, loop_time):
-    await pass_over(queue, A, MOST_PASSES)
+    await pass_over(queue, A, MOST_ACTIONS)
     queue.close()
     queue.add(A)
 
@@ -345,7 +355,7 @@ async def test_a_closed_queue_takes_no_work_and_forgets_what_waited(queue):
 
 
 async def test_however_keys_are_added_none_is_lost_and_none_is_worked_on_twice_at_once(queue, monkeypatch):
-    monkeypatch.setattr(module, "MOST_PASSES", 1_000_000)  # many passes at once are what this is about
+    monkeypatch.setattr(module, "MOST_ACTIONS", 1_000_000)  # many passes at once are what this is about
     at_work, wanted, served = set(), 0, {A: 0, B: 0, C: 0}
 
     async def work():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tools.generate.configuration import render_configuration
-from tools.generate.crds import render_maskinportenclient_crd
+from tools.generate.crds import DEFINITIONS, render_crd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS: Mapping[str, Callable[[], str]] = {
     "docs/configuration.md": render_configuration,
-    "deploy/crds/maskinportenclients.nais.io.yaml": render_maskinportenclient_crd,
+    **{f"deploy/crds/{kind.plural}.{kind.group}.yaml": partial(render_crd, kind) for kind in DEFINITIONS},
 }
 
 

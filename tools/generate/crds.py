@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from maskinporten_operator.model.resources import (
-    GROUP,
-    KIND,
-    NAME_RULE,
-    PLURAL,
-    VERSION,
-    MaskinportenClientSpec,
-    MaskinportenClientStatus,
-)
+from maskinporten_operator.model.application import APPLICATION_NAME_RULE, ApplicationSpec, ApplicationStatus
+from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec, MaskinportenClientStatus
+from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT, NAME_RULE, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,11 +18,13 @@ if TYPE_CHECKING:
 
     Schema = dict[str, Any]
 
-HEADER = "# Generated from src/maskinporten_operator/model/resources.py by `make generate`; edit the models instead.\n"
+HEADER = "# Generated from src/maskinporten_operator/model by `make generate`; edit the models instead.\n"
 
 DROPPED = frozenset({"title", "default", "$defs"})
 """Titles say nothing new. Defaults would be written into stored objects; the descriptions tell them."""
 
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
+INT_OR_STRING = "x-kubernetes-int-or-string"
 COPIED = frozenset(
     {
         "description",
@@ -42,6 +39,7 @@ COPIED = frozenset(
         "pattern",
         "required",
         "type",
+        INT_OR_STRING,
         "x-kubernetes-list-map-keys",
         "x-kubernetes-list-type",
         "x-kubernetes-validations",
@@ -60,55 +58,114 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-def render_maskinportenclient_crd() -> str:
-    """Render the CRD of MaskinportenClient as YAML."""
-    document = build_maskinportenclient_crd()
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a CRD says that the models don't.
+
+    Attributes:
+        kind: The kind.
+        description: One sentence for `kubectl explain`.
+        short_name: What people type.
+        name_rule: The CEL rule for names, and its message.
+        spec: The model of the spec.
+        status: The model of the status.
+        columns: What `kubectl get` shows: heading, type and path.
+        open: Whether fields of the spec that no model declares are kept, at every level.
+    """
+
+    kind: Kind
+    description: str
+    short_name: str
+    name_rule: tuple[str, str]
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    columns: tuple[tuple[str, str, str], ...]
+    open: bool
+
+
+READY = ".status.conditions[?(@.type=='Ready')]"
+AGE = ("Age", "date", ".metadata.creationTimestamp")
+DEFINITIONS = {
+    MASKINPORTEN_CLIENT: Definition(
+        MASKINPORTEN_CLIENT,
+        "A client at Maskinporten, registered through DigDir's self-service API.",
+        "maskinportenclient",
+        NAME_RULE,
+        MaskinportenClientSpec,
+        MaskinportenClientStatus,
+        (
+            ("Secret", "string", ".spec.secretName"),
+            ("Client ID", "string", ".status.clientID"),
+            ("Ready", "string", f"{READY}.status"),
+            ("Reason", "string", f"{READY}.reason"),
+            AGE,
+        ),
+        open=False,
+    ),
+    APPLICATION: Definition(
+        APPLICATION,
+        "An application, with its client at Maskinporten, its workload and its way out.",
+        "app",
+        APPLICATION_NAME_RULE,
+        ApplicationSpec,
+        ApplicationStatus,
+        (
+            ("Ready", "string", f"{READY}.status"),
+            ("Client", "string", ".status.clientID"),
+            ("Image", "string", ".spec.image"),
+            AGE,
+        ),
+        open=True,
+    ),
+}
+
+
+def render_crd(kind: Kind) -> str:
+    """Render a CRD as YAML."""
+    document = build_crd(DEFINITIONS[kind])
     return HEADER + yaml.dump(document, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def build_maskinportenclient_crd() -> Schema:
-    """Build the CRD of MaskinportenClient."""
-    ready = ".status.conditions[?(@.type=='Ready')]"
+def build_crd(definition: Definition) -> Schema:
+    """Build a CRD."""
+    kind = definition.kind
+    rule, message = definition.name_rule
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
         "spec": {
-            "group": GROUP,
+            "group": kind.group,
             "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": [KIND.lower()],
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [definition.short_name],
                 "categories": ["nais"],
             },
             "scope": "Namespaced",
             "versions": [
                 {
-                    "name": VERSION,
+                    "name": kind.version,
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [
-                        {"name": "Secret", "type": "string", "jsonPath": ".spec.secretName"},
-                        {"name": "Client ID", "type": "string", "jsonPath": ".status.clientID"},
-                        {"name": "Ready", "type": "string", "jsonPath": f"{ready}.status"},
-                        {"name": "Reason", "type": "string", "jsonPath": f"{ready}.reason"},
-                        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+                        {"name": name, "type": what, "jsonPath": path} for name, what, path in definition.columns
                     ],
                     "schema": {
                         "openAPIV3Schema": {
-                            "description": "A client at Maskinporten, registered through DigDir's self-service API.",
+                            "description": definition.description,
                             "type": "object",
                             "required": ["spec"],
-                            "x-kubernetes-validations": [{"rule": NAME_RULE[0], "message": NAME_RULE[1]}],
+                            "x-kubernetes-validations": [{"rule": rule, "message": message}],
                             "properties": {
                                 "apiVersion": {"type": "string"},
                                 "kind": {"type": "string"},
                                 "metadata": {"type": "object"},
-                                "spec": build_structural_schema(MaskinportenClientSpec),
-                                "status": build_structural_schema(MaskinportenClientStatus),
+                                "spec": build_structural_schema(definition.spec, is_open=definition.open),
+                                "status": build_structural_schema(definition.status),
                             },
                         }
                     },
@@ -118,14 +175,34 @@ def build_maskinportenclient_crd() -> Schema:
     }
 
 
-def build_structural_schema(model: type[BaseModel]) -> Schema:
+def build_structural_schema(model: type[BaseModel], *, is_open: bool = False) -> Schema:
     """Turn a model into a structural OpenAPI schema: every node inline, with one type and no defaults.
+
+    Args:
+        model: The model.
+        is_open: Whether every object keeps fields that no model declares: the flag holds for one level only.
 
     Raises:
         UnsupportedSchemaError: The model uses something beyond what a resource needs.
     """
     document = model.model_json_schema(by_alias=True, mode="validation")
-    return _convert(document, document.get("$defs", {}), model.__name__)
+    schema = _convert(document, document.get("$defs", {}), model.__name__)
+    return _open(schema) if is_open else schema
+
+
+def _open(node: Schema) -> Schema:
+    """Add the flag to every object but those whose members are all described by one schema."""
+    opened = {
+        keyword: {name: _open(child) for name, child in value.items()}
+        if keyword == "properties"
+        else _open(value)
+        if keyword == "items"
+        else value
+        for keyword, value in node.items()
+    }
+    if node.get("type") == "object" and "additionalProperties" not in node:
+        opened[PRESERVE] = True
+    return opened
 
 
 def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> Schema:
@@ -137,7 +214,7 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str)
                 result[keyword] = {
                     name: _convert(child, definitions, f"{path}.{name}") for name, child in value.items()
                 }
-            case "items":
+            case "items" | "additionalProperties" if isinstance(value, dict):
                 result[keyword] = _convert(value, definitions, f"{path}[]")
             case "const":
                 result["enum"] = [value]
@@ -145,7 +222,7 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str)
                 result[keyword] = value
             case _ if keyword not in DROPPED:
                 raise UnsupportedSchemaError(f"{path}: {keyword} has no place in a structural schema")
-    if "type" not in result:
+    if "type" not in result and INT_OR_STRING not in result:
         raise UnsupportedSchemaError(f"{path} has no single type")
     return {keyword: result[keyword] for keyword in sorted(result, key=_rank)}
 

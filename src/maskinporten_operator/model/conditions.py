@@ -12,6 +12,8 @@ from typing import Literal
 READY = "Ready"
 REGISTRATION_UNIQUE = "RegistrationUnique"
 ALL_FIELDS_SUPPORTED = "AllFieldsSupported"
+MASKINPORTEN_READY = "MaskinportenReady"
+AVAILABLE = "Available"
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -20,6 +22,10 @@ class Reason(StrEnum):
     """Why a condition has its status."""
 
     SYNCHRONIZED = "Synchronized"
+    AVAILABLE = "MinimumReplicasAvailable"
+    NO_IMAGE = "NoImage"
+    WORKLOAD_ELSEWHERE = "WorkloadElsewhere"
+    ROLLOUT_FAILED = "RolloutFailed"
 
     # Only an edit of the spec or of somebody's rights helps.
     INVALID_SPEC = "InvalidSpec"
@@ -32,10 +38,16 @@ class Reason(StrEnum):
     REFUSED_BY_DIGDIR = "RefusedByDigDir"
     FORBIDDEN_BY_DIGDIR = "ForbiddenByDigDir"
     REFUSED_BY_CLUSTER = "RefusedByCluster"
+    CHILD_CONFLICT = "ChildConflict"
+    WEBPROXY_REQUIRED = "WebproxyRequired"
 
     # Time or another's action helps.
     AWAITING_LIST = "AwaitingList"
     AWAITING_SECRET_REMOVAL = "AwaitingSecretRemoval"
+    AWAITING_CHILD_REMOVAL = "AwaitingChildRemoval"
+    AWAITING_CLIENT = "AwaitingClient"
+    WAITING_FOR_CREDENTIALS = "WaitingForCredentials"
+    ROLLING_OUT = "RollingOut"
     REGISTRATION_ABSENT = "RegistrationAbsent"
     MASS_ABSENCE = "MassAbsence"
     RATE_LIMITED = "RateLimited"
@@ -53,5 +65,5 @@ class Verdict:
 
     type: str
     status: Status
-    reason: Reason
+    reason: str
     message: str

@@ -1,61 +1,79 @@
-"""MaskinportenClient (`nais.io/v1`): what users write, as pydantic models.
+"""What all resources share: kinds, metadata, conditions, and how a spec that can't be parsed is explained.
 
-The CRD is generated from these models (`make generate`), so a rule stands here once and is enforced twice: by the
-API server, and by `parse`, since a cluster may serve the platform's own, laxer CRD.
+The CRDs are generated from the models (`make generate`), so a rule stands once and is enforced twice: by the API
+server, and by `parse`, since a cluster may serve the platform's own, laxer CRDs.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GROUP = "nais.io"
-VERSION = "v1"
-KIND = "MaskinportenClient"
-PLURAL = "maskinportenclients"
 
-FINALIZER = "digdir.nais.io/finalizer"
-DELETE_ANNOTATION = "digdir.nais.io/delete"
-PRESERVE_ANNOTATION = "digdir.nais.io/preserve"
-ROTATE_ANNOTATION = "digdir.nais.io/rotate"
-RESYNC_ANNOTATION = "digdir.nais.io/resync"
-
-# The NAIS rule for a subscope. It is matched by linear engines only (pydantic's, the API server's): in Python's `re`
-# it backtracks exponentially.
-SUBSCOPE_PATTERN = r"^([a-zæøå0-9]+\/?)+(\:[a-zæøå0-9]+)*[a-zæøå0-9]+(\.[a-zæøå0-9]+)*$"
-# RFC 6749 §3.3 forbids white space, quotes and backslashes in a scope; DigDir's names hold these characters.
-FULL_SCOPE_PATTERN = r"^[0-9A-Za-zæøåÆØÅ_./-]+:[0-9A-Za-zæøåÆØÅ_.:/-]+$"
 DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 LONGEST_NAME = 63
 """Characters: the name is a label's value on what the resource owns, and a part of the registration's description."""
 NAME_RULE = (f"self.metadata.name.size() <= {LONGEST_NAME}", f"must have at most {LONGEST_NAME} characters")
 
-Subscope = Annotated[str, Field(pattern=SUBSCOPE_PATTERN, max_length=255)]
-_SUBSCOPE = TypeAdapter(Subscope)
-_INT64 = {"format": "int64"}
-
-# The same in CEL, for rules that the API server checks: what `ExposedScope.subscope` is in Python.
-_SEPARATOR_IN_CEL = "(has({0}.separator) ? {0}.separator : ({0}.name.contains('/') ? '/' : ':'))"
-_SUBSCOPE_IN_CEL = "({0}.product + " + _SEPARATOR_IN_CEL + " + {0}.name)"
+INT64 = {"format": "int64"}
 
 
-def _list_of(kind: Literal["atomic", "map"], *keys: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, order=True)
+class Kind:
+    """A kind of resource, and where the API server serves it."""
+
+    api_version: str
+    name: str
+    plural: str
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The version within the group."""
+        return self.api_version.rpartition("/")[2]
+
+    @property
+    def root(self) -> str:
+        """The path under which the API server serves the group's version."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """Build the path of one object, of a namespace's, or of all."""
+        within = f"/namespaces/{namespace}" if namespace else ""
+        return f"{self.root}{within}/{self.plural}" + (f"/{name}" if name else "")
+
+
+MASKINPORTEN_CLIENT = Kind(f"{GROUP}/v1", "MaskinportenClient", "maskinportenclients")
+APPLICATION = Kind(f"{GROUP}/v1alpha1", "Application", "applications")
+SECRET = Kind("v1", "Secret", "secrets")
+SERVICE = Kind("v1", "Service", "services")
+DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
+NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+FQDN_POLICY = Kind("networking.gke.io/v1alpha3", "FQDNNetworkPolicy", "fqdnnetworkpolicies")
+CILIUM_POLICY = Kind("cilium.io/v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies")
+
+
+def list_of(kind: Literal["atomic", "map"], *keys: str) -> dict[str, Any]:
     """How an apply merges a list, and by which keys its members are told apart."""
     return {"x-kubernetes-list-type": kind} | ({"x-kubernetes-list-map-keys": list(keys)} if keys else {})
 
 
-def _rules(*rules: tuple[str, str]) -> dict[str, Any]:
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
     """Rules in CEL with their messages. Each has a validator beside it that says the same."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
 class SpecModel(BaseModel):
@@ -64,212 +82,11 @@ class SpecModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
 
-class ConsumedScope(SpecModel):
-    """A scope of an API that the client asks tokens for."""
-
-    name: Annotated[
-        str,
-        Field(
-            pattern=FULL_SCOPE_PATTERN,
-            max_length=255,
-            description="The full scope, `prefix:subscope`. Its owner must have granted it to the organisation.",
-        ),
-    ]
-
-
-class Consumer(SpecModel):
-    """An organisation that may use an exposed scope."""
-
-    orgno: Annotated[
-        str, Field(pattern=r"^[0-9]{9}$", max_length=9, description="The organisation number, nine digits.")
-    ]
-    name: Annotated[
-        str | None, Field(default=None, max_length=255, description="A comment for readers of the manifest.")
-    ]
-
-
-class ExposedScope(SpecModel):
-    """A scope that the organisation offers to others."""
-
-    model_config = ConfigDict(
-        json_schema_extra=_rules(
-            (
-                _SUBSCOPE_IN_CEL.format("self") + f".matches(r'{SUBSCOPE_PATTERN}')",
-                f"product, separator and name together must match {SUBSCOPE_PATTERN}",
-            ),
-            (
-                "self.product.size() + self.name.size() < 255",
-                "product, separator and name together must have at most 255 characters",
-            ),
-            (
-                "!has(self.allowedIntegrations) || 'maskinporten' in self.allowedIntegrations",
-                "allowedIntegrations must contain maskinporten",
-            ),
-            (
-                "!has(self.delegationSource) || " + _SEPARATOR_IN_CEL.format("self") + " == '/'",
-                'separator must be "/" when delegationSource is set',
-            ),
-        )
-    )
-
-    name: Annotated[
-        str,
-        Field(
-            pattern=SUBSCOPE_PATTERN,
-            max_length=255,
-            description="The last part of the scope, `<prefix>:<product><separator><name>`.",
-        ),
-    ]
-    product: Annotated[
-        str,
-        Field(pattern=r"^[a-z0-9]+$", max_length=100, description="The product area that the scope belongs to."),
-    ]
-    enabled: Annotated[bool, Field(description="False deactivates the scope, true activates it again.")]
-    separator: Annotated[
-        Literal["/", ":", "."] | None,
-        Field(
-            default=None,
-            description="What stands between product and name: by default `:`, or `/` if the name contains `/`.",
-        ),
-    ]
-    at_max_age: Annotated[
-        int,
-        Field(
-            default=30,
-            ge=30,
-            le=680,
-            description="The longest life of an access token, in seconds; 30 by default.",
-        ),
-    ]
-    allowed_integrations: Annotated[
-        tuple[Literal["maskinporten", "idporten", "krr", "ansattporten", "api_klient"], ...],
-        Field(
-            default=("maskinporten",),
-            min_length=1,
-            max_length=10,
-            json_schema_extra=_list_of("atomic"),
-            description="The integration types that may use the scope; `maskinporten` must be among them, and is the "
-            "only one by default.",
-        ),
-    ]
-    consumers: Annotated[
-        tuple[Consumer, ...],
-        Field(
-            default=(),
-            max_length=1000,
-            json_schema_extra=_list_of("atomic"),
-            description="The organisations that may ask for tokens with the scope.",
-        ),
-    ]
-    accessible_for_all: Annotated[
-        bool, Field(default=False, description="Whether every organisation may use the scope; false by default.")
-    ]
-    delegation_source: Annotated[
-        Literal["altinn"] | None,
-        Field(
-            default=None,
-            description="Where consumers may delegate the scope to a supplier; needs the separator `/`.",
-        ),
-    ]
-    visibility: Annotated[
-        Literal["public", "private"],
-        Field(default="public", description="Whether the scope is in the public listing; `public` by default."),
-    ]
-
-    @property
-    def subscope(self) -> str:
-        """Product, separator and name: what stands after the prefix."""
-        return f"{self.product}{self.effective_separator}{self.name}"
-
-    @property
-    def effective_separator(self) -> str:
-        """The separator written, or the default that the name implies."""
-        return self.separator or ("/" if "/" in self.name else ":")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _SUBSCOPE.validate_python(self.subscope)
-        if "maskinporten" not in self.allowed_integrations:
-            raise ValueError("allowedIntegrations must contain maskinporten")
-        if self.delegation_source and self.effective_separator != "/":
-            raise ValueError('separator must be "/" when delegationSource is set')
-        return self
-
-
-class Scopes(SpecModel):
-    """The scopes that an application uses and offers."""
-
-    consumes: Annotated[
-        tuple[ConsumedScope, ...],
-        Field(
-            default=(),
-            max_length=500,
-            json_schema_extra=_list_of("map", "name"),
-            description="Scopes that the client asks tokens for.",
-        ),
-    ]
-    exposes: Annotated[
-        tuple[ExposedScope, ...],
-        Field(
-            default=(),
-            # distinct() needs Kubernetes 1.35, and takes the square of the length: with 650 to 700 scopes the API
-            # server's budget is spent, and it refuses with a message that helps nobody.
-            max_length=500,
-            json_schema_extra=_list_of("atomic")
-            | _rules(
-                (
-                    f"self.map(one, {_SUBSCOPE_IN_CEL.format('one')}).distinct().size() == self.size()",
-                    "exposes names a scope more than once",
-                )
-            ),
-            description="Scopes that the organisation offers to others.",
-        ),
-    ]
-
-    @model_validator(mode="after")
-    def _check_for_duplicates(self) -> Self:
-        for field, names in (
-            ("consumes", [scope.name for scope in self.consumes]),
-            ("exposes", [scope.subscope for scope in self.exposes]),
-        ):
-            twice = [name for name, count in Counter(names).items() if count > 1]
-            if twice:
-                raise ValueError(f"{field} names a scope more than once: {', '.join(twice[:5])}")
-        return self
-
-
-class MaskinportenClientSpec(SpecModel):
-    """The desired client registration and where its credentials go."""
-
-    secret_name: Annotated[
-        str,
-        Field(
-            pattern=DNS_SUBDOMAIN_PATTERN,
-            max_length=253,
-            description="The Secret that receives the client id and the private key.",
-        ),
-    ]
-    client_name: Annotated[
-        str | None,
-        Field(
-            default=None,
-            min_length=1,
-            max_length=255,
-            description="The name shown at DigDir; by default the one that the operator is configured with.",
-        ),
-    ]
-    scopes: Annotated[Scopes, Field(default=Scopes(), description="The scopes used and offered.")]
-
-    @property
-    def consumed_scopes(self) -> tuple[str, ...]:
-        """The full names of the consumed scopes, in the order written."""
-        return tuple(scope.name for scope in self.scopes.consumes)
-
-
 @dataclass(frozen=True, slots=True)
 class ObjectMeta:
     """The metadata that decisions may depend on. `resource_version` is comparable as an integer."""
 
+    kind: Kind
     namespace: str
     name: str
     uid: str
@@ -292,24 +109,11 @@ class InvalidSpec:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class MaskinportenClient:
-    """A parsed resource. `status` is as read: a hint that the remote system must confirm."""
-
-    meta: ObjectMeta
-    spec: MaskinportenClientSpec | InvalidSpec
-    status: Mapping[str, Any]
-
-    @property
-    def marked(self) -> bool:
-        """Whether our finalizer, the mark of intent, is on the resource."""
-        return FINALIZER in self.meta.finalizers
-
-
-def parse_meta(body: Mapping[str, Any]) -> ObjectMeta:
-    """Read the metadata of any namespaced object as the API server sent it."""
+def parse_meta(kind: Kind, body: Mapping[str, Any]) -> ObjectMeta:
+    """Read the metadata of an object as the API server sent it; in a list or a watch it needn't name its kind."""
     meta = body["metadata"]
     return ObjectMeta(
+        kind=kind,
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
@@ -320,19 +124,6 @@ def parse_meta(body: Mapping[str, Any]) -> ObjectMeta:
         finalizers=tuple(meta.get("finalizers") or ()),
         annotations=meta.get("annotations") or {},
     )
-
-
-def parse(body: Mapping[str, Any]) -> MaskinportenClient:
-    """Turn the raw body into a model; never raises for anything that a user can write."""
-    meta = parse_meta(body)
-    spec: MaskinportenClientSpec | InvalidSpec
-    try:
-        spec = MaskinportenClientSpec.model_validate(body.get("spec") or {})
-    except ValidationError as error:
-        spec = InvalidSpec(explain(error))
-    if len(meta.name) > LONGEST_NAME:
-        spec = InvalidSpec(f"metadata.name: {NAME_RULE[1]}")
-    return MaskinportenClient(meta, spec, body.get("status") or {})
 
 
 def explain(error: ValidationError, root: str = "spec", most: int = 5) -> str:
@@ -366,51 +157,5 @@ class Condition(BaseModel):
     last_transition_time: Annotated[datetime, Field(description="When the status last changed.")]
     observed_generation: Annotated[
         int | None,
-        Field(default=None, ge=0, json_schema_extra=_INT64, description="The generation that was judged."),
-    ]
-
-
-class MaskinportenClientStatus(BaseModel):
-    """What the operator observed. For people and tools; decisions don't rest on it."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
-
-    client_id: Annotated[str | None, Field(default=None, alias="clientID", description="The client id at DigDir.")]
-    key_ids: Annotated[
-        tuple[str, ...] | None,
-        Field(
-            default=None,
-            alias="keyIDs",
-            json_schema_extra=_list_of("atomic"),
-            description="The key ids registered on the client.",
-        ),
-    ]
-    registered_scopes: Annotated[
-        tuple[str, ...] | None,
-        Field(default=None, json_schema_extra=_list_of("atomic"), description="The scopes registered on the client."),
-    ]
-    conditions: Annotated[
-        tuple[Condition, ...] | None,
-        Field(default=None, json_schema_extra=_list_of("map", "type"), description="The state, aspect by aspect."),
-    ]
-    observed_generation: Annotated[
-        int | None, Field(default=None, json_schema_extra=_INT64, description="The generation last acted on.")
-    ]
-    synchronization_state: Annotated[
-        str | None, Field(default=None, description="The Ready condition in the words of earlier tools.")
-    ]
-    synchronization_time: Annotated[
-        datetime | None, Field(default=None, description="When something in this status last changed.")
-    ]
-    synchronization_secret_name: Annotated[
-        str | None, Field(default=None, description="The Secret that holds the credentials.")
-    ]
-    synchronization_hash: Annotated[str | None, Field(default=None, description="Kept for earlier tools; not used.")]
-    correlation_id: Annotated[
-        str | None,
-        Field(
-            default=None,
-            alias="correlationID",
-            description="Names the pass that last changed something; in logs.",
-        ),
+        Field(default=None, ge=0, json_schema_extra=INT64, description="The generation that was judged."),
     ]

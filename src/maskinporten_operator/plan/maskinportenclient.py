@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import ALL_FIELDS_SUPPORTED, REGISTRATION_UNIQUE, Reason, Verdict
 from maskinporten_operator.model.errors import OperatorError, RejectedError, WaitingError
-from maskinporten_operator.model.resources import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from maskinporten_operator.plan.decisions import (
     ClearAnnotations,
     MarkIntent,
@@ -23,8 +23,8 @@ from maskinporten_operator.plan.secret import build_secret, check_secret
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from maskinporten_operator.model.maskinportenclient import MaskinportenClient, MaskinportenClientSpec
     from maskinporten_operator.model.registrations import AuthorizationServer, Registration
-    from maskinporten_operator.model.resources import MaskinportenClient, MaskinportenClientSpec
     from maskinporten_operator.plan.policy import Policy
     from maskinporten_operator.plan.secret import OwnedSecret
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from maskinporten_operator.model.application import Application
 from maskinporten_operator.model.conditions import READY, Reason, Verdict
 from maskinporten_operator.model.errors import (
     OperatorError,
@@ -14,10 +15,14 @@ from maskinporten_operator.model.errors import (
     TransientError,
     WaitingError,
 )
+from maskinporten_operator.model.maskinportenclient import MaskinportenClient
+from maskinporten_operator.model.resources import InvalidSpec
+from maskinporten_operator.plan.registration import order_scopes
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.registrations import Registration
-    from maskinporten_operator.model.resources import MaskinportenClient
+
+R = TypeVar("R", MaskinportenClient, Application)
 
 RECHECK_REJECTED = 600.0
 """Seconds after which a refusal is tried again: rights and grants change without an event."""
@@ -31,28 +36,75 @@ class Retry:
     failed: bool
 
 
-@dataclass(slots=True)
-class Progress:
+@dataclass
+class Progress(Generic[R]):
     """What a pass has established so far; a status is built from it also when the pass fails half-way.
 
     Attributes:
         resource: The resource as our last write left it.
-        registration: Its registration as our last write or read left it.
-        secret_name: The Secret that holds the credentials.
         actions: What was done, in words.
-        lacks_secret: Whether the pass found the Secret missing.
+        impaired: Whether the pass found missing what the resource needs to be ready, such as its Secret.
         generation: The generation that the pass began with and judges; a write's answer may show a newer one.
     """
 
-    resource: MaskinportenClient
-    registration: Registration | None = None
-    secret_name: str | None = None
+    resource: R
     actions: list[str] = field(default_factory=list)
-    lacks_secret: bool = False
+    impaired: bool = False
     generation: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.generation = self.resource.meta.generation
+
+    def build_facts(self) -> dict[str, Any]:
+        """Build the status fields that this pass can tell, besides the conditions."""
+        return {}
+
+
+@dataclass
+class ClientProgress(Progress[MaskinportenClient]):
+    """What a pass over a MaskinportenClient has established.
+
+    Attributes:
+        registration: Its registration as our last write or read left it.
+        secret_name: The Secret that holds the credentials.
+        fingerprint: Of what is in the Secret; see `plan.secret.build_fingerprint`.
+    """
+
+    registration: Registration | None = None
+    secret_name: str | None = None
+    fingerprint: str | None = None
+
+    def build_facts(self) -> dict[str, Any]:
+        """Build the fields that tell of the registration and of the Secret."""
+        facts: dict[str, Any] = {}
+        if registration := self.registration:
+            spec = self.resource.spec
+            written = () if isinstance(spec, InvalidSpec) else spec.consumed_scopes
+            facts |= {
+                "clientID": registration.client_id,
+                "keyIDs": sorted(key.kid for key in registration.keys or ()),
+                "registeredScopes": list(order_scopes(registration.scopes, written)),
+            }
+        if self.secret_name:
+            facts["synchronizationSecretName"] = self.secret_name
+        if self.fingerprint:
+            facts["synchronizationHash"] = self.fingerprint
+        return facts
+
+
+@dataclass
+class ApplicationProgress(Progress[Application]):
+    """What a pass over an Application has established.
+
+    Attributes:
+        client_id: The id of its client; empty if it is known to have none, None if nothing is known.
+    """
+
+    client_id: str | None = None
+
+    def build_facts(self) -> dict[str, Any]:
+        """Build the field that tells of the client, or takes back what it told."""
+        return {} if self.client_id is None else {"clientID": self.client_id or None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +116,14 @@ class Outcome:
         retry: When to look again; None when only an event or the resync does.
         level: Log level.
         elsewhere: Whether the fault says nothing of the resource: one that was ready at its generation stays so.
+        acted: Whether the pass changed something, its own status not counted.
     """
 
     verdicts: tuple[Verdict, ...]
     retry: Retry | None
     level: int
     elsewhere: bool = False
+    acted: bool = False
 
 
 DONE = Outcome((), None, logging.INFO)

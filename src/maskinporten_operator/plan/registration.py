@@ -10,7 +10,8 @@ from maskinporten_operator.plan.decisions import UpdateRegistration
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from maskinporten_operator.model.resources import MaskinportenClientSpec, ObjectMeta
+    from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
+    from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.policy import Policy
 
 READ_ONLY_FIELDS = frozenset({"client_id", "client_secret", "created", "jwks_uri", "last_updated", "onbehalfof"})

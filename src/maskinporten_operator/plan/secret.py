@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.keys import PrivateJwk
-from maskinporten_operator.model.resources import GROUP, KIND, VERSION
+from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
+from maskinporten_operator.plan.ownership import (
+    build_metadata,
+    find_owners,
+    is_owned_by,
+    was_owned_by_namesake,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from maskinporten_operator.model.registrations import AuthorizationServer
     from maskinporten_operator.model.resources import ObjectMeta
-
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-MANAGED_BY = "maskinporten-operator"
 
 CLIENT_ID = "MASKINPORTEN_CLIENT_ID"
 CLIENT_JWK = "MASKINPORTEN_CLIENT_JWK"
@@ -38,17 +42,16 @@ class OwnedSecret:
 
     @property
     def owners(self) -> tuple[Mapping[str, Any], ...]:
-        """The owner references of our kind."""
-        references = self.manifest["metadata"].get("ownerReferences") or ()
-        return tuple(one for one in references if one.get("kind") == KIND and one["apiVersion"].startswith(f"{GROUP}/"))
+        """The owner references to MaskinportenClients."""
+        return find_owners(self.manifest, MASKINPORTEN_CLIENT)
 
     def is_owned_by(self, meta: ObjectMeta) -> bool:
         """Whether this very resource owns it; one of the same name with another uid doesn't."""
-        return any(owner["uid"] == meta.uid for owner in self.owners)
+        return is_owned_by(self.manifest, meta)
 
     def was_owned_by_namesake(self, meta: ObjectMeta) -> bool:
         """Whether an earlier resource of the same name owns it: the garbage collector will remove it."""
-        return any(owner["name"] == meta.name and owner["uid"] != meta.uid for owner in self.owners)
+        return was_owned_by_namesake(self.manifest, meta)
 
     @property
     def client_id(self) -> str | None:
@@ -90,25 +93,16 @@ def build_secret(
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {
-            "name": name,
-            "namespace": meta.namespace,
-            "labels": {"app": meta.name, MANAGED_BY_LABEL: MANAGED_BY},
-            "annotations": {"reloader.stakater.com/match": "true"},
-            "ownerReferences": [
-                {
-                    "apiVersion": f"{GROUP}/{VERSION}",
-                    "kind": KIND,
-                    "name": meta.name,
-                    "uid": meta.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
-        },
+        "metadata": build_metadata(meta, name) | {"annotations": {"reloader.stakater.com/match": "true"}},
         "type": "Opaque",
         "data": {key: b64encode(value.encode()).decode() for key, value in values.items()},
     }
+
+
+def build_fingerprint(client_id: str, kid: str, scopes: Iterable[str], server: AuthorizationServer) -> str:
+    """Build a hash that changes with what is in the Secret; nothing secret goes into it. The key is told by its id."""
+    told = (client_id, kid, *scopes, "", server.well_known_url, server.issuer, server.jwks_uri, server.token_endpoint)
+    return sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
 def check_secret(current: OwnedSecret | None, desired: Mapping[str, Any]) -> str | None:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.conditions import ALL_FIELDS_SUPPORTED, READY, REGISTRATION_UNIQUE
-from maskinporten_operator.model.resources import InvalidSpec
-from maskinporten_operator.plan.registration import order_scopes
+from maskinporten_operator.model.conditions import (
+    ALL_FIELDS_SUPPORTED,
+    AVAILABLE,
+    MASKINPORTEN_READY,
+    READY,
+    REGISTRATION_UNIQUE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from maskinporten_operator.model.conditions import Verdict
-    from maskinporten_operator.model.resources import MaskinportenClient
     from maskinporten_operator.plan.outcomes import Outcome, Progress
 
 MOVED_BY_CHANGES = frozenset({"synchronizationTime", "correlationID"})
 """Fields that move only with another change, so that a pass without news writes nothing."""
-BEYOND_NAIS = frozenset({"registeredScopes"})
-"""Fields that NAIS's own CRD doesn't know and prunes. What brings one for the first time changes a condition too."""
+BEYOND_NAIS = frozenset({"registeredScopes", "observedGeneration", "clientID"})
+"""Fields that NAIS's own CRDs may not know and prune. What brings one for the first time changes a condition too."""
 LONGEST_MESSAGE = 1024
-OWN_TYPES = frozenset({READY, REGISTRATION_UNIQUE, ALL_FIELDS_SUPPORTED})
+OWN_TYPES = frozenset({READY, MASKINPORTEN_READY, AVAILABLE, REGISTRATION_UNIQUE, ALL_FIELDS_SUPPORTED})
 
 
-def build_status(outcome: Outcome, progress: Progress, now: datetime, correlation_id: str) -> dict[str, Any]:
+def build_status(outcome: Outcome, progress: Progress[Any], now: datetime, correlation_id: str) -> dict[str, Any]:
     """Build the complete status; facts that this pass didn't establish stay as they are."""
     resource = progress.resource
     current = resource.status
@@ -38,34 +41,24 @@ def build_status(outcome: Outcome, progress: Progress, now: datetime, correlatio
         "synchronizationTime": format_time(now),
         "correlationID": correlation_id,
     }
-    if registration := progress.registration:
-        written = () if isinstance(resource.spec, InvalidSpec) else resource.spec.consumed_scopes
-        status |= {
-            "clientID": registration.client_id,
-            "keyIDs": sorted(key.kid for key in registration.keys or ()),
-            "registeredScopes": list(order_scopes(registration.scopes, written)),
-        }
-    if progress.secret_name:
-        status["synchronizationSecretName"] = progress.secret_name
-    return status
+    return status | progress.build_facts()
 
 
-def check_status(resource: MaskinportenClient, desired: Mapping[str, Any]) -> str | None:
+def check_status(current: Mapping[str, Any], desired: Mapping[str, Any]) -> str | None:
     """Say which fields differ, or None; without those that the platform's own CRD dropped at the last write."""
-    current = resource.status
     dropped = BEYOND_NAIS - current.keys() if "conditions" in current else frozenset()
     ignored = MOVED_BY_CHANGES | dropped
     names = [name for name, value in desired.items() if name not in ignored and current.get(name) != value]
     return ", ".join(names) or None
 
 
-def stays_ready(outcome: Outcome, progress: Progress) -> bool:
+def stays_ready(outcome: Outcome, progress: Progress[Any]) -> bool:
     """Whether a fault elsewhere leaves a resource ready that was ready at this generation, and has its Secret."""
     resource = progress.resource
     ready = find_condition(resource.status, READY)
     return (
         outcome.elsewhere
-        and not progress.lacks_secret
+        and not progress.impaired
         and ready is not None
         and ready.get("status") == "True"
         and ready.get("observedGeneration") == resource.meta.generation

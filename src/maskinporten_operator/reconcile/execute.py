@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.errors import RejectedError
 from maskinporten_operator.model.keys import PrivateJwk, build_kid
-from maskinporten_operator.model.resources import parse
+from maskinporten_operator.model.maskinportenclient import parse
+from maskinporten_operator.model.resources import SECRET
 from maskinporten_operator.plan.decisions import (
     ClearAnnotations,
     MarkIntent,
@@ -17,16 +18,17 @@ from maskinporten_operator.plan.decisions import (
     WriteSecret,
 )
 from maskinporten_operator.plan.registration import order_scopes
-from maskinporten_operator.plan.secret import build_secret
+from maskinporten_operator.plan.secret import build_fingerprint, build_secret
 
 if TYPE_CHECKING:
+    from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.maskinportenclient import Snapshot
-    from maskinporten_operator.plan.outcomes import Progress
+    from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.reconcile.ports import Ports
 
 
-async def execute(plan: Plan, seen: Snapshot, progress: Progress, ports: Ports) -> None:
+async def execute(plan: Plan, seen: Snapshot, progress: ClientProgress, ports: Ports) -> None:
     """Do what the plan says, noting each effect in `progress`.
 
     A refused update doesn't keep the credentials from being repaired: it is raised when the other steps are done.
@@ -58,11 +60,20 @@ async def execute(plan: Plan, seen: Snapshot, progress: Progress, ports: Ports) 
                 progress.resource = parse(await ports.cluster.clear_annotations(progress.resource.meta, step.names))
     if progress.registration and jwk:
         progress.secret_name = seen.spec.secret_name
+        progress.fingerprint = _tell_secret(plan, seen, progress.registration, jwk)
     if refusal:
         raise refusal
 
 
-async def _publish(step: PublishKeys, held: PrivateJwk | None, progress: Progress, ports: Ports) -> PrivateJwk | None:
+def _tell_secret(plan: Plan, seen: Snapshot, registration: Registration, jwk: PrivateJwk) -> str | None:
+    """Tell what is in the Secret; None while a plan is held, since it may lag behind the registration then."""
+    scopes = order_scopes(registration.scopes, seen.spec.consumed_scopes)
+    return None if plan.hold else build_fingerprint(registration.client_id, jwk.kid, scopes, seen.server)
+
+
+async def _publish(
+    step: PublishKeys, held: PrivateJwk | None, progress: ClientProgress, ports: Ports
+) -> PrivateJwk | None:
     assert progress.registration
     keys = list(step.keep)
     if step.mint:
@@ -84,7 +95,7 @@ async def _mint(meta: ObjectMeta, ports: Ports) -> PrivateJwk:
 
 
 async def _write_secret(
-    step: WriteSecret, seen: Snapshot, jwk: PrivateJwk | None, progress: Progress, ports: Ports
+    step: WriteSecret, seen: Snapshot, jwk: PrivateJwk | None, progress: ClientProgress, ports: Ports
 ) -> None:
     assert progress.registration
     assert jwk
@@ -96,6 +107,6 @@ async def _write_secret(
         scopes=order_scopes(progress.registration.scopes, seen.spec.consumed_scopes),
         server=seen.server,
     )
-    await ports.cluster.apply_secret(manifest, seen.secret.uid if seen.secret else None)
+    await ports.cluster.apply(SECRET, manifest, seen.secret.uid if seen.secret else None)
     ports.memory.record_delivery(progress.resource.meta.uid)
     progress.actions.append(f"wrote Secret {seen.spec.secret_name} ({step.reason})")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import WaitingError
-from maskinporten_operator.model.resources import (
+from maskinporten_operator.model.maskinportenclient import (
     DELETE_ANNOTATION,
     PRESERVE_ANNOTATION,
     RESYNC_ANNOTATION,
@@ -16,11 +16,11 @@ from maskinporten_operator.plan.maskinportenclient import Absence, build_mass_ab
 from maskinporten_operator.reconcile.observe import count_missing
 
 if TYPE_CHECKING:
-    from maskinporten_operator.plan.outcomes import Progress
+    from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.reconcile.ports import Ports, Sighting
 
 
-async def finalize(resource: MaskinportenClient, sighting: Sighting, progress: Progress, ports: Ports) -> None:
+async def finalize(resource: MaskinportenClient, sighting: Sighting, progress: ClientProgress, ports: Ports) -> None:
     """Let the resource go; delete its registration first only if somebody asked for it.
 
     Raises:

@@ -14,12 +14,13 @@ HOUR = 3600.0
 
 
 class Memory:
-    """By the resource's uid: keys on their way, keys made lately, and since when a registration is missed."""
+    """By the resource's uid: keys on their way, keys made lately, and since when something is missed."""
 
     def __init__(self) -> None:
         self._pending: dict[str, PrivateJwk] = {}
         self._mints: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=16))
         self._absent_since: dict[str, float] = {}
+        self._waiting_since: dict[str, float] = {}
 
     def pending_key(self, uid: str) -> PrivateJwk | None:
         """Give the key that an earlier pass minted and that hasn't reached the Secret: it is used, not another."""
@@ -52,8 +53,17 @@ class Memory:
         """The registration is there."""
         self._absent_since.pop(uid, None)
 
+    def count_waiting(self, uid: str, now: float) -> float:
+        """Count the seconds since the resource's child was first found to have nothing to say."""
+        return now - self._waiting_since.setdefault(uid, now)
+
+    def record_answer(self, uid: str) -> None:
+        """The child has said how it is."""
+        self._waiting_since.pop(uid, None)
+
     def forget(self, uid: str) -> None:
         """The resource is gone."""
         self._pending.pop(uid, None)
         self._mints.pop(uid, None)
         self._absent_since.pop(uid, None)
+        self._waiting_since.pop(uid, None)

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
-from maskinporten_operator.model.resources import RESYNC_ANNOTATION, parse_meta
+from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
+from maskinporten_operator.model.resources import parse_meta
 from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot
 from maskinporten_operator.plan.registration import choose
 
 if TYPE_CHECKING:
+    from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
     from maskinporten_operator.model.registrations import Registration
-    from maskinporten_operator.model.resources import MaskinportenClientSpec, ObjectMeta
-    from maskinporten_operator.plan.outcomes import Progress
+    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.reconcile.ports import Ports, Sighting
 
 
-async def observe(progress: Progress, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports) -> Snapshot:
+async def observe(progress: ClientProgress, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports) -> Snapshot:
     """Read the Secret and the registration; a missing Secret is noted in `progress`, also when the rest can't be read.
 
     Raises:
@@ -28,7 +30,7 @@ async def observe(progress: Progress, spec: MaskinportenClientSpec, sighting: Si
     resource, meta = progress.resource, progress.resource.meta
     await ports.registry.ready()
     secret = await ports.cluster.find_secret(meta.namespace, spec.secret_name)
-    progress.lacks_secret = secret is None
+    progress.impaired = secret is None
     seen = Snapshot(
         resource=resource,
         spec=spec,
@@ -65,8 +67,8 @@ async def read_again(seen: Snapshot, ports: Ports) -> Snapshot:
 
 async def _check_still_wanted(meta: ObjectMeta, ports: Ports) -> None:
     """See whether the Secret vanished with its owner: a foreground deletion and a namespace's take it first."""
-    body = await ports.cluster.find_client(meta.namespace, meta.name)
-    if body is None or (fresh := parse_meta(body)).uid != meta.uid or fresh.deleting:
+    body = await ports.cluster.find(meta.kind, meta.namespace, meta.name)
+    if body is None or (fresh := parse_meta(meta.kind, body)).uid != meta.uid or fresh.deleting:
         raise TerminatingError(Reason.TERMINATING, "The resource is being deleted")
     if await ports.cluster.is_namespace_terminating(meta.namespace):
         raise TerminatingError(Reason.TERMINATING, "The namespace is being deleted")

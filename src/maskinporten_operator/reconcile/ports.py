@@ -11,17 +11,18 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.keys import PublicJwk, RsaKey
     from maskinporten_operator.model.registrations import AuthorizationServer, Registration
-    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.model.resources import Kind, ObjectMeta
+    from maskinporten_operator.plan.platform import Platform
     from maskinporten_operator.plan.policy import Policy
     from maskinporten_operator.plan.secret import OwnedSecret
     from maskinporten_operator.reconcile.memory import Memory
 
 
 class Cluster(Protocol):
-    """The API server. A write of a MaskinportenClient returns it as the server left it."""
+    """The API server. A write returns the object as the server left it."""
 
-    async def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
-        """Read a MaskinportenClient anew; None if there is none."""
+    async def find(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Read an object anew, whoever owns it; None if there is none."""
 
     async def is_namespace_terminating(self, namespace: str) -> bool:
         """Whether the namespace is going away, or gone."""
@@ -29,8 +30,14 @@ class Cluster(Protocol):
     async def find_secret(self, namespace: str, name: str) -> OwnedSecret | None:
         """Read a Secret, whoever owns it."""
 
-    async def apply_secret(self, manifest: Mapping[str, Any], uid: str | None) -> None:
-        """Apply a Secret; `uid` is that of the one it must be, None to create it."""
+    async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
+        """Apply an object; `uid` is that of the one it must be, None to create it."""
+
+    async def apply_replicas(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Apply a Deployment's number of pods, and nothing else, as a manager of its own."""
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Delete an object unless it is another one by now; done when it is gone."""
 
     async def add_finalizer(self, meta: ObjectMeta) -> Mapping[str, Any]:
         """Put our finalizer on the resource, others' kept."""
@@ -106,6 +113,16 @@ class Fleet(Protocol):
         """Give the client ids that the resources' statuses name, but for those that are being deleted."""
 
 
+class Inventory(Protocol):
+    """What is known, from watches, of the objects that carry our label."""
+
+    def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Give a MaskinportenClient in its newest version, whoever made it."""
+
+    def holds(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Whether there is an object of that name with our label."""
+
+
 class Announcer(Protocol):
     """Where news for people go. Announcing neither waits nor fails."""
 
@@ -142,10 +159,12 @@ class Ports:
     """Everything that a pass works with."""
 
     policy: Policy
+    platform: Platform
     cluster: Cluster
     registry: Registry
     mint: KeyMint
     fleet: Fleet
+    inventory: Inventory
     announcer: Announcer
     metadata: Metadata
     clock: Clock

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import READY
-from maskinporten_operator.model.resources import parse
 from maskinporten_operator.plan.status import build_status, check_status, find_condition, stays_ready
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.reconcile.ports import Ports
 
 
-async def report(outcome: Outcome, progress: Progress, ports: Ports, correlation_id: str) -> None:
+async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correlation_id: str) -> None:
     """Make the status say how the pass ended.
 
     Raises:
@@ -24,8 +23,8 @@ async def report(outcome: Outcome, progress: Progress, ports: Ports, correlation
         return
     before = find_condition(resource.status, READY) or {}
     status = build_status(outcome, progress, ports.clock.now(), correlation_id)
-    if check_status(resource, status):
-        progress.resource = parse(await ports.cluster.write_status(resource.meta, status))
+    if check_status(resource.status, status):
+        await ports.cluster.write_status(resource.meta, status)
     verdict = outcome.verdicts[0]
     if progress.actions:
         message = "; ".join(progress.actions)

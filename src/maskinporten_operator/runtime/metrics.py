@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from maskinporten_operator.model.conditions import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.plan.outcomes import Outcome
 
 PREFIX = "maskinporten_operator"
+KNOWN_RESULTS = frozenset(str(reason) for reason in Reason) | {"Done"}
 
 
 class Metrics:
@@ -21,8 +25,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._passes = Counter(f"{PREFIX}_reconcile", "Passes by how they ended.", ["result"], registry=self.registry)
-        self._seconds = Histogram(f"{PREFIX}_reconcile_time_seconds", "How long passes take.", registry=self.registry)
+        self._passes = Counter(
+            f"{PREFIX}_reconcile", "Passes by kind and how they ended.", ["kind", "result"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            f"{PREFIX}_reconcile_time_seconds", "How long passes take.", ["kind"], registry=self.registry
+        )
         self._calls = Histogram(
             f"{PREFIX}_digdir_request_seconds",
             "Calls to DigDir by operation and status.",
@@ -35,17 +43,19 @@ class Metrics:
         Gauge(f"{PREFIX}_{name}", text, registry=self.registry).set_function(read)
 
     @contextmanager
-    def time_pass(self) -> Iterator[None]:
+    def time_pass(self, kind: Kind) -> Iterator[None]:
         """Time a pass."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self._seconds.observe(time.perf_counter() - started)
+            self._seconds.labels(kind.name).observe(time.perf_counter() - started)
 
-    def count_pass(self, outcome: Outcome) -> None:
+    def count_pass(self, kind: Kind, outcome: Outcome) -> None:
         """Count a pass by its Ready reason."""
-        self._passes.labels(str(outcome.verdicts[0].reason) if outcome.verdicts else "Done").inc()
+        reason = str(outcome.verdicts[0].reason) if outcome.verdicts else "Done"
+        reason = reason if reason in KNOWN_RESULTS else "Other"  # what a status says may be written by anyone
+        self._passes.labels(kind.name, reason).inc()
 
     def observe_call(self, operation: str, status: str, seconds: float) -> None:
         """Count a call to DigDir."""

@@ -14,19 +14,25 @@ from maskinporten_operator.plan.backoff import backoff
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from maskinporten_operator.model.resources import Kind
 
-MOST_PASSES = 20
-PASSES_WINDOW = 20.0
+
+MOST_ACTIONS = 20
+ACTIONS_WINDOW = 20.0
 COOL_DOWN = 5.0
-"""Seconds. After `MOST_PASSES` over a key within `PASSES_WINDOW`, the next waits: two that mend against each other
-would otherwise do so without end, and as fast as they can."""
+"""Seconds. After `MOST_ACTIONS` passes that changed something within `ACTIONS_WINDOW`, the key's next pass waits: two
+that mend against each other would otherwise do so without end, and as fast as they can."""
 
 
 class Key(NamedTuple):
     """Names a resource."""
 
+    kind: Kind
     namespace: str
     name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.name} {self.namespace}/{self.name}"
 
 
 class Priority(IntEnum):
@@ -49,7 +55,7 @@ class WorkQueue:
         self._again: dict[Key, Priority] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
-        self._starts: dict[Key, deque[float]] = {}
+        self._actions: dict[Key, deque[float]] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -101,10 +107,13 @@ class WorkQueue:
             if self._queued.get(key) == priority:
                 del self._queued[key]
                 self._running.add(key)
-                self._starts.setdefault(key, deque(maxlen=MOST_PASSES)).append(asyncio.get_running_loop().time())
                 if timer := self._timers.pop(key, None):
                     timer.cancel()  # the pass that begins decides when the next one is due
                 return key
+
+    def note_action(self, key: Key) -> None:
+        """The pass changed something."""
+        self._actions.setdefault(key, deque(maxlen=MOST_ACTIONS)).append(asyncio.get_running_loop().time())
 
     def done(self, key: Key) -> None:
         """The pass is over."""
@@ -115,7 +124,7 @@ class WorkQueue:
     def forget(self, key: Key) -> None:
         """The resource is gone."""
         self._failures.pop(key, None)
-        self._starts.pop(key, None)
+        self._actions.pop(key, None)
         if timer := self._timers.pop(key, None):
             timer.cancel()
 
@@ -134,11 +143,11 @@ class WorkQueue:
         return len(self._running)
 
     def _is_hot(self, key: Key) -> bool:
-        """Whether so many passes began lately that somebody else undoes what they do."""
-        starts = self._starts.get(key)
-        if not starts or len(starts) < MOST_PASSES:
+        """Whether so many passes changed something lately that somebody else undoes what they do."""
+        actions = self._actions.get(key)
+        if not actions or len(actions) < MOST_ACTIONS:
             return False
-        return asyncio.get_running_loop().time() - starts[0] < PASSES_WINDOW
+        return asyncio.get_running_loop().time() - actions[0] < ACTIONS_WINDOW
 
     def _ring(self, key: Key, priority: Priority) -> None:
         self._timers.pop(key, None)

@@ -12,8 +12,9 @@ from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.runtime.queue import Priority, WorkQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.runtime.store import ObjectStore
 
 JITTER = 0.1
@@ -29,14 +30,14 @@ class Resync:
     def __init__(
         self,
         interval: float,
-        store: ObjectStore,
+        stores: Sequence[ObjectStore],
         queue: WorkQueue,
-        list_uids: Callable[[], Awaitable[Iterable[str]]],
+        list_uids: Callable[[Kind], Awaitable[Iterable[str]]],
         refresh: Callable[[], Awaitable[None]],
     ) -> None:
-        """`list_uids` lists the uids of all resources at the API server; `refresh` reads DigDir's list anew."""
+        """`list_uids` lists the uids of a kind's resources at the API server; `refresh` reads DigDir's list anew."""
         self._interval = interval
-        self._store = store
+        self._stores = stores
         self._queue = queue
         self._list_uids = list_uids
         self._refresh = refresh
@@ -79,18 +80,19 @@ class Resync:
     async def _resync(self) -> None:
         await self._drop_missing()
         await self._refresh()
-        for key in self._store:
-            self._queue.add(key, Priority.RESYNC)
-        log.info("resync", resources=len(self._store))
+        for store in self._stores:
+            for key in store:
+                self._queue.add(key, Priority.RESYNC)
+        log.info("resync", resources=sum(len(store) for store in self._stores))
 
     async def _drop_missing(self) -> None:
-        before = self._uids()
-        listed = set(await self._list_uids())
-        gone = self._store.keep_only(listed | (self._uids() - before))  # what came while listing isn't missing
-        if gone:
-            log.info(
-                "resources vanished while nobody watched", resources=[f"{key.namespace}/{key.name}" for key in gone]
-            )
+        for store in self._stores:
+            before = _uids(store)
+            listed = set(await self._list_uids(store.kind))
+            gone = store.keep_only(listed | (_uids(store) - before))  # what came while listing isn't missing
+            if gone:
+                log.info("resources vanished while nobody watched", resources=[str(key) for key in gone])
 
-    def _uids(self) -> set[str]:
-        return {entry.uid for key in self._store if (entry := self._store.find(key))}
+
+def _uids(store: ObjectStore) -> set[str]:
+    return {entry.uid for key in store if (entry := store.find(key))}

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import kopf
 
-from maskinporten_operator.model.resources import GROUP, PLURAL, VERSION
-
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import aiohttp
 
-    OnEvent = Callable[[str | None, Mapping[str, Any]], None]
+    from maskinporten_operator.model.resources import Kind
+
+    OnEvent = Callable[[Kind, str | None, Mapping[str, Any]], None]
 
 FIRST_BACKOFFS = (1, 2, 4, 8)
 LONGEST_BACKOFF = 10
@@ -36,19 +36,21 @@ async def run_shell(
     on_event: OnEvent,
     open_session: Callable[[], aiohttp.ClientSession],
     server: str,
+    kinds: Iterable[Kind],
     namespaces: Iterable[str],
     stop: concurrent.futures.Future[None],
 ) -> None:
-    """Watch MaskinportenClients until `stop` is done.
+    """Watch resources until `stop` is done.
 
     kopf gets a thread and an event loop of its own: at its end it cancels every task that it finds in its loop, and at
     its start it takes the process's signals if it can.
 
     Args:
-        on_event: Given, in the caller's loop, the type of each watch event (None in the first list, and in one after
-            a gap) and the object.
+        on_event: Given, in the caller's loop, the kind, the type of each watch event (None in the first list, and in
+            one after a gap) and the object.
         open_session: Makes the session for the API server.
         server: Its address.
+        kinds: What to watch.
         namespaces: Those to watch; all when empty.
         stop: Ends the watch.
 
@@ -62,12 +64,12 @@ async def run_shell(
         if not ended.done():
             ended.set_exception(error) if error else ended.set_result(None)
 
-    def pass_on(kind: str | None, body: Mapping[str, Any]) -> None:
-        loop.call_soon_threadsafe(on_event, kind, body)
+    def pass_on(kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
+        loop.call_soon_threadsafe(on_event, kind, event, body)
 
     def run() -> None:
         try:
-            asyncio.run(_watch(pass_on, open_session, server, tuple(namespaces), stop))
+            asyncio.run(_watch(pass_on, open_session, server, tuple(kinds), tuple(namespaces), stop))
         except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
             loop.call_soon_threadsafe(settle, error)
         else:
@@ -81,6 +83,7 @@ async def _watch(
     on_event: OnEvent,
     open_session: Callable[[], aiohttp.ClientSession],
     server: str,
+    kinds: tuple[Kind, ...],
     namespaces: tuple[str, ...],
     stop: concurrent.futures.Future[None],
 ) -> None:
@@ -101,9 +104,11 @@ async def _watch(
         await asyncio.sleep(next(delays))
         return kopf.AiohttpSession(server=server, aiohttp_session=open_session())
 
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def enqueue(event: Mapping[str, Any], **_: Any) -> None:
-        on_event(event["type"], event["object"])
+    for kind in kinds:
+
+        @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural, param=kind)
+        async def enqueue(event: Mapping[str, Any], param: Any = None, **_: Any) -> None:
+            on_event(param, event["type"], event["object"])
 
     await kopf.operator(
         registry=registry,

@@ -16,7 +16,7 @@ from maskinporten_operator.runtime.queue import Key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.model.resources import Kind, ObjectMeta
 
     Body = Mapping[str, Any]
 
@@ -48,15 +48,17 @@ class Entry:
 
 @dataclass(slots=True)
 class ObjectStore:
-    """The resources by key; the `Fleet` of a pass.
+    """The resources of a kind by key; that of the MaskinportenClients is the `Fleet` of a pass.
 
     Attributes:
+        kind: The kind.
         finalizer: The finalizer that marks our intent.
         monotonic: The clock of sightings.
         on_gone: Told the key and uid of every resource that is gone.
         on_released: Told who else names a Secret when a resource no longer does: one of them may have waited for it.
     """
 
+    kind: Kind
     finalizer: str
     monotonic: Callable[[], float]
     on_gone: Callable[[Key, str], None]
@@ -70,13 +72,17 @@ class ObjectStore:
     def __iter__(self) -> Iterator[Key]:
         return iter(tuple(self._entries))
 
+    def key_of(self, body: Body) -> Key:
+        """Give a resource's key."""
+        return Key(self.kind, body["metadata"]["namespace"], body["metadata"]["name"])
+
     def find(self, key: Key) -> Entry | None:
         """Give the resource of that name."""
         return self._entries.get(key)
 
     def offer(self, body: Body) -> bool:
         """Take in a resource as a watch gave it; say whether that was news."""
-        key, version = key_of(body), int(body["metadata"]["resourceVersion"])
+        key, version = self.key_of(body), int(body["metadata"]["resourceVersion"])
         entry = self._entries.get(key)
         if entry and version <= entry.version:
             return False
@@ -93,7 +99,7 @@ class ObjectStore:
 
     def accept(self, body: Body) -> None:
         """Take in a resource as a write of ours left it. One that is gone by now isn't brought back."""
-        key, version = key_of(body), int(body["metadata"]["resourceVersion"])
+        key, version = self.key_of(body), int(body["metadata"]["resourceVersion"])
         entry = self._entries.get(key)
         if entry is None or entry.uid != body["metadata"]["uid"]:
             return
@@ -183,22 +189,25 @@ class VersionStore:
     def __iter__(self) -> Iterator[Key]:
         return iter(tuple(self._newest))
 
-    def offer(self, metadata: Body) -> bool:
+    def offer(self, kind: Kind, metadata: Body) -> bool:
         """Take in a version as a watch gave it; say whether it was news, and not the echo of our own write."""
-        key, version = Key(metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
+        key, version = key_of(kind, metadata), int(metadata["resourceVersion"])
         if version <= self._newest.get(key, 0):
             return False
         self._newest[key] = version
         return True
 
-    def accept(self, body: Body) -> None:
+    def accept(self, kind: Kind, body: Body) -> None:
         """Take in an object as our own write left it."""
-        self.offer(body["metadata"])
-        self._own[key_of(body)] = int(body["metadata"]["resourceVersion"])
+        self.offer(kind, body["metadata"])
+        self._own[key_of(kind, body["metadata"])] = int(body["metadata"]["resourceVersion"])
 
     def newest(self, key: Key) -> int:
         """Give the newest version; 0 if the object isn't known."""
         return self._newest.get(key, 0)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._newest
 
     def own(self, key: Key) -> int:
         """Give the version that our last write made; 0 if there was none."""
@@ -210,9 +219,26 @@ class VersionStore:
         self._own.pop(key, None)
 
 
-def key_of(body: Body) -> Key:
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What the watches know of the objects that Applications own."""
+
+    clients: ObjectStore
+    versions: VersionStore
+
+    def find_client(self, namespace: str, name: str) -> Body | None:
+        """Give a MaskinportenClient in its newest version, whoever made it."""
+        entry = self.clients.find(Key(self.clients.kind, namespace, name))
+        return entry.body if entry else None
+
+    def holds(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Whether there is an object of that name with our label."""
+        return Key(kind, namespace, name) in self.versions
+
+
+def key_of(kind: Kind, metadata: Body) -> Key:
     """Give an object's key."""
-    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+    return Key(kind, metadata["namespace"], metadata["name"])
 
 
 def trim(body: Body) -> Body:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -12,6 +13,7 @@ from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.plan.outcomes import Outcome
     from maskinporten_operator.reconcile.ports import Sighting
     from maskinporten_operator.runtime.metrics import Metrics
@@ -20,26 +22,35 @@ if TYPE_CHECKING:
     Reconcile = Callable[[Mapping[str, Any], Sighting], Awaitable[Outcome]]
 
 
-class Workers:
-    """Takes keys off the queue, runs passes, and puts keys back for what comes next.
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """What the workers need to work on one kind.
 
-    `settle` is told of the end of each pass: it queues the key again if a change of an owned object wasn't the pass's.
+    Attributes:
+        store: The resources.
+        reconcile: One pass over one of them.
+        settle: Told of the end of each pass, with what it began on: queues whatever must follow from changes that
+            weren't the pass's own.
     """
+
+    store: ObjectStore
+    reconcile: Reconcile
+    settle: Callable[[Key, Mapping[str, Any]], None]
+
+
+class Workers:
+    """Takes keys off the queue, runs passes, and puts keys back for what comes next."""
 
     def __init__(
         self,
         count: int,
         queue: WorkQueue,
-        store: ObjectStore,
-        reconcile: Reconcile,
-        settle: Callable[[Key], None],
+        controllers: Mapping[Kind, Controller],
         metrics: Metrics,
     ) -> None:
         self._count = count
         self._queue = queue
-        self._store = store
-        self._reconcile = reconcile
-        self._settle = settle
+        self._controllers = controllers
         self._metrics = metrics
 
     async def run(self) -> None:
@@ -64,17 +75,23 @@ class Workers:
                 self._queue.done(key)
 
     async def _pass(self, key: Key) -> None:
-        entry = self._store.find(key)
+        controller = self._controllers[key.kind]
+        entry = controller.store.find(key)
         if entry is None:
             self._queue.forget(key)
             return
         began = entry.body
-        with structlog.contextvars.bound_contextvars(namespace=key.namespace, name=key.name), self._metrics.time_pass():
-            outcome = await self._reconcile(began, entry.sighting)
-        self._metrics.count_pass(outcome)
-        if self._store.has_moved(key, began):
+        with (
+            structlog.contextvars.bound_contextvars(kind=key.kind.name, namespace=key.namespace, name=key.name),
+            self._metrics.time_pass(key.kind),
+        ):
+            outcome = await controller.reconcile(began, entry.sighting)
+        self._metrics.count_pass(key.kind, outcome)
+        if controller.store.has_moved(key, began):
             self._queue.add(key, Priority.CHANGE)
-        self._settle(key)
+        if outcome.acted:
+            self._queue.note_action(key)
+        controller.settle(key, began)
         self._schedule(key, outcome)
 
     def _schedule(self, key: Key, outcome: Outcome) -> None:

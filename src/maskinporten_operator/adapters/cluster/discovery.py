@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 from maskinporten_operator.adapters.cluster.errors import AbsentError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from maskinporten_operator.adapters.cluster.api import ClusterApi
+    from maskinporten_operator.model.resources import Kind
 
 
-async def is_served(api: ClusterApi, group: str, version: str, plural: str) -> bool:
-    """Whether the API server serves a kind."""
+async def find_served(api: ClusterApi, kinds: Iterable[Kind]) -> frozenset[Kind]:
+    """Find which of these kinds the API server serves."""
+    return frozenset([kind for kind in kinds if await is_served(api, kind)])
+
+
+async def is_served(api: ClusterApi, kind: Kind) -> bool:
+    """Whether the API server serves exactly this group, version and kind."""
     try:
-        body = await api.request("GET", f"/apis/{group}/{version}")
+        body = await api.request("GET", kind.root)
     except AbsentError:
         return False
-    return any(resource["name"] == plural for resource in body["resources"])
+    return any(resource["name"] == kind.plural for resource in body["resources"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from maskinporten_operator.model.resources import GROUP, KIND, VERSION
-
 if TYPE_CHECKING:
     from maskinporten_operator.adapters.cluster.api import ClusterApi
     from maskinporten_operator.model.resources import ObjectMeta
@@ -16,7 +14,7 @@ LONGEST_NOTE = 1000
 
 
 async def post_event(api: ClusterApi, meta: ObjectMeta, kind: str, reason: str, message: str) -> None:
-    """Post an Event about a MaskinportenClient.
+    """Post an Event about a resource.
 
     Raises:
         OperatorError: The API server didn't take it, as in a namespace that is going away.
@@ -27,8 +25,8 @@ async def post_event(api: ClusterApi, meta: ObjectMeta, kind: str, reason: str, 
         "kind": "Event",
         "metadata": {"generateName": f"{meta.name[:200]}.", "namespace": meta.namespace},
         "involvedObject": {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
+            "apiVersion": meta.kind.api_version,
+            "kind": meta.kind.name,
             "namespace": meta.namespace,
             "name": meta.name,
             "uid": meta.uid,

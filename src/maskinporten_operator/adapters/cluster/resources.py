@@ -8,37 +8,35 @@ from maskinporten_operator.adapters.cluster.api import APPLY, JSON_PATCH, MERGE_
 from maskinporten_operator.adapters.cluster.errors import AbsentError
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError
-from maskinporten_operator.model.resources import FINALIZER, GROUP, KIND, PLURAL, VERSION, ObjectMeta
+from maskinporten_operator.model.maskinportenclient import FINALIZER
+from maskinporten_operator.model.resources import DEPLOYMENT, SECRET, Kind, ObjectMeta
 from maskinporten_operator.plan.secret import OwnedSecret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    Accept = Callable[[Kind, Mapping[str, Any]], None]
 
 MANAGER = "maskinporten-operator"
 FINALIZER_MANAGER = "maskinporten-operator-finalizer"
+REPLICAS_MANAGER = "maskinporten-operator-replicas"
 """One field manager per role: an apply with a role's manager drops what else it owned."""
 
 
 class ClusterResources:
-    """Reads and writes of MaskinportenClients, their Secrets and their namespaces.
+    """Reads and writes of resources, what they own, and their namespaces.
 
     Every apply to an existing object carries its uid: an apply to one that was deleted would create it again.
     """
 
-    def __init__(
-        self,
-        api: ClusterApi,
-        accept_client: Callable[[Mapping[str, Any]], None],
-        accept_secret: Callable[[Mapping[str, Any]], None],
-    ) -> None:
-        """`accept_client` and `accept_secret` are given every object as a write left it."""
+    def __init__(self, api: ClusterApi, accept: Accept) -> None:
+        """`accept` is given every object as a write left it."""
         self._api = api
-        self._accept_client = accept_client
-        self._accept_secret = accept_secret
+        self._accept = accept
 
-    async def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
-        """Read a MaskinportenClient anew; None if there is none."""
-        body: Mapping[str, Any] | None = await self._find(_client_path(namespace, name))
+    async def find(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Read an object anew; None if there is none."""
+        body: Mapping[str, Any] | None = await self._find(kind.path(namespace, name))
         return body
 
     async def is_namespace_terminating(self, namespace: str) -> bool:
@@ -48,18 +46,32 @@ class ClusterResources:
 
     async def find_secret(self, namespace: str, name: str) -> OwnedSecret | None:
         """Read a Secret, whoever owns it."""
-        body = await self._find(_secret_path(namespace, name))
+        body = await self._find(SECRET.path(namespace, name))
         return OwnedSecret(body) if body else None
 
-    async def apply_secret(self, manifest: Mapping[str, Any], uid: str | None) -> None:
-        """Apply a Secret; `uid` is that of the one it must be, None to create it."""
+    async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
+        """Apply an object; `uid` is that of the one it must be, None to create it."""
         metadata = manifest["metadata"]
         # An apply with a resourceVersion that is long gone creates what is absent, and conflicts with what is there:
-        # somebody else may have made a Secret of that name since we looked.
+        # somebody else may have made an object of that name since we looked.
         guard = {"uid": uid} if uid else {"resourceVersion": "1"}
         body = {**manifest, "metadata": {**metadata, **guard}}
-        path = _secret_path(metadata["namespace"], metadata["name"])
-        self._accept_secret(await _changed_if_absent(self._apply(path, body, MANAGER)))
+        path = kind.path(metadata["namespace"], metadata["name"])
+        return await self._write(kind, self._apply(path, body, MANAGER))
+
+    async def apply_replicas(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Apply a Deployment's number of pods, and nothing else; the manifest carries the uid."""
+        metadata = manifest["metadata"]
+        path = DEPLOYMENT.path(metadata["namespace"], metadata["name"])
+        return await self._write(DEPLOYMENT, self._apply(path, manifest, REPLICAS_MANAGER))
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Delete an object unless it is another one by now; done when it is gone."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        try:
+            await self._api.request("DELETE", kind.path(namespace, name), body=options)
+        except (AbsentError, ConflictError):
+            return
 
     async def add_finalizer(self, meta: ObjectMeta) -> Mapping[str, Any]:
         """Put our finalizer on the resource, others' kept."""
@@ -76,14 +88,14 @@ class ClusterResources:
         except (AbsentError, ConflictError) as error:
             # An apply with a uid gives 409 both when the object is gone and when it is another one by now.
             if isinstance(error, ConflictError):
-                current = await self.find_client(meta.namespace, meta.name)
+                current = await self.find(meta.kind, meta.namespace, meta.name)
                 if current and current["metadata"]["uid"] == meta.uid:
                     raise
 
     async def clear_annotations(self, meta: ObjectMeta, names: Iterable[str]) -> Mapping[str, Any]:
         """Remove annotations, if they are there. An apply can't: they are the user's."""
         patch = {"metadata": {"uid": meta.uid, "annotations": dict.fromkeys(names)}}
-        return await self._patch_client(_client_path(meta.namespace, meta.name), patch, MERGE_PATCH)
+        return await self._patch(meta, patch, MERGE_PATCH)
 
     async def write_status(self, meta: ObjectMeta, status: Mapping[str, Any]) -> Mapping[str, Any]:
         """Replace the status, unless the resource changed since `meta`.
@@ -92,16 +104,16 @@ class ClusterResources:
         is no guard at this endpoint, the resourceVersion is.
         """
         patch = {"metadata": {"resourceVersion": str(meta.resource_version)}, "status": status}
-        return await self._patch_client(_client_path(meta.namespace, meta.name) + "/status", patch, MERGE_PATCH)
+        return await self._patch(meta, patch, MERGE_PATCH, subresource="/status")
 
     async def _apply_finalizers(self, meta: ObjectMeta, finalizers: Mapping[str, Any]) -> Mapping[str, Any]:
         manifest = {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
+            "apiVersion": meta.kind.api_version,
+            "kind": meta.kind.name,
             "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, **finalizers},
         }
-        body = await self._apply(_client_path(meta.namespace, meta.name), manifest, FINALIZER_MANAGER)
-        self._accept_client(body)
+        body = await self._apply(meta.kind.path(meta.namespace, meta.name), manifest, FINALIZER_MANAGER)
+        self._accept(meta.kind, body)
         return body
 
     async def _remove_shared_finalizer(self, meta: ObjectMeta, position: int) -> None:
@@ -112,13 +124,20 @@ class ClusterResources:
             {"op": "test", "path": path, "value": FINALIZER},
             {"op": "remove", "path": path},
         ]
-        await self._patch_client(_client_path(meta.namespace, meta.name), patch, JSON_PATCH)
+        await self._patch(meta, patch, JSON_PATCH)
 
-    async def _patch_client(self, path: str, patch: Any, content_type: str) -> Mapping[str, Any]:
-        body: Mapping[str, Any] = await _changed_if_absent(
-            self._api.request("PATCH", path, [("fieldManager", MANAGER)], patch, content_type)
-        )
-        self._accept_client(body)
+    async def _patch(self, meta: ObjectMeta, patch: Any, content_type: str, subresource: str = "") -> Mapping[str, Any]:
+        path = meta.kind.path(meta.namespace, meta.name) + subresource
+        request = self._api.request("PATCH", path, [("fieldManager", MANAGER)], patch, content_type)
+        return await self._write(meta.kind, request)
+
+    async def _write(self, kind: Kind, request: Awaitable[Any]) -> Mapping[str, Any]:
+        """Take in what a write left. An object that is gone when it is written to has changed: the pass ends."""
+        try:
+            body: Mapping[str, Any] = await request
+        except AbsentError as error:
+            raise ConflictError(Reason.CLUSTER_UNAVAILABLE, str(error)) from None
+        self._accept(kind, body)
         return body
 
     async def _apply(self, path: str, body: Mapping[str, Any], manager: str) -> Mapping[str, Any]:
@@ -132,19 +151,3 @@ class ClusterResources:
             return await self._api.request("GET", path)
         except AbsentError:
             return None
-
-
-async def _changed_if_absent(request: Any) -> Any:
-    """A resource that is gone when it is written to has changed: the pass ends, and the store learns of it."""
-    try:
-        return await request
-    except AbsentError as error:
-        raise ConflictError(Reason.CLUSTER_UNAVAILABLE, str(error)) from None
-
-
-def _client_path(namespace: str, name: str) -> str:
-    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
-
-
-def _secret_path(namespace: str, name: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/secrets/{name}"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from maskinporten_operator.adapters.cluster.api import ClusterApi
+    from maskinporten_operator.model.resources import Kind
 
 LIST_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -54,10 +55,10 @@ async def list_metadata(api: ClusterApi, path: str, selector: str = "") -> tuple
 
 
 async def follow_metadata(
-    api: ClusterApi, plural: str, selector: str, listener: Listener, namespace: str | None
+    api: ClusterApi, kind: Kind, selector: str, listener: Listener, namespace: str | None
 ) -> None:
-    """List and watch core/v1 objects, of a namespace or of all, until cancelled, through outages and gaps."""
-    path = f"/api/v1/namespaces/{namespace}/{plural}" if namespace else f"/api/v1/{plural}"
+    """List and watch objects, of a namespace or of all, until cancelled, through outages and gaps."""
+    path = kind.path(namespace)
     delay = FIRST_DELAY
     while True:
         try:

@@ -1,0 +1,363 @@
+"""Application (`nais.io/v1alpha1`): what we read of it, as pydantic models. Everything else is kept, and named.
+
+Manifests of the NAIS platform apply unchanged, so every object within the spec keeps fields that no model declares.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import WithJsonSchema
+
+from maskinporten_operator.model.maskinportenclient import Scopes
+from maskinporten_operator.model.resources import (
+    APPLICATION,
+    DNS_SUBDOMAIN_PATTERN,
+    INT64,
+    LONGEST_NAME,
+    Condition,
+    InvalidSpec,
+    ObjectMeta,
+    SpecModel,
+    explain,
+    list_of,
+    parse_meta,
+)
+
+RESTART_ANNOTATION = "digdir.nais.io/restart-on-rotation"
+"""On an Application: `false` leaves the pods alone when the credentials change."""
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+APPLICATION_NAME_RULE = (
+    f"self.metadata.name.size() <= {LONGEST_NAME} && self.metadata.name.matches(r'{NAME_PATTERN}')",
+    f"must have at most {LONGEST_NAME} characters, and no dots: it names Services and labels",
+)
+# A host name and nothing else: no scheme, no port, no path. A first label of `*` stands for any.
+HOST_PATTERN = r"^(\*\.)?[0-9A-Za-z_]([-0-9A-Za-z_]*[0-9A-Za-z_])?(\.[0-9A-Za-z_]([-0-9A-Za-z_]*[0-9A-Za-z_])?)*$"
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+IPV4_PATTERN = rf"^{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}$"
+ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+PORT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Quantity = Annotated[str | int | float, WithJsonSchema({"x-kubernetes-int-or-string": True})]
+AnyObject = Annotated[dict[str, JsonValue], WithJsonSchema({"type": "object"})]
+Quantities = Annotated[
+    dict[str, Quantity],
+    WithJsonSchema({"type": "object", "additionalProperties": {"x-kubernetes-int-or-string": True}}),
+]
+DnsName = Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN_PATTERN, max_length=253)]
+Target = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$", max_length=63)]
+
+
+class Service(SpecModel):
+    """How others in the cluster reach the application."""
+
+    port: Annotated[Port, Field(default=80, description="The Service's port; 80 by default.")]
+    protocol: Annotated[
+        str,
+        Field(
+            default="http",
+            pattern=PORT_NAME_PATTERN,
+            max_length=15,
+            description="The name of the port, which meshes take for its protocol; `http` by default.",
+        ),
+    ]
+
+
+class Replicas(SpecModel):
+    """How many pods."""
+
+    min: Annotated[
+        int,
+        Field(
+            default=2,
+            ge=0,
+            le=10_000,
+            description="How many pods to begin with; 2 by default. A scaler may change it afterwards.",
+        ),
+    ]
+
+
+class EnvVar(SpecModel):
+    """A variable of the container."""
+
+    name: Annotated[str, Field(pattern=ENV_NAME_PATTERN, max_length=255, description="The variable's name.")]
+    value: Annotated[str | None, Field(default=None, description="Its value.")]
+    value_from: Annotated[AnyObject | None, Field(default=None, description="Where its value comes from, as in a Pod.")]
+
+
+class EnvFrom(SpecModel):
+    """A ConfigMap or Secret all of whose values become variables."""
+
+    configmap: Annotated[DnsName | None, Field(default=None, description="The ConfigMap's name.")]
+    secret: Annotated[DnsName | None, Field(default=None, description="The Secret's name.")]
+
+
+class Resources(SpecModel):
+    """What the container gets, and what it may use at most."""
+
+    limits: Annotated[Quantities, Field(default={}, description="The most it may use, such as `memory: 512Mi`.")]
+    requests: Annotated[Quantities, Field(default={}, description="What is set aside for it, such as `cpu: 200m`.")]
+
+
+class Probe(SpecModel):
+    """An HTTP request that tells how the application is."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024, description="The path that is asked for.")]
+    port: Annotated[Port | None, Field(default=None, description="The port; that of the application by default.")]
+    initial_delay: Annotated[
+        int, Field(default=0, ge=0, le=86_400, description="Seconds before the first request; 0 by default.")
+    ]
+    period_seconds: Annotated[
+        int, Field(default=10, ge=1, le=86_400, description="Seconds between requests; 10 by default.")
+    ]
+    timeout: Annotated[int, Field(default=1, ge=1, le=86_400, description="Seconds for an answer; 1 by default.")]
+    failure_threshold: Annotated[
+        int, Field(default=3, ge=1, le=1000, description="Failures in a row that count; 3 by default.")
+    ]
+
+
+class Strategy(SpecModel):
+    """How a new version takes the place of the old."""
+
+    type: Annotated[
+        Literal["RollingUpdate", "Recreate"],
+        Field(default="RollingUpdate", description="Pod by pod, or all at once; `RollingUpdate` by default."),
+    ]
+
+
+class ExternalPort(SpecModel):
+    """A port of an external address."""
+
+    port: Annotated[Port, Field(description="The port's number.")]
+    protocol: Annotated[
+        Literal["TCP", "UDP", "SCTP"], Field(default="TCP", description="Its protocol; `TCP` by default.")
+    ]
+
+
+class External(SpecModel):
+    """An address outside the cluster that the application calls."""
+
+    host: Annotated[
+        str | None,
+        Field(default=None, pattern=HOST_PATTERN, max_length=253, description="A host name, without scheme or path."),
+    ]
+    ipv4: Annotated[str | None, Field(default=None, pattern=IPV4_PATTERN, max_length=15, description="An address.")]
+    ports: Annotated[
+        tuple[ExternalPort, ...],
+        Field(
+            default=(),
+            max_length=100,
+            json_schema_extra=list_of("atomic"),
+            description="The ports; 443 by default.",
+        ),
+    ]
+
+
+class Rule(SpecModel):
+    """Another application that this one calls."""
+
+    application: Annotated[Target, Field(description="The application's name; `*` for all.")]
+    namespace: Annotated[
+        Target | None, Field(default=None, description="Its namespace, its own by default; `*` for all.")
+    ]
+    cluster: Annotated[
+        str | None,
+        Field(default=None, max_length=63, description="The only cluster in which the rule holds; in all by default."),
+    ]
+
+
+class Outbound(SpecModel):
+    """What the application may call."""
+
+    external: Annotated[
+        tuple[External, ...],
+        Field(
+            default=(),
+            max_length=200,
+            json_schema_extra=list_of("atomic"),
+            description="Addresses outside the cluster.",
+        ),
+    ]
+    rules: Annotated[
+        tuple[Rule, ...],
+        Field(
+            default=(),
+            max_length=500,
+            json_schema_extra=list_of("atomic"),
+            description="Applications in the cluster.",
+        ),
+    ]
+
+
+class AccessPolicy(SpecModel):
+    """Whom the application may talk to."""
+
+    outbound: Annotated[
+        Outbound | None, Field(default=None, description="What it may call. Maskinporten's hosts need no mention.")
+    ]
+
+
+class Maskinporten(SpecModel):
+    """Whether and how the application uses Maskinporten."""
+
+    enabled: Annotated[bool, Field(default=False, description="Whether it gets a client and its credentials.")]
+    scopes: Annotated[Scopes, Field(default=Scopes(), description="The scopes used and offered.")]
+
+
+class ApplicationSpec(SpecModel):
+    """What is read of an application's manifest."""
+
+    image: Annotated[
+        str | None,
+        Field(
+            default=None, min_length=1, max_length=1024, description="The container image; without one, no workload."
+        ),
+    ]
+    command: Annotated[
+        tuple[str, ...],
+        Field(
+            default=(),
+            max_length=1000,
+            json_schema_extra=list_of("atomic"),
+            description="What to run instead of the image's own command.",
+        ),
+    ]
+    port: Annotated[Port, Field(default=8080, description="The port on which it listens; 8080 by default.")]
+    service: Annotated[Service, Field(default=Service(), description="How others reach it.")]
+    replicas: Annotated[Replicas, Field(default=Replicas(), description="How many pods.")]
+    env: Annotated[
+        tuple[EnvVar, ...],
+        Field(
+            default=(),
+            max_length=1000,
+            json_schema_extra=list_of("map", "name"),
+            description="Variables of the container.",
+        ),
+    ]
+    env_from: Annotated[
+        tuple[EnvFrom, ...],
+        Field(
+            default=(),
+            max_length=100,
+            json_schema_extra=list_of("atomic"),
+            description="ConfigMaps and Secrets whose values become variables.",
+        ),
+    ]
+    resources: Annotated[Resources, Field(default=Resources(), description="CPU and memory.")]
+    liveness: Annotated[Probe | None, Field(default=None, description="Failing, the container is started anew.")]
+    readiness: Annotated[Probe | None, Field(default=None, description="Failing, the pod gets no calls.")]
+    termination_grace_period_seconds: Annotated[
+        int | None,
+        Field(default=None, ge=0, le=86_400, description="Seconds to end in; Kubernetes' 30 by default."),
+    ]
+    strategy: Annotated[Strategy, Field(default=Strategy(), description="How a new version takes over.")]
+    webproxy: Annotated[
+        bool,
+        Field(
+            default=False,
+            description="On premises: go out by the web proxy, by variables in the container. Maskinporten needs it.",
+        ),
+    ]
+    access_policy: Annotated[
+        AccessPolicy, Field(default=AccessPolicy(), description="Whom the application may talk to.")
+    ]
+    maskinporten: Annotated[Maskinporten, Field(default=Maskinporten(), description="Its use of Maskinporten.")]
+
+    @model_validator(mode="after")
+    def _check_env(self) -> Self:
+        names = [one.name for one in self.env]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(f"env names a variable more than once: {', '.join(twice[:5])}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A parsed resource.
+
+    Attributes:
+        meta: Its metadata.
+        spec: What we read of the spec.
+        status: As read; a hint.
+        unread: Paths of the fields that were set and that no model declares.
+    """
+
+    meta: ObjectMeta
+    spec: ApplicationSpec | InvalidSpec
+    status: Mapping[str, Any]
+    unread: tuple[str, ...] = ()
+
+
+def parse_application(body: Mapping[str, Any]) -> Application:
+    """Turn the raw body into a model; never raises for anything that a user can write."""
+    meta, raw = parse_meta(APPLICATION, body), body.get("spec") or {}
+    spec: ApplicationSpec | InvalidSpec
+    try:
+        spec = ApplicationSpec.model_validate(raw)
+    except ValidationError as error:
+        spec = InvalidSpec(explain(error))
+    if len(meta.name) > LONGEST_NAME or "." in meta.name:
+        spec = InvalidSpec(f"metadata.name: {APPLICATION_NAME_RULE[1]}")
+    return Application(meta, spec, body.get("status") or {}, tuple(find_unread(ApplicationSpec, raw, "spec")))
+
+
+def find_unread(model: type[BaseModel], raw: Any, path: str) -> list[str]:
+    """Find the paths of the fields that are set, not to null, and that no model declares."""
+    if not isinstance(raw, Mapping):
+        return []
+    fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    found: list[str] = []
+    for name, value in raw.items():
+        if value is None:
+            continue
+        if name not in fields:
+            found.append(f"{path}.{name}")
+            continue
+        inner = _find_model(fields[name])
+        if inner and isinstance(value, Sequence) and not isinstance(value, str):
+            for number, member in enumerate(value):
+                found += find_unread(inner, member, f"{path}.{name}[{number}]")
+        elif inner:
+            found += find_unread(inner, value, f"{path}.{name}")
+    return found
+
+
+def _find_model(annotation: Any) -> type[BaseModel] | None:
+    """Find the model in an annotation such as `Probe | None` or `tuple[Rule, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for one in typing.get_args(annotation) if (model := _find_model(one))), None)
+
+
+class ApplicationStatus(BaseModel):
+    """What the operator observed. For people and tools; decisions don't rest on it."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    conditions: Annotated[
+        tuple[Condition, ...] | None,
+        Field(default=None, json_schema_extra=list_of("map", "type"), description="The state, aspect by aspect."),
+    ]
+    client_id: Annotated[str | None, Field(default=None, alias="clientID", description="The client id at DigDir.")]
+    observed_generation: Annotated[
+        int | None, Field(default=None, json_schema_extra=INT64, description="The generation last acted on.")
+    ]
+    synchronization_state: Annotated[
+        str | None, Field(default=None, description="The Ready condition in the words of earlier tools.")
+    ]
+    synchronization_time: Annotated[
+        datetime | None, Field(default=None, description="When something in this status last changed.")
+    ]
+    correlation_id: Annotated[
+        str | None,
+        Field(default=None, alias="correlationID", description="Names the pass that last changed something; in logs."),
+    ]

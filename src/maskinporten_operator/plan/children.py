@@ -1,0 +1,123 @@
+"""What an Application owns: built from its spec, compared with what is there, and pruned."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import OperatorError, RejectedError, WaitingError
+from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, Kind
+from maskinporten_operator.plan.comparison import find_difference
+from maskinporten_operator.plan.egress import build_policies
+from maskinporten_operator.plan.ownership import build_metadata, find_owners, is_owned_by, was_owned_by_namesake
+from maskinporten_operator.plan.workload import build_deployment, build_service, choose_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from maskinporten_operator.model.application import ApplicationSpec
+    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.plan.platform import Platform
+
+HASH_ANNOTATION = "digdir.nais.io/applied-hash"
+"""On a child: a hash of the manifest last applied, by which a field is missed that the spec no longer has."""
+LONGEST_SECRET_PREFIX = 54
+LOOK_AGAIN_FOR_CHILD = 5.0
+
+
+class ChildName(NamedTuple):
+    """Names a child within its Application's namespace."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.name} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the Application's MaskinportenClient says of the Secret: its name, and a hash of what is in it."""
+
+    secret_name: str
+    fingerprint: str | None
+
+
+def build_secret_name(application: str) -> str:
+    """Build the Secret's name as the NAIS platform does: cut to fit, and told apart by a CRC-32 (IEEE) of all of it."""
+    whole = f"maskinporten-{application}"
+    return f"{whole[:LONGEST_SECRET_PREFIX]}-{zlib.crc32(whole.encode()):08x}"
+
+
+def build_children(
+    meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, credentials: Credentials | None
+) -> dict[ChildName, dict[str, Any]]:
+    """Build all manifests in the order in which they are applied.
+
+    The MaskinportenClient first, since DigDir takes its time; the policies before the pods that they hold for. While
+    there are no credentials for an application that needs them there is no Deployment: its pods couldn't start.
+    """
+    found: list[tuple[Kind, dict[str, Any]]] = []
+    enabled = spec.maskinporten.enabled
+    if enabled:
+        found.append((MASKINPORTEN_CLIENT, _build_client(meta, spec)))
+    found += build_policies(meta, spec, platform)
+    if platform.workloads and spec.image:
+        found.append((SERVICE, build_service(meta, spec)))
+        if credentials or not enabled:
+            secret_name = credentials.secret_name if credentials and enabled else None
+            fingerprint = choose_fingerprint(meta, credentials.fingerprint) if credentials and enabled else None
+            found.append((DEPLOYMENT, build_deployment(meta, spec, platform, secret_name, fingerprint)))
+    return {ChildName(kind, manifest["metadata"]["name"]): _seal(manifest) for kind, manifest in found}
+
+
+def check_child_owner(child: ChildName, observed: Mapping[str, Any], meta: ObjectMeta) -> OperatorError | None:
+    """A child of that name that isn't ours is never taken over; one that is going is waited for."""
+    if is_owned_by(observed, meta):
+        if observed["metadata"].get("deletionTimestamp"):
+            return WaitingError(Reason.AWAITING_CHILD_REMOVAL, f"{child} is being deleted", LOOK_AGAIN_FOR_CHILD)
+        return None
+    if was_owned_by_namesake(observed, meta):
+        return WaitingError(
+            Reason.AWAITING_CHILD_REMOVAL,
+            f"{child} still belongs to an earlier Application of this name; the garbage collector removes it",
+            LOOK_AGAIN_FOR_CHILD,
+        )
+    others = ", ".join(str(one["name"]) for one in find_owners(observed, meta.kind))
+    whose = f"belongs to Application {others}" if others else "wasn't made for this Application"
+    return RejectedError(Reason.CHILD_CONFLICT, f"{child} exists and {whose}: remove or rename one of the two")
+
+
+def check_child(desired: Mapping[str, Any], observed: Mapping[str, Any] | None) -> str | None:
+    """Say why a child must be applied, or None."""
+    if observed is None:
+        return "it doesn't exist"
+    hashes = [(one["metadata"].get("annotations") or {}).get(HASH_ANNOTATION) for one in (desired, observed)]
+    # Its kind can't differ, and an object from a list doesn't tell it.
+    told = {name: value for name, value in desired.items() if name not in {"apiVersion", "kind"}}
+    difference = find_difference(told, observed, shared_lists=desired["kind"] in {DEPLOYMENT.name, SERVICE.name})
+    if hashes[0] != hashes[1]:
+        return "the Application's spec changed" if hashes[1] else "this operator never applied it"
+    return f"{difference} was changed" if difference else None
+
+
+def _build_client(meta: ObjectMeta, spec: ApplicationSpec) -> dict[str, Any]:
+    scopes = spec.maskinporten.scopes.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return {
+        "apiVersion": MASKINPORTEN_CLIENT.api_version,
+        "kind": MASKINPORTEN_CLIENT.name,
+        "metadata": build_metadata(meta),
+        "spec": {"secretName": build_secret_name(meta.name)} | ({"scopes": scopes} if scopes else {}),
+    }
+
+
+def _seal(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Add the hash of a manifest to its annotations."""
+    digest = sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    metadata = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), HASH_ANNOTATION: digest}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}

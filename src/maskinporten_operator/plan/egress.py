@@ -1,0 +1,194 @@
+"""The policies that open an Application's way out: to Maskinporten, to the proxy, and to what it names itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, NETWORK_POLICY
+from maskinporten_operator.plan.ownership import build_metadata
+from maskinporten_operator.plan.platform import find_network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from maskinporten_operator.model.application import ApplicationSpec, External, Rule
+    from maskinporten_operator.model.resources import Kind, ObjectMeta
+    from maskinporten_operator.plan.platform import Platform
+
+POLICY_KINDS = (NETWORK_POLICY, FQDN_POLICY, CILIUM_POLICY)
+HTTPS_PORT = 443
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+DNS_NAMESPACE = "kube-system"
+NODE_LOCAL_DNS = "169.254.20.10/32"
+"""The address at which Kubernetes' node-local DNS cache listens."""
+Ports = tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where an application may go, before it is said in a backend's words.
+
+    Attributes:
+        hosts: Host names with ports.
+        networks: Networks with ports; no network stands for every address.
+        rules: Applications in the cluster.
+    """
+
+    hosts: tuple[tuple[tuple[str, ...], Ports], ...] = ()
+    networks: tuple[tuple[tuple[str, ...], Ports], ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is any way."""
+        return bool(self.hosts or self.networks or self.rules)
+
+
+def build_policies(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) -> list[tuple[Kind, dict[str, Any]]]:
+    """Build the policies of the configured backend; none if there is nothing to open, since they isolate the pod."""
+    ways = find_ways(spec, platform)
+    if platform.backend == "none" or not (ways.is_any or spec.access_policy.outbound):
+        return []
+    match platform.backend:
+        case "cilium":
+            return [(CILIUM_POLICY, _build_cilium_policy(meta, ways))]
+        case "fqdn-gke":
+            policies = [(NETWORK_POLICY, _build_network_policy(meta, ways))]
+            if hosts := [one for one in ways.hosts if not one[0][0].startswith("*.")]:
+                policies.append((FQDN_POLICY, _build_fqdn_policy(meta, hosts)))
+            return policies
+        case _:
+            return [(NETWORK_POLICY, _build_network_policy(meta, ways))]
+
+
+def find_unexpressed(spec: ApplicationSpec, platform: Platform) -> list[str]:
+    """Find the fields that the backend has no words for, or that name nothing, each with the reason."""
+    outbound, backend = spec.access_policy.outbound, platform.backend
+    if backend == "none":
+        return ["spec.accessPolicy.outbound (no egress policies are made in this cluster)"] if outbound else []
+    found = []
+    if backend == "networkpolicy" and spec.maskinporten.enabled and platform.name != "onprem" and not platform.cidrs:
+        hosts = ", ".join(platform.hosts)
+        found.append(f"spec.maskinporten (not opened: a cluster admin must set MASKINPORTEN_CIDRS for {hosts})")
+    for number, one in enumerate(outbound.external if outbound else ()):
+        path = f"spec.accessPolicy.outbound.external[{number}]"
+        if not one.host and not one.ipv4:
+            found.append(f"{path} (neither host nor ipv4)")
+        elif one.host and backend == "networkpolicy":
+            found.append(f"{path}.host (networkpolicy has no host names)")
+        elif one.host and backend == "fqdn-gke" and one.host.startswith("*."):
+            found.append(f"{path}.host (fqdn-gke has no wildcards)")
+    return found
+
+
+def find_ways(spec: ApplicationSpec, platform: Platform) -> Ways:
+    """Find where the application may go."""
+    hosts: list[tuple[tuple[str, ...], Ports]] = []
+    networks: list[tuple[tuple[str, ...], Ports]] = []
+    by_name = platform.backend in {"fqdn-gke", "cilium"}
+    if platform.uses_webproxy(wanted=spec.webproxy) and (proxy := platform.webproxy):
+        ports = ((proxy.port, "TCP"),)
+        if network := find_network(proxy.host):
+            networks.append(((network,), ports))
+        elif proxy.cidrs or not by_name:
+            networks.append((proxy.cidrs, ports))
+        else:
+            hosts.append(((proxy.host,), ports))
+    if spec.maskinporten.enabled and platform.name != "onprem":  # from there the only way out is the proxy
+        ports = ((platform.port, "TCP"),)
+        addresses = platform.cidrs
+        if named := tuple(host for host in platform.hosts if by_name and not find_network(host)):
+            hosts.append((named, ports))
+            addresses = tuple(network for host in platform.hosts if (network := find_network(host)))
+        if addresses:
+            networks.append((addresses, ports))
+    outbound = spec.access_policy.outbound
+    for one in outbound.external if outbound else ():
+        if one.host:
+            hosts.append(((one.host,), _find_ports(one)))
+        if one.ipv4:
+            networks.append(((f"{one.ipv4}/32",), _find_ports(one)))
+    rules = [one for one in (outbound.rules if outbound else ()) if one.cluster in {None, platform.cluster}]
+    return Ways(tuple(hosts), tuple(networks), tuple(rules))
+
+
+def _find_ports(external: External) -> Ports:
+    return tuple((one.port, one.protocol) for one in external.ports) or ((HTTPS_PORT, "TCP"),)
+
+
+def _build_network_policy(meta: ObjectMeta, ways: Ways) -> dict[str, Any]:
+    dns = {
+        "to": [
+            {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: DNS_NAMESPACE}}},
+            {"ipBlock": {"cidr": NODE_LOCAL_DNS}},
+        ],
+        "ports": _build_ports(((53, "UDP"), (53, "TCP"))),
+    }
+    egress: list[dict[str, Any]] = [dns]
+    for networks, ports in ways.networks:
+        to = {"to": [{"ipBlock": {"cidr": one}} for one in networks]} if networks else {}
+        egress.append({**to, "ports": _build_ports(ports)})
+    egress += [{"to": [_build_peer(rule)]} for rule in ways.rules]
+    spec = {"podSelector": {"matchLabels": {"app": meta.name}}, "policyTypes": ["Egress"], "egress": egress}
+    return _build_policy(NETWORK_POLICY, meta, meta.name, spec)
+
+
+def _build_peer(rule: Rule) -> dict[str, Any]:
+    pods = {} if rule.application == "*" else {"matchLabels": {"app": rule.application}}
+    if rule.namespace is None:
+        return {"podSelector": pods}
+    namespaces = {} if rule.namespace == "*" else {"matchLabels": {NAMESPACE_LABEL: rule.namespace}}
+    return {"namespaceSelector": namespaces, "podSelector": pods}
+
+
+def _build_fqdn_policy(meta: ObjectMeta, hosts: Iterable[tuple[tuple[str, ...], Ports]]) -> dict[str, Any]:
+    egress = [{"to": [{"fqdns": list(names)}], "ports": _build_ports(ports)} for names, ports in hosts]
+    spec = {"podSelector": {"matchLabels": {"app": meta.name}}, "policyTypes": ["Egress"], "egress": egress}
+    return _build_policy(FQDN_POLICY, meta, f"{meta.name}-fqdn", spec)
+
+
+def _build_cilium_policy(meta: ObjectMeta, ways: Ways) -> dict[str, Any]:
+    # The DNS rule isn't only a way to the names: Cilium learns from the answers which addresses they stand for.
+    dns = {
+        "toEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": DNS_NAMESPACE, "k8s-app": "kube-dns"}}],
+        "toPorts": [{"ports": [{"port": "53", "protocol": "ANY"}], "rules": {"dns": [{"matchPattern": "*"}]}}],
+    }
+    egress: list[dict[str, Any]] = [dns]
+    for names, ports in ways.hosts:
+        selectors = [{"matchPattern" if name.startswith("*.") else "matchName": name} for name in names]
+        egress.append({"toFQDNs": selectors, "toPorts": [{"ports": _build_cilium_ports(ports)}]})
+    for networks, ports in ways.networks:
+        to = {"toCIDR": list(networks)} if networks else {"toEntities": ["all"]}
+        egress.append({**to, "toPorts": [{"ports": _build_cilium_ports(ports)}]})
+    egress += [{"toEndpoints": [_build_endpoint(meta, rule)]} for rule in ways.rules]
+    spec = {"endpointSelector": {"matchLabels": {"app": meta.name}}, "egress": egress}
+    return _build_policy(CILIUM_POLICY, meta, meta.name, spec)
+
+
+def _build_endpoint(meta: ObjectMeta, rule: Rule) -> dict[str, Any]:
+    labels = {} if rule.application == "*" else {"app": rule.application}
+    if rule.namespace == "*":
+        # Without a namespace Cilium takes the policy's own: that there is one must be said.
+        return {
+            **({"matchLabels": labels} if labels else {}),
+            "matchExpressions": [{"key": "k8s:io.kubernetes.pod.namespace", "operator": "Exists"}],
+        }
+    return {"matchLabels": {"k8s:io.kubernetes.pod.namespace": rule.namespace or meta.namespace, **labels}}
+
+
+def _build_ports(ports: Ports) -> list[dict[str, Any]]:
+    return [{"port": port, "protocol": protocol} for port, protocol in ports]
+
+
+def _build_cilium_ports(ports: Ports) -> list[dict[str, Any]]:
+    return [{"port": str(port), "protocol": protocol} for port, protocol in ports]
+
+
+def _build_policy(kind: Kind, meta: ObjectMeta, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": build_metadata(meta, name),
+        "spec": spec,
+    }

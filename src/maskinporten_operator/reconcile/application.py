@@ -1,0 +1,171 @@
+"""One pass over one Application."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.application import parse_application
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import (
+    ConflictError,
+    OperatorError,
+    RejectedError,
+    TerminatingError,
+    WaitingError,
+)
+from maskinporten_operator.model.resources import (
+    DEPLOYMENT,
+    FQDN_POLICY,
+    MASKINPORTEN_CLIENT,
+    SERVICE,
+    InvalidSpec,
+    parse_meta,
+)
+from maskinporten_operator.plan.application import (
+    ApplicationPlan,
+    ApplicationSnapshot,
+    ApplyChild,
+    DeleteChild,
+    SetReplicas,
+    judge,
+    judge_client,
+    plan_application,
+)
+from maskinporten_operator.plan.children import ChildName, build_children, check_child_owner
+from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.plan.outcomes import DONE, ApplicationProgress, Outcome
+from maskinporten_operator.plan.workload import build_replicas
+from maskinporten_operator.reconcile.attempt import conclude
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from maskinporten_operator.model.application import Application, ApplicationSpec
+    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.reconcile.ports import Ports
+
+Objects = dict[ChildName, "Mapping[str, Any] | None"]
+
+
+async def reconcile_application(body: Mapping[str, Any], ports: Ports) -> Outcome:
+    """Bring one Application's children a pass nearer to its spec. Raises nothing but cancellation."""
+    progress = ApplicationProgress(parse_application(body))
+    return await conclude(_attempt(progress, ports), progress, ports)
+
+
+async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
+    application = progress.resource
+    if application.meta.deleting:
+        return DONE  # the garbage collector takes the children
+    if isinstance(application.spec, InvalidSpec):
+        raise RejectedError(Reason.INVALID_SPEC, application.spec.message)
+
+    seen = await _observe(application, application.spec, ports)
+    plan = plan_application(seen, ports.platform)
+    progress.impaired = any(isinstance(step, ApplyChild) and step.uid is None for step in plan.steps)
+    if progress.impaired and application.status:
+        await _check_still_wanted(application.meta, ports)
+    written: Objects = {}
+    error = await _execute(plan, seen, written, progress, ports)
+    return _judge(seen, written, error or plan.hold, progress, ports)
+
+
+async def _observe(application: Application, spec: ApplicationSpec, ports: Ports) -> ApplicationSnapshot:
+    """Read the children that there should be, and those that the watches know of."""
+    meta = application.meta
+    # In its first passes a new Application has no children: they are created, and a guard tells if there are any.
+    is_new = not application.status
+    client = ports.inventory.find_client(meta.namespace, meta.name)
+    if client is None and not is_new and spec.maskinporten.enabled:
+        # After a start the watch may not have told of it yet.
+        client = await ports.cluster.find(MASKINPORTEN_CLIENT, meta.namespace, meta.name)
+        client = {"status": {}, **client} if client else None
+    seen = ApplicationSnapshot(application, spec, client, {})
+    desired = build_children(meta, spec, ports.platform, seen.credentials)
+    children: Objects = {ChildName(MASKINPORTEN_CLIENT, meta.name): client} if client else {}
+    wanted = [child for child in desired if child.kind != MASKINPORTEN_CLIENT and not is_new]
+    wanted += [
+        child for child in _possible_children(meta) if ports.inventory.holds(child.kind, meta.namespace, child.name)
+    ]
+    wanted = list(dict.fromkeys(wanted))
+    bodies = await asyncio.gather(*(ports.cluster.find(child.kind, meta.namespace, child.name) for child in wanted))
+    return ApplicationSnapshot(application, spec, client, children | dict(zip(wanted, bodies, strict=True)))
+
+
+def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
+    for kind in (SERVICE, DEPLOYMENT, *POLICY_KINDS):
+        yield ChildName(kind, f"{meta.name}-fqdn" if kind == FQDN_POLICY else meta.name)
+
+
+async def _check_still_wanted(meta: ObjectMeta, ports: Ports) -> None:
+    """See whether a child vanished with its owner: children of something deleted would be made for nobody."""
+    body = await ports.cluster.find(meta.kind, meta.namespace, meta.name)
+    if body is None or (fresh := parse_meta(meta.kind, body)).uid != meta.uid or fresh.deleting:
+        raise TerminatingError(Reason.TERMINATING, "The Application is being deleted")
+    if await ports.cluster.is_namespace_terminating(meta.namespace):
+        raise TerminatingError(Reason.TERMINATING, "The namespace is being deleted")
+
+
+async def _execute(
+    plan: ApplicationPlan, seen: ApplicationSnapshot, written: Objects, progress: ApplicationProgress, ports: Ports
+) -> OperatorError | None:
+    """Carry out the plan; a child that is refused doesn't keep the others from being applied."""
+    meta = seen.application.meta
+    refusal: OperatorError | None = None
+    for step in plan.steps:
+        try:
+            match step:
+                case ApplyChild():
+                    written[step.child] = await _apply(step, meta, ports)
+                    progress.actions.append(f"applied {step.child} ({step.reason})")
+                case SetReplicas(count):
+                    name = ChildName(DEPLOYMENT, meta.name)
+                    deployment = written.get(name) or seen.children.get(name)
+                    if deployment is None:
+                        continue  # it was refused just now
+                    manifest = build_replicas(meta, count, deployment["metadata"]["uid"])
+                    written[name] = await ports.cluster.apply_replicas(manifest)
+                    progress.actions.append(f"set {count} replicas")
+                case DeleteChild(child, uid):
+                    await ports.cluster.delete(child.kind, meta.namespace, child.name, uid)
+                    progress.actions.append(f"deleted {child}")
+        except (RejectedError, WaitingError) as error:
+            what = str(step.child) if isinstance(step, ApplyChild | DeleteChild) else "The number of replicas"
+            if not str(error).startswith(what):
+                error.args = (f"{what}: {error}",)
+            refusal = refusal or error
+    return refusal
+
+
+async def _apply(step: ApplyChild, meta: ObjectMeta, ports: Ports) -> Mapping[str, Any]:
+    try:
+        return await ports.cluster.apply(step.child.kind, step.manifest, step.uid)
+    except ConflictError:
+        # There is one that nobody looked for, since it doesn't carry our label.
+        found = await ports.cluster.find(step.child.kind, meta.namespace, step.child.name)
+        if found and (hold := check_child_owner(step.child, found, meta)):
+            raise hold from None
+        raise
+
+
+def _judge(
+    seen: ApplicationSnapshot,
+    written: Objects,
+    error: OperatorError | None,
+    progress: ApplicationProgress,
+    ports: Ports,
+) -> Outcome:
+    meta = seen.application.meta
+    client = ports.inventory.find_client(meta.namespace, meta.name) or seen.client  # it may have got on meanwhile
+    now_seen = ApplicationSnapshot(seen.application, seen.spec, client, {**seen.children, **written})
+    client_status = now_seen.own_client["status"] if now_seen.own_client and seen.spec.maskinporten.enabled else {}
+    progress.client_id = client_status.get("clientID") or ""
+    verdict = judge_client(now_seen)
+    if verdict and verdict.reason == Reason.AWAITING_CLIENT:
+        waited = ports.memory.count_waiting(meta.uid, ports.clock.monotonic())
+    else:
+        ports.memory.record_answer(meta.uid)
+        waited = 0.0
+    deployment = now_seen.children.get(ChildName(DEPLOYMENT, meta.name))
+    return judge(now_seen, ports.platform, deployment, error, waited)

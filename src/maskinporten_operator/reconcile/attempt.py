@@ -1,0 +1,62 @@
+"""What the passes of all kinds have in common: an attempt never raises, and its end is reported and logged."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import OperatorError, TransientError
+from maskinporten_operator.plan.outcomes import Outcome, Progress, fail
+from maskinporten_operator.reconcile.report import report
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from maskinporten_operator.reconcile.ports import Ports
+
+log = structlog.get_logger()
+
+
+async def conclude(attempt: Awaitable[Outcome], progress: Progress[Any], ports: Ports) -> Outcome:
+    """Make the attempt, then report how it ended. Raises nothing but cancellation."""
+    correlation_id = ports.random.hex(32)
+    with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+        try:
+            outcome = await attempt
+        except OperatorError as error:
+            outcome = fail(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one resource must not stop the others
+            outcome = _fail_internally(error)
+        try:
+            await report(outcome, progress, ports, correlation_id)
+        except OperatorError as error:
+            outcome = fail(error)
+        except Exception as error:  # noqa: BLE001 - as in the attempt
+            outcome = _fail_internally(error)
+        _log(outcome, progress)
+    return replace(outcome, acted=bool(progress.actions))
+
+
+def _fail_internally(error: Exception) -> Outcome:
+    """Tell where a fault of ours is. The text of an arbitrary exception may quote what it worked on, such as a key."""
+    place = "".join(traceback.format_tb(error.__traceback__))
+    log.error("internal error", error=type(error).__name__, exception=place)
+    return fail(TransientError(Reason.INTERNAL_ERROR, "A fault in the operator; its log tells where"))
+
+
+def _log(outcome: Outcome, progress: Progress[Any]) -> None:
+    verdict = outcome.verdicts[0] if outcome.verdicts else None
+    if not progress.actions and (verdict is None or verdict.status == "True"):
+        return
+    log.log(
+        outcome.level,
+        "reconciled" if verdict is None or verdict.status == "True" else "not ready",
+        reason=str(verdict.reason) if verdict else None,
+        message=verdict.message if verdict and verdict.status != "True" else None,
+        actions=progress.actions or None,
+        generation=progress.generation,
+    )

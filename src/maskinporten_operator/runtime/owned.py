@@ -1,0 +1,101 @@
+"""Changes of owned objects lead back to their owners."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
+from maskinporten_operator.runtime.store import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from maskinporten_operator.model.resources import Kind
+    from maskinporten_operator.runtime.store import ObjectStore, VersionStore
+
+    Metadata = Mapping[str, Any]
+
+
+class OwnedChanges:
+    """Takes in what the metadata watches say of what the resources of one kind own. The data never gets here."""
+
+    def __init__(
+        self, versions: VersionStore, store: ObjectStore, queue: WorkQueue, note_gap: Callable[[], None] = lambda: None
+    ) -> None:
+        """`store` holds the owners; `note_gap` is told that changes may have been missed, of the owners too."""
+        self._versions = versions
+        self._store = store
+        self._queue = queue
+        self._note_gap = note_gap
+        self._unsettled: defaultdict[Key, dict[Key, int]] = defaultdict(dict)
+
+    def listen(self, kind: Kind) -> OwnedListener:
+        """Give what a watch of a kind of owned objects tells its news to."""
+        return OwnedListener(kind, self)
+
+    def take_list(self, kind: Kind, items: Iterable[Metadata], namespace: str | None) -> None:
+        """Take in a complete list of a namespace or of all, as at the start and after a gap."""
+        self._note_gap()
+        listed = list(items)
+        present = {key_of(kind, item["metadata"]) for item in listed}
+        for key in self._versions:
+            if key.kind == kind and key not in present and namespace in {None, key.namespace}:
+                self._take_absence(key, ())
+        for item in listed:
+            self.take_change(kind, item["metadata"])
+
+    def take_change(self, kind: Kind, metadata: Metadata) -> None:
+        """Take in an object that was made or changed."""
+        if not self._versions.offer(kind, metadata):
+            return
+        key = key_of(kind, metadata)
+        for owner in self._find_concerned(key, metadata.get("ownerReferences") or ()):
+            if self._queue.is_running(owner):
+                # Most likely the echo of the write that this pass is waiting for an answer to.
+                self._unsettled[owner][key] = self._versions.newest(key)
+            else:
+                self._queue.add(owner, Priority.CHANGE)
+
+    def take_deletion(self, kind: Kind, metadata: Metadata) -> None:
+        """Take in an object that was deleted, or lost the label that we watch."""
+        self._take_absence(key_of(kind, metadata), metadata.get("ownerReferences") or ())
+
+    def settle(self, owner: Key) -> None:
+        """At the end of a pass: queue the owner again if a change during the pass wasn't the pass's own."""
+        changes = self._unsettled.pop(owner, {})
+        if any(version != self._versions.own(key) for key, version in changes.items()):
+            self._queue.add(owner, Priority.CHANGE)
+
+    def _take_absence(self, key: Key, owners: Iterable[Metadata]) -> None:
+        self._versions.remove(key)
+        for owner in self._find_concerned(key, owners):
+            self._queue.add(owner, Priority.CHANGE)
+
+    def _find_concerned(self, key: Key, owners: Iterable[Metadata]) -> set[Key]:
+        """Find those whom the object names, and those that name it, a Secret: one may wait for the other's to go."""
+        kind = self._store.kind
+        named = {Key(kind, key.namespace, owner["name"]) for owner in owners if owner.get("kind") == kind.name}
+        claimants = self._store.find_claimants(key.namespace, key.name)
+        return {one for one in named.union(claimants) if self._store.find(one)}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedListener:
+    """What one watch tells, with its kind."""
+
+    kind: Kind
+    changes: OwnedChanges
+
+    def on_list(self, items: Iterable[Metadata], namespace: str | None = None) -> None:
+        """A complete list was read, of a namespace or of all."""
+        self.changes.take_list(self.kind, items, namespace)
+
+    def on_change(self, metadata: Metadata) -> None:
+        """An object was made or changed."""
+        self.changes.take_change(self.kind, metadata)
+
+    def on_delete(self, metadata: Metadata) -> None:
+        """An object was deleted, or no longer matches."""
+        self.changes.take_deletion(self.kind, metadata)

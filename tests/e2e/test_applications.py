@@ -1,0 +1,501 @@
+"""An Application's way to its client, its credentials, its workload and its way out."""
+
+import collections
+import itertools
+import json
+import time
+from hashlib import sha256
+
+import httpx
+import pytest
+
+from maskinporten_operator.model.resources import (
+    APPLICATION,
+    CILIUM_POLICY,
+    DEPLOYMENT,
+    FQDN_POLICY,
+    MASKINPORTEN_CLIENT,
+    NETWORK_POLICY,
+    SECRET,
+    SERVICE,
+)
+from maskinporten_operator.plan.children import build_secret_name
+from maskinporten_operator.plan.workload import CREDENTIALS_ANNOTATION, CREDENTIALS_PATH
+from tests.e2e.applications import CHILDREN, ENABLED, Applications
+from tests.e2e.install import install_crd
+from tests.e2e.stage import NUMBERS, PATIENCE, SCOPE, held_kid
+from tools.generate.__main__ import ROOT
+from tools.kube import credentials, wait_for
+
+pytestmark = pytest.mark.e2e
+
+SETTINGS = {
+    "applications": "true",
+    "platform": "gcp",
+    "egress": "networkpolicy",
+    "maskinporten_hosts": "test.maskinporten.no",
+    "key_pool_size": "32",
+}
+EXAMPLES = ROOT / "deploy" / "examples"
+CREDENTIALS = {
+    "MASKINPORTEN_CLIENT_ID",
+    "MASKINPORTEN_CLIENT_JWK",
+    "MASKINPORTEN_SCOPES",
+    "MASKINPORTEN_WELL_KNOWN_URL",
+    "MASKINPORTEN_ISSUER",
+    "MASKINPORTEN_JWKS_URI",
+    "MASKINPORTEN_TOKEN_ENDPOINT",
+}
+
+
+@pytest.fixture
+def apps(stage, namespace):
+    """The Applications of the test's namespace; none outlives the test."""
+    applications = Applications(stage, namespace)
+    yield applications
+    stage.kube.request("DELETE", APPLICATION.path(namespace))
+    wait_for(lambda: not stage.kube.request("GET", APPLICATION.path(namespace))["items"], PATIENCE, "the end of all")
+
+
+def template_of(apps, name="app"):
+    return apps.find(DEPLOYMENT, name)["spec"]["template"]
+
+
+@pytest.mark.parametrize("example", ["consume", "expose"])
+def test_an_example_manifest_becomes_a_wired_workload_with_a_way_out_as_it_stands(stage, example):
+    stage.kube.create_namespace("my-team")
+    apps, name = Applications(stage, "my-team"), {"consume": "my-app", "expose": "my-api"}[example]
+    stage.cluster.kubectl("apply", "-f", EXAMPLES / f"{example}.yaml")
+
+    apps.wait_ready(name)
+    apps.wait_for_reason("MinimumReplicasAvailable", "Available", name)
+    assert set(credentials(apps.find_secret(name))) == CREDENTIALS
+    (container,) = template_of(apps, name)["spec"]["containers"]
+    secret_name = build_secret_name(name)
+    assert container["envFrom"] == [{"secretRef": {"name": secret_name}}]
+    assert container["volumeMounts"][0]["mountPath"] == CREDENTIALS_PATH
+    assert template_of(apps, name)["spec"]["volumes"][0]["secret"]["secretName"] == secret_name
+    assert template_of(apps, name)["metadata"]["labels"]["maskinporten"] == "enabled"
+    opened = [peer["ipBlock"]["cidr"] for peer in apps.find(NETWORK_POLICY, name)["spec"]["egress"][1]["to"]]
+    assert opened == ["139.105.36.132/32", "2a02:9cc::301/128"]
+    fields = apps.find_condition("AllFieldsSupported", name)["message"]
+    assert "spec.webproxy" in fields
+    assert ("spec.maskinporten.scopes.exposes" in fields) == (example == "expose")
+    stage.cluster.kubectl("delete", "-f", EXAMPLES / f"{example}.yaml")
+
+
+def test_on_premises_the_variables_of_the_proxy_come_in_and_the_way_to_it_is_opened(stage, apps):
+    stage.restart(platform="onprem", webproxy_address="http://proxy.example.no:8088", webproxy_cidrs="192.0.2.0/24")
+    apps.create_available("with", webproxy=True)
+    apps.create("without")
+    apps.wait_for_reason("WebproxyRequired", name="without")
+
+    (container,) = template_of(apps, "with")["spec"]["containers"]
+    variables = {one["name"]: one.get("value") for one in container["env"]}
+    assert variables["HTTPS_PROXY"] == variables["https_proxy"] == "http://proxy.example.no:8088"
+    assert {"HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy", "JAVA_PROXY_OPTIONS"} <= set(variables)
+    (way,) = apps.find(NETWORK_POLICY, "with")["spec"]["egress"][1:]
+    assert way == {"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 8088, "protocol": "TCP"}]}
+    stage.restart()
+
+
+def test_everything_is_created_with_seven_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
+    apps.create_available()
+    time.sleep(1)
+    own = [one for one in audit.count(apps.namespace) if one.resource not in {"secrets", "maskinportenclients/status"}]
+    counted = collections.Counter(one.resource for one in own)
+    # The finalizer and the creation of the MaskinportenClient are two; the second is the Application's.
+    assert counted["maskinportenclients"] == 2
+    assert counted["deployments"] == 2  # its number of pods has a manager of its own
+    assert counted["services"] == counted["networkpolicies"] == 1
+    assert counted["applications/status"] <= 2  # once Ready, once more when the pods are up
+    assert sum(counted.values()) - 1 <= 7
+
+    audit.mark()
+    passes = stage.passes
+    apps.edit(APPLICATION, {"metadata": {"labels": {"team": "mine"}}})
+    stage.wait_for_passes(1, passes)
+    assert audit.count(apps.namespace) == []
+
+
+def test_a_restart_and_a_resync_write_nothing(stage, apps, audit):
+    for number in range(5):
+        apps.create(f"app-{number}")
+    for number in range(5):
+        apps.wait_for_reason("MinimumReplicasAvailable", "Available", f"app-{number}")
+    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+
+    audit.mark()
+    since = stage.sequence
+    stage.restart(resync_interval="3s")
+    stage.wait_for_passes(30, 0)  # ten resources, three times
+
+    assert audit.count(apps.namespace) == []
+    assert stage.writes(since) == []
+    stage.restart()
+
+
+def is_quiet(stage):
+    passes = stage.passes
+    time.sleep(1.5)
+    return stage.passes == passes
+
+
+@pytest.mark.parametrize("kind", CHILDREN, ids=lambda kind: kind.name)
+def test_a_child_that_is_deleted_comes_back(stage, apps, kind):
+    apps.create_available()
+    before = apps.find(kind)
+    client_id = apps.find()["status"]["clientID"]
+
+    apps.delete(kind)
+
+    apps.wait(lambda: (now := apps.find(kind)) and now["metadata"]["uid"] != before["metadata"]["uid"], "its return")
+    apps.wait_ready()
+    assert apps.find()["status"]["clientID"] == client_id
+
+
+@pytest.mark.parametrize(
+    ("kind", "patch"),
+    [
+        (MASKINPORTEN_CLIENT, {"spec": {"scopes": {"consumes": [{"name": "nav:some/other/scope"}]}}}),
+        (DEPLOYMENT, {"spec": {"template": {"metadata": {"labels": {"maskinporten": "no"}}}}}),
+        (SERVICE, {"spec": {"selector": {"app": "another"}}}),
+        (NETWORK_POLICY, {"spec": {"egress": []}}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_child_that_is_edited_is_mended(stage, apps, kind, patch):
+    apps.create_available()
+    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    before = apps.find(kind)["spec"]
+
+    edited = apps.edit(kind, patch)
+
+    assert edited["spec"] != before
+    apps.wait(lambda: apps.find(kind)["spec"] == before, "the old spec")
+
+
+def test_fields_that_others_set_are_left_alone_and_a_scale_is_kept(stage, apps):
+    apps.create_available()
+    apps.edit(DEPLOYMENT, {"metadata": {"annotations": {"injected": "yes"}}})
+    apps.edit(DEPLOYMENT, {"spec": {"template": {"metadata": {"annotations": {"sidecar": "yes"}}}}})
+    apps.edit(SERVICE, {"metadata": {"labels": {"mesh": "yes"}}})
+    stage.cluster.kubectl("scale", "deployment/app", "--replicas=5", "-n", apps.namespace)
+
+    apps.patch(port=9090)  # whatever is applied now must leave all of that
+    apps.wait(lambda: template_of(apps)["spec"]["containers"][0]["ports"][0]["containerPort"] == 9090, "the new port")
+
+    deployment = apps.find(DEPLOYMENT)
+    assert deployment["spec"]["replicas"] == 5
+    assert deployment["metadata"]["annotations"]["injected"] == "yes"
+    assert deployment["spec"]["template"]["metadata"]["annotations"]["sidecar"] == "yes"
+    assert apps.find(SERVICE)["metadata"]["labels"]["mesh"] == "yes"
+
+    apps.patch(replicas={"min": 3})
+    apps.wait(lambda: apps.find(DEPLOYMENT)["spec"]["replicas"] == 3, "the spec's new number")
+
+
+def test_a_change_of_strategy_is_taken_by_the_api_server_in_both_directions(apps):
+    apps.create_available()
+    for strategy in ("Recreate", "RollingUpdate"):
+        apps.patch(strategy={"type": strategy})
+        apps.wait(lambda wanted=strategy: apps.find(DEPLOYMENT)["spec"]["strategy"]["type"] == wanted, strategy)
+        apps.wait_ready()
+
+
+def test_turned_off_the_client_resource_and_the_wiring_go_and_the_client_at_digdir_stays(stage, apps):
+    application = apps.create_available()
+    client_id = application["status"]["clientID"]
+
+    apps.patch(maskinporten={"enabled": False})
+
+    apps.wait_gone(MASKINPORTEN_CLIENT)
+    apps.wait(lambda: "envFrom" not in template_of(apps)["spec"]["containers"][0], "a Deployment without credentials")
+    assert not template_of(apps)["spec"].get("volumes")
+    assert "clientID" not in apps.wait_ready()["status"]
+    assert stage.registration(apps.namespace)["active"] is True
+
+    apps.patch(maskinporten=ENABLED)
+    assert apps.wait_ready()["status"]["clientID"] == client_id
+
+
+def test_the_children_go_with_their_application_and_the_client_stays_unless_deletion_was_asked_for(stage, apps):
+    apps.create_available()
+    client_id = apps.find()["status"]["clientID"]
+    apps.delete()
+    for kind in CHILDREN:
+        apps.wait_gone(kind)
+    apps.wait(lambda: apps.find_secret() is None, "the end of the Secret")
+    assert stage.registration(apps.namespace)["active"] is True
+
+    assert apps.create_available()["status"]["clientID"] == client_id
+    stage.annotate(apps.namespace, "app", delete="true")
+    apps.delete(policy="Foreground")
+    apps.wait_gone(MASKINPORTEN_CLIENT)
+    apps.wait_gone()
+    assert stage.registration(apps.namespace)["active"] is False
+
+
+def test_a_namespace_goes_without_a_key_being_minted_on_the_way(stage):
+    namespace = f"going-{next(NUMBERS)}"
+    stage.kube.create_namespace(namespace)
+    apps = Applications(stage, namespace)
+    apps.create_available()
+    kids, since = stage.kids(namespace), stage.sequence
+
+    stage.kube.request("DELETE", f"/api/v1/namespaces/{namespace}")
+
+    apps.wait(lambda: stage.kube.find(f"/api/v1/namespaces/{namespace}") is None, "the end of the namespace")
+    assert stage.kids(namespace) == kids
+    assert stage.registration(namespace)["active"] is True
+    assert stage.writes(since) == []
+
+
+def test_a_rotated_key_replaces_the_pods_unless_the_user_said_no(stage, apps):
+    apps.create_available()
+    apps.create_available("steady")
+    apps.edit(APPLICATION, {"metadata": {"annotations": {"digdir.nais.io/restart-on-rotation": "false"}}}, "steady")
+    before = template_of(apps)["metadata"]["annotations"][CREDENTIALS_ANNOTATION]
+    old = held_kid(credentials(apps.find_secret()))
+    apps.wait(
+        lambda: CREDENTIALS_ANNOTATION not in template_of(apps, "steady")["metadata"].get("annotations", {}), "it"
+    )
+    steady = apps.find(DEPLOYMENT, "steady")["metadata"]["generation"]
+
+    for name in ("app", "steady"):
+        stage.annotate(apps.namespace, name, rotate="true")
+
+    apps.wait(lambda: held_kid(credentials(apps.find_secret())) != old, "a new key")
+    apps.wait(lambda: template_of(apps)["metadata"]["annotations"][CREDENTIALS_ANNOTATION] != before, "new pods")
+    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    assert apps.find(DEPLOYMENT, "steady")["metadata"]["generation"] == steady
+
+
+def test_a_refused_scope_is_seen_on_the_application_which_gets_no_workload_before_its_credentials(stage, apps):
+    apps.create(maskinporten={"enabled": True, "scopes": {"consumes": [{"name": "nobody:granted.this"}]}})
+
+    condition = apps.wait_for_reason("RefusedByDigDir")
+    mirrored = apps.find_condition("MaskinportenReady")
+    assert mirrored["status"] == condition["status"] == "False"
+    assert "nobody:granted.this" in mirrored["message"]
+    assert apps.find_condition("Available")["reason"] == "WaitingForCredentials"
+    assert apps.find(DEPLOYMENT) is None
+    assert apps.find(SERVICE)
+
+    apps.patch(maskinporten=ENABLED)
+    apps.wait_ready()
+    apps.wait_for_reason("MinimumReplicasAvailable", "Available")
+
+
+def test_without_an_image_there_is_a_client_and_no_workload(apps):
+    apps.create(image=None)
+
+    apps.wait_ready()
+    assert apps.find_condition("Available")["reason"] == "NoImage"
+    assert apps.find(DEPLOYMENT) is None
+    assert apps.find(SERVICE) is None
+    assert apps.find_secret()
+
+    apps.patch(image="example/app:2")
+    apps.wait_for_reason("MinimumReplicasAvailable", "Available")
+    apps.patch(image=None)
+    apps.wait_gone(DEPLOYMENT)
+    apps.wait_gone(SERVICE)
+
+
+@pytest.mark.parametrize("kind", [SERVICE, MASKINPORTEN_CLIENT], ids=lambda kind: kind.name)
+def test_a_child_of_that_name_that_isnt_ours_is_never_taken_over(stage, apps, kind):
+    if kind == SERVICE:
+        body = {"metadata": {"name": "app"}, "spec": {"ports": [{"port": 1234}]}}
+        stage.kube.request("POST", kind.path(apps.namespace), body)
+    else:
+        stage.create_ready(apps.namespace, "app", secret="mine")
+    before = apps.find(kind)
+    apps.create()
+
+    condition = apps.wait_for_reason("ChildConflict")
+    assert f"{kind.name} app exists" in condition["message"]
+    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    assert apps.find(kind)["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+    if kind == MASKINPORTEN_CLIENT:
+        apps.delete(kind)  # seen at once; other kinds are looked for again every ten minutes, or after an edit
+    else:
+        apps.delete(kind)
+        apps.patch(port=8081)
+    apps.wait_ready()
+
+
+def test_toggled_back_and_forth_it_ends_as_a_fresh_apply_of_the_last_spec(stage, apps):
+    scopes = [[{"name": SCOPE}], [{"name": SCOPE}, {"name": "nav:some/other/scope"}]]
+    apps.create()
+    for number in range(50):
+        apps.patch(
+            webproxy=bool(number % 2),
+            maskinporten={"enabled": number % 3 != 0, "scopes": {"consumes": scopes[number % 2]}},
+        )
+    last = {"webproxy": True, "maskinporten": {"enabled": True, "scopes": {"consumes": scopes[1]}}}
+    apps.patch(**last)
+    apps.wait_ready()
+    apps.wait_for_reason("MinimumReplicasAvailable", "Available")
+    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    apps.create_available("fresh", **last)
+
+    toggled, fresh = apps.describe_children(), apps.describe_children("fresh")
+    assert renamed(toggled) == renamed(fresh)
+    assert len([one for one in stage.registrations(apps.namespace) if one["active"]]) == 1
+    values = credentials(apps.find_secret())
+    assert held_kid(values) in stage.kids(apps.namespace)
+    assert values["MASKINPORTEN_SCOPES"] == " ".join(one["name"] for one in scopes[1])
+
+
+def renamed(children):
+    """Take out what differs by name and by key: the names, the Secret's, and the hash of the credentials."""
+    text = repr(children)
+    for name in ("app", "fresh"):
+        text = text.replace(build_secret_name(name), "SECRET").replace(f"'{name}'", "'NAME'")
+    start = text.find(CREDENTIALS_ANNOTATION) + len(CREDENTIALS_ANNOTATION) + 4
+    return text[:start] + text[start + 16 :]
+
+
+def test_two_applications_whose_secret_names_collide_after_cutting_say_so(stage, apps):
+    first, second = find_collision()
+    apps.create(first, image=None)
+    apps.wait_ready(first)
+    apps.create(second, image=None)
+
+    condition = apps.wait_for_reason("SecretConflict", name=second)
+    assert build_secret_name(first) in condition["message"]
+    assert len(stage.registrations(apps.namespace, second)) == 0
+    apps.wait_ready(first)
+
+
+def find_collision():
+    """Find two names that are cut alike and have the same CRC-32: by the birthday paradox among some ten thousands."""
+    seen = {}
+    # Digits that differ within four bytes only never collide: a CRC-32 tells them all apart.
+    names = ("a" * 41 + sha256(str(number).encode()).hexdigest()[:20] for number in itertools.count())
+    return next((other, name) for name in names if (other := seen.setdefault(build_secret_name(name), name)) != name)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"accessPolicy": {"outbound": {"external": [{"host": "https://a.no"}]}}}, "outbound.external[0].host"),
+        ({"accessPolicy": {"outbound": {"external": [{"host": "a.no/path"}]}}}, "outbound.external[0].host"),
+        ({"accessPolicy": {"outbound": {"external": [{"ipv4": "256.1.1.1"}]}}}, "outbound.external[0].ipv4"),
+        ({"accessPolicy": {"outbound": {"external": [{"host": "a.no", "ports": [{"port": 70000}]}]}}}, "ports[0].port"),
+        ({"port": 0}, "spec.port"),
+        ({"maskinporten": {"enabled": True, "scopes": {"consumes": [{"name": "noprefix"}]}}}, "consumes[0].name"),
+    ],
+    ids=["scheme", "path", "ipv4", "port", "own port", "scope"],
+)
+def test_bad_input_is_refused_with_the_path_of_the_field(apps, spec, field):
+    with pytest.raises(httpx.HTTPStatusError) as caught:
+        apps.create(**spec)
+    assert caught.value.response.status_code == 422
+    assert field in str(caught.value)
+
+
+def test_a_name_of_63_characters_works_and_one_of_64_or_with_a_dot_is_refused(apps):
+    apps.create_available("a" * 63)
+    for name in ("a" * 64, "with.dot"):
+        with pytest.raises(httpx.HTTPStatusError, match="at most 63 characters, and no dots"):
+            apps.create(name)
+
+
+def test_every_field_of_a_platform_manifest_is_kept_and_those_not_acted_on_are_named(apps):
+    extra = {
+        "ingresses": ["https://app.example.no"],
+        "prometheus": {"enabled": True, "path": "/metrics"},
+        "azure": {"application": {"enabled": True, "claims": {"groups": [{"id": "x"}]}}},
+        "replicas": {"min": 1, "max": 4, "cpuThresholdPercentage": 50},
+        "accessPolicy": {"inbound": {"rules": [{"application": "other"}]}, "outbound": {"rules": [], "services": []}},
+    }
+    kept = apps.create(**extra)["spec"]
+    assert {key: kept[key] for key in extra} == extra
+
+    apps.wait_ready()
+    message = apps.find_condition("AllFieldsSupported")["message"]
+    for path in (
+        "spec.ingresses",
+        "spec.prometheus",
+        "spec.azure",
+        "spec.replicas.max",
+        "spec.replicas.cpuThresholdPercentage",
+        "spec.accessPolicy.inbound",
+        "spec.accessPolicy.outbound.services",
+    ):
+        assert path in message
+
+
+def test_the_pods_fit_the_restricted_pod_security_standard(stage, apps):
+    labels = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    stage.kube.request("PATCH", f"/api/v1/namespaces/{apps.namespace}", labels, "application/merge-patch+json")
+
+    apps.create_available()
+
+    pods = stage.kube.request("GET", f"/api/v1/namespaces/{apps.namespace}/pods", labelSelector="app=app")["items"]
+    assert len(pods) == 2
+
+
+def test_without_workloads_the_secret_and_the_policies_are_made_and_the_users_deployment_is_left_alone(stage, apps):
+    stage.restart(workloads="false")
+    apps.create()
+
+    apps.wait_ready()
+    assert apps.find_condition("Available")["reason"] == "WorkloadElsewhere"
+    assert apps.find(DEPLOYMENT) is None
+    assert apps.find(SERVICE) is None
+    assert apps.find_secret()
+    assert apps.find(NETWORK_POLICY)["spec"]["podSelector"] == {"matchLabels": {"app": "app"}}
+    assert apps.find(SECRET, build_secret_name("app"))["metadata"]["labels"]["app"] == "app"
+    stage.restart()
+
+
+@pytest.fixture
+def policy_crd(stage, request, tmp_path):
+    """A CRD of the kind, as open as can be; the operator is started anew so that it finds it."""
+    kind = request.param
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {
+            "group": kind.group,
+            "names": {"kind": kind.name, "plural": kind.plural},
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": kind.version,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                }
+            ],
+        },
+    }
+    manifest = tmp_path / "crd.json"
+    manifest.write_text(json.dumps(crd))
+    install_crd(stage.cluster, manifest)
+    stage.restart(egress="auto")
+    yield kind
+    stage.restart()
+    stage.kube.request("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}")
+
+
+@pytest.mark.parametrize("policy_crd", [FQDN_POLICY, CILIUM_POLICY], indirect=True, ids=lambda kind: kind.name)
+def test_the_policies_are_those_that_the_api_server_serves(stage, apps, policy_crd):
+    name = "app-fqdn" if policy_crd == FQDN_POLICY else "app"
+    apps.create_available()
+
+    policy = apps.find(policy_crd, name)
+    assert "test.maskinporten.no" in json.dumps(policy["spec"])
+    assert (apps.find(NETWORK_POLICY) is None) == (policy_crd == CILIUM_POLICY)
+
+    apps.delete(policy_crd, name)
+    apps.wait(lambda: apps.find(policy_crd, name), "its return")
+
+    stage.restart(egress="networkpolicy")  # the old backend's policies go, and the new one's come
+    apps.wait_gone(policy_crd, name)
+    apps.wait(lambda: apps.find(NETWORK_POLICY), "the NetworkPolicy")

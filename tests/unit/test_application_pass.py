@@ -1,0 +1,428 @@
+"""The pass over an Application, from an observed world to a changed one."""
+
+import copy
+import logging
+
+import pytest
+import structlog
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import ConflictError, RejectedError, TransientError, WaitingError
+from maskinporten_operator.model.resources import (
+    APPLICATION,
+    DEPLOYMENT,
+    MASKINPORTEN_CLIENT,
+    NETWORK_POLICY,
+    SERVICE,
+)
+from maskinporten_operator.plan.application import PATIENCE
+from maskinporten_operator.plan.outcomes import RECHECK_REJECTED, Retry
+from maskinporten_operator.plan.platform import Platform
+from maskinporten_operator.reconcile.application import reconcile_application
+from maskinporten_operator.reconcile.memory import Memory
+from maskinporten_operator.reconcile.ports import Ports
+from tests.children import CLIENT_ID, NAME, NAMESPACE, application_body, keep, merge, set_available, set_ready
+from tests.unit.fakes import POLICY, FakeAnnouncer, FakeClock, FakeRandomness, Trips, port
+
+PLATFORM = Platform(name="gcp", backend="networkpolicy", cidrs=("139.105.36.164/32",))
+SPEC = {"image": "example/app:1", "maskinporten": {"enabled": True}}
+READS = {"find", "is"}
+CLIENT, POLICIES = (MASKINPORTEN_CLIENT, NAME), (NETWORK_POLICY, NAME)
+DEPLOYED, SERVED = (DEPLOYMENT, NAME), (SERVICE, NAME)
+
+
+def refuse():
+    return RejectedError(Reason.REFUSED_BY_CLUSTER, "the API server says no")
+
+
+def put_off():
+    return WaitingError(Reason.RATE_LIMITED, "the API server says later", 7.0)
+
+
+class ApplicationCluster:
+    """An Application and its namespace's objects; the MaskinportenClient is seen as the watch shows it."""
+
+    def __init__(self, trips, body):
+        self.trips = trips
+        self.application = body
+        self.objects = {}
+        self.namespace_terminating = False
+        self.refusals = {}
+        self._version = 100
+
+    @port
+    async def find(self, kind, namespace, name):
+        assert namespace == NAMESPACE
+        return copy.deepcopy(self.application if kind == APPLICATION else self.objects.get((kind, name)))
+
+    @port
+    async def is_namespace_terminating(self, namespace):
+        return self.namespace_terminating
+
+    @port
+    async def apply(self, kind, manifest, uid):
+        key = (kind, manifest["metadata"]["name"])
+        if kind in self.refusals:
+            refusal = self.refusals[kind]()
+            raise refusal
+        before = self.objects.get(key)
+        if uid != (before["metadata"]["uid"] if before else None):
+            raise ConflictError(Reason.CLUSTER_UNAVAILABLE, "it is another one")
+        self.objects[key] = keep(manifest, before)
+        return copy.deepcopy(self.objects[key])
+
+    @port
+    async def apply_replicas(self, manifest):
+        self.objects[DEPLOYED] = merge(self.objects[DEPLOYED], manifest)
+        return copy.deepcopy(self.objects[DEPLOYED])
+
+    @port
+    async def delete(self, kind, namespace, name, uid):
+        assert self.objects[(kind, name)]["metadata"]["uid"] == uid
+        del self.objects[(kind, name)]
+
+    @port
+    async def write_status(self, meta, status):
+        metadata = self.application["metadata"]
+        assert str(meta.resource_version) == metadata["resourceVersion"]
+        self._version += 1
+        metadata = metadata | {"resourceVersion": str(self._version)}
+        self.application = self.application | {"metadata": metadata, "status": copy.deepcopy(status)}
+        return self.application
+
+
+class LabelledInventory:
+    """What the watches know: the objects with our label, and every MaskinportenClient."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+
+    def find_client(self, namespace, name):
+        return copy.deepcopy(self.cluster.objects.get((MASKINPORTEN_CLIENT, name)))
+
+    def holds(self, kind, namespace, name):
+        labels = self.cluster.objects.get((kind, name), {"metadata": {}})["metadata"].get("labels", {})
+        return labels.get("app.kubernetes.io/managed-by") == "maskinporten-operator"
+
+
+class EmptyInventory:
+    """What the watches know before they have told anything."""
+
+    def find_client(self, namespace, name):
+        return None
+
+    def holds(self, kind, namespace, name):
+        return False
+
+
+class World:
+    def __init__(self, spec=SPEC, platform=PLATFORM, **metadata):
+        self.trips, self.clock, self.announcer = Trips(), FakeClock(), FakeAnnouncer()
+        self.cluster = ApplicationCluster(self.trips, application_body(spec, **metadata))
+        self.memory, self.platform = Memory(), platform
+        self.watches_have_told = True
+
+    async def reconcile(self, body=None):
+        """Run one pass; `body` is what it begins with if that is old."""
+        self.trips.calls.clear()
+        ports = Ports(
+            policy=POLICY,
+            platform=self.platform,
+            cluster=self.cluster,
+            registry=None,
+            mint=None,
+            fleet=None,
+            inventory=LabelledInventory(self.cluster) if self.watches_have_told else EmptyInventory(),
+            announcer=self.announcer,
+            metadata=None,
+            clock=self.clock,
+            random=FakeRandomness(),
+            memory=self.memory,
+        )
+        return await reconcile_application(body or copy.deepcopy(self.cluster.application), ports)
+
+    async def settle(self):
+        await self.reconcile()
+        self.answer()
+        await self.reconcile()
+        self.cluster.objects[DEPLOYED] = set_available(self.cluster.objects[DEPLOYED])
+        return await self.reconcile()
+
+    def answer(self, **condition):
+        """The MaskinportenClient says how it is."""
+        self.cluster.objects[CLIENT] = set_ready(self.cluster.objects[CLIENT], **condition)
+
+    def edit(self, **spec):
+        metadata = self.cluster.application["metadata"]
+        generation = metadata["generation"] + 1
+        self.cluster.application["metadata"] = metadata | {"generation": generation}
+        self.cluster.application["spec"] |= spec
+
+    @property
+    def writes(self):
+        return [call for call in self.trips.calls if call.split("_")[0] not in READS]
+
+    @property
+    def ready(self):
+        return self.conditions.get("Ready", {})
+
+    @property
+    def conditions(self):
+        return {one["type"]: one for one in self.cluster.application.get("status", {}).get("conditions", ())}
+
+
+@pytest.fixture(autouse=True)
+def _plain_structlog():
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+async def settled():
+    world = World()
+    await world.settle()
+    return world
+
+
+# Creation
+
+
+async def test_a_new_application_gets_its_client_first_and_its_pods_when_there_are_credentials(world):
+    await world.reconcile()
+    assert world.writes == ["apply_maskinportenclient", "apply_networkpolicy", "apply_service"]
+    world.answer()
+    await world.reconcile()
+    assert world.writes == ["apply_deployment", "apply_replicas", "write_status"]
+    assert world.ready["status"] == "True"
+    assert world.cluster.application["status"]["clientID"] == CLIENT_ID
+    assert world.cluster.objects[DEPLOYED]["spec"]["replicas"] == 2
+
+
+async def test_a_new_applications_children_are_not_looked_for(world):
+    await world.reconcile()
+    assert not [call for call in world.trips.calls if call.split("_")[0] in READS]
+
+
+async def test_a_client_that_has_yet_to_answer_is_not_reported_on_within_patience(world):
+    first = await world.reconcile()
+    assert first.retry.delay == pytest.approx(PATIENCE, abs=0.1)
+    assert not first.retry.failed
+    world.clock.advance(PATIENCE / 2)
+    second = await world.reconcile()
+    assert second.retry.delay == pytest.approx(PATIENCE / 2, abs=0.1)
+    assert world.writes == []
+    assert world.conditions == {}
+
+
+async def test_a_client_that_does_not_answer_is_reported_on_when_patience_ends(world):
+    await world.reconcile()
+    world.clock.advance(PATIENCE)
+    outcome = await world.reconcile()
+    assert world.writes == ["write_status"]
+    assert (world.ready["status"], world.ready["reason"]) == ("Unknown", "AwaitingClient")
+    assert world.conditions["Available"]["reason"] == "WaitingForCredentials"
+    assert outcome.retry is None
+    await world.reconcile()
+    assert world.writes == []
+
+
+async def test_patience_begins_anew_with_the_next_question(settled):
+    settled.clock.advance(1000.0)
+    settled.edit(maskinporten={"enabled": True, "scopes": {"consumes": [{"name": "a:b"}]}})
+    outcome = await settled.reconcile()
+    assert settled.writes == ["apply_maskinportenclient"]
+    assert outcome.retry.delay == pytest.approx(PATIENCE, abs=0.1)
+    assert settled.ready["observedGeneration"] == 1
+
+
+async def test_a_refusal_of_the_client_is_reported_at_once(world):
+    await world.reconcile()
+    world.answer(secret=False, status="False", reason="RefusedByDigDir", message="no such scope")
+    await world.reconcile()
+    assert world.writes == ["write_status"]
+    assert (world.ready["status"], world.ready["reason"]) == ("False", "RefusedByDigDir")
+    assert world.announcer.told[-1][:2] == ("Warning", "RefusedByDigDir")
+
+
+# Nothing to do
+
+
+async def test_a_pass_without_news_writes_nothing(settled):
+    told = list(settled.announcer.told)
+    outcome = await settled.reconcile()
+    assert settled.writes == []
+    assert (outcome.retry, outcome.level) == (None, logging.INFO)
+    assert settled.announcer.told == told
+
+
+async def test_a_pass_without_news_writes_nothing_for_a_process_that_remembers_nothing(settled):
+    settled.memory = Memory()
+    await settled.reconcile()
+    assert settled.writes == []
+
+
+async def test_after_a_start_children_that_no_watch_has_told_of_yet_are_looked_for_and_nothing_is_written(settled):
+    settled.memory, settled.watches_have_told = Memory(), False
+    outcome = await settled.reconcile()
+    assert settled.writes == []
+    assert outcome.verdicts[0].status == "True"
+
+
+async def test_an_application_that_is_being_deleted_is_left_to_the_garbage_collector():
+    world = World(deletionTimestamp="2026-01-02T00:00:00Z")
+    assert (await world.reconcile()).retry is None
+    assert world.trips.calls == []
+
+
+async def test_an_invalid_spec_touches_no_child(settled):
+    settled.edit(port=0)
+    outcome = await settled.reconcile()
+    assert settled.writes == ["write_status"]
+    assert (settled.ready["status"], settled.ready["reason"]) == ("False", "InvalidSpec")
+    assert outcome.retry == Retry(RECHECK_REJECTED, failed=True)
+
+
+# Foreign children
+
+
+async def test_a_foreign_child_without_our_label_is_a_conflict_at_once(world):
+    foreign = {"kind": "Service", "metadata": {"name": NAME, "namespace": NAMESPACE, "uid": "foreign"}, "spec": {}}
+    world.cluster.objects[SERVED] = copy.deepcopy(foreign)
+    outcome = await world.reconcile()
+    assert world.cluster.objects[SERVED] == foreign
+    assert (world.ready["status"], world.ready["reason"]) == ("False", "ChildConflict")
+    assert f"Service {NAME} exists" in world.ready["message"]
+    assert outcome.retry == Retry(RECHECK_REJECTED, failed=True)
+    assert {CLIENT, POLICIES} <= world.cluster.objects.keys()
+
+
+async def test_a_child_that_somebody_made_a_moment_ago_and_that_is_ours_is_looked_at_again(world):
+    await world.reconcile()
+    del world.cluster.objects[SERVED]["metadata"]["labels"]
+    outcome = await world.reconcile()
+    assert outcome.retry == Retry(None, failed=True)
+    assert world.ready["status"] == "Unknown"
+
+
+async def test_a_child_of_an_earlier_application_that_the_watch_missed_is_waited_for(world):
+    owner = {"apiVersion": APPLICATION.api_version, "kind": "Application", "name": NAME, "uid": "earlier"}
+    metadata = {"name": NAME, "namespace": NAMESPACE, "uid": "old", "ownerReferences": [owner]}
+    world.cluster.objects[SERVED] = {"kind": "Service", "metadata": metadata, "spec": {}}
+    outcome = await world.reconcile()
+    assert world.ready["reason"] == "AwaitingChildRemoval"
+    assert outcome.retry.delay
+    assert not outcome.retry.failed
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("error", [refuse, put_off])
+async def test_a_refused_child_does_not_keep_others_from_being_applied_and_is_named(world, error):
+    world.cluster.refusals[NETWORK_POLICY] = error
+    await world.reconcile()
+    assert world.cluster.objects.keys() == {CLIENT, SERVED}
+    assert world.ready["reason"] == error().reason
+    assert world.ready["message"] == f"NetworkPolicy {NAME}: {error()}"
+
+
+async def test_the_first_of_several_refusals_is_told(world):
+    world.cluster.refusals = {NETWORK_POLICY: refuse, SERVICE: refuse}
+    await world.reconcile()
+    assert world.ready["message"].startswith(f"NetworkPolicy {NAME}: ")
+    assert world.cluster.objects.keys() == {CLIENT}
+
+
+async def test_replicas_are_not_set_on_a_deployment_that_was_refused():
+    world = World({"image": "example/app:1"})
+    world.cluster.refusals[DEPLOYMENT] = refuse
+    await world.reconcile()
+    assert "apply_replicas" not in world.writes
+    assert world.ready["message"] == f"Deployment {NAME}: {refuse()}"
+
+
+async def test_a_fault_of_the_cluster_ends_the_pass_and_leaves_a_ready_application_ready(settled):
+    settled.cluster.objects[DEPLOYED]["spec"]["strategy"] = {"type": "Recreate"}
+    settled.trips.trip("apply_deployment", lambda: TransientError(Reason.CLUSTER_UNAVAILABLE, "no answer"))
+    outcome = await settled.reconcile()
+    assert outcome.retry == Retry(None, failed=True)
+    assert settled.ready["status"] == "True"
+
+
+# Repairs
+
+
+async def test_a_vanished_child_is_made_again_after_a_look_at_its_owner_and_namespace(settled):
+    before = settled.cluster.objects.pop(SERVED)
+    await settled.reconcile()
+    calls = settled.trips.calls
+    looks = [calls.index("find_application"), calls.index("is_namespace_terminating")]
+    assert looks == sorted(looks)
+    assert looks[-1] < calls.index("apply_service")
+    assert settled.cluster.objects[SERVED]["spec"] == before["spec"]
+
+
+def go(world):
+    world.cluster.application["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z"
+
+
+def vanish(world):
+    world.cluster.application = None
+
+
+def be_replaced(world):
+    world.cluster.application["metadata"]["uid"] = "another"
+
+
+def lose_namespace(world):
+    world.cluster.namespace_terminating = True
+
+
+@pytest.mark.parametrize("what_happens", [go, vanish, be_replaced, lose_namespace])
+async def test_a_child_that_vanished_with_its_owner_is_not_made_again(settled, what_happens):
+    body = copy.deepcopy(settled.cluster.application)
+    for key in (SERVED, CLIENT, DEPLOYED):
+        settled.cluster.objects.pop(key)
+    what_happens(settled)
+    outcome = await settled.reconcile(body)
+    assert settled.writes == []
+    assert (outcome.verdicts, outcome.retry) == ((), None)
+
+
+async def test_a_vanished_child_makes_an_application_unready_that_cannot_get_it_back(settled):
+    del settled.cluster.objects[SERVED]
+    settled.trips.trip("apply_service", lambda: TransientError(Reason.CLUSTER_UNAVAILABLE, "no answer"))
+    await settled.reconcile()
+    assert (settled.ready["status"], settled.ready["reason"]) == ("Unknown", "ClusterUnavailable")
+
+
+async def test_what_somebody_changed_is_changed_back_and_told(settled):
+    settled.cluster.objects[SERVED]["spec"]["selector"] = {"app": "another"}
+    await settled.reconcile()
+    assert settled.writes == ["apply_service"]
+    assert settled.announcer.told[-1][2] == f"Applied Service {NAME} (spec.selector.app was changed)"
+
+
+# Turning off
+
+
+async def test_maskinporten_turned_off_deletes_the_client_when_the_pods_do_without_it(settled):
+    settled.edit(maskinporten={"enabled": False})
+    await settled.reconcile()
+    assert settled.writes == [
+        "apply_deployment", "delete_maskinportenclient", "delete_networkpolicy", "write_status",
+    ]  # fmt: skip
+    assert "MaskinportenReady" not in settled.conditions
+    assert settled.cluster.application["status"]["clientID"] is None
+
+
+async def test_children_known_only_to_the_watch_are_pruned(settled):
+    settled.platform = Platform(name="gcp", backend="none")
+    await settled.reconcile()
+    assert "delete_networkpolicy" in settled.writes
+    assert POLICIES not in settled.cluster.objects

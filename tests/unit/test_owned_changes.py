@@ -1,0 +1,239 @@
+"""Changes of owned objects lead back to their owners, and our own writes to nobody."""
+
+import asyncio
+
+import pytest
+
+from maskinporten_operator.model.maskinportenclient import FINALIZER
+from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT
+from maskinporten_operator.model.resources import SECRET as SECRET_KIND
+from maskinporten_operator.runtime.owned import OwnedChanges
+from maskinporten_operator.runtime.queue import Key, WorkQueue
+from maskinporten_operator.runtime.store import ObjectStore, VersionStore
+from tests.unit.fakes import NAME, NAMESPACE, SECRET, owner_reference, resource_body
+
+OWNER = Key(MASKINPORTEN_CLIENT, NAMESPACE, NAME)
+WAITING = Key(MASKINPORTEN_CLIENT, NAMESPACE, "waiting-app")
+
+
+class World:
+    def __init__(self):
+        self.versions = VersionStore()
+        self.queue = WorkQueue()
+        self.store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
+        self.gaps = 0
+        self.changes = OwnedChanges(self.versions, self.store, self.queue, self.note_gap)
+        self.secrets = self.changes.listen(SECRET_KIND)
+        self.store.offer(resource_body())
+
+    def note_gap(self):
+        self.gaps += 1
+
+    async def begin_pass(self):
+        self.queue.add(OWNER)
+        assert await self.queue.get() == OWNER
+
+    def end_pass(self):
+        self.changes.settle(OWNER)
+        self.queue.done(OWNER)
+
+    async def queued(self):
+        keys = set()
+        while len(self.queue):
+            async with asyncio.timeout(5):
+                keys.add(key := await self.queue.get())
+            self.queue.done(key)
+        return keys
+
+
+@pytest.fixture
+async def world():
+    return World()
+
+
+def secret(number, *owners, name=SECRET):
+    """The metadata of a Secret, and as well that of an object of any other kind."""
+    return {
+        "namespace": NAMESPACE,
+        "name": name,
+        "resourceVersion": str(number),
+        "ownerReferences": list(owners or [owner_reference()]),
+    }
+
+
+async def test_a_change_queues_the_owner(world):
+    world.secrets.on_change(secret(10))
+
+    assert await world.queued() == {OWNER}
+
+
+async def test_a_change_that_was_seen_before_queues_nobody(world):
+    world.secrets.on_change(secret(10))
+    await world.queued()
+    world.secrets.on_change(secret(10))
+
+    assert await world.queued() == set()
+
+
+async def test_a_secret_of_a_resource_that_isnt_known_queues_nobody(world):
+    world.secrets.on_change(secret(10, owner_reference(name="unknown"), name="unknown-secret"))
+
+    assert await world.queued() == set()
+
+
+async def test_an_owner_of_another_kind_is_none(world):
+    world.secrets.on_change(secret(10, owner_reference(kind="AzureAdApplication"), name="unknown-secret"))
+
+    assert await world.queued() == set()
+
+
+async def test_a_deletion_queues_the_owner_and_those_that_wait_for_the_name(world):
+    world.store.offer(resource_body(metadata={"name": WAITING.name, "uid": "u2", "resourceVersion": "11"}))
+
+    world.secrets.on_delete(secret(10))
+
+    assert await world.queued() == {OWNER, WAITING}
+
+
+async def test_a_secret_that_a_complete_list_lacks_was_deleted(world):
+    world.secrets.on_list([{"metadata": secret(10)}])
+    await world.queued()
+
+    world.secrets.on_list([])
+
+    assert await world.queued() == {OWNER}
+    assert list(world.versions) == []
+
+
+async def test_a_list_of_another_namespace_says_nothing_of_a_secret(world):
+    world.secrets.on_list([{"metadata": secret(10)}], NAMESPACE)
+    await world.queued()
+
+    world.secrets.on_list([], "other-team")
+
+    assert await world.queued() == set()
+    assert list(world.versions) == [Key(SECRET_KIND, NAMESPACE, SECRET)]
+
+
+async def test_a_secret_that_a_list_of_its_namespace_lacks_was_deleted(world):
+    world.secrets.on_list([{"metadata": secret(10)}], NAMESPACE)
+    await world.queued()
+
+    world.secrets.on_list([], NAMESPACE)
+
+    assert await world.queued() == {OWNER}
+
+
+async def test_every_complete_list_is_told_as_a_gap_since_owners_may_have_vanished_too(world):
+    world.secrets.on_change(secret(10))
+    world.secrets.on_delete(secret(11))
+    assert world.gaps == 0
+
+    world.secrets.on_list([])
+    world.secrets.on_list([], NAMESPACE)
+
+    assert world.gaps == 2
+
+
+async def test_a_list_that_shows_nothing_new_queues_nobody(world):
+    world.secrets.on_list([{"metadata": secret(10)}])
+    await world.queued()
+
+    world.secrets.on_list([{"metadata": secret(10)}])
+
+    assert await world.queued() == set()
+
+
+async def test_the_echo_of_a_passs_own_write_before_its_answer_queues_nobody(world):
+    await world.begin_pass()
+    world.secrets.on_change(secret(10))
+    world.versions.accept(SECRET_KIND, {"metadata": secret(10)})
+    world.end_pass()
+
+    assert await world.queued() == set()
+
+
+async def test_the_echo_of_a_passs_own_write_after_its_answer_queues_nobody(world):
+    await world.begin_pass()
+    world.versions.accept(SECRET_KIND, {"metadata": secret(10)})
+    world.secrets.on_change(secret(10))
+    world.end_pass()
+    world.secrets.on_change(secret(10))
+
+    assert await world.queued() == set()
+
+
+@pytest.mark.parametrize("ours", [None, 10])
+async def test_anothers_edit_during_a_pass_queues_the_owner_at_its_end(world, ours):
+    await world.begin_pass()
+    if ours:
+        world.versions.accept(SECRET_KIND, {"metadata": secret(ours)})
+    world.secrets.on_change(secret(11))
+    assert len(world.queue) == 0
+    world.end_pass()
+
+    assert await world.queued() == {OWNER}
+
+
+async def test_a_deletion_during_a_pass_is_seen_after_it(world):
+    await world.begin_pass()
+    world.versions.accept(SECRET_KIND, {"metadata": secret(10)})
+    world.secrets.on_delete(secret(12))
+    world.end_pass()
+
+    assert await world.queued() == {OWNER}
+
+
+async def test_what_one_pass_settled_is_not_settled_again(world):
+    await world.begin_pass()
+    world.secrets.on_change(secret(11))
+    world.end_pass()
+    await world.queued()
+    await world.begin_pass()
+    world.end_pass()
+
+    assert await world.queued() == set()
+
+
+# Several kinds of owned objects
+
+
+async def test_a_change_of_another_kind_queues_the_owner_too(world):
+    world.changes.listen(DEPLOYMENT).on_change(secret(10))
+
+    assert await world.queued() == {OWNER}
+    assert list(world.versions) == [Key(DEPLOYMENT, NAMESPACE, SECRET)]
+
+
+async def test_of_two_kinds_objects_of_one_name_are_told_apart(world):
+    world.secrets.on_change(secret(11))
+    await world.queued()
+
+    world.changes.listen(DEPLOYMENT).on_change(secret(10))
+
+    assert await world.queued() == {OWNER}
+
+
+async def test_a_complete_list_of_one_kind_says_nothing_of_another(world):
+    world.secrets.on_change(secret(10))
+    await world.queued()
+
+    world.changes.listen(DEPLOYMENT).on_list([])
+
+    assert await world.queued() == set()
+    assert list(world.versions) == [Key(SECRET_KIND, NAMESPACE, SECRET)]
+
+
+async def test_the_answer_to_a_write_of_one_kind_is_no_excuse_for_a_change_of_another(world):
+    await world.begin_pass()
+    world.versions.accept(SECRET_KIND, {"metadata": secret(10)})
+    world.changes.listen(DEPLOYMENT).on_change(secret(10))
+    world.end_pass()
+
+    assert await world.queued() == {OWNER}
+
+
+async def test_owners_of_a_kind_that_another_store_holds_are_passed_over(world):
+    world.secrets.on_change(secret(10, owner_reference(kind=APPLICATION.name), name="unknown-secret"))
+
+    assert await world.queued() == set()
