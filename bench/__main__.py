@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 from bench.figures import RESULTS, describe_machine, render, write
-from bench.measurements import BENCHMARKS, FULL, QUICK, Bench
+from bench.measurements import BENCHMARKS, Bench
+from bench.scale import FULL, QUICK
 from tools.cluster import ControlPlaneError, control_plane
 from tools.cluster.progress import Progress
 

@@ -10,14 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
+from maskinporten_operator.model.resources import APPLICATION
 from tools.cluster import Cluster
 from tools.kube import CLIENTS, SECRETS, KubeClient, is_ready, wait_for
 from tools.stack import NAMESPACE, SERVICE_ACCOUNT, Operator, Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tools.follow import Following
 
@@ -50,17 +51,33 @@ class Mark:
     offset: int
 
 
+class Write(NamedTuple):
+    """A write to Kubernetes; `resource` has its subresource, as in `maskinportenclients/status`."""
+
+    resource: str
+    namespace: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What the operator did since a mark: calls to DigDir by operation, writes to Kubernetes by object."""
+    """What the operator did since a mark: calls to DigDir by operation, and writes to Kubernetes."""
 
     calls: dict[str, int]
-    writes: Counter[str]
+    writes: Counter[Write]
 
     @property
     def api_writes(self) -> int:
         """Calls that change something at DigDir."""
         return sum(self.calls.get(one, 0) for one in API_WRITES)
+
+    @property
+    def writes_by_name(self) -> Counter[str]:
+        """Count the writes to Kubernetes by the name of what was written, whatever it is."""
+        found: Counter[str] = Counter()
+        for write, count in self.writes.items():
+            found[write.name] += count
+        return found
 
     @property
     def cluster_writes(self) -> int:
@@ -80,7 +97,7 @@ class Lab:
             self.cluster = self._stack.enter_context(Cluster.create("bench", audit_policy=policy, nodes=0))
             self.cluster.kubectl("apply", "-f", ROOT / "deploy" / "crds")
             self.cluster.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
-            for name in ("namespace", "rbac"):
+            for name in ("namespace", "rbac", "rbac-applications"):
                 self.cluster.kubectl("apply", "-f", ROOT / "deploy" / "manifests" / f"{name}.yaml")
             self.kube = self._stack.enter_context(KubeClient(self.cluster.admin_kubeconfig))
             self._kubeconfig = self.cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE, "24h")
@@ -146,15 +163,27 @@ class Lab:
         return Traffic(calls, self._read_audit(mark.offset))
 
     def create(self, namespace: str, names: Iterable[str]) -> float:
-        """Create resources, sixteen at a time; give the moment when the first was sent (monotonic seconds)."""
-        started = time.monotonic()
+        """Create MaskinportenClients, sixteen at a time; give the monotonic time of the first."""
 
         def create(name: str) -> None:
             self.kube.create_client(namespace, name, {"secretName": name, "scopes": {"consumes": [{"name": SCOPE}]}})
 
-        with ThreadPoolExecutor(16) as pool:
-            list(pool.map(create, names))
-        return started
+        return _for_each(names, create)
+
+    def create_applications(self, namespace: str, names: Iterable[str]) -> float:
+        """Create Applications that consume a scope, as `create` does."""
+        maskinporten = {"enabled": True, "scopes": {"consumes": [{"name": SCOPE}]}}
+
+        def create(name: str) -> None:
+            body = {
+                "apiVersion": APPLICATION.api_version,
+                "kind": APPLICATION.name,
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"image": "example/app:1", "maskinporten": maskinporten},
+            }
+            self.kube.request("POST", APPLICATION.path(namespace), body)
+
+        return _for_each(names, create)
 
     def count_secrets(self, namespace: str) -> int:
         """Count the operator's Secrets in a namespace."""
@@ -173,9 +202,9 @@ class Lab:
 
         wait_for(is_empty, 300, f"the end of everything in {namespace}")
 
-    def _read_audit(self, offset: int) -> Counter[str]:
+    def _read_audit(self, offset: int) -> Counter[Write]:
         assert self.cluster.audit_log
-        writes: Counter[str] = Counter()
+        writes: Counter[Write] = Counter()
         if not self.cluster.audit_log.exists():
             return writes
         with self.cluster.audit_log.open("rb") as log:
@@ -183,8 +212,16 @@ class Lab:
             for line in log:
                 about = (entry := json.loads(line)).get("objectRef") or {}
                 if about.get("resource") != "events" and entry["responseStatus"]["code"] < 400:
-                    writes[f"{about.get('namespace')}/{about.get('name')}"] += 1
+                    resource = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
+                    writes[Write(resource, str(about.get("namespace")), str(about.get("name")))] += 1
         return writes
+
+
+def _for_each(names: Iterable[str], act: Callable[[str], None]) -> float:
+    started = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(act, names))
+    return started
 
 
 def wait_until_ready(following: Following, names: Sequence[str], seconds: float) -> Readiness:

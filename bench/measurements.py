@@ -11,41 +11,25 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 from pydantic import ValidationError
 
+from bench.applications import (
+    measure_application_latency,
+    measure_application_repair,
+    measure_applications,
+)
 from bench.figures import Section, percentile
 from bench.lab import DEFAULT_POOL, Lab, Mark, Readiness, Traffic, wait_until_ready
-from maskinporten_operator.model.resources import MaskinportenClientSpec
+from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
 from tools.follow import Following
 from tools.kube import CLIENTS, SECRETS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bench.scale import Scale
+
 MIB = 2**20
 EVIL_NAME = "a" * 40 + "!"
 ARABIC_INDIC_ORGNO = "".join(chr(0x0660 + digit) for digit in range(1, 10))
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How many of everything."""
-
-    name: str
-    sizes: tuple[int, ...]
-    burst: int
-    others: int
-    runs: int
-    sequence: int
-    repairs: int
-    resync_seconds: int
-
-    @property
-    def fleet(self) -> int:
-        """The largest number of resources."""
-        return max(self.sizes)
-
-
-FULL = Scale("full", (20, 200, 1000), burst=200, others=500, runs=3, sequence=20, repairs=10, resync_seconds=60)
-QUICK = Scale("quick", (5, 20), burst=20, others=50, runs=1, sequence=3, repairs=2, resync_seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +254,9 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Section]] = {
     "latency": Bench.measure_latency,
     "repair": Bench.measure_repair,
     "refusal": Bench.measure_refusal,
+    "applications": lambda bench: measure_applications(bench.scale, bench.tell),
+    "application-latency": lambda bench: measure_application_latency(bench.scale, bench.tell),
+    "application-repair": lambda bench: measure_application_repair(bench.scale, bench.tell),
 }
 
 
@@ -305,7 +292,7 @@ def _create_all(lab: Lab, namespace: str, size: int) -> tuple[float, Readiness]:
 
 def _report_creation(section: Section, creation: Creation) -> None:
     size, calls = creation.size, creation.traffic.calls
-    writes = creation.traffic.writes
+    writes = creation.traffic.writes_by_name
     section.add(f"N = {size}: clients at the API", creation.clients, exactly=size)
     section.add(f"N = {size}: Secrets", creation.secrets, exactly=size)
     section.add(f"N = {size}: Ready", len(creation.readiness.at), exactly=size)

@@ -1,0 +1,31 @@
+"""How large the benchmarks are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many of everything."""
+
+    name: str
+    sizes: tuple[int, ...]
+    burst: int
+    applications: int
+    others: int
+    runs: int
+    sequence: int
+    repairs: int
+    resync_seconds: int
+
+    @property
+    def fleet(self) -> int:
+        """The largest number of resources."""
+        return max(self.sizes)
+
+
+FULL = Scale(
+    "full", (20, 200, 1000), burst=200, applications=300, others=500, runs=3, sequence=20, repairs=10, resync_seconds=60
+)
+QUICK = Scale("quick", (5, 20), burst=20, applications=10, others=50, runs=1, sequence=3, repairs=2, resync_seconds=10)
