@@ -1,1 +1,1 @@
-"""The demo: a MaskinportenClient becomes a registered client, a Secret and a token, on this machine."""
+"""The demo: an Application becomes a registered client, a Secret, a workload and a token, on this machine."""

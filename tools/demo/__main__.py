@@ -1,4 +1,4 @@
-"""`make demo` and `make demo-down`: a MaskinportenClient on its way to a token, on this machine."""
+"""`make demo` and `make demo-down`: an Application on its way to a token, on this machine."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def down() -> None:
 
 def play(stage: Stage, terminal: Terminal, *, keep: bool) -> int:
     """Play the story and end what was started; give the exit code."""
-    terminal.plain("From a MaskinportenClient to a token, on a real Kubernetes API server.")
+    terminal.plain("From an Application to a token, on a real Kubernetes API server.")
     story = Story(stage, terminal)
     code, keep_logs = 1, True
     try:
@@ -87,8 +87,10 @@ def _explain(stage: Stage, terminal: Terminal) -> None:
     for line in (
         f"export KUBECONFIG={stage.cluster.admin_kubeconfig}",
         f"alias kubectl={FOLDER}/bin/kubectl   # unless you have one",
-        f"kubectl get maskinportenclients -n {TEAM}",
-        f"kubectl describe maskinportenclient {APP} -n {TEAM}",
+        f"kubectl get applications,maskinportenclients,deployments,pods,networkpolicies -n {TEAM}",
+        f"kubectl describe application {APP} -n {TEAM}",
+        f"kubectl edit application {APP} -n {TEAM}",
+        f"kubectl annotate maskinportenclient {APP} -n {TEAM} digdir.nais.io/rotate=true",
         f"kubectl get secret {SECRET} -n {TEAM} -o yaml",
         "",
         "# what DigDir knows, and every call it got (docs/simulator.md)",

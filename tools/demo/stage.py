@@ -26,6 +26,13 @@ FOLDER = ROOT / ".run" / "demo"
 STATE = FOLDER / "state.json"
 TOKEN_LIFETIME = "720h"  # noqa: S105 - of the operator's ServiceAccount, long enough for a demo that is kept
 KEYS_AHEAD = 8
+SETTINGS = {
+    "cluster_name": "demo",
+    "applications": "true",
+    "platform": "gcp",  # where egress policies are made, and no web proxy is needed
+    "maskinporten_hosts": "test.maskinporten.no",  # the simulator's own is a loopback address, which no pod would reach
+    "log_format": "text",
+}
 P = TypeVar("P", bound=Process)
 
 
@@ -53,11 +60,11 @@ class Stage:
         return self.cluster
 
     def install(self) -> list[str]:
-        """Install the CRD and the manifests but for the Deployment; give what kubectl said."""
+        """Install the CRDs and the manifests but for the Deployment; give what kubectl said."""
         deploy = ROOT / "deploy"
         said = self.cluster.kubectl("apply", "-f", deploy / "crds")
         self.cluster.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
-        for name in ("namespace", "rbac"):
+        for name in ("namespace", "rbac", "rbac-applications"):
             said += self.cluster.kubectl("apply", "-f", deploy / "manifests" / f"{name}.yaml")
         return said.splitlines()
 
@@ -69,8 +76,7 @@ class Stage:
     def start_operator(self) -> Operator:
         """Start the operator with the rights of its ServiceAccount, and wait until it works."""
         kubeconfig = self.cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE, TOKEN_LIFETIME)
-        settings = {"cluster_name": "demo", "log_format": "text"}
-        self.operator = self._enter("operator", lambda: Operator(FOLDER, kubeconfig, self.simulator, **settings))
+        self.operator = self._enter("operator", lambda: Operator(FOLDER, kubeconfig, self.simulator, **SETTINGS))
         self.operator.wait_ready()
         wait_for(lambda: self.keys_ready() >= KEYS_AHEAD, 60, f"{KEYS_AHEAD} keys minted ahead")
         return self.operator

@@ -6,13 +6,15 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from tools.cluster.binaries import kubernetes_version
 from tools.cluster.progress import progress
 from tools.demo.stage import ROOT
 from tools.demo.terminal import UnexpectedError, expect
 from tools.demo.token import get_token, verify_token
 from tools.follow import Following
-from tools.kube import credentials, is_ready
+from tools.kube import APPLICATIONS, CLIENTS, DEPLOYMENTS, POLICIES, credentials, is_ready, is_true
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,16 +22,27 @@ if TYPE_CHECKING:
     from tools.demo.stage import Stage
     from tools.demo.terminal import Terminal
 
-MANIFEST = ROOT / "deploy" / "examples" / "maskinportenclient.yaml"
+EXAMPLES = ROOT / "deploy" / "examples"
 TEAM = "my-team"
-APP = "my-app"
-SECRET = "my-app-maskinporten"  # noqa: S105 - its name
+APP, API = "my-app", "my-api"
+SECRET = "maskinporten-my-app-49762922"  # noqa: S105 - its name
 SCOPES = "skatt:some.scope nav:some/other/scope"
 DESCRIPTION = f"demo:{TEAM}:{APP}"
+MOUNT = "/var/run/secrets/nais.io/maskinporten"
+MASKINPORTEN = ["139.105.36.132/32", "2a02:9cc::301/128"]
+"""The addresses that DigDir publishes for test.maskinporten.no."""
+CHILDREN = (
+    "maskinportenclient/my-app",
+    f"secret/{SECRET}",
+    "deployment/my-app",
+    "service/my-app",
+    "networkpolicy/my-app",
+)
+MILESTONES = ("Application: Ready=True", "Application: Available=True")
 PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi")
 SECONDS_TO_READY = 60.0
 SECONDS_TO_GO = 90.0
-"""The garbage collector learns of a new kind within 30 seconds, and collects Secrets of its resources from then on."""
+"""The garbage collector learns of a new kind within 30 seconds, and collects what its resources own from then on."""
 
 
 class Story:
@@ -50,8 +63,11 @@ class Story:
         """
         self._set_up()
         first = self._create()
-        secret = self._show_result()
+        self._show_result()
+        secret = self._show_secret(first)
+        self._show_wiring()
         self._use(secret)
+        self._expose()
         self._recreate(first)
         self._delete_for_good(first)
 
@@ -59,7 +75,9 @@ class Story:
         tell, stage = self.terminal, self.stage
         tell.step("Start Kubernetes, DigDir's stand-in and the operator")
         cluster = stage.start_cluster()
-        tell.say(f"Kubernetes {kubernetes_version()} at {cluster.server}")
+        tell.say(
+            f"Kubernetes {kubernetes_version()} at {cluster.server}; its node and pods are played, nothing runs in them"
+        )
         installed = stage.install()
         tell.say("installed from deploy/crds and deploy/manifests:")
         tell.show(line.removesuffix(" created") for line in installed)
@@ -71,40 +89,82 @@ class Story:
 
     def _create(self) -> str:
         tell, stage = self.terminal, self.stage
-        tell.step("Apply a MaskinportenClient")
-        tell.show(line for line in MANIFEST.read_text().splitlines() if not line.startswith("#"))
+        tell.step("Apply an Application that consumes an API")
+        tell.show((EXAMPLES / "consume.yaml").read_text().splitlines())
         since = self._last_call()
-        client, seconds = self._apply()
+        application, seconds = self._apply("consume.yaml", APP)
         calls = self._calls_since(since)
-        tell.say("meanwhile at DigDir: " + ", ".join(f"{call} {status}" for call, status in calls))
+        tell.say("meanwhile at DigDir: " + _list_calls(calls))
         writes = [call for call, _ in calls if not call.startswith(("list", "read", "token"))]
         expect(writes == ["create-client", "replace-keys"], "two writes, the client and its key", writes)
-        client_id = str(client["status"]["clientID"])
+        client_id = str(application["status"]["clientID"])
         registered = stage.simulator.clients(DESCRIPTION)
         expect([one["client_id"] for one in registered] == [client_id], f"one client {client_id} at DigDir", registered)
         tell.succeed(f"DigDir has exactly one client {DESCRIPTION}: {client_id}")
-        self.summary["create → Ready"] = f"{seconds:.2f} s, client {client_id}, 2 writes to DigDir"
+        self.summary["apply → Ready, Available"] = f"{seconds}, client {client_id}, 2 writes to DigDir"
         return client_id
 
-    def _show_result(self) -> dict[str, str]:
-        tell, stage = self.terminal, self.stage
-        tell.step("What came of it")
-        tell.say(f"kubectl get maskinportenclient {APP} -n {TEAM}")
-        tell.show(stage.cluster.kubectl("get", "maskinportenclient", APP, "-n", TEAM).splitlines())
-        tell.say("its conditions:")
-        status = self._read_status()
-        for one in status["conditions"]:
-            tell.show([f"{one['type']}={one['status']}  {one['reason']}: {one['message']}"])
+    def _show_result(self) -> None:
+        tell = self.terminal
+        tell.step("What it became")
+        self._get("application,maskinportenclient,deployment,service,networkpolicy,secret")
+        tell.say("the Application's conditions:")
+        application = self._read(APPLICATIONS, APP)
+        tell.show(
+            f"{one['type']}={one['status']}  {one['reason']}: {one['message']}"
+            for one in application["status"]["conditions"]
+        )
+        owned = [self._read(collection, APP) for collection in (CLIENTS, DEPLOYMENTS, POLICIES)]
+        owners = [one["metadata"]["ownerReferences"][0]["uid"] for one in owned]
+        expect(set(owners) == {application["metadata"]["uid"]}, "children that the Application owns", owners)
+        tell.succeed("all of it is owned, and goes with the Application")
+
+    def _show_secret(self, client_id: str) -> dict[str, str]:
+        tell = self.terminal
+        tell.step("The credentials, and how they reach the container")
         secret = self._read_secret()
         tell.say(f"Secret {SECRET}, private values cut:")
         tell.tabulate({name: _cut(name, value) for name, value in secret.items()})
-        expected = str(status["clientID"])
-        expect(secret["MASKINPORTEN_CLIENT_ID"] == expected, f"client id {expected}", secret["MASKINPORTEN_CLIENT_ID"])
+        expect(
+            secret["MASKINPORTEN_CLIENT_ID"] == client_id, f"client id {client_id}", secret["MASKINPORTEN_CLIENT_ID"]
+        )
         expect(secret["MASKINPORTEN_SCOPES"] == SCOPES, f"scopes {SCOPES!r}", secret["MASKINPORTEN_SCOPES"])
         empty = [name for name, value in secret.items() if not value]
         expect(len(secret) == 7 and not empty, "seven values, none empty", f"{len(secret)}, empty: {empty}")
-        tell.succeed("the Secret holds all that an application needs, and the scopes are those of the manifest")
+        tell.succeed("it holds all that an application needs, and the scopes are those of the manifest")
         return secret
+
+    def _show_wiring(self) -> None:
+        tell = self.terminal
+        template = self._read(DEPLOYMENTS, APP)["spec"]["template"]
+        pod = template["spec"]
+        container = pod["containers"][0]
+        tell.say("the Deployment's pod template, as far as it is about that:")
+        shown = {
+            "metadata": {"labels": {"maskinporten": template["metadata"]["labels"].get("maskinporten")}},
+            "spec": {
+                "containers": [{name: container.get(name) for name in ("name", "envFrom", "volumeMounts")}],
+                "volumes": [_shorten(one) for one in pod.get("volumes", ())],
+            },
+        }
+        tell.show(yaml.safe_dump(shown, sort_keys=False).splitlines())
+        sources = [one["secretRef"]["name"] for one in container.get("envFrom", ())]
+        expect(sources == [SECRET], f"variables from {SECRET}", sources)
+        tell.succeed(f"variables: the container has every value of {SECRET}")
+        volumes = {one["name"]: one["secret"]["secretName"] for one in pod.get("volumes", ())}
+        mounts = {
+            one["mountPath"]: (volumes.get(one["name"]), one.get("readOnly")) for one in container["volumeMounts"]
+        }
+        expect(mounts == {MOUNT: (SECRET, True)}, f"{SECRET} at {MOUNT}, read-only", mounts)
+        tell.succeed(f"files: the same values below {MOUNT}, read-only")
+        rules = self._read(POLICIES, APP)["spec"]["egress"]
+        tell.say("NetworkPolicy my-app, by published addresses, as this API server has no policies with host names:")
+        tell.show(_describe_rule(rule) for rule in rules)
+        opened = [[one["ipBlock"]["cidr"] for one in rule["to"]] for rule in rules if rule["ports"][0]["port"] == 443]
+        expect(opened == [MASKINPORTEN], f"443 opened to {MASKINPORTEN}", opened)
+        tell.succeed(
+            "the way to test.maskinporten.no is open, though the manifest doesn't name it; besides DNS nothing else"
+        )
 
     def _use(self, secret: dict[str, str]) -> None:
         tell = self.terminal
@@ -122,19 +182,31 @@ class Story:
         tell.succeed(f"it is this client's, holds both scopes and lasts {lifetime} s")
         self.summary["token"] = f"verified, {lifetime} s, {claims['scope']}"
 
+    def _expose(self) -> None:
+        tell = self.terminal
+        tell.step("Apply an Application that exposes an API")
+        tell.show((EXAMPLES / "expose.yaml").read_text().splitlines())
+        application, _ = self._apply("expose.yaml", API)
+        told = next(one for one in application["status"]["conditions"] if one["type"] == "AllFieldsSupported")
+        field = "spec.maskinporten.scopes.exposes"
+        holds = told["status"] == "False" and field in told["message"]
+        expect(holds, f"AllFieldsSupported=False that names {field}", f"{told['status']}: {told['message']}")
+        tell.succeed("it runs and has a client; what isn't acted on yet, the exposed scope, is named and not dropped")
+        self.summary["exposed scopes"] = "not acted on yet; condition AllFieldsSupported names them"
+
     def _recreate(self, first: str) -> None:
         tell = self.terminal
-        tell.step("Delete the resource: its client is kept, and comes back with it")
+        tell.step("Delete the Application: its client is kept, and comes back with it")
         since = self._last_call()
         self._delete(first_time=True)
         calls = self._calls_since(since)
         expect(not calls, "no call to DigDir for a deletion that keeps the client", calls)
         tell.succeed("DigDir wasn't called: the client is still registered")
-        client, _ = self._apply()
-        again = str(client["status"]["clientID"])
+        application, _ = self._apply("consume.yaml", APP, brief=True)
+        again = str(application["status"]["clientID"])
         expect(again == first, f"the client id {first} again", again)
         tell.succeed(f"created again, it has the same client id: {again}")
-        keys = client["status"]["keyIDs"]
+        keys = self._read(CLIENTS, APP)["status"]["keyIDs"]
         tell.say(f"the key is new; the old one stays registered for 24 hours: {len(keys)} keys")
         verify_token(secret := self._read_secret(), get_token(secret))
         tell.succeed("a token with the new key is verified too")
@@ -143,62 +215,73 @@ class Story:
     def _delete_for_good(self, first: str) -> None:
         tell, stage = self.terminal, self.stage
         tell.step("Delete it for good")
-        tell.say(f"kubectl annotate maskinportenclient {APP} digdir.nais.io/delete=true")
+        tell.say(f"kubectl annotate maskinportenclient {APP} -n {TEAM} digdir.nais.io/delete=true")
         stage.cluster.kubectl("annotate", "maskinportenclient", APP, "-n", TEAM, "digdir.nais.io/delete=true")
         since = self._last_call()
         self._delete()
-        calls = self._calls_since(since)
-        tell.say("meanwhile at DigDir: " + ", ".join(f"{call} {status}" for call, status in calls))
+        tell.say("meanwhile at DigDir: " + _list_calls(self._calls_since(since)))
         states = {one["client_id"]: one["active"] for one in stage.simulator.clients(DESCRIPTION)}
         expect(states == {first: False}, f"client {first}, inactive", states)
         tell.succeed(f"client {first} is inactive at DigDir: deleted for good")
-        client, _ = self._apply()
-        second = str(client["status"]["clientID"])
+        application, _ = self._apply("consume.yaml", APP, brief=True)
+        second = str(application["status"]["clientID"])
         expect(second != first, f"another client id than {first}", second)
         states = {one["client_id"]: one["active"] for one in stage.simulator.clients(DESCRIPTION)}
         expect(states == {first: False, second: True}, f"{first} inactive and {second} active", states)
         tell.succeed(f"created again, it has a new client id: {second}; the old one stays inactive")
         self.summary["delete for good, create again"] = f"a new client {second}"
 
-    def _apply(self) -> tuple[Any, float]:
-        """Apply the manifest and follow the resource to Ready; give it, and the seconds since it was there."""
+    def _apply(self, manifest: str, name: str, *, brief: bool = False) -> tuple[Any, str]:
+        """Apply a manifest and follow its Application until its pods are there; give it, and how long that took.
+
+        Brief is to tell only of that, and not of each step on the way.
+        """
         tell = self.terminal
-        tell.say(f"kubectl apply -f {MANIFEST.relative_to(ROOT)}")
-        with Following(self.stage.cluster.admin_kubeconfig, TEAM) as following:
-            self.stage.cluster.kubectl("apply", "-f", MANIFEST)
-            told: set[str] = set()
-            created = None
-            for seen, client in following.until(time.monotonic() + SECONDS_TO_READY):
-                created = created or seen
-                for news in _find_news(client):
+        tell.say(f"kubectl apply -f {(EXAMPLES / manifest).relative_to(ROOT)}")
+        with Following(self.stage.cluster.admin_kubeconfig, TEAM, APPLICATIONS, CLIENTS, DEPLOYMENTS) as following:
+            self.stage.cluster.kubectl("apply", "-f", EXAMPLES / manifest)
+            told: dict[str, float] = {}
+            created = time.monotonic()
+            for seen, resource in following.until(created + SECONDS_TO_READY):
+                if resource["metadata"]["name"] != name:
+                    continue
+                created = min(created, seen)
+                for news in _find_news(resource):
                     if news not in told:
-                        tell.say(f"  +{seen - created:.2f} s  {news}")
-                        told.add(news)
-                if is_ready(client):
-                    return client, seen - created
-                if any(news.startswith("Ready=False") for news in told):
+                        told[news] = seen - created
+                        if not brief or news.startswith(MILESTONES):
+                            tell.say(f"  +{seen - created:.2f} s  {news}")
+                if resource["kind"] == "Application" and is_ready(resource) and is_true(resource, "Available"):
+                    ready = next(moment for news, moment in told.items() if news.startswith(MILESTONES[0]))
+                    return resource, f"{ready:.2f} s and {seen - created:.2f} s"
+                if any(": Ready=False" in news for news in told):
                     break  # time alone doesn't mend that
-        client = self.stage.kube.find_client(TEAM, APP) or {"metadata": {}}
-        raise UnexpectedError(f"Ready=True within {SECONDS_TO_READY:.0f} s", "; ".join(_find_news(client)))
+        application = self._read(APPLICATIONS, name)
+        raise UnexpectedError(
+            f"Ready=True and Available=True within {SECONDS_TO_READY:.0f} s", "; ".join(_find_news(application))
+        )
 
     def _delete(self, *, first_time: bool = False) -> None:
-        tell, stage = self.terminal, self.stage
-        tell.say(f"kubectl delete maskinportenclient {APP}")
-        stage.cluster.kubectl("delete", "maskinportenclient", APP, "-n", TEAM, f"--timeout={SECONDS_TO_READY:.0f}s")
-        slow = " (half a minute the first time: the kind is new to it)" if first_time else ""
-        tell.say(f"the resource is gone; now Kubernetes' garbage collector takes its Secret{slow}")
+        tell, kubectl = self.terminal, self.stage.cluster.kubectl
+        tell.say(f"kubectl delete application {APP} -n {TEAM}")
+        kubectl("delete", "application", APP, "-n", TEAM, f"--timeout={SECONDS_TO_READY:.0f}s")
+        slow = " (half a minute the first time: the kinds are new to it)" if first_time else ""
+        tell.say(f"the Application is gone; now Kubernetes' garbage collector takes what it owned{slow}")
         with progress() as line:
             if first_time:
                 line.step("Waiting for the garbage collector")
-            stage.cluster.kubectl(
-                "wait", "--for=delete", f"secret/{SECRET}", "-n", TEAM, f"--timeout={SECONDS_TO_GO:.0f}s"
-            )
-        tell.say("the Secret is gone")
+            kubectl("wait", "--for=delete", *CHILDREN, "-n", TEAM, f"--timeout={SECONDS_TO_GO:.0f}s")
+        tell.say("MaskinportenClient, Secret, Deployment, Service and NetworkPolicy are gone")
 
-    def _read_status(self) -> dict[str, Any]:
-        client = self.stage.kube.find_client(TEAM, APP) or {}
-        expect("status" in client, f"a MaskinportenClient {APP} with a status", client)
-        return dict(client["status"])
+    def _get(self, kinds: str) -> None:
+        self.terminal.say(f"kubectl get {kinds} -n {TEAM}")
+        self.terminal.show(self.stage.cluster.kubectl("get", kinds, "-n", TEAM).rstrip().splitlines())
+
+    def _read(self, collection: str, name: str) -> dict[str, Any]:
+        path = f"{collection.format(namespace=TEAM)}/{name}"
+        found = self.stage.kube.find(path)
+        expect(found, path, "nothing")
+        return dict(found or {})
 
     def _read_secret(self) -> dict[str, str]:
         secret = self.stage.kube.find_secret(TEAM, SECRET)
@@ -214,17 +297,41 @@ class Story:
         return [(one["operation"], one["status"]) for one in entries]
 
 
-def _find_news(client: Mapping[str, Any]) -> list[str]:
+def _find_news(resource: Mapping[str, Any]) -> list[str]:
     """Say in words how far a resource has come."""
-    news = ["the resource is there"]
-    if client["metadata"].get("finalizers"):
-        news.append("the operator's finalizer is on it: a client may be registered from now on")
-    status = client.get("status") or {}
-    news += [
-        f"{one['type']}={one['status']}, {one['reason']}" + (f": {one['message']}" if one["status"] != "True" else "")
-        for one in status.get("conditions", ())
-    ]
+    kind = resource["kind"]
+    news = [f"{kind}: it is there"]
+    if kind == "MaskinportenClient" and resource["metadata"].get("finalizers"):
+        news.append(f"{kind}: the operator's finalizer is on it: a client may be registered from now on")
+    if kind != "Deployment":  # whose conditions the Application's tell
+        conditions = (resource.get("status") or {}).get("conditions", ())
+        news += [
+            f"{kind}: {one['type']}={one['status']}, {one['reason']}"
+            + (f": {one['message']}" if one["status"] != "True" else "")
+            for one in conditions
+        ]
     return news
+
+
+def _shorten(volume: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the mode, which YAML shows as a decimal number."""
+    return {"name": volume["name"], "secret": {"secretName": volume["secret"]["secretName"]}}
+
+
+def _list_calls(calls: list[tuple[str, Any]]) -> str:
+    return ", ".join(f"{call} {status}" for call, status in calls)
+
+
+def _describe_rule(rule: Mapping[str, Any]) -> str:
+    """Say in one line what a rule of a NetworkPolicy opens."""
+    peers = [
+        one["ipBlock"]["cidr"]
+        if "ipBlock" in one
+        else "pods in " + ", ".join(one["namespaceSelector"]["matchLabels"].values())
+        for one in rule["to"]
+    ]
+    ports = ", ".join(f"{one['port']}/{one['protocol']}" for one in rule["ports"])
+    return f"{ports:<14}  →  {', '.join(peers)}"
 
 
 def _cut(name: str, value: str) -> str:
