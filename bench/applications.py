@@ -161,7 +161,7 @@ def _delete(lab: Lab, kind: Kind, name: str) -> float:
     path = kind.path("apps", name)
     uid = lab.kube.request("GET", path)["metadata"]["uid"]
     lab.kube.request("DELETE", path)
-    return _wait(lab, path, lambda body: bool(body["metadata"]["uid"] != uid))
+    return lab.wait_until(path, lambda body: bool(body["metadata"]["uid"] != uid))
 
 
 def _edit(patch: dict[str, Any]) -> Callable[[Lab, Kind, str], float]:
@@ -169,17 +169,6 @@ def _edit(patch: dict[str, Any]) -> Callable[[Lab, Kind, str], float]:
         path = kind.path("apps", name)
         before = lab.kube.request("GET", path)["spec"]
         lab.kube.request("PATCH", path, patch, "application/merge-patch+json", fieldManager="somebody")
-        return _wait(lab, path, lambda body: bool(body["spec"] == before))
+        return lab.wait_until(path, lambda body: bool(body["spec"] == before))
 
     return edit
-
-
-def _wait(lab: Lab, path: str, is_good: Callable[[Any], bool]) -> float:
-    started = time.monotonic()
-
-    def look() -> bool:
-        body = lab.kube.find(path)
-        return body is not None and is_good(body)
-
-    wait_for(look, 60, f"the return of {path}")
-    return time.monotonic() - started

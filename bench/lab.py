@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from maskinporten_operator.model.resources import APPLICATION
 from tools.cluster import Cluster
@@ -201,6 +201,17 @@ class Lab:
             return not self.kube.request("GET", clients, limit=1)["items"] and not self.count_secrets(namespace)
 
         wait_for(is_empty, 300, f"the end of everything in {namespace}")
+
+    def wait_until(self, path: str, is_good: Callable[[Any], bool]) -> float:
+        """Read an object, every 20 ms, until it is good; give the seconds that took."""
+        started = time.monotonic()
+
+        def look() -> bool:
+            body = self.kube.find(path)
+            return body is not None and is_good(body)
+
+        wait_for(look, 60, f"the return of {path}")
+        return time.monotonic() - started
 
     def _read_audit(self, offset: int) -> Counter[Write]:
         assert self.cluster.audit_log

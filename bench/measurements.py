@@ -321,7 +321,7 @@ def _wait_for_passes(lab: Lab, count: int, seconds: float) -> None:
 def _delete_secret(lab: Lab, name: str) -> float:
     path = f"{SECRETS.format(namespace='repairs')}/{name}"
     lab.kube.request("DELETE", path)
-    return _wait_for_secret(lab, path, lambda secret: len(secret.get("data") or {}) == 7)
+    return lab.wait_until(path, lambda secret: len(secret.get("data") or {}) == 7)
 
 
 def _edit_secret(lab: Lab, name: str) -> float:
@@ -329,18 +329,7 @@ def _edit_secret(lab: Lab, name: str) -> float:
     good: Any = lab.kube.find(path)
     edit = {"data": {"MASKINPORTEN_SCOPES": b64encode(b"another:scope").decode(), "MASKINPORTEN_ISSUER": None}}
     lab.kube.request("PATCH", path, edit, "application/merge-patch+json")
-    return _wait_for_secret(lab, path, lambda secret: bool(secret["data"] == good["data"]))
-
-
-def _wait_for_secret(lab: Lab, path: str, is_good: Callable[[Any], bool]) -> float:
-    started = time.monotonic()
-
-    def look() -> bool:
-        secret = lab.kube.find(path)
-        return secret is not None and is_good(secret)
-
-    wait_for(look, 60, f"the return of {path}")
-    return time.monotonic() - started
+    return lab.wait_until(path, lambda secret: bool(secret["data"] == good["data"]))
 
 
 def _refuse_by_server(lab: Lab, spec: Mapping[str, Any]) -> float:

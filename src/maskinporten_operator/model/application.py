@@ -8,22 +8,19 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, JsonValue, StringConstraints, ValidationError, model_validator
 from pydantic.json_schema import WithJsonSchema
 
 from maskinporten_operator.model.maskinportenclient import Scopes
 from maskinporten_operator.model.resources import (
     APPLICATION,
     DNS_SUBDOMAIN_PATTERN,
-    INT64,
     LONGEST_NAME,
-    Condition,
     InvalidSpec,
     ObjectMeta,
+    ResourceStatus,
     SpecModel,
     explain,
     list_of,
@@ -338,26 +335,5 @@ def _find_model(annotation: Any) -> type[BaseModel] | None:
     return next((model for one in typing.get_args(annotation) if (model := _find_model(one))), None)
 
 
-class ApplicationStatus(BaseModel):
-    """What the operator observed. For people and tools; decisions don't rest on it."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
-
-    conditions: Annotated[
-        tuple[Condition, ...] | None,
-        Field(default=None, json_schema_extra=list_of("map", "type"), description="The state, aspect by aspect."),
-    ]
-    client_id: Annotated[str | None, Field(default=None, alias="clientID", description="The client id at DigDir.")]
-    observed_generation: Annotated[
-        int | None, Field(default=None, json_schema_extra=INT64, description="The generation last acted on.")
-    ]
-    synchronization_state: Annotated[
-        str | None, Field(default=None, description="The Ready condition in the words of earlier tools.")
-    ]
-    synchronization_time: Annotated[
-        datetime | None, Field(default=None, description="When something in this status last changed.")
-    ]
-    correlation_id: Annotated[
-        str | None,
-        Field(default=None, alias="correlationID", description="Names the pass that last changed something; in logs."),
-    ]
+class ApplicationStatus(ResourceStatus):
+    """What the operator observed of an Application."""

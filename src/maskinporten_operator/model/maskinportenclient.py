@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from maskinporten_operator.model.resources import (
     DNS_SUBDOMAIN_PATTERN,
-    INT64,
     LONGEST_NAME,
     MASKINPORTEN_CLIENT,
     NAME_RULE,
-    Condition,
     InvalidSpec,
     ObjectMeta,
+    ResourceStatus,
     SpecModel,
     explain,
     list_of,
@@ -282,12 +279,9 @@ def parse(body: Mapping[str, Any]) -> MaskinportenClient:
     return MaskinportenClient(meta, spec, body.get("status") or {})
 
 
-class MaskinportenClientStatus(BaseModel):
-    """What the operator observed. For people and tools; decisions don't rest on it."""
+class MaskinportenClientStatus(ResourceStatus):
+    """What the operator observed of a MaskinportenClient."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
-
-    client_id: Annotated[str | None, Field(default=None, alias="clientID", description="The client id at DigDir.")]
     key_ids: Annotated[
         tuple[str, ...] | None,
         Field(
@@ -301,30 +295,9 @@ class MaskinportenClientStatus(BaseModel):
         tuple[str, ...] | None,
         Field(default=None, json_schema_extra=list_of("atomic"), description="The scopes registered on the client."),
     ]
-    conditions: Annotated[
-        tuple[Condition, ...] | None,
-        Field(default=None, json_schema_extra=list_of("map", "type"), description="The state, aspect by aspect."),
-    ]
-    observed_generation: Annotated[
-        int | None, Field(default=None, json_schema_extra=INT64, description="The generation last acted on.")
-    ]
-    synchronization_state: Annotated[
-        str | None, Field(default=None, description="The Ready condition in the words of earlier tools.")
-    ]
-    synchronization_time: Annotated[
-        datetime | None, Field(default=None, description="When something in this status last changed.")
-    ]
     synchronization_secret_name: Annotated[
         str | None, Field(default=None, description="The Secret that holds the credentials.")
     ]
     synchronization_hash: Annotated[
         str | None, Field(default=None, description="Changes with what is in the Secret; nothing secret goes into it.")
-    ]
-    correlation_id: Annotated[
-        str | None,
-        Field(
-            default=None,
-            alias="correlationID",
-            description="Names the pass that last changed something; in logs.",
-        ),
     ]

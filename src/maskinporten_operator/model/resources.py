@@ -159,3 +159,32 @@ class Condition(BaseModel):
         int | None,
         Field(default=None, ge=0, json_schema_extra=INT64, description="The generation that was judged."),
     ]
+
+
+class ResourceStatus(BaseModel):
+    """What the operator observed. For people and tools; decisions don't rest on it."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    client_id: Annotated[str | None, Field(default=None, alias="clientID", description="The client id at DigDir.")]
+    conditions: Annotated[
+        tuple[Condition, ...] | None,
+        Field(default=None, json_schema_extra=list_of("map", "type"), description="The state, aspect by aspect."),
+    ]
+    observed_generation: Annotated[
+        int | None, Field(default=None, json_schema_extra=INT64, description="The generation last acted on.")
+    ]
+    synchronization_state: Annotated[
+        str | None, Field(default=None, description="The Ready condition in the words of earlier tools.")
+    ]
+    synchronization_time: Annotated[
+        datetime | None, Field(default=None, description="When something in this status last changed.")
+    ]
+    correlation_id: Annotated[
+        str | None,
+        Field(
+            default=None,
+            alias="correlationID",
+            description="Names the pass that last changed something; in logs.",
+        ),
+    ]

@@ -11,7 +11,6 @@ from maskinporten_operator.model.errors import (
     ConflictError,
     OperatorError,
     RejectedError,
-    TerminatingError,
     WaitingError,
 )
 from maskinporten_operator.model.resources import (
@@ -20,7 +19,6 @@ from maskinporten_operator.model.resources import (
     MASKINPORTEN_CLIENT,
     SERVICE,
     InvalidSpec,
-    parse_meta,
 )
 from maskinporten_operator.plan.application import (
     ApplicationPlan,
@@ -37,6 +35,7 @@ from maskinporten_operator.plan.egress import POLICY_KINDS
 from maskinporten_operator.plan.outcomes import DONE, ApplicationProgress, Outcome
 from maskinporten_operator.plan.workload import build_replicas
 from maskinporten_operator.reconcile.attempt import conclude
+from maskinporten_operator.reconcile.vanished import check_still_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,7 +64,7 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     plan = plan_application(seen, ports.platform)
     progress.impaired = any(isinstance(step, ApplyChild) and step.uid is None for step in plan.steps)
     if progress.impaired and application.status:
-        await _check_still_wanted(application.meta, ports)
+        await check_still_wanted(application.meta, ports)
     written: Objects = {}
     error = await _execute(plan, seen, written, progress, ports)
     return _judge(seen, written, error or plan.hold, progress, ports)
@@ -96,15 +95,6 @@ async def _observe(application: Application, spec: ApplicationSpec, ports: Ports
 def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
     for kind in (SERVICE, DEPLOYMENT, *POLICY_KINDS):
         yield ChildName(kind, f"{meta.name}-fqdn" if kind == FQDN_POLICY else meta.name)
-
-
-async def _check_still_wanted(meta: ObjectMeta, ports: Ports) -> None:
-    """See whether a child vanished with its owner: children of something deleted would be made for nobody."""
-    body = await ports.cluster.find(meta.kind, meta.namespace, meta.name)
-    if body is None or (fresh := parse_meta(meta.kind, body)).uid != meta.uid or fresh.deleting:
-        raise TerminatingError(Reason.TERMINATING, "The Application is being deleted")
-    if await ports.cluster.is_namespace_terminating(meta.namespace):
-        raise TerminatingError(Reason.TERMINATING, "The namespace is being deleted")
 
 
 async def _execute(

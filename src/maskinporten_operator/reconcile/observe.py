@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
+from maskinporten_operator.model.errors import ConflictError, RejectedError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
-from maskinporten_operator.model.resources import parse_meta
 from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot
 from maskinporten_operator.plan.registration import choose
+from maskinporten_operator.reconcile.vanished import check_still_wanted
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
     from maskinporten_operator.model.registrations import Registration
-    from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.reconcile.ports import Ports, Sighting
 
@@ -47,7 +46,7 @@ async def observe(progress: ClientProgress, spec: MaskinportenClientSpec, sighti
     seen = await search.run(seen, sighting)
     had_secret = resource.status.get("synchronizationSecretName")
     if secret is None and seen.registration and (had_secret or seen.registration.keys):
-        await _check_still_wanted(meta, ports)
+        await check_still_wanted(meta, ports)
     return seen
 
 
@@ -63,15 +62,6 @@ async def read_again(seen: Snapshot, ports: Ports) -> Snapshot:
         what = "deleted" if registration is None else "given another description"
         raise ConflictError(Reason.REGISTRATION_ABSENT, f"Client {seen.registration.client_id} was {what} just now")
     return replace(seen, registration=registration, fresh=True)
-
-
-async def _check_still_wanted(meta: ObjectMeta, ports: Ports) -> None:
-    """See whether the Secret vanished with its owner: a foreground deletion and a namespace's take it first."""
-    body = await ports.cluster.find(meta.kind, meta.namespace, meta.name)
-    if body is None or (fresh := parse_meta(meta.kind, body)).uid != meta.uid or fresh.deleting:
-        raise TerminatingError(Reason.TERMINATING, "The resource is being deleted")
-    if await ports.cluster.is_namespace_terminating(meta.namespace):
-        raise TerminatingError(Reason.TERMINATING, "The namespace is being deleted")
 
 
 @dataclass(slots=True)
