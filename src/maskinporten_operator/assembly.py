@@ -50,7 +50,7 @@ from maskinporten_operator.runtime.owned import OwnedChanges
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.shell import EndlessBackoffs, run_shell
-from maskinporten_operator.runtime.store import Inventory, ObjectStore, VersionStore
+from maskinporten_operator.runtime.store import Inventory, ObjectStore, VersionStore, decisive
 from maskinporten_operator.runtime.workers import Controller, Workers
 
 if TYPE_CHECKING:
@@ -203,7 +203,6 @@ class Operator:
         before = store.find(key)
         if event == "DELETED":
             store.remove(key, body["metadata"]["uid"])
-            self._tell_application(key)
             return
         if event is None and before:
             self.resync.note_gap()
@@ -260,15 +259,16 @@ class Operator:
             return
         key = store.key_of(body)
         before = store.find(key)
-        generation = before.body["metadata"].get("generation") if before else None
+        began = before.body if before else None
         store.accept(body)
-        if before and generation != body["metadata"].get("generation"):
-            # An Application's pass changed a MaskinportenClient's spec: the watch will have no news of that.
+        if began and decisive(began) != decisive(body):
+            # An Application's pass changed a MaskinportenClient, or saw a user's change: no event will be news of that.
             self.queue.add(key, Priority.CHANGE)
 
     def _forget(self, key: Key, uid: str) -> None:
         self.memory.forget(uid)
         self.queue.forget(key)
+        self._tell_application(key)
 
     def _queue_all(self, keys: Iterable[Key]) -> None:
         for key in keys:

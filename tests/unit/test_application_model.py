@@ -157,7 +157,7 @@ def test_such_hosts_are_refused(host):
         ({"strategy": {"type": "Blue"}}, "spec.strategy.type"),
         ({"liveness": {}}, "spec.liveness.path"),
         ({"image": ""}, "spec.image"),
-        (calling(ipv4="192.0.2.7", ports=[{"port": 1, "protocol": "ICMP"}]), "external[0].ports[0].protocol"),
+        (calling(ipv4="192.0.2.7", ports=[{"port": 1, "protocol": "x" * 17}]), "external[0].ports[0].protocol"),
         ({"accessPolicy": {"outbound": {"rules": [{"application": "*a"}]}}}, "rules[0].application"),
         ({"accessPolicy": {"outbound": {"rules": [{"namespace": "a"}]}}}, "rules[0].application"),
     ],

@@ -10,6 +10,7 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TransientError, WaitingError
 from maskinporten_operator.model.resources import (
     APPLICATION,
+    CILIUM_POLICY,
     DEPLOYMENT,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
@@ -21,7 +22,7 @@ from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.reconcile.application import reconcile_application
 from maskinporten_operator.reconcile.memory import Memory
 from maskinporten_operator.reconcile.ports import Ports
-from tests.children import CLIENT_ID, NAME, NAMESPACE, application_body, keep, merge, set_available, set_ready
+from tests.children import CLIENT_ID, NAME, NAMESPACE, UID, application_body, keep, merge, set_available, set_ready
 from tests.unit.fakes import POLICY, FakeAnnouncer, FakeClock, FakeRandomness, Trips, port
 
 PLATFORM = Platform(name="gcp", backend="networkpolicy", cidrs=("139.105.36.164/32",))
@@ -301,12 +302,34 @@ async def test_a_foreign_child_without_our_label_is_a_conflict_at_once(world):
     assert {CLIENT, POLICIES} <= world.cluster.objects.keys()
 
 
-async def test_a_child_that_somebody_made_a_moment_ago_and_that_is_ours_is_looked_at_again(world):
+async def test_a_child_of_its_own_that_no_watch_has_told_of_is_applied_to_and_not_made_anew(world):
+    owner = {"apiVersion": APPLICATION.api_version, "kind": "Application", "name": NAME, "uid": UID}
+    metadata = {"name": NAME, "namespace": NAMESPACE, "uid": "there", "resourceVersion": "1", "generation": 1}
+    metadata |= {"ownerReferences": [owner]}
+    world.cluster.objects[SERVED] = {"kind": "Service", "metadata": metadata, "spec": {}}
     await world.reconcile()
-    del world.cluster.objects[SERVED]["metadata"]["labels"]
-    outcome = await world.reconcile()
-    assert outcome.retry == Retry(None, failed=True)
-    assert world.ready["status"] == "Unknown"
+    assert world.cluster.objects[SERVED]["metadata"]["uid"] == "there"
+    assert world.cluster.objects[SERVED]["spec"]["selector"] == {"app": NAME}
+
+
+async def test_in_its_second_pass_a_new_application_is_read_again_before_a_child_is_made(world):
+    await world.reconcile()
+    del world.cluster.objects[SERVED]
+    world.cluster.application["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+    begun = application_body(SPEC)
+    await world.reconcile(begun)
+    assert world.writes == []
+
+
+async def test_nothing_is_pruned_while_what_takes_its_place_is_refused(settled):
+    settled.platform = Platform(name="gcp", backend="cilium", hosts=("maskinporten.no",))
+    settled.cluster.refusals[CILIUM_POLICY] = refuse
+    await settled.reconcile()
+    assert POLICIES in settled.cluster.objects
+
+    settled.cluster.refusals.clear()
+    await settled.reconcile()
+    assert POLICIES not in settled.cluster.objects
 
 
 async def test_a_child_of_an_earlier_application_that_the_watch_missed_is_waited_for(world):

@@ -75,6 +75,16 @@ async def test_a_change_that_was_seen_before_queues_nobody(world):
     assert await world.queued() == set()
 
 
+async def test_an_object_that_a_new_list_lacks_queues_those_whom_it_named(world):
+    deployments = world.changes.listen(DEPLOYMENT)
+    deployments.on_change(secret(10, name="some-deployment"))
+    await world.queued()
+
+    deployments.on_list([])
+
+    assert await world.queued() == {OWNER}
+
+
 async def test_a_secret_of_a_resource_that_isnt_known_queues_nobody(world):
     world.secrets.on_change(secret(10, owner_reference(name="unknown"), name="unknown-secret"))
 

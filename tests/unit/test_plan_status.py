@@ -218,7 +218,19 @@ FAULTS = [
     TransientError(Reason.INTERNAL_ERROR, "a fault in the operator"),
     TransientError(Reason.FORBIDDEN_BY_DIGDIR, "no token for the operator's own client"),
     WaitingError(Reason.RATE_LIMITED, "fewer calls", 7.0),
+    WaitingError(Reason.CLUSTER_UNAVAILABLE, "fewer calls to the API server", 1.0),
 ]
+
+
+def test_a_pass_that_failed_before_it_judged_anything_else_leaves_the_other_conditions_as_they_are():
+    before = build(succeed((Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATIONS, "two"),), None))
+    kept = {one["type"]: one for one in before["conditions"]}[REGISTRATION_UNIQUE]
+
+    failed = build(fail(TransientError(Reason.DIGDIR_UNAVAILABLE, "m")), before)
+    judged = build(fail(RejectedError(Reason.KEY_CHURN, "m"), ()), before)
+
+    assert kept in failed["conditions"]
+    assert [one["type"] for one in judged["conditions"]] == ["Ready"]
 
 
 def ready_resource(**changes):
@@ -239,12 +251,12 @@ def test_a_resource_without_its_secret_doesnt_stay_ready_through_a_fault_elsewhe
     assert not stays_ready(fail(error), ClientProgress(ready_resource(), impaired=True))
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.RATE_LIMITED}))
+@pytest.mark.parametrize("reason", sorted(Reason))
 def test_a_resource_doesnt_stay_ready_when_it_is_refused(reason):
     assert not stays_ready(fail(RejectedError(reason, "no")), ClientProgress(ready_resource()))
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.RATE_LIMITED}))
+@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}))
 def test_a_resource_doesnt_stay_ready_while_it_waits_for_something_of_its_own(reason):
     assert not stays_ready(fail(WaitingError(reason, "waiting", 5.0)), ClientProgress(ready_resource()))
 

@@ -133,9 +133,17 @@ class Strategy(SpecModel):
 class ExternalPort(SpecModel):
     """A port of an external address."""
 
+    name: Annotated[
+        str | None, Field(default=None, max_length=63, description="A comment for readers of the manifest.")
+    ]
     port: Annotated[Port, Field(description="The port's number.")]
     protocol: Annotated[
-        Literal["TCP", "UDP", "SCTP"], Field(default="TCP", description="Its protocol; `TCP` by default.")
+        str,
+        Field(
+            default="TCP",
+            max_length=16,
+            description="`UDP` or `SCTP`; `TCP` by default, and for what goes over it, such as `HTTPS`.",
+        ),
     ]
 
 

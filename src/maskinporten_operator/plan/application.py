@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 """Seconds for which a client that has yet to say how it is isn't reported on: mostly it is ready sooner."""
 MOST_FIELDS = 12
-LONGEST_FIELD = 80
+LONGEST_PATH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ def judge_fields(seen: ApplicationSnapshot, platform: Platform) -> Verdict:
     fields = find_unsupported(seen, platform)
     if not fields:
         return Verdict(ALL_FIELDS_SUPPORTED, "True", Reason.SYNCHRONIZED, "Every field that is set is acted on")
-    shown = ", ".join(one[:LONGEST_FIELD] for one in fields[:MOST_FIELDS])
+    shown = ", ".join(_cut_path(one) for one in fields[:MOST_FIELDS])
     if len(fields) > MOST_FIELDS:
         shown += f" and {len(fields) - MOST_FIELDS} more"
     message = f"Set, but not acted on here: {shown}"
@@ -228,6 +228,12 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
         if not (one.configmap or one.secret or any(path.startswith(f"spec.envFrom[{number}].") for path in found))
     ]
     return found + find_unexpressed(spec, platform)
+
+
+def _cut_path(field: str) -> str:
+    """Cut a path that a user made long, and leave the reason beside it whole."""
+    path, parenthesis, reason = field.partition(" (")
+    return path[:LONGEST_PATH] + parenthesis + reason
 
 
 def _find_new_count(seen: ApplicationSnapshot, deployment: Mapping[str, Any] | None) -> int | None:
@@ -255,11 +261,11 @@ def _judge_deployment(deployment: Mapping[str, Any] | None) -> Verdict:
     # One message for every step of a rollout: each other one would be a write of the status.
     rolling_out = Verdict(AVAILABLE, "False", Reason.ROLLING_OUT, "The Deployment's pods aren't up yet")
     status = (deployment or {}).get("status") or {}
-    if deployment is None or status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
-        return rolling_out
     available, progressing = (find_condition(status, kind) or {} for kind in ("Available", "Progressing"))
+    is_available = available.get("status") == "True"
     if progressing.get("status") == "False":
-        return Verdict(AVAILABLE, "False", Reason.ROLLOUT_FAILED, f"The rollout failed: {progressing.get('message')}")
-    if available.get("status") == "True":
-        return Verdict(AVAILABLE, "True", Reason.AVAILABLE, "Enough pods are available")
-    return rolling_out
+        which = "pods of an earlier version are available" if is_available else "too few pods are available"
+        message = f"The rollout failed, and {which}: {progressing.get('message')}"
+        return Verdict(AVAILABLE, "True" if is_available else "False", Reason.ROLLOUT_FAILED, message)
+    # True while a rollout goes on, too, as long as enough pods of either version are up.
+    return Verdict(AVAILABLE, "True", Reason.AVAILABLE, "Enough pods are available") if is_available else rolling_out

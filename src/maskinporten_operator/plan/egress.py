@@ -114,7 +114,12 @@ def find_ways(spec: ApplicationSpec, platform: Platform) -> Ways:
 
 
 def _find_ports(external: External) -> Ports:
-    return tuple((one.port, one.protocol) for one in external.ports) or ((HTTPS_PORT, "TCP"),)
+    return tuple((one.port, _find_transport(one.protocol)) for one in external.ports) or ((HTTPS_PORT, "TCP"),)
+
+
+def _find_transport(protocol: str) -> str:
+    """Find what a protocol goes over; manifests of the platform name HTTPS, GRPC and others too."""
+    return protocol.upper() if protocol.upper() in {"UDP", "SCTP"} else "TCP"
 
 
 def _build_network_policy(meta: ObjectMeta, ways: Ways) -> dict[str, Any]:

@@ -43,12 +43,14 @@ class Progress(Generic[R]):
     Attributes:
         resource: The resource as our last write left it.
         actions: What was done, in words.
+        wrote: Whether something was written that isn't among the actions: the status, a mark.
         impaired: Whether the pass found missing what the resource needs to be ready, such as its Secret.
         generation: The generation that the pass began with and judges; a write's answer may show a newer one.
     """
 
     resource: R
     actions: list[str] = field(default_factory=list)
+    wrote: bool = False
     impaired: bool = False
     generation: int = field(init=False)
 
@@ -116,13 +118,15 @@ class Outcome:
         retry: When to look again; None when only an event or the resync does.
         level: Log level.
         elsewhere: Whether the fault says nothing of the resource: one that was ready at its generation stays so.
-        acted: Whether the pass changed something, its own status not counted.
+        judged: Whether every condition was judged, and not Ready alone.
+        acted: Whether the pass wrote anything.
     """
 
     verdicts: tuple[Verdict, ...]
     retry: Retry | None
     level: int
     elsewhere: bool = False
+    judged: bool = True
     acted: bool = False
 
 
@@ -139,8 +143,8 @@ def succeed(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
     return Outcome((ready, *notices), retry, logging.INFO)
 
 
-def fail(error: OperatorError, notices: tuple[Verdict, ...] = ()) -> Outcome:
-    """Something keeps the resource from being ready."""
+def fail(error: OperatorError, notices: tuple[Verdict, ...] | None = None) -> Outcome:
+    """Something keeps the resource from being ready; without `notices` nothing else was judged."""
     match error:
         case TerminatingError():
             return Outcome((), None, logging.DEBUG)
@@ -150,5 +154,8 @@ def fail(error: OperatorError, notices: tuple[Verdict, ...] = ()) -> Outcome:
             status, retry, level = "False", Retry(RECHECK_REJECTED, failed=True), logging.WARNING
         case _:
             status, retry, level = "Unknown", Retry(None, failed=True), logging.WARNING
-    elsewhere = isinstance(error, TransientError) or error.reason == Reason.RATE_LIMITED
-    return Outcome((Verdict(READY, status, error.reason, str(error)), *notices), retry, level, elsewhere)  # type: ignore[arg-type]
+    held_up = isinstance(error, WaitingError) and error.reason in {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}
+    elsewhere = held_up or isinstance(error, TransientError)
+    ready = Verdict(READY, status, error.reason, str(error))  # type: ignore[arg-type]
+    verdicts = (ready, *(notices or ()))
+    return Outcome(verdicts, retry, level, elsewhere, judged=notices is not None)

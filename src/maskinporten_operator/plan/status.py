@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from maskinporten_operator.model.conditions import Verdict
     from maskinporten_operator.plan.outcomes import Outcome, Progress
 
 MOVED_BY_CHANGES = frozenset({"synchronizationTime", "correlationID"})
@@ -31,7 +30,7 @@ def build_status(outcome: Outcome, progress: Progress[Any], now: datetime, corre
     """Build the complete status; facts that this pass didn't establish stay as they are."""
     resource = progress.resource
     current = resource.status
-    conditions = _build_conditions(current.get("conditions") or (), outcome.verdicts, progress.generation, now)
+    conditions = _build_conditions(current.get("conditions") or (), outcome, progress.generation, now)
     ready = conditions[0]
     status: dict[str, Any] = {
         **current,
@@ -81,9 +80,14 @@ def format_time(moment: datetime) -> str:
 
 
 def _build_conditions(
-    current: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict], generation: int, now: datetime
+    current: Sequence[Mapping[str, Any]], outcome: Outcome, generation: int, now: datetime
 ) -> list[dict[str, Any]]:
-    """Ours first, in the order of the verdicts, then those of types that this operator never sets."""
+    """Ours first, in the order of the verdicts, then those of types that this operator never sets.
+
+    A pass that failed before it judged anything else leaves our other conditions as they are.
+    """
+    verdicts = outcome.verdicts
+    given_up = OWN_TYPES if outcome.judged else {verdict.type for verdict in verdicts}
     before = {one.get("type"): one for one in current}
     ours = [
         {
@@ -96,7 +100,7 @@ def _build_conditions(
         }
         for verdict in verdicts
     ]
-    return ours + [dict(one) for one in current if one.get("type") not in OWN_TYPES]
+    return ours + [dict(one) for one in current if one.get("type") not in given_up]
 
 
 def _transition_time(before: Mapping[str, Any] | None, status: str) -> str | None:

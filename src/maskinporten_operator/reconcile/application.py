@@ -60,21 +60,25 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     if isinstance(application.spec, InvalidSpec):
         raise RejectedError(Reason.INVALID_SPEC, application.spec.message)
 
-    seen = await _observe(application, application.spec, ports)
+    is_new = not application.status and ports.memory.record_visit(application.meta.uid)
+    seen = await _observe(application, application.spec, ports, is_new=is_new)
     plan = plan_application(seen, ports.platform)
     progress.impaired = any(isinstance(step, ApplyChild) and step.uid is None for step in plan.steps)
-    if progress.impaired and application.status:
+    if progress.impaired and not is_new:
         await check_still_wanted(application.meta, ports)
     written: Objects = {}
     error = await _execute(plan, seen, written, progress, ports)
     return _judge(seen, written, error or plan.hold, progress, ports)
 
 
-async def _observe(application: Application, spec: ApplicationSpec, ports: Ports) -> ApplicationSnapshot:
-    """Read the children that there should be, and those that the watches know of."""
+async def _observe(
+    application: Application, spec: ApplicationSpec, ports: Ports, *, is_new: bool
+) -> ApplicationSnapshot:
+    """Read the children that there should be, and those that the watches know of.
+
+    In its first pass a new Application has no children: they are created, and a guard tells if there are any.
+    """
     meta = application.meta
-    # In its first passes a new Application has no children: they are created, and a guard tells if there are any.
-    is_new = not application.status
     client = ports.inventory.find_client(meta.namespace, meta.name)
     if client is None and not is_new and spec.maskinporten.enabled:
         # After a start the watch may not have told of it yet.
@@ -104,6 +108,8 @@ async def _execute(
     meta = seen.application.meta
     refusal: OperatorError | None = None
     for step in plan.steps:
+        if isinstance(step, DeleteChild) and (refusal or plan.hold):
+            continue  # what was to take its place isn't there
         try:
             match step:
                 case ApplyChild():
@@ -134,9 +140,11 @@ async def _apply(step: ApplyChild, meta: ObjectMeta, ports: Ports) -> Mapping[st
     except ConflictError:
         # There is one that nobody looked for, since it doesn't carry our label.
         found = await ports.cluster.find(step.child.kind, meta.namespace, step.child.name)
-        if found and (hold := check_child_owner(step.child, found, meta)):
+        if found is None or step.uid:
+            raise
+        if hold := check_child_owner(step.child, found, meta):
             raise hold from None
-        raise
+        return await ports.cluster.apply(step.child.kind, step.manifest, found["metadata"]["uid"])
 
 
 def _judge(

@@ -38,7 +38,7 @@ async def conclude(attempt: Awaitable[Outcome], progress: Progress[Any], ports: 
         except Exception as error:  # noqa: BLE001 - as in the attempt
             outcome = _fail_internally(error)
         _log(outcome, progress)
-    return replace(outcome, acted=bool(progress.actions))
+    return replace(outcome, acted=bool(progress.actions) or progress.wrote)
 
 
 def _fail_internally(error: Exception) -> Outcome:

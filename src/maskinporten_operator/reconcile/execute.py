@@ -42,6 +42,7 @@ async def execute(plan: Plan, seen: Snapshot, progress: ClientProgress, ports: P
         match step:
             case MarkIntent():
                 progress.resource = parse(await ports.cluster.add_finalizer(progress.resource.meta))
+                progress.wrote = True
             case RegisterClient():
                 progress.registration = await ports.registry.register(step.fields)
                 progress.actions.append(f"registered client {progress.registration.client_id}")
@@ -58,6 +59,7 @@ async def execute(plan: Plan, seen: Snapshot, progress: ClientProgress, ports: P
                 await _write_secret(step, seen, jwk, progress, ports)
             case ClearAnnotations():
                 progress.resource = parse(await ports.cluster.clear_annotations(progress.resource.meta, step.names))
+                progress.wrote = True
     if progress.registration and jwk:
         progress.secret_name = seen.spec.secret_name
         progress.fingerprint = _tell_secret(plan, seen, progress.registration, jwk)

@@ -21,6 +21,7 @@ class Memory:
         self._mints: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=16))
         self._absent_since: dict[str, float] = {}
         self._waiting_since: dict[str, float] = {}
+        self._visited: set[str] = set()
 
     def pending_key(self, uid: str) -> PrivateJwk | None:
         """Give the key that an earlier pass minted and that hasn't reached the Secret: it is used, not another."""
@@ -53,6 +54,12 @@ class Memory:
         """The registration is there."""
         self._absent_since.pop(uid, None)
 
+    def record_visit(self, uid: str) -> bool:
+        """Remember that a pass was made over the resource; say whether it is the first."""
+        is_first = uid not in self._visited
+        self._visited.add(uid)
+        return is_first
+
     def count_waiting(self, uid: str, now: float) -> float:
         """Count the seconds since the resource's child was first found to have nothing to say."""
         return now - self._waiting_since.setdefault(uid, now)
@@ -67,3 +74,4 @@ class Memory:
         self._mints.pop(uid, None)
         self._absent_since.pop(uid, None)
         self._waiting_since.pop(uid, None)
+        self._visited.discard(uid)

@@ -24,6 +24,7 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
     before = find_condition(resource.status, READY) or {}
     status = build_status(outcome, progress, ports.clock.now(), correlation_id)
     if check_status(resource.status, status):
+        progress.wrote = True
         await ports.cluster.write_status(resource.meta, status)
     verdict = outcome.verdicts[0]
     if progress.actions:

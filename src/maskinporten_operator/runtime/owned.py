@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.model.resources import SECRET
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.store import key_of
 
@@ -29,6 +30,7 @@ class OwnedChanges:
         self._store = store
         self._queue = queue
         self._note_gap = note_gap
+        self._owners: dict[Key, frozenset[Key]] = {}
         self._unsettled: defaultdict[Key, dict[Key, int]] = defaultdict(dict)
 
     def listen(self, kind: Kind) -> OwnedListener:
@@ -42,16 +44,17 @@ class OwnedChanges:
         present = {key_of(kind, item["metadata"]) for item in listed}
         for key in self._versions:
             if key.kind == kind and key not in present and namespace in {None, key.namespace}:
-                self._take_absence(key, ())
+                self._take_absence(key)
         for item in listed:
             self.take_change(kind, item["metadata"])
 
     def take_change(self, kind: Kind, metadata: Metadata) -> None:
         """Take in an object that was made or changed."""
+        key = key_of(kind, metadata)
+        self._owners[key] = self._find_owners(key, metadata)  # whom a list without the object wakes up
         if not self._versions.offer(kind, metadata):
             return
-        key = key_of(kind, metadata)
-        for owner in self._find_concerned(key, metadata.get("ownerReferences") or ()):
+        for owner in self._find_concerned(key):
             if self._queue.is_running(owner):
                 # Most likely the echo of the write that this pass is waiting for an answer to.
                 self._unsettled[owner][key] = self._versions.newest(key)
@@ -60,7 +63,9 @@ class OwnedChanges:
 
     def take_deletion(self, kind: Kind, metadata: Metadata) -> None:
         """Take in an object that was deleted, or lost the label that we watch."""
-        self._take_absence(key_of(kind, metadata), metadata.get("ownerReferences") or ())
+        key = key_of(kind, metadata)
+        self._owners[key] = self._find_owners(key, metadata)
+        self._take_absence(key)
 
     def settle(self, owner: Key) -> None:
         """At the end of a pass: queue the owner again if a change during the pass wasn't the pass's own."""
@@ -68,17 +73,20 @@ class OwnedChanges:
         if any(version != self._versions.own(key) for key, version in changes.items()):
             self._queue.add(owner, Priority.CHANGE)
 
-    def _take_absence(self, key: Key, owners: Iterable[Metadata]) -> None:
+    def _take_absence(self, key: Key) -> None:
         self._versions.remove(key)
-        for owner in self._find_concerned(key, owners):
+        for owner in self._find_concerned(key):
             self._queue.add(owner, Priority.CHANGE)
+        self._owners.pop(key, None)
 
-    def _find_concerned(self, key: Key, owners: Iterable[Metadata]) -> set[Key]:
-        """Find those whom the object names, and those that name it, a Secret: one may wait for the other's to go."""
-        kind = self._store.kind
-        named = {Key(kind, key.namespace, owner["name"]) for owner in owners if owner.get("kind") == kind.name}
-        claimants = self._store.find_claimants(key.namespace, key.name)
-        return {one for one in named.union(claimants) if self._store.find(one)}
+    def _find_owners(self, key: Key, metadata: Metadata) -> frozenset[Key]:
+        kind, references = self._store.kind, metadata.get("ownerReferences") or ()
+        return frozenset(Key(kind, key.namespace, one["name"]) for one in references if one.get("kind") == kind.name)
+
+    def _find_concerned(self, key: Key) -> set[Key]:
+        """Find those whom the object names, and those that name it as their Secret: one may wait for it to go."""
+        claimants = self._store.find_claimants(key.namespace, key.name) if key.kind == SECRET else ()
+        return {one for one in self._owners.get(key, frozenset()).union(claimants) if self._store.find(one)}
 
 
 @dataclass(frozen=True, slots=True)

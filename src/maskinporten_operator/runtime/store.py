@@ -128,7 +128,7 @@ class ObjectStore:
             return False
         if entry.version > max(entry.own_version, int(began["metadata"]["resourceVersion"])):
             return True
-        return _decisive(entry.body) != _decisive(began)
+        return decisive(entry.body) != decisive(began)
 
     def find_rival(self, meta: ObjectMeta, secret_name: str) -> str | None:
         """Find an older resource in the namespace that names the same Secret."""
@@ -249,7 +249,8 @@ def trim(body: Body) -> Body:
     return {"metadata": metadata, "spec": body.get("spec") or {}, "status": body.get("status") or {}}
 
 
-def _decisive(body: Body) -> tuple[Any, ...]:
+def decisive(body: Body) -> tuple[Any, ...]:
+    """Give what decisions depend on: a change of it asks for a pass."""
     metadata = body["metadata"]
     annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != LAST_APPLIED}
     return metadata.get("generation"), metadata.get("deletionTimestamp"), annotations

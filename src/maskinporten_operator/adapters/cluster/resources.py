@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from maskinporten_operator.adapters.cluster.api import APPLY, JSON_PATCH, MERGE_PATCH, ClusterApi
 from maskinporten_operator.adapters.cluster.errors import AbsentError
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import ConflictError
+from maskinporten_operator.model.errors import ConflictError, RejectedError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import DEPLOYMENT, SECRET, Kind, ObjectMeta
 from maskinporten_operator.plan.secret import OwnedSecret
@@ -56,8 +56,8 @@ class ClusterResources:
         # somebody else may have made an object of that name since we looked.
         guard = {"uid": uid} if uid else {"resourceVersion": "1"}
         body = {**manifest, "metadata": {**metadata, **guard}}
-        path = kind.path(metadata["namespace"], metadata["name"])
-        return await self._write(kind, self._apply(path, body, MANAGER))
+        request = self._apply(kind.path(metadata["namespace"], metadata["name"]), body, MANAGER)
+        return await self._write(kind, request if uid else _served(kind, request))
 
     async def apply_replicas(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Apply a Deployment's number of pods, and nothing else; the manifest carries the uid."""
@@ -151,3 +151,15 @@ class ClusterResources:
             return await self._api.request("GET", path)
         except AbsentError:
             return None
+
+
+async def _served(kind: Kind, request: Awaitable[Any]) -> Any:
+    """Nothing is found where something is created: the kind isn't served, or the namespace went."""
+    try:
+        return await request
+    except AbsentError as error:
+        what = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        message = (
+            f"The API server doesn't serve {what}: a cluster admin must install it, or configure another ({error})"
+        )
+        raise RejectedError(Reason.REFUSED_BY_CLUSTER, message) from None
