@@ -26,7 +26,6 @@ from maskinporten_operator.adapters.digdir.index import RegistrationIndex
 from maskinporten_operator.adapters.digdir.metadata import MetadataReader
 from maskinporten_operator.adapters.keys import KeyPool
 from maskinporten_operator.model.errors import OperatorError
-from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import (
     APPLICATION,
     DEPLOYMENT,
@@ -46,15 +45,15 @@ from maskinporten_operator.reconcile.ports import Ports, Sighting
 from maskinporten_operator.runtime.announcer import EventAnnouncer
 from maskinporten_operator.runtime.health import serve_endpoints
 from maskinporten_operator.runtime.metrics import Metrics
-from maskinporten_operator.runtime.owned import OwnedChanges
-from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
+from maskinporten_operator.runtime.queue import WorkQueue
 from maskinporten_operator.runtime.resync import Resync
+from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shell import EndlessBackoffs, run_shell
-from maskinporten_operator.runtime.store import Inventory, ObjectStore, VersionStore, decisive
+from maskinporten_operator.runtime.store import Inventory
 from maskinporten_operator.runtime.workers import Controller, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from maskinporten_operator.config import Config
     from maskinporten_operator.plan.outcomes import Outcome
@@ -136,33 +135,32 @@ class Operator:
         self.config, self.api, self.registry, self.served = config, adapters.api, adapters.registry, served
         self.memory = Memory()
         self.queue = WorkQueue()
-        self.versions = VersionStore()
-        self.stores = {
-            kind: ObjectStore(kind, FINALIZER, clock.monotonic, self._forget, self._queue_all)
-            for kind in watched_kinds(config)
-        }
+        self.router = Router(
+            watched_kinds(config),
+            self.queue,
+            clock.monotonic,
+            forget=self.memory.forget,
+            note_gap=lambda: self.resync.note_gap(),  # noqa: PLW0108 - it is made below, of the stores
+        )
+        clients, stores = self.router.stores[MASKINPORTEN_CLIENT], tuple(self.router.stores.values())
         self.announcer = EventAnnouncer(partial(post_event, self.api), is_busy=lambda: bool(self.queue.running))
         self.ports = Ports(
             policy=build_policy(config),
             platform=build_platform(config, served),
-            cluster=ClusterResources(self.api, self._accept),
+            cluster=ClusterResources(self.api, self.router.accept),
             registry=self.registry,
             mint=adapters.pool,
-            fleet=self.stores[MASKINPORTEN_CLIENT],
-            inventory=Inventory(self.stores[MASKINPORTEN_CLIENT], self.versions),
+            fleet=clients,
+            inventory=Inventory(clients, self.router.versions),
             announcer=self.announcer,
             metadata=adapters.metadata,
             clock=clock,
             random=SystemRandomness(),
             memory=self.memory,
         )
-        stores = tuple(self.stores.values())
         self.resync = Resync(
             config.resync_interval.total_seconds(), stores, self.queue, self._list_uids, self.registry.refresh
         )
-        self.owned = {
-            store.kind: OwnedChanges(self.versions, store, self.queue, self.resync.note_gap) for store in stores
-        }
         self.workers = Workers(config.workers, self.queue, self._build_controllers(), adapters.metrics)
         self.watching = False
         gauge = adapters.metrics.gauge
@@ -196,91 +194,24 @@ class Operator:
         """Whether the watch runs and DigDir's list was read."""
         return self.watching and self.registry.is_listed
 
-    def on_event(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
-        """Take in what the watch saw."""
-        store = self.stores[kind]
-        key = store.key_of(body)
-        before = store.find(key)
-        if event == "DELETED":
-            store.remove(key, body["metadata"]["uid"])
-            return
-        if event is None and before:
-            self.resync.note_gap()
-        began = before.body if before else {}
-        # While a pass runs, what it ends with decides whether there must be another one.
-        if store.offer(body):
-            if not self.queue.is_running(key):
-                self.queue.add(key, Priority.CHANGE)
-            self._tell_of_news(key, began)
-
     def _build_controllers(self) -> dict[Kind, Controller]:
         passes = {MASKINPORTEN_CLIENT: self._reconcile_client, APPLICATION: self._reconcile_application}
-        return {kind: Controller(store, passes[kind], self._settle) for kind, store in self.stores.items()}
+        stores = self.router.stores
+        return {kind: Controller(store, passes[kind], self.router.settle) for kind, store in stores.items()}
 
     async def _reconcile_client(self, body: Mapping[str, Any], sighting: Sighting) -> Outcome:
-        outcome = await reconcile_maskinportenclient(body, sighting, self.ports)
-        self._forget_vanished(MASKINPORTEN_CLIENT, body)
-        return outcome
+        return await reconcile_maskinportenclient(body, sighting, self.ports)
 
     async def _reconcile_application(self, body: Mapping[str, Any], _: Sighting) -> Outcome:
-        outcome = await reconcile_application(body, self.ports)
-        self._forget_vanished(APPLICATION, body)
-        return outcome
-
-    def _forget_vanished(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        """Forget what a pass remembered of a resource that vanished meanwhile."""
-        store = self.stores[kind]
-        entry = store.find(store.key_of(body))
-        if entry is None or entry.uid != body["metadata"]["uid"]:
-            self.memory.forget(body["metadata"]["uid"])
-
-    def _settle(self, key: Key, began: Mapping[str, Any]) -> None:
-        self.owned[key.kind].settle(key)
-        self._tell_of_news(key, began)
-
-    def _tell_of_news(self, key: Key, began: Mapping[str, Any]) -> None:
-        """Let the Application of a MaskinportenClient look, if what it goes by is another than it was."""
-        entry = self.stores[key.kind].find(key)
-        if key.kind == MASKINPORTEN_CLIENT and entry and _visible(entry.body) != _visible(began):
-            self._tell_application(key)
-
-    def _tell_application(self, client: Key) -> None:
-        """Queue the Application of a MaskinportenClient's name: it owns it, or waits for it to go."""
-        application = client._replace(kind=APPLICATION)
-        store = self.stores.get(APPLICATION)
-        if client.kind == MASKINPORTEN_CLIENT and store and store.find(application):
-            self.queue.add(application, Priority.CHANGE)
-
-    def _accept(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        """Take in an object as a write of ours left it."""
-        store = self.stores.get(kind)
-        if store is None:
-            self.versions.accept(kind, body)
-            return
-        key = store.key_of(body)
-        before = store.find(key)
-        began = before.body if before else None
-        store.accept(body)
-        if began and decisive(began) != decisive(body):
-            # An Application's pass changed a MaskinportenClient, or saw a user's change: no event will be news of that.
-            self.queue.add(key, Priority.CHANGE)
-
-    def _forget(self, key: Key, uid: str) -> None:
-        self.memory.forget(uid)
-        self.queue.forget(key)
-        self._tell_application(key)
-
-    def _queue_all(self, keys: Iterable[Key]) -> None:
-        for key in keys:
-            self.queue.add(key, Priority.CHANGE)
+        return await reconcile_application(body, self.ports)
 
     def _background(self) -> list[Any]:
         owned = [(MASKINPORTEN_CLIENT, SECRET)]
-        if APPLICATION in self.stores:
+        if APPLICATION in self.router.stores:
             owned += [(APPLICATION, kind) for kind in (DEPLOYMENT, SERVICE, *POLICY_KINDS) if kind in self.served]
         selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
         watches = [
-            follow_metadata(self.api, kind, selector, self.owned[owner].listen(kind), namespace)
+            follow_metadata(self.api, kind, selector, self.router.owned[owner].listen(kind), namespace)
             for owner, kind in owned
             for namespace in self.config.namespaces or (None,)
         ]
@@ -297,7 +228,7 @@ class Operator:
         session, server = partial(open_session, self.api.configuration), self.api.configuration.host
         while True:
             try:
-                await run_shell(self.on_event, session, server, self.stores, self.config.namespaces, stop)
+                await run_shell(self.router.on_event, session, server, self.router.stores, self.config.namespaces, stop)
             except Exception as error:
                 if await self._is_kind_gone():
                     raise
@@ -308,7 +239,7 @@ class Operator:
 
     async def _is_kind_gone(self) -> bool:
         try:
-            return not all([await is_served(self.api, kind) for kind in self.stores])
+            return not all([await is_served(self.api, kind) for kind in self.router.stores])
         except OperatorError:
             return False  # an API server that doesn't answer says nothing
 
@@ -347,12 +278,6 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _visible(body: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Give what an Application goes by in its MaskinportenClient."""
-    metadata = body.get("metadata") or {}
-    return body.get("spec"), body.get("status"), metadata.get("deletionTimestamp"), metadata.get("ownerReferences")
 
 
 def watched_kinds(config: Config) -> tuple[Kind, ...]:

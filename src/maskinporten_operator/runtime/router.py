@@ -1,0 +1,114 @@
+"""Who must look because of what happened: from watch events, from our own writes, and from the end of passes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.maskinportenclient import FINALIZER
+from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
+from maskinporten_operator.runtime.owned import OwnedChanges
+from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
+from maskinporten_operator.runtime.store import ObjectStore, VersionStore, decisive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from maskinporten_operator.model.resources import Kind
+
+    Body = Mapping[str, Any]
+
+
+class Router:
+    """Keeps the stores and queues the passes.
+
+    Attributes:
+        stores: The resources of each kind that is looked after.
+        versions: The versions of what they own.
+        owned: What takes in the changes of that, by the owners' kind.
+    """
+
+    def __init__(
+        self,
+        kinds: Iterable[Kind],
+        queue: WorkQueue,
+        monotonic: Callable[[], float],
+        forget: Callable[[str], None],
+        note_gap: Callable[[], None],
+    ) -> None:
+        """`forget` is told the uid of what is gone; `note_gap`, that a watch may have missed something."""
+        self._queue = queue
+        self._forget = forget
+        self._note_gap = note_gap
+        self.versions = VersionStore()
+        self.stores = {
+            kind: ObjectStore(kind, FINALIZER, monotonic, self._take_absence, self._queue_all) for kind in kinds
+        }
+        self.owned = {kind: OwnedChanges(self.versions, store, queue, note_gap) for kind, store in self.stores.items()}
+
+    def on_event(self, kind: Kind, event: str | None, body: Body) -> None:
+        """Take in what a watch of resources saw; `event` is None in its first list, and in one after a gap."""
+        store = self.stores[kind]
+        key = store.key_of(body)
+        before = store.find(key)
+        if event == "DELETED":
+            store.remove(key, body["metadata"]["uid"])
+            return
+        if event is None and before:
+            self._note_gap()
+        began = before.body if before else {}
+        # While a pass runs, what it ends with decides whether there must be another one.
+        if store.offer(body):
+            if not self._queue.is_running(key):
+                self._queue.add(key, Priority.CHANGE)
+            self._tell_of_news(key, began)
+
+    def accept(self, kind: Kind, body: Body) -> None:
+        """Take in an object as a write of ours left it."""
+        store = self.stores.get(kind)
+        if store is None:
+            self.versions.accept(kind, body)
+            return
+        key = store.key_of(body)
+        before = store.find(key)
+        began = before.body if before else None
+        store.accept(body)
+        if began and decisive(began) != decisive(body):
+            # An Application's pass changed a MaskinportenClient, or saw a user's change: no event will be news of that.
+            self._queue.add(key, Priority.CHANGE)
+
+    def settle(self, key: Key, began: Body) -> None:
+        """At the end of a pass: queue whoever must look because of what the pass left, or of what came meanwhile."""
+        store = self.stores[key.kind]
+        entry = store.find(key)
+        if entry is None or entry.uid != began["metadata"]["uid"]:
+            self._forget(began["metadata"]["uid"])  # it vanished during the pass
+        self.owned[key.kind].settle(key)
+        self._tell_of_news(key, began)
+
+    def _tell_of_news(self, key: Key, began: Body) -> None:
+        """Let the Application of a MaskinportenClient look, if what it goes by is another than it was."""
+        entry = self.stores[key.kind].find(key)
+        if key.kind == MASKINPORTEN_CLIENT and entry and _visible(entry.body) != _visible(began):
+            self._tell_application(key)
+
+    def _tell_application(self, key: Key) -> None:
+        """Queue the Application of a MaskinportenClient's name: it owns it, or waits for it to go."""
+        store = self.stores.get(APPLICATION)
+        application = key._replace(kind=APPLICATION)
+        if key.kind == MASKINPORTEN_CLIENT and store and store.find(application):
+            self._queue.add(application, Priority.CHANGE)
+
+    def _take_absence(self, key: Key, uid: str) -> None:
+        self._forget(uid)
+        self._queue.forget(key)
+        self._tell_application(key)
+
+    def _queue_all(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._queue.add(key, Priority.CHANGE)
+
+
+def _visible(body: Body) -> tuple[Any, ...]:
+    """Give what an Application goes by in its MaskinportenClient."""
+    metadata = body.get("metadata") or {}
+    return body.get("spec"), body.get("status"), metadata.get("deletionTimestamp"), metadata.get("ownerReferences")

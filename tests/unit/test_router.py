@@ -1,0 +1,145 @@
+"""Who looks because of what happened."""
+
+import asyncio
+import copy
+
+import pytest
+
+from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT, SECRET
+from maskinporten_operator.runtime.queue import Key, WorkQueue
+from maskinporten_operator.runtime.router import Router
+from tests.unit.fakes import NAME, NAMESPACE, UID, resource_body
+
+CLIENT, APP = Key(MASKINPORTEN_CLIENT, NAMESPACE, NAME), Key(APPLICATION, NAMESPACE, NAME)
+
+
+class World:
+    def __init__(self):
+        self.queue, self.forgotten, self.gaps = WorkQueue(), [], 0
+        kinds = (MASKINPORTEN_CLIENT, APPLICATION)
+        self.router = Router(kinds, self.queue, lambda: 0.0, self.forgotten.append, self.note_gap)
+        self.client = resource_body()
+        self.version = int(self.client["metadata"]["resourceVersion"])
+
+    def note_gap(self):
+        self.gaps += 1
+
+    def change(self, **parts):
+        """Give the client's next version, with parts of it changed."""
+        self.version += 1
+        self.client = copy.deepcopy(self.client) | {name: part for name, part in parts.items() if name != "metadata"}
+        self.client["metadata"] |= {"resourceVersion": str(self.version), **parts.get("metadata", {})}
+        return self.client
+
+    async def queued(self):
+        keys = set()
+        while len(self.queue):
+            async with asyncio.timeout(5):
+                keys.add(key := await self.queue.get())
+            self.queue.done(key)
+        return keys
+
+
+@pytest.fixture
+async def world():
+    """A client and an Application of its name, both known."""
+    world = World()
+    world.router.on_event(APPLICATION, None, resource_body())
+    world.router.on_event(MASKINPORTEN_CLIENT, None, world.client)
+    await world.queued()
+    return world
+
+
+async def test_an_event_with_news_queues_the_resource_and_one_without_nobody(world):
+    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", world.change(metadata={"labels": {"a": "b"}}))
+    assert await world.queued() == {CLIENT}
+
+    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", world.client)
+    assert await world.queued() == set()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"spec": {"secretName": "another"}},
+        {"status": {"clientID": "new"}},
+        {"metadata": {"deletionTimestamp": "2026-03-01T12:00:00Z"}},
+        {"metadata": {"ownerReferences": []}},
+    ],
+    ids=["spec", "status", "deletion", "owner"],
+)
+async def test_the_application_looks_when_what_it_goes_by_in_its_client_changed(world, parts):
+    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", world.change(**parts))
+
+    assert APP in await world.queued()
+
+
+async def test_the_application_looks_when_a_pass_left_its_client_with_another_status(world):
+    began = world.router.stores[MASKINPORTEN_CLIENT].find(CLIENT).body
+    world.router.accept(MASKINPORTEN_CLIENT, world.change(status={"clientID": "new"}))
+    assert await world.queued() == set()
+
+    world.router.settle(CLIENT, began)
+
+    assert await world.queued() == {APP}
+
+
+async def test_a_pass_that_left_its_client_as_it_was_wakes_nobody(world):
+    began = world.router.stores[MASKINPORTEN_CLIENT].find(CLIENT).body
+    world.router.settle(CLIENT, began)
+
+    assert await world.queued() == set()
+
+
+async def test_a_client_whose_spec_a_write_of_ours_changed_is_worked_on_though_no_event_will_be_news(world):
+    changed = world.change(spec={"secretName": "another"}, metadata={"generation": 2})
+    world.router.accept(MASKINPORTEN_CLIENT, changed)
+    assert CLIENT in await world.queued()
+
+    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", changed)
+    assert await world.queued() == set()
+
+
+async def test_a_users_request_that_the_answer_to_a_write_of_ours_shows_first_isnt_lost(world):
+    world.router.accept(MASKINPORTEN_CLIENT, world.change(metadata={"annotations": {"digdir.nais.io/rotate": "true"}}))
+
+    assert CLIENT in await world.queued()
+
+
+async def test_the_application_looks_when_its_client_is_gone_whether_a_watch_told_or_a_list_lacked_it(world):
+    world.router.on_event(MASKINPORTEN_CLIENT, "DELETED", world.client)
+    assert await world.queued() == {APP}
+    assert world.forgotten == [UID]
+
+    world.router.on_event(MASKINPORTEN_CLIENT, "ADDED", world.change())
+    await world.queued()
+    world.router.stores[MASKINPORTEN_CLIENT].keep_only([])
+    assert await world.queued() == {APP}
+
+
+async def test_an_application_that_isnt_known_is_not_queued(world):
+    world.router.on_event(APPLICATION, "DELETED", resource_body())
+    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", world.change(status={"clientID": "new"}))
+
+    assert await world.queued() == {CLIENT}
+
+
+async def test_a_resource_that_is_listed_again_tells_of_a_gap(world):
+    world.router.on_event(MASKINPORTEN_CLIENT, None, world.client)
+
+    assert world.gaps == 1
+
+
+async def test_what_is_remembered_of_a_resource_that_vanished_during_a_pass_is_forgotten_at_its_end(world):
+    began = world.router.stores[MASKINPORTEN_CLIENT].find(CLIENT).body
+    world.router.on_event(MASKINPORTEN_CLIENT, "DELETED", world.client)
+    world.router.settle(CLIENT, began)
+
+    assert world.forgotten == [UID, UID]
+
+
+async def test_the_version_of_an_owned_object_that_we_wrote_is_kept(world):
+    metadata = {"namespace": NAMESPACE, "name": "some-secret", "resourceVersion": "7"}
+    world.router.accept(SECRET, {"metadata": metadata})
+
+    assert world.router.versions.own(Key(SECRET, NAMESPACE, "some-secret")) == 7
