@@ -312,6 +312,8 @@ def configuration(bin_folder: Path, ports: dict[str, int], audit_policy: Path | 
                 "extraArgs": [
                     {"key": "advertise-address", "value": "127.0.0.1"},
                     {"key": "endpoint-reconciler-type", "value": "none"},
+                    # Its default has room for 253 Services only.
+                    {"key": "service-cluster-ip-range", "value": "10.96.0.0/16"},
                     # Asked to end, it otherwise waits a minute for those who watch.
                     {"key": "shutdown-watch-termination-grace-period", "value": "1s"},
                 ],

@@ -11,6 +11,7 @@ from maskinporten_operator.model.errors import (
     ConflictError,
     OperatorError,
     RejectedError,
+    TransientError,
     WaitingError,
 )
 from maskinporten_operator.model.resources import (
@@ -126,11 +127,13 @@ async def _execute(
                 case DeleteChild(child, uid):
                     await ports.cluster.delete(child.kind, meta.namespace, child.name, uid)
                     progress.actions.append(f"deleted {child}")
-        except (RejectedError, WaitingError) as error:
+        except (RejectedError, WaitingError, TransientError) as error:
             what = str(step.child) if isinstance(step, ApplyChild | DeleteChild) else "The number of replicas"
             if not str(error).startswith(what):
                 error.args = (f"{what}: {error}",)
             refusal = refusal or error
+            if isinstance(error, TransientError):
+                break  # an outage hits them all, and each would be waited for
     return refusal
 
 

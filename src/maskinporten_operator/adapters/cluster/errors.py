@@ -86,7 +86,7 @@ def translate_status(status: Mapping[str, Any], retry_after: str | None = None) 
                 f"The API server refused it: mend the spec, or tell a cluster admin ({message})",
             )
         case _:
-            return TransientError(Reason.CLUSTER_UNAVAILABLE, f"The API server has a fault (HTTP {code})")
+            return TransientError(Reason.CLUSTER_UNAVAILABLE, f"The API server has a fault (HTTP {code}: {message})")
 
 
 def _is_terminating(status: Mapping[str, Any]) -> bool:
