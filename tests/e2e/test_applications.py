@@ -101,7 +101,7 @@ def test_on_premises_the_variables_of_the_proxy_come_in_and_the_way_to_it_is_ope
 
 def test_everything_is_created_with_seven_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
     apps.create_available()
-    time.sleep(1)
+    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
     own = [one for one in audit.count(apps.namespace) if one.resource not in {"secrets", "maskinportenclients/status"}]
     counted = collections.Counter(one.resource for one in own)
     # The finalizer and the creation of the MaskinportenClient are two; the second is the Application's.
@@ -136,6 +136,7 @@ def test_a_restart_and_a_resync_write_nothing(stage, apps, audit):
 
 
 def is_quiet(stage):
+    """Whether no pass ended for a while."""
     passes = stage.passes
     time.sleep(1.5)
     return stage.passes == passes
