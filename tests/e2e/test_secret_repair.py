@@ -1,5 +1,6 @@
 import json
 from base64 import b64encode
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -244,9 +245,16 @@ def test_of_two_resources_that_name_one_secret_the_first_has_it_and_the_other_fo
     assert values["MASKINPORTEN_CLIENT_ID"] == stage.registration(namespace, "second")["client_id"]
 
 
+def wait_until_older(resource):
+    """Ages are told to the second: of two that were made within one, the uid decides which is the older."""
+    made = datetime.fromisoformat(resource["metadata"]["creationTimestamp"])
+    wait_for(lambda: datetime.now(UTC) > made + timedelta(seconds=1), PATIENCE, "the next second")
+
+
 def test_who_waits_for_a_secret_name_follows_when_the_other_gives_it_up(stage, namespace):
     stage.create(namespace, "first", "nobody:has.this", secret="shared")
     stage.wait_for_reason(namespace, "first", "RefusedByDigDir")
+    wait_until_older(stage.kube.find_client(namespace, "first"))
     stage.create(namespace, "second", secret="shared")
     stage.wait_for_reason(namespace, "second", "SecretConflict")
 
@@ -260,6 +268,7 @@ def test_who_waits_for_a_secret_name_follows_when_the_other_gives_it_up(stage, n
 def test_who_waits_for_a_secret_name_follows_when_the_other_is_deleted(stage, namespace):
     stage.create(namespace, "first", "nobody:has.this", secret="shared")
     stage.wait_for_reason(namespace, "first", "RefusedByDigDir")
+    wait_until_older(stage.kube.find_client(namespace, "first"))
     stage.create(namespace, "second", secret="shared")
     stage.wait_for_reason(namespace, "second", "SecretConflict")
 
