@@ -53,10 +53,7 @@ def measure_applications(scale: Scale, tell: Callable[[str], None]) -> Section:
         "by a watch; then a restart, and a resync",
     )
     with Lab() as lab:
-        lab.start_simulator()
-        lab.start_operator(**SETTINGS)
-        lab.warm_up(DEFAULT_POOL)
-        lab.kube.create_namespace("apps")
+        _prepare(lab)
         names = [f"app-{number}" for number in range(size)]
         mark = lab.mark()
         tell(f"{size} Applications at once")
@@ -102,10 +99,7 @@ def measure_application_latency(scale: Scale, tell: Callable[[str], None]) -> Se
         "server prepares itself at a kind's first request",
     )
     with Lab() as lab:
-        lab.start_simulator()
-        lab.start_operator(**SETTINGS)
-        lab.warm_up(DEFAULT_POOL)
-        lab.kube.create_namespace("apps")
+        _prepare(lab)
         seconds = []
         with Following(lab.cluster.admin_kubeconfig, "apps", APPLICATIONS) as following:
             for number in range(count + 1):
@@ -127,10 +121,7 @@ def measure_application_repair(scale: Scale, tell: Callable[[str], None]) -> Sec
         "from the answer to the DELETE or PATCH until a GET, every 20 ms, gives a new object, or the spec as it was",
     )
     with Lab() as lab:
-        lab.start_simulator()
-        lab.start_operator(**SETTINGS)
-        lab.warm_up(DEFAULT_POOL)
-        lab.kube.create_namespace("apps")
+        _prepare(lab)
         names = [f"app-{number}" for number in range(count)]
         with Following(lab.cluster.admin_kubeconfig, "apps", APPLICATIONS) as following:
             lab.create_applications("apps", names)
@@ -145,6 +136,13 @@ def measure_application_repair(scale: Scale, tell: Callable[[str], None]) -> Sec
                 section.add(f"{kind.name} {what} → back, max", max(seconds) * 1000, "ms", most=2000)
                 time.sleep(QUIET)
     return section
+
+
+def _prepare(lab: Lab) -> None:
+    lab.start_simulator()
+    lab.start_operator(**SETTINGS)
+    lab.warm_up(DEFAULT_POOL)
+    lab.kube.create_namespace("apps")
 
 
 def count_own_writes(traffic: Traffic) -> Counter[str]:

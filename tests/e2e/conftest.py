@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.audit import AuditLog
 from tests.e2e.install import CRDS, install
+from tests.e2e.proxy import ApiServerProxy
 from tests.e2e.stage import NUMBERS, Stage
 from tools.cluster import Cluster
 from tools.generate.__main__ import ROOT
@@ -33,6 +34,14 @@ def running(bare_stage):
     """The stage with an operator that is ready."""
     bare_stage.start_ready()
     return bare_stage
+
+
+@pytest.fixture(scope="module")
+def proxy(bare_stage, tmp_path_factory):
+    """What stands between the operator and the API server, for a file whose `running` asks for it."""
+    with ApiServerProxy(bare_stage.kubeconfig, tmp_path_factory.mktemp("proxy")) as proxy:
+        bare_stage.kubeconfig = proxy.kubeconfig
+        yield proxy
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import os
 import subprocess
+from pathlib import Path
 
 import httpx
 import pytest
@@ -119,7 +120,7 @@ def test_a_signal_ends_an_idle_operator_in_order_and_leaves_no_process_behind(st
     stage.operator.popen.terminate()
     assert stage.operator.popen.wait(SECONDS_TO_STOP) == 0
 
-    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers), PATIENCE, "the workers' end")  # noqa: PTH110
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), PATIENCE, "the workers' end")
     stage.start_ready()
 
 
@@ -166,5 +167,4 @@ def is_alive(operator):
 
 
 def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123
-        return file.read().split()
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -1,6 +1,5 @@
 import pytest
 
-from tests.e2e.proxy import ApiServerProxy
 from tests.e2e.stage import PATIENCE, held_kid
 from tools.kube import wait_for
 
@@ -25,13 +24,6 @@ DELETION = {
     "the client": ("digdir", {"method": "DELETE", "path": "/clients/[^/]+$"}),
     "the finalizer": ("cluster", RESOURCE),
 }
-
-
-@pytest.fixture(scope="module")
-def proxy(bare_stage, tmp_path_factory):
-    with ApiServerProxy(bare_stage.kubeconfig, tmp_path_factory.mktemp("proxy")) as proxy:
-        bare_stage.kubeconfig = proxy.kubeconfig
-        yield proxy
 
 
 @pytest.fixture(scope="module")
@@ -140,4 +132,4 @@ def test_killed_in_the_middle_of_twenty_creations_every_one_ends_up_the_same(sta
         client = stage.wait_ready(namespace, name)
         values = stage.read_secret(namespace, f"{name}-secret")
         assert stage.registration(namespace, name)["client_id"] == client["status"]["clientID"]
-        wait_for(lambda: stage.kids(namespace, name) == [held_kid(values)], PATIENCE, "one key")  # noqa: B023
+        wait_for(lambda: stage.kids(namespace, name) == [held_kid(values)], PATIENCE, "one key")

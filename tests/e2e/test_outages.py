@@ -1,6 +1,5 @@
 import pytest
 
-from tests.e2e.proxy import ApiServerProxy
 from tests.e2e.stage import PATIENCE, held_kid
 from tools.kube import is_ready, wait_for
 
@@ -10,13 +9,6 @@ SETTINGS = {"resync_interval": "30m"}
 OTHER_SCOPE = "krr:global/kontaktinformasjon.read"
 EDIT = {"spec": {"scopes": {"consumes": [{"name": OTHER_SCOPE}]}}}
 RESOURCES = "maskinporten_operator_resources"
-
-
-@pytest.fixture(scope="module")
-def proxy(bare_stage, tmp_path_factory):
-    with ApiServerProxy(bare_stage.kubeconfig, tmp_path_factory.mktemp("proxy")) as proxy:
-        bare_stage.kubeconfig = proxy.kubeconfig
-        yield proxy
 
 
 @pytest.fixture(scope="module")

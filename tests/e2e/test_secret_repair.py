@@ -63,7 +63,7 @@ def test_every_value_is_put_back_without_a_new_key(stage, namespace, value):
         patch = encoded(**{edited: value}) if value else {"data": {edited: None}}
         stage.patch_secret(namespace, patch, f"{name}-secret")
     for name, values in before.items():
-        wait_for(lambda: stage.read_secret(namespace, f"{name}-secret") == values, PATIENCE, f"the values of {name}")  # noqa: B023
+        wait_for(lambda: stage.read_secret(namespace, f"{name}-secret") == values, PATIENCE, f"the values of {name}")
 
     assert stage.writes(since) == []
 
@@ -97,7 +97,7 @@ def test_a_damaged_key_is_replaced_by_one_new_key(stage, namespace):
         return '"mpo-' in jwk and held_kid({JWK: jwk}) != held_kid(before)
 
     for (name, before), damage in zip(many.items(), GARBAGE, strict=True):
-        wait_for(lambda: find_new_key(name, before), PATIENCE, f"a new key instead of {damage}")  # noqa: B023
+        wait_for(lambda: find_new_key(name, before), PATIENCE, f"a new key instead of {damage}")
         after = stage.read_secret(namespace, f"{name}-secret")
         assert sorted(stage.kids(namespace, name)) == sorted([held_kid(before), held_kid(after)]), damage
         assert {**after, JWK: ""} == {**before, JWK: ""}, damage
@@ -173,7 +173,7 @@ def test_a_key_that_keeps_disappearing_is_minted_six_times_and_then_reported(sta
         before = held_kid(stage.read_secret(namespace))
         stage.patch_secret(namespace, encoded(**{JWK: "garbage"}))
         wait_for(
-            lambda: "mpo-" in stage.read_secret(namespace)[JWK] and held_kid(stage.read_secret(namespace)) != before,  # noqa: B023
+            lambda: "mpo-" in stage.read_secret(namespace)[JWK] and held_kid(stage.read_secret(namespace)) != before,
             PATIENCE,
             "another key",
         )

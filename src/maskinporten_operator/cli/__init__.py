@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib.metadata import version
 from typing import Any
@@ -29,7 +30,6 @@ def run(**flags: Any) -> None:
     Exit codes: 0 after a signal, 1 after a fault, 2 if the configuration can't be used.
     """
     import asyncio  # noqa: PLC0415
-    import gc  # noqa: PLC0415
 
     from maskinporten_operator.config import ConfigError, load_config  # noqa: PLC0415
 
@@ -45,8 +45,8 @@ def run(**flags: Any) -> None:
     from maskinporten_operator.logs import configure_logs  # noqa: PLC0415
 
     configure_logs(config.log_level, config.log_format)
-    # What was imported stays; searched for garbage every 700 new objects, as is the default, it took a tenth of the
-    # time of a burst of resources.
+    # What was imported stays. The default, a search for garbage at every 700 new objects, made bursts of resources
+    # slower (means of four: 4.7 s, and 4.2 s like this).
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from maskinporten_operator.model.application import Application
-from maskinporten_operator.model.conditions import READY, Reason, Verdict
+from maskinporten_operator.model.conditions import READY, Reason, Status, Verdict
 from maskinporten_operator.model.errors import (
     OperatorError,
     RejectedError,
@@ -145,6 +145,7 @@ def succeed(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
 
 def fail(error: OperatorError, notices: tuple[Verdict, ...] | None = None) -> Outcome:
     """Something keeps the resource from being ready; without `notices` nothing else was judged."""
+    status: Status
     match error:
         case TerminatingError():
             return Outcome((), None, logging.DEBUG)
@@ -156,6 +157,6 @@ def fail(error: OperatorError, notices: tuple[Verdict, ...] | None = None) -> Ou
             status, retry, level = "Unknown", Retry(None, failed=True), logging.WARNING
     held_up = isinstance(error, WaitingError) and error.reason in {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}
     elsewhere = held_up or isinstance(error, TransientError)
-    ready = Verdict(READY, status, error.reason, str(error))  # type: ignore[arg-type]
+    ready = Verdict(READY, status, error.reason, str(error))
     verdicts = (ready, *(notices or ()))
     return Outcome(verdicts, retry, level, elsewhere, judged=notices is not None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from maskinporten_operator.adapters.cluster.api import APPLY, JSON_PATCH, MERGE_PATCH, ClusterApi
 from maskinporten_operator.adapters.cluster.errors import AbsentError
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import ConflictError, RejectedError
+from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import DEPLOYMENT, SECRET, Kind, ObjectMeta
 from maskinporten_operator.plan.secret import OwnedSecret
@@ -57,7 +57,7 @@ class ClusterResources:
         guard = {"uid": uid} if uid else {"resourceVersion": "1"}
         body = {**manifest, "metadata": {**metadata, **guard}}
         request = self._apply(kind.path(metadata["namespace"], metadata["name"]), body, MANAGER)
-        return await self._write(kind, request if uid else _served(kind, request))
+        return await self._write(kind, request if uid else self._create(kind, metadata["namespace"], request))
 
     async def apply_replicas(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Apply a Deployment's number of pods, and nothing else; the manifest carries the uid."""
@@ -140,6 +140,19 @@ class ClusterResources:
         self._accept(kind, body)
         return body
 
+    async def _create(self, kind: Kind, namespace: str, request: Awaitable[Any]) -> Any:
+        """Nothing is found where something is created: the namespace went, or the kind isn't served."""
+        try:
+            return await request
+        except AbsentError as error:
+            if await self.is_namespace_terminating(namespace):
+                raise TerminatingError(Reason.TERMINATING, "The namespace is being deleted") from None
+            message = (
+                f"The API server doesn't serve {kind.plural}.{kind.group}: a cluster admin must install it, or "
+                f"configure another ({error})"
+            )
+            raise RejectedError(Reason.REFUSED_BY_CLUSTER, message) from None
+
     async def _apply(self, path: str, body: Mapping[str, Any], manager: str) -> Mapping[str, Any]:
         result: Mapping[str, Any] = await self._api.request(
             "PATCH", path, [("fieldManager", manager), ("force", "true")], body, APPLY
@@ -151,15 +164,3 @@ class ClusterResources:
             return await self._api.request("GET", path)
         except AbsentError:
             return None
-
-
-async def _served(kind: Kind, request: Awaitable[Any]) -> Any:
-    """Nothing is found where something is created: the kind isn't served, or the namespace went."""
-    try:
-        return await request
-    except AbsentError as error:
-        what = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-        message = (
-            f"The API server doesn't serve {what}: a cluster admin must install it, or configure another ({error})"
-        )
-        raise RejectedError(Reason.REFUSED_BY_CLUSTER, message) from None
