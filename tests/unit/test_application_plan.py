@@ -4,7 +4,7 @@ import copy
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskinporten_operator.model.application import parse_application
@@ -74,7 +74,7 @@ SPECS = st.fixed_dictionaries(
 ENABLED = {"image": "example/app:1", "maskinporten": {"enabled": True}}
 CLIENT = ChildName(MASKINPORTEN_CLIENT, NAME)
 DEPLOYED = ChildName(DEPLOYMENT, NAME)
-relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+fewer = settings(max_examples=60)
 
 
 def plan(spec, objects, platform):
@@ -97,7 +97,7 @@ def describe(objects):
     return found
 
 
-@relaxed
+@fewer
 @given(SPECS, PLATFORMS)
 def test_after_what_was_planned_there_is_nothing_left_to_plan(spec, platform):
     objects = settle(application_body(spec), platform, {})
@@ -105,7 +105,7 @@ def test_after_what_was_planned_there_is_nothing_left_to_plan(spec, platform):
     assert plan(spec, objects, platform).hold is None
 
 
-@relaxed
+@fewer
 @given(st.lists(st.tuples(SPECS, PLATFORMS), min_size=2, max_size=4))
 def test_the_way_to_a_spec_leaves_no_traces(steps):
     objects = {}
@@ -117,7 +117,7 @@ def test_the_way_to_a_spec_leaves_no_traces(steps):
     assert kept == wanted
 
 
-@relaxed
+@fewer
 @given(SPECS, PLATFORMS)
 def test_every_child_is_ours_in_our_namespace_watched_and_sealed(spec, platform):
     body = application_body(spec)
@@ -130,7 +130,7 @@ def test_every_child_is_ours_in_our_namespace_watched_and_sealed(spec, platform)
         assert metadata["annotations"][HASH_ANNOTATION]
 
 
-@relaxed
+@fewer
 @given(SPECS, PLATFORMS)
 def test_the_pods_get_credentials_exactly_when_they_use_maskinporten(spec, platform):
     objects = settle(application_body(spec), platform, {})

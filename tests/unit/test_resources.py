@@ -3,7 +3,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maskinporten_operator.model.maskinportenclient import SUBSCOPE_PATTERN, MaskinportenClientSpec, parse
@@ -88,7 +88,6 @@ def test_a_spec_of_another_shape_is_an_outcome_and_no_exception(spec):
     assert isinstance(parse_spec(spec), InvalidSpec)
 
 
-@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),
