@@ -2,11 +2,12 @@
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from digdir_simulator.calls import DCR_MODIFY, DCR_READ, DCR_WRITE, Answer, Call, Operation, list_answer
+from digdir_simulator.checks import Check, boolean, list_problems, one_of, seconds, text, texts
 from digdir_simulator.errors import ApiError, Problem
 from digdir_simulator.state import Client, State
 
@@ -24,40 +25,7 @@ INTEGRATION_TYPES = frozenset(
 )
 _MACHINE_TO_MACHINE = frozenset({"api_klient", "maskinporten"})
 
-_MAX_INT64 = 2**63
-
-Check = Callable[[Any], str | None]
-"""Says what is wrong with a value, None if nothing is."""
-
-
-def _text(value: Any) -> str | None:
-    if not isinstance(value, str):
-        return "must be a string"
-    return f"must have at most {MAX_TEXT} characters" if len(value) > MAX_TEXT else None
-
-
-def _boolean(value: Any) -> str | None:
-    return None if isinstance(value, bool) else "must be a boolean"
-
-
-def _seconds(value: Any) -> str | None:
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return None if is_integer and 1 <= value < _MAX_INT64 else "must be a positive number of seconds"
-
-
-def _texts(value: Any) -> str | None:
-    is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return None if is_list else "must be a list of strings"
-
-
-def _one_of(*values: str) -> Check:
-    def check(value: Any) -> str | None:
-        return None if isinstance(value, str) and value in values else f"must be one of {', '.join(values)}"
-
-    return check
-
-
-_grant_type = _one_of("authorization_code", "implicit", "refresh_token", JWT_BEARER)
+_grant_type = one_of("authorization_code", "implicit", "refresh_token", JWT_BEARER)
 
 
 def _grant_types(value: Any) -> str | None:
@@ -67,24 +35,24 @@ def _grant_types(value: Any) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    "client_name": _text,
-    "description": _text,
-    "application_type": _one_of("web", "browser", "native"),
-    "integration_type": _one_of(*sorted(INTEGRATION_TYPES)),
-    "scopes": _texts,
+    "client_name": text(MAX_TEXT),
+    "description": text(MAX_TEXT),
+    "application_type": one_of("web", "browser", "native"),
+    "integration_type": one_of(*sorted(INTEGRATION_TYPES)),
+    "scopes": texts,
     "grant_types": _grant_types,
-    "token_endpoint_auth_method": _one_of("client_secret_post", "client_secret_basic", "private_key_jwt", "none"),
-    "access_token_lifetime": _seconds,
-    "authorization_lifetime": _seconds,
-    "refresh_token_lifetime": _seconds,
-    "refresh_token_usage": _one_of("ONETIME", "REUSE"),
-    "code_challenge_method": _one_of("none", "S256"),
-    "redirect_uris": _texts,
-    "post_logout_redirect_uris": _texts,
-    "frontchannel_logout_uri": _text,
-    "frontchannel_logout_session_required": _boolean,
-    "sso_disabled": _boolean,
-    "logo_uri": _text,
+    "token_endpoint_auth_method": one_of("client_secret_post", "client_secret_basic", "private_key_jwt", "none"),
+    "access_token_lifetime": seconds(1),
+    "authorization_lifetime": seconds(1),
+    "refresh_token_lifetime": seconds(1),
+    "refresh_token_usage": one_of("ONETIME", "REUSE"),
+    "code_challenge_method": one_of("none", "S256"),
+    "redirect_uris": texts,
+    "post_logout_redirect_uris": texts,
+    "frontchannel_logout_uri": text(MAX_TEXT),
+    "frontchannel_logout_session_required": boolean,
+    "sso_disabled": boolean,
+    "logo_uri": text(MAX_TEXT),
 }
 """The writable fields besides client_id, client_orgno and active. All others are ignored: read-only
 fields because they are documented so, unknown ones because production peers send such unharmed."""
@@ -116,9 +84,7 @@ def parse_fields(document: Mapping[str, Any], *, integration_type: str | None = 
     given = {name: document[name] for name in CHECKS if document.get(name) is not None}
     if integration_type is not None:
         given.setdefault("integration_type", integration_type)
-    problems = [
-        Problem(f"{name} {wrong}", name) for name, value in given.items() if (wrong := CHECKS[name](value)) is not None
-    ]
+    problems = list_problems(given, CHECKS, "Client")
     problems += [
         Problem(f"{name} must not be empty", name)
         for name in ("client_name", "description", "integration_type")
