@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from digdir_simulator import clients, keys, scopes, tokens
+from digdir_simulator import accesses, clients, keys, scopes, tokens
 from digdir_simulator.calls import JSON, Answer, Call, Operation
 from digdir_simulator.config import Config
 from digdir_simulator.control import Control, ControlError, control_error
@@ -24,7 +24,7 @@ from digdir_simulator.simulator import Clock, Simulator
 ABORT_EXTENSION = "digdir_simulator.abort"
 """ASGI extension by which a server lends the application a way to abort the connection."""
 
-OPERATIONS = (*clients.OPERATIONS, *keys.OPERATIONS, *scopes.OPERATIONS)
+OPERATIONS = (*clients.OPERATIONS, *keys.OPERATIONS, *scopes.OPERATIONS, *accesses.OPERATIONS)
 """All operations of the admin API."""
 
 TOKEN = Operation("token", "POST", "/token", tokens.token)

@@ -25,7 +25,10 @@ class Settings(BaseModel):
     )
     latency_ms: float = Field(default=0, ge=0, le=60_000, description="wait before each admin call is carried out")
     list_lag_seconds: float = Field(
-        default=0, ge=0, le=MAX_LAG_SECONDS, description="GET /clients shows the state of this long ago"
+        default=0,
+        ge=0,
+        le=MAX_LAG_SECONDS,
+        description="lists of clients, scopes and accesses show the state of this long ago",
     )
     propagation_delay_seconds: float = Field(
         default=0, ge=0, le=MAX_LAG_SECONDS, description="the token endpoint sees the state of this long ago"

@@ -1,14 +1,12 @@
-"""The operations on scopes and accesses, ``/scopes``.
+"""The operations on scopes, ``/scopes`` and ``/prefix``, and on delegation sources.
 
 Rules from digdir docs: oidc_protocol_scope and oidc_api_admin_maskinporten.
-
-Only reading: creating scopes and giving access to them would be further operations of this module.
 """
 
 from typing import TYPE_CHECKING
 
 from digdir_simulator.calls import SCOPES_READ, SCOPES_WRITE, Answer, Call, Operation, list_answer
-from digdir_simulator.errors import timestamp, to_json
+from digdir_simulator.errors import timestamp
 from digdir_simulator.state import Scope
 
 if TYPE_CHECKING:
@@ -17,10 +15,11 @@ if TYPE_CHECKING:
 
 def list_own_scopes(simulator: "Simulator", call: Call) -> Answer:
     """GET /scopes: the organisation's own, public and private; inactive ones only with ?inactive=true."""
+    inactive = call.flag("inactive")
     documents = [
-        to_json(scope.document)
-        for versions in simulator.state.scopes.values()
-        if (scope := versions.current).owner_orgno == call.caller.orgno and (scope.active or call.flag("inactive"))
+        scope.json
+        for scope in simulator.state.scopes_at(call.now - simulator.settings.list_lag_seconds)
+        if scope.owner_orgno == call.caller.orgno and (scope.active or inactive)
     ]
     return list_answer(simulator, documents, "scopes")
 
@@ -40,39 +39,9 @@ def _wanted(scope: Scope, call: Call) -> bool:
 
 def list_all_scopes(simulator: "Simulator", call: Call) -> Answer:
     """GET /scopes/all: the public scopes of all organisations, filtered by the query; open to anyone."""
-    documents = [
-        to_json(scope.document)
-        for versions in simulator.state.scopes.values()
-        if _wanted(scope := versions.current, call)
-    ]
+    seen = simulator.state.scopes_at(call.now - simulator.settings.list_lag_seconds)
+    documents = [scope.json for scope in seen if _wanted(scope, call)]
     return list_answer(simulator, documents, "scopes")
-
-
-def list_accesses_given_to_me(simulator: "Simulator", call: Call) -> Answer:
-    """GET /scopes/access/all: the accesses that other organisations gave to the caller's.
-
-    Accesses taken back (``DENIED``) only with ?inactive=true.
-    """
-    state = simulator.state
-    documents = []
-    for (name, consumer), versions in state.accesses.items():
-        access, scope = versions.current, state.scope(name)
-        if consumer != call.caller.orgno or scope is None:
-            continue
-        if access.state == "DENIED" and not call.flag("inactive"):
-            continue
-        document = {
-            "scope": name,
-            "owner_orgno": scope.owner_orgno,
-            "owner_organization_name": state.names.get(scope.owner_orgno),
-            "consumer_orgno": consumer,
-            "consumer_organization_name": state.names.get(consumer),
-            "state": access.state,
-            "created": timestamp(access.created),
-            "last_updated": timestamp(access.last_updated),
-        }
-        documents.append(to_json(document))
-    return list_answer(simulator, documents, "accesses")
 
 
 def list_delegation_sources(simulator: "Simulator", _call: Call) -> Answer:
@@ -95,6 +64,5 @@ _READ = frozenset({SCOPES_READ, SCOPES_WRITE})
 OPERATIONS = (
     Operation("list-own-scopes", "GET", "/scopes", list_own_scopes, _READ),
     Operation("list-all-scopes", "GET", "/scopes/all", list_all_scopes),
-    Operation("list-accesses-given-to-me", "GET", "/scopes/access/all", list_accesses_given_to_me, _READ),
     Operation("list-delegation-sources", "GET", "/delegationsources", list_delegation_sources),
 )

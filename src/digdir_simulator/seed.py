@@ -183,8 +183,8 @@ def grant(state: State, order: SeedGrant, now: float, at: float) -> Access:
         scope = SeedScope(name=order.scope, owner_orgno=order.owner_orgno)
         state.put_scope(_scope(scope, {}, now), at)
     consumer = order.consumer_orgno or state.organisation
-    before = state.accesses.get((order.scope, consumer))
-    created = order.created if order.created is not None else before.current.created if before else now
+    before = state.access(order.scope, consumer)
+    created = order.created if order.created is not None else before.created if before else now
     updated = now if order.last_updated is None else order.last_updated
     access = Access(order.scope, consumer, order.state, created, updated)
     state.put_access(access, at)
@@ -235,7 +235,7 @@ def load(seed: Seed, now: float) -> State:
     organisation = seed.organisation
     names = {organisation.orgno: organisation.name, DIGDIR: "DIGITALISERINGSDIREKTORATET"}
     names |= {other.orgno: other.name for other in seed.organisations}
-    state = State(organisation.orgno, seed.prefixes, names)
+    state = State(organisation.orgno, seed.prefixes, names, now)
     scopes, grants = _admin_scopes(organisation.orgno)
     owners = dict.fromkeys(seed.prefixes, organisation.orgno)
     for scope in (*scopes, *seed.scopes):
@@ -287,7 +287,8 @@ def dump(state: State) -> dict[str, Any]:
                 "created": access.current.created,
                 "last_updated": access.current.last_updated,
             }
-            for access in state.accesses.values()
+            for accesses in state.accesses.values()
+            for access in accesses.values()
         ],
         "clients": [_client_document(client.current) for client in state.clients.values()],
         "delegations": [

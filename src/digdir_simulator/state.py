@@ -228,6 +228,11 @@ class Scope:
             document["delegation_source"] = self.delegation_source
         return document
 
+    @cached_property
+    def json(self) -> bytes:
+        """The scope as the admin API shows it; kept, since records never change."""
+        return to_json(self.document)
+
 
 @dataclass(frozen=True)
 class Access:
@@ -238,6 +243,11 @@ class Access:
     state: str
     created: float
     last_updated: float
+
+    @cached_property
+    def instants(self) -> dict[str, str]:
+        """When it was given and last changed, as the admin API shows it."""
+        return {"created": timestamp(self.created), "last_updated": timestamp(self.last_updated)}
 
 
 @dataclass(frozen=True)
@@ -267,14 +277,17 @@ class State:
         organisation: organisation number of the organisation whose operator is under test.
         prefixes: its scope prefixes.
         names: name of each known organisation by organisation number.
+        since: when the state was loaded, epoch seconds.
+        accesses: by scope name, and then by organisation number of the consumer.
     """
 
     organisation: str
     prefixes: tuple[str, ...]
     names: dict[str, str]
+    since: float = 0
     clients: dict[str, Versioned[Client]] = field(default_factory=dict)
     scopes: dict[str, Versioned[Scope]] = field(default_factory=dict)
-    accesses: dict[tuple[str, str], Versioned[Access]] = field(default_factory=dict)
+    accesses: dict[str, dict[str, Versioned[Access]]] = field(default_factory=dict)
     delegations: set[Delegation] = field(default_factory=set)
     delegation_sources: tuple[DelegationSource, ...] = ()
 
@@ -288,7 +301,7 @@ class State:
 
     def put_access(self, access: Access, at: float) -> None:
         """Register `access`, or replace it, from the instant `at` on."""
-        _put(self.accesses, (access.scope, access.consumer_orgno), access, at)
+        _put(self.accesses.setdefault(access.scope, {}), access.consumer_orgno, access, at)
 
     def client(self, client_id: str, at: float | None = None) -> Client | None:
         """Return the client now, or as it was at the instant `at`."""
@@ -305,6 +318,45 @@ class State:
             if client is not None and client.client_orgno == orgno:
                 yield client
 
+    def scopes_at(self, at: float) -> Iterable[Scope]:
+        """Yield all scopes, inactive ones too, as they were at the instant `at`."""
+        for versions in self.scopes.values():
+            scope = versions.as_of(at)
+            if scope is not None:
+                yield scope
+
+    def access(self, scope: str, consumer_orgno: str, at: float | None = None) -> Access | None:
+        """Return the consumer's access to the scope now, or as it was at the instant `at`."""
+        return _get(self.accesses.get(scope, {}), consumer_orgno, at)
+
+    def accesses_to(self, scope: str, at: float) -> Iterable[Access]:
+        """Yield the accesses to one scope, those taken back too, as they were at the instant `at`."""
+        for versions in self.accesses.get(scope, {}).values():
+            access = versions.as_of(at)
+            if access is not None:
+                yield access
+
+    def accesses_of(self, consumer_orgno: str, at: float) -> Iterable[Access]:
+        """Yield the accesses of one consumer, those taken back too, as they were at the instant `at`."""
+        for scope in self.accesses:
+            access = self.access(scope, consumer_orgno, at)
+            if access is not None:
+                yield access
+
+    def prefix_owner(self, prefix: str) -> str | None:
+        """Return who owns the prefix: the organisation if it is one of its own, else the owner of a scope with it."""
+        if prefix in self.prefixes:
+            return self.organisation
+        versions = self.scopes.values()
+        return next((scope.owner_orgno for v in versions if (scope := v.current).prefix == prefix), None)
+
+    def prefix_owners(self) -> dict[str, str]:
+        """Return the owner of each prefix, as `prefix_owner` says."""
+        owners = dict.fromkeys(self.prefixes, self.organisation)
+        for versions in self.scopes.values():
+            owners.setdefault(versions.current.prefix, versions.current.owner_orgno)
+        return owners
+
     def may_use(self, orgno: str, scope: Scope, at: float | None = None) -> bool:
         """Tell whether the organisation may have tokens with `scope`.
 
@@ -313,7 +365,7 @@ class State:
         """
         if scope.accessible_for_all or scope.owner_orgno == orgno:
             return True
-        access = _get(self.accesses, (scope.name, orgno), at)
+        access = self.access(scope.name, orgno, at)
         return access is not None and access.state == "APPROVED"
 
 

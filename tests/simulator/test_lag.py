@@ -30,6 +30,31 @@ async def test_a_lagging_list_shows_earlier_fields(digdir, clock):
     assert shown[client_id] == "new"
 
 
+async def seen(digdir, path, key="name"):
+    digdir.forget_token()
+    return {document[key] for document in (await digdir.admin("GET", path)).json()}
+
+
+async def test_lists_of_scopes_lag_too(digdir, clock):
+    await digdir.set(list_lag_seconds=30)
+    await digdir.control("POST", "/grants", {"scope": "nav:new", "owner_orgno": "889640782"})
+    clock.advance(29)
+    assert "nav:new" not in await seen(digdir, "/scopes")
+    assert "nav:new" not in await seen(digdir, "/scopes/all")
+    clock.advance(1)
+    assert "nav:new" in await seen(digdir, "/scopes")
+    assert "nav:new" in await seen(digdir, "/scopes/all")
+
+
+async def test_the_list_of_accesses_given_to_me_lags_too(digdir, clock):
+    await digdir.set(list_lag_seconds=30)
+    await digdir.control("POST", "/grants", {"scope": "ks:not.granted"})
+    clock.advance(29)
+    assert "ks:not.granted" not in await seen(digdir, "/scopes/access/all", "scope")
+    clock.advance(1)
+    assert "ks:not.granted" in await seen(digdir, "/scopes/access/all", "scope")
+
+
 async def test_the_token_endpoint_sees_client_keys_and_scopes_late(digdir, clock, jwk):
     await digdir.set(propagation_delay_seconds=60)
     client_id = (await digdir.create())["client_id"]
