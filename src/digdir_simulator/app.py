@@ -44,15 +44,18 @@ class Endpoint:
         if body is None:
             return
         query = scope["query_string"].decode("latin-1")
+        query_parameters = dict(parse_qsl(query, keep_blank_values=True))
         call = Call(
             method=scope["method"],
             path=scope["path"],
             params=scope["path_params"],
-            query=dict(parse_qsl(query, keep_blank_values=True)),
+            query=query_parameters,
             headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
             body=body,
             now=self.simulator.clock(),
             client_id=scope["path_params"].get("client_id"),
+            scope=query_parameters.get("scope"),
+            consumer=scope["path_params"].get("consumer_orgno"),
         )
         entry = self.simulator.ledger.open(
             operation=self.operation.name,
@@ -72,7 +75,7 @@ class Endpoint:
             await _disconnected(receive)
             return
         finally:
-            entry.client_id = call.client_id
+            entry.concern(call.client_id, call.scope, call.consumer)
             entry.caller = call.caller.client_id or None
             entry.close(entry.status)
         headers = [
@@ -103,7 +106,8 @@ class Endpoint:
                 if instead is not None:
                     return instead
         answer = self._carry_out(call)
-        entry.client_id, entry.status = call.client_id, answer.status
+        entry.concern(call.client_id, call.scope, call.consumer)
+        entry.status = answer.status
         for fault in faults:
             if fault.order.when == "after":
                 instead = await fault.strike(self.simulator.clock())

@@ -47,6 +47,8 @@ class Call:
     Attributes:
         now: the instant at which the operation is carried out, epoch seconds.
         client_id: the client that the call concerns, for the ledger.
+        scope: the scope that the call concerns, for the ledger.
+        consumer: the organisation whose access the call gives or takes, for the ledger.
     """
 
     method: str
@@ -58,6 +60,8 @@ class Call:
     now: float
     caller: Caller = ANYONE
     client_id: str | None = None
+    scope: str | None = None
+    consumer: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the body, a JSON object.
@@ -123,3 +127,10 @@ def list_answer(simulator: "Simulator", documents: list[bytes], what: str) -> An
     if not documents and simulator.settings.empty_list_is_error:
         raise ApiError(404, Problem(f"The organization does not have any {what}", object_name="Organization"))
     return Answer(200, b"[" + b",".join(documents) + b"]")
+
+
+def deleted_answer(simulator: "Simulator", document: bytes) -> Answer:
+    """Answer a DELETE with what became of the thing, or, when so set, with a 204."""
+    if simulator.settings.deleted_status == 204:
+        return Answer(204)
+    return Answer(200, document)

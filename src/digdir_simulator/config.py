@@ -18,10 +18,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     created_status: Literal[200, 201] = Field(
-        default=201, description="status of POST /clients; 200 is documented, 201 observed"
+        default=201, description="status of POST /clients and POST /scopes; 200 is documented, 201 observed"
     )
     deleted_status: Literal[200, 204] = Field(
-        default=200, description="status of every DELETE; both have been observed, both without a body"
+        default=200, description="status of every DELETE; 204 never has a body, 200 has one for scopes and accesses"
     )
     latency_ms: float = Field(default=0, ge=0, le=60_000, description="wait before each admin call is carried out")
     list_lag_seconds: float = Field(

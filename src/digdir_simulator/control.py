@@ -60,7 +60,7 @@ def _ledger_filter(request: Request) -> dict[str, Any]:
         since = int(query.get("since", 0))
     except ValueError as error:
         raise ControlError(400, "since must be a sequence number") from error
-    return {"operation": query.get("operation"), "client_id": query.get("client_id"), "since": since}
+    return {name: query.get(name) for name in ("operation", "client_id", "scope")} | {"since": since}
 
 
 class Control:
@@ -125,11 +125,11 @@ class Control:
         return _json(fault.document())
 
     async def read_ledger(self, request: Request) -> Response:
-        """GET /control/ledger?operation=&client_id=&since=."""
+        """GET /control/ledger?operation=&client_id=&scope=&since=."""
         return _json(self._simulator.ledger.entries(**_ledger_filter(request)))
 
     async def summarise_ledger(self, request: Request) -> Response:
-        """GET /control/ledger/summary?operation=&client_id=&since=."""
+        """GET /control/ledger/summary?operation=&client_id=&scope=&since=."""
         return _json(self._simulator.ledger.summary(**_ledger_filter(request)))
 
     async def clear_ledger(self, _request: Request) -> Response:

@@ -19,6 +19,8 @@ class Entry:
         path: without query.
         query: as sent.
         client_id: the client that the call concerns; for ``token`` the one that asked.
+        scope: the scope that the call concerns.
+        consumer: the organisation whose access to the scope the call gives or takes.
         caller: client_id of the access token, None for ``token`` and open operations.
         status: HTTP status, or what it would have been for a call whose answer was dropped; None
             while under way and for a call dropped before it was carried out.
@@ -35,10 +37,18 @@ class Entry:
     path: str
     query: str
     client_id: str | None = None
+    scope: str | None = None
+    consumer: str | None = None
     caller: str | None = None
     status: int | None = None
     fault: str | None = None
     duration_ms: float | None = None
+
+    def concern(self, client_id: str | None, scope: str | None, consumer: str | None) -> None:
+        """Note what the call concerns."""
+        self.client_id = client_id
+        self.scope = scope
+        self.consumer = consumer
 
     def close(self, status: int | None) -> None:
         """Note the end of the call."""
@@ -86,24 +96,43 @@ class Ledger:
         """Sequence number of the latest call, 0 before the first."""
         return self._sequence
 
-    def _select(self, operation: str | None, client_id: str | None, since: int) -> Iterator[Entry]:
+    def _select(self, operation: str | None, client_id: str | None, scope: str | None, since: int) -> Iterator[Entry]:
         for entry in self._entries:
-            if entry.sequence > since and operation in {None, entry.operation} and client_id in {None, entry.client_id}:
+            if (
+                entry.sequence > since
+                and operation in {None, entry.operation}
+                and client_id in {None, entry.client_id}
+                and scope in {None, entry.scope}
+            ):
                 yield entry
 
-    def entries(self, *, operation: str | None = None, client_id: str | None = None, since: int = 0) -> dict[str, Any]:
-        """Return the entries after sequence number `since` that have this operation and client."""
+    def entries(
+        self,
+        *,
+        operation: str | None = None,
+        client_id: str | None = None,
+        scope: str | None = None,
+        since: int = 0,
+    ) -> dict[str, Any]:
+        """Return the entries after sequence number `since` that have this operation, client and scope."""
         return {
             "dropped": self.dropped,
             "last_sequence": self._sequence,
-            "entries": [asdict(entry) for entry in self._select(operation, client_id, since)],
+            "entries": [asdict(entry) for entry in self._select(operation, client_id, scope, since)],
         }
 
-    def summary(self, *, operation: str | None = None, client_id: str | None = None, since: int = 0) -> dict[str, Any]:
+    def summary(
+        self,
+        *,
+        operation: str | None = None,
+        client_id: str | None = None,
+        scope: str | None = None,
+        since: int = 0,
+    ) -> dict[str, Any]:
         """Count those entries by operation and status; ``pending`` and ``dropped`` have no status."""
         counts: dict[str, Counter[str]] = {}
         total = 0
-        for entry in self._select(operation, client_id, since):
+        for entry in self._select(operation, client_id, scope, since):
             total += 1
             if entry.duration_ms is None:
                 outcome = "pending"

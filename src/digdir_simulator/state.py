@@ -201,6 +201,11 @@ class Scope:
         """The part before the first colon."""
         return self.name.partition(":")[0]
 
+    @property
+    def subscope(self) -> str:
+        """The part after the first colon."""
+        return self.name.partition(":")[2]
+
     def allows(self, integration_type: str) -> bool:
         """Tell whether clients of this integration type may have the scope."""
         return not self.allowed_integration_types or integration_type in self.allowed_integration_types
@@ -211,7 +216,7 @@ class Scope:
         document = {
             "name": self.name,
             "prefix": self.prefix,
-            "subscope": self.name.partition(":")[2],
+            "subscope": self.subscope,
             "description": self.description,
             "visibility": self.visibility,
             "token_type": "SELF_CONTAINED",

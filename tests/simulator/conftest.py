@@ -49,6 +49,11 @@ def client_request(**changes):
     return {name: value for name, value in request.items() if value is not None}
 
 
+def scope_request(**changes):
+    request = {"prefix": "nav", "subscope": "pension", "description": "Pensions", "visibility": "PUBLIC"} | changes
+    return {name: value for name, value in request.items() if value is not None}
+
+
 def public(jwk, **changes):
     return jws.public_jwk(jwk) | changes
 
@@ -66,6 +71,7 @@ class Digdir:
     sign = staticmethod(signed)
     public = staticmethod(public)
     client_request = staticmethod(client_request)
+    scope_request = staticmethod(scope_request)
 
     @property
     def simulator(self) -> Simulator:
@@ -117,6 +123,25 @@ class Digdir:
         response = await self.admin("POST", "/clients", json=self.client_request(**fields))
         assert response.status_code == 201, response.text
         return response.json()
+
+    async def create_scope(self, **fields):
+        response = await self.admin("POST", "/scopes", json=self.scope_request(**fields))
+        assert response.status_code == 201, response.text
+        return response.json()
+
+    async def put_scope(self, name="nav:pension", /, **fields):
+        return await self.admin("PUT", "/scopes", params={"scope": name}, json=self.scope_request(**fields))
+
+    async def delete_scope(self, name="nav:pension"):
+        return await self.admin("DELETE", "/scopes", params={"scope": name})
+
+    async def read_scope(self, name="nav:pension"):
+        return await self.admin("GET", "/scopes/scope", params={"scope": name})
+
+    async def register_elsewhere(self, jwk, orgno="974761076", *, scopes):
+        """Make a client of another organisation with the public half of `jwk`; return its client_id."""
+        client = self.client_request(client_orgno=orgno, scopes=scopes, keys=[self.public(jwk)])
+        return (await self.control("POST", "/clients", client))["client_id"]
 
     async def register(self, jwk, **fields):
         """Create a client and register the public half of `jwk` on it; return its client_id."""

@@ -6,7 +6,7 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from digdir_simulator import jws
+from digdir_simulator import jws, scopes
 from digdir_simulator.clients import CHECKS, parse_fields
 from digdir_simulator.errors import ApiError, TokenError, to_json
 from digdir_simulator.keys import parse_key, parse_keys
@@ -18,6 +18,7 @@ ANY = st.recursive(
     max_leaves=5,
 )
 patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # shared processors
+SCOPE = {"prefix": "nav", "subscope": "s", "description": "d", "visibility": "PUBLIC"}
 KEY = {"kty": "RSA", "kid": "k", "use": "sig", "alg": "RS256", "n": "AQAB", "e": "AQAB"}
 
 
@@ -31,6 +32,13 @@ def with_members(document, names):
 def test_any_client_is_taken_or_refused(document):
     with contextlib.suppress(ApiError):
         json.loads(to_json(parse_fields(document)))
+
+
+@patiently
+@given(with_members(SCOPE, scopes.CHECKS))
+def test_any_scope_is_taken_or_refused(document):
+    with contextlib.suppress(ApiError):
+        json.loads(to_json(scopes.parse_fields(document, {"https://source.test/"})))
 
 
 @patiently
