@@ -43,6 +43,13 @@ class Settings(BaseModel):
     allow_clients_without_scopes: bool = Field(
         default=False, description="POST and PUT of a client accept an empty list of scopes"
     )
+    access_list_includes_denied: bool = Field(
+        default=False, description="lists of accesses have those taken back without ?inactive=true too"
+    )
+    orgno_check: Literal["digits", "checksum"] = Field(
+        default="digits",
+        description="which consumers PUT of an access refuses: not nine digits, or a wrong check digit",
+    )
 
 
 class Config(BaseModel):

@@ -138,6 +138,17 @@ class Digdir:
     async def read_scope(self, name="nav:pension"):
         return await self.admin("GET", "/scopes/scope", params={"scope": name})
 
+    async def grant(self, consumer="974761076", scope="nav:pension"):
+        return await self.admin("PUT", f"/scopes/access/{consumer}", params={"scope": scope})
+
+    async def revoke(self, consumer="974761076", scope="nav:pension"):
+        return await self.admin("DELETE", f"/scopes/access/{consumer}", params={"scope": scope})
+
+    async def accesses(self, **query):
+        """The states of the accesses that the organisation gave, by scope and consumer."""
+        shown = (await self.admin("GET", "/scopes/access", params=query)).json()
+        return {(access["scope"], access["consumer_orgno"]): access["state"] for access in shown}
+
     async def register_elsewhere(self, jwk, orgno="974761076", *, scopes):
         """Make a client of another organisation with the public half of `jwk`; return its client_id."""
         client = self.client_request(client_orgno=orgno, scopes=scopes, keys=[self.public(jwk)])
