@@ -14,10 +14,11 @@ from starlette.routing import Route
 from digdir_simulator.config import Settings
 from digdir_simulator.errors import to_json
 from digdir_simulator.faults import Fault, FaultOrder
-from digdir_simulator.seed import SeedGrant, dump, grant, parse_seed, seed_client
+from digdir_simulator.seed import SeedGrant, SeedScope, dump, grant, parse_seed, seed_client, seed_scopes
 from digdir_simulator.simulator import Simulator
 
 _DOCUMENTS = TypeAdapter(list[dict[str, Any]])
+_SCOPES = TypeAdapter(list[SeedScope])
 
 
 class ControlError(Exception):
@@ -38,6 +39,12 @@ def control_error(_request: Request, error: Exception) -> Response:
 
 def _json(value: Any, status: int = 200) -> Response:
     return Response(to_json(value), status, media_type="application/json")
+
+
+def _created(shown: list[bytes], body: Any) -> Response:
+    """Answer with what was made, as a list if the request had one."""
+    content = b"[" + b",".join(shown) + b"]" if isinstance(body, list) else shown[0]
+    return Response(content, 201, media_type="application/json")
 
 
 async def _body(request: Request) -> Any:
@@ -158,9 +165,18 @@ class Control:
             clients = [seed_client(simulator.state, document, simulator.clock()) for document in documents]
         except ValueError as error:
             raise _invalid(error) from error
-        shown = [client.json for client in clients]
-        content = b"[" + b",".join(shown) + b"]" if isinstance(body, list) else shown[0]
-        return Response(content, 201, media_type="application/json")
+        return _created([client.json for client in clients], body)
+
+    async def seed_scopes(self, request: Request) -> Response:
+        """POST /control/scopes: register a scope, or a list of them, as if it had always been there."""
+        body = await _body(request)
+        simulator = self._simulator
+        try:
+            seeds = _SCOPES.validate_python(body if isinstance(body, list) else [body])
+            scopes = seed_scopes(simulator.state, seeds, simulator.clock())
+        except ValueError as error:
+            raise _invalid(error) from error
+        return _created([scope.json for scope in scopes], body)
 
     async def set_grant(self, request: Request) -> Response:
         """POST /control/grants: give or take an access, in effect after the propagation delay."""
@@ -194,6 +210,7 @@ class Control:
             Route("/control/state", self.export_state, methods=["GET"]),
             Route("/control/state", self.import_state, methods=["PUT"]),
             Route("/control/clients", self.seed_clients, methods=["POST"]),
+            Route("/control/scopes", self.seed_scopes, methods=["POST"]),
             Route("/control/grants", self.set_grant, methods=["POST"]),
             Route("/control/reset", self.reset, methods=["POST"]),
         ]

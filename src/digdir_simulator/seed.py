@@ -1,7 +1,7 @@
 """The seed document: what DigDir knows at the start, and the form in which a state is exported."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -98,6 +98,7 @@ class Seed(_Model):
         grants: accesses; a bare scope name stands for the organisation's approved access.
         clients: clients as POST /clients takes them, with ``client_id``, ``active``, ``client_orgno``,
             ``keys`` (a list of JWK), ``created`` and ``last_updated`` as further members.
+        generate_scopes: so many more scopes under the first prefix, each granted to one consumer.
         generate_clients: so many more clients of the organisation, made by no operator.
         delegations: delegations registered at the delegation sources.
         delegation_sources: what GET /delegationsources shows.
@@ -109,6 +110,7 @@ class Seed(_Model):
     scopes: tuple[SeedScope, ...] = ()
     grants: tuple[SeedGrant | str, ...] = ()
     clients: tuple[dict[str, Any], ...] = ()
+    generate_scopes: int = Field(default=0, ge=0, le=100_000)
     generate_clients: int = Field(default=0, ge=0, le=100_000)
     delegations: tuple[SeedDelegation, ...] = ()
     delegation_sources: tuple[SeedDelegationSource, ...] = ()
@@ -177,6 +179,31 @@ def _scope(scope: SeedScope, owners: Mapping[str, str], now: float) -> Scope:
     return Scope(**given, owner_orgno=owner, created=created, last_updated=updated)
 
 
+def seed_scopes(state: State, seeds: Iterable[SeedScope], now: float) -> list[Scope]:
+    """Register scopes past all rules, or replace those of the same names, as if they had always been there.
+
+    Raises:
+        ValueError: a scope has no owner; none is registered then.
+    """
+    owners = dict.fromkeys(state.prefixes, state.organisation)
+    scopes = [_scope(scope, owners, now) for scope in seeds]
+    for scope in scopes:
+        state.put_scope(scope, SINCE_ALWAYS)
+    return scopes
+
+
+def _generate_scopes(state: State, count: int, now: float) -> None:
+    """Register `count` scopes of the organisation, each granted to DigDir."""
+    if count and not state.prefixes:
+        raise ValueError("generate_scopes needs a prefix of the organisation")
+    for number in range(1, count + 1):
+        name = f"{state.prefixes[0]}:generated/scope.{number}"
+        description = f"Generated scope {number}"
+        scope = Scope(name, state.organisation, description, created=now, last_updated=now)
+        state.put_scope(scope, SINCE_ALWAYS)
+        state.put_access(Access(name, DIGDIR, "APPROVED", now, now), SINCE_ALWAYS)
+
+
 def grant(state: State, order: SeedGrant, now: float, at: float) -> Access:
     """Set an access, and make its scope if there is none, from the instant `at` on."""
     if order.scope not in state.scopes:
@@ -237,11 +264,10 @@ def load(seed: Seed, now: float) -> State:
     names |= {other.orgno: other.name for other in seed.organisations}
     state = State(organisation.orgno, seed.prefixes, names, now)
     scopes, grants = _admin_scopes(organisation.orgno)
-    owners = dict.fromkeys(seed.prefixes, organisation.orgno)
-    for scope in (*scopes, *seed.scopes):
-        state.put_scope(_scope(scope, owners, now), SINCE_ALWAYS)
+    seed_scopes(state, (*scopes, *seed.scopes), now)
     for order in (*grants, *seed.grants):
         grant(state, SeedGrant(scope=order) if isinstance(order, str) else order, now, SINCE_ALWAYS)
+    _generate_scopes(state, seed.generate_scopes, now)
     for client in seed.clients:
         seed_client(state, client, now)
     usable = [

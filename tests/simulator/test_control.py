@@ -1,6 +1,7 @@
 import pytest
 
 from digdir_simulator import Config, Settings, create_app
+from digdir_simulator.seed import dump, load, parse_seed
 
 
 async def test_settings_are_read_and_changed_one_by_one(digdir):
@@ -89,6 +90,56 @@ async def test_a_seeded_client_with_a_wrong_field_is_refused(digdir):
     assert "description" in response.json()["error"]
 
 
+async def test_seeded_scopes_pass_all_rules_and_leave_no_trace(digdir):
+    await digdir.set(list_lag_seconds=60)
+    seeded = {"name": "ks:made.by.hand", "owner_orgno": "971032146", "visibility": "INTERNAL", "at_max_age": 30}
+    shown = await digdir.control("POST", "/scopes", [seeded, {"name": "nav:by.hand"}])
+    assert [(s["name"], s["owner_orgno"], s["visibility"]) for s in shown] == [
+        ("ks:made.by.hand", "971032146", "INTERNAL"),
+        ("nav:by.hand", "889640782", "PUBLIC"),
+    ]
+    assert shown[1] in (await digdir.admin("GET", "/scopes")).json()
+    assert (await digdir.control("GET", "/ledger?operation=create-scope"))["entries"] == []
+
+
+async def test_a_seeded_scope_replaces_one_of_its_name_and_leaves_its_accesses(digdir):
+    await digdir.create_scope()
+    await digdir.grant()
+    shown = await digdir.control("POST", "/scopes", {"name": "nav:pension", "active": False, "more": {"x": 1}})
+    assert (shown["active"], shown["x"]) == (False, 1)
+    assert (await digdir.read_scope()).json() == shown
+    assert await digdir.accesses(scope="nav:pension") == {("nav:pension", "974761076"): "APPROVED"}
+
+
+@pytest.mark.parametrize("wrong", [{}, {"name": "noprefix"}, {"name": "foreign:scope"}, {"name": "nav:a", "x": 1}, 7])
+async def test_a_wrong_seeded_scope_is_refused_and_none_of_its_list_is_made(digdir, wrong):
+    before = await digdir.control("GET", "/state")
+    for body in (wrong, [{"name": "nav:right"}, wrong]):
+        response = await digdir.http.post("/control/scopes", json=body)
+        assert response.status_code == 400
+        assert response.json()["error"]
+    assert await digdir.control("GET", "/state") == before
+
+
+async def test_an_exported_state_with_own_scopes_can_be_put_back(digdir, clock):
+    await digdir.create_scope(**{"description#nn": "Pensjonar", "token_type": "OPAQUE", "accessible_for_all": True})
+    await digdir.create_scope(subscope="other", delegation_source="https://www.altinn.no/", at_max_age=30)
+    await digdir.delete_scope("nav:other")
+    await digdir.grant("974761076")
+    await digdir.grant("970018131")
+    await digdir.revoke("974761076")
+    state = await digdir.control("GET", "/state")
+    scopes = (await digdir.admin("GET", "/scopes?inactive=true")).json()
+    accesses = (await digdir.admin("GET", "/scopes/access?scope=nav:pension&inactive=true")).json()
+    clock.advance(50)
+    await digdir.put_scope(active=True)
+    await digdir.grant("974761076")
+    await digdir.control("PUT", "/state", state)
+    assert (await digdir.admin("GET", "/scopes?inactive=true")).json() == scopes
+    assert (await digdir.admin("GET", "/scopes/access?scope=nav:pension&inactive=true")).json() == accesses
+    assert await digdir.control("GET", "/state") == state
+
+
 async def test_an_exported_state_can_be_put_back(digdir, clock, jwk):
     client_id = await digdir.register(jwk)
     await digdir.control("POST", "/grants", {"scope": "skatt:some.scope", "state": "DENIED"})
@@ -128,6 +179,39 @@ async def test_clients_are_generated_with_the_same_ids_each_time(digdir, clock, 
 
     assert len(ids()) == 51
     assert ids() == ids()
+
+
+@pytest.fixture
+def generated(clock, admin_jwk):
+    app = create_app(
+        Config(seed={"generate_scopes": 50, "prefixes": ["nav", "arbeid"]}, admin_jwk=admin_jwk), clock=clock
+    )
+    return app.state.simulator.state
+
+
+def test_scopes_are_generated_under_the_first_prefix(generated):
+    scopes = {name: scope.current for name, scope in generated.scopes.items() if ":generated/" in name}
+    assert list(scopes) == [f"nav:generated/scope.{number}" for number in range(1, 51)]
+    scope = scopes["nav:generated/scope.7"]
+    assert (scope.description, scope.owner_orgno, scope.active) == ("Generated scope 7", "889640782", True)
+
+
+def test_each_generated_scope_has_one_approved_consumer(generated, clock):
+    for number in range(1, 51):
+        accesses = list(generated.accesses_to(f"nav:generated/scope.{number}", clock.now))
+        assert [(access.consumer_orgno, access.state) for access in accesses] == [("991825827", "APPROVED")]
+
+
+def test_a_state_with_generated_scopes_survives_export_and_import(generated, clock):
+    document = dump(generated)
+    clock.advance(50)
+    assert dump(load(parse_seed(document), clock.now)) == document
+
+
+async def test_generating_scopes_takes_a_prefix(digdir):
+    response = await digdir.http.put("/control/state", json={"prefixes": [], "scopes": [], "generate_scopes": 1})
+    assert response.status_code == 400
+    assert "prefix" in response.json()["error"]
 
 
 async def test_an_admin_key_that_is_too_small_is_refused(clock, admin_jwk):
