@@ -70,6 +70,17 @@ async def test_a_created_scope_is_read_and_listed_alike(digdir):
     assert scope in (await digdir.http.get("/api/v1/scopes/all")).json()
 
 
+async def test_a_name_with_norwegian_letters_is_found_by_the_query(digdir):
+    scope = await digdir.create_scope(subscope="små/ærlige.ønsker")
+    assert (await digdir.read_scope("nav:små/ærlige.ønsker")).json() == scope
+    assert [
+        e["operation"] for e in (await digdir.control("GET", "/ledger?scope=nav:små/ærlige.ønsker"))["entries"]
+    ] == [
+        "create-scope",
+        "read-scope",
+    ]
+
+
 async def test_a_private_scope_is_not_shown_to_others(digdir):
     scope = await digdir.create_scope(visibility="PRIVATE")
     assert scope in (await digdir.admin("GET", "/scopes")).json()
