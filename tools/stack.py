@@ -127,8 +127,16 @@ class Simulator(Process):
 
     def clients(self, description: str | None = None) -> list[dict[str, Any]]:
         """Give all clients, inactive ones too, past the API's rules; of one description if it is given."""
-        everything = self.control("GET", "state")["clients"]
-        return [one for one in everything if description in (None, one.get("description"))]
+        return self._list("clients", {"description": description} if description else {})
+
+    def scopes(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Give all scopes with their `accesses`, inactive ones too; the one of a name if it is given."""
+        return self._list("scopes", {"name": name} if name else {})
+
+    def _list(self, what: str, query: dict[str, str]) -> list[dict[str, Any]]:
+        response = self._http.get(f"/control/{what}", params=query)
+        found: list[dict[str, Any]] = response.raise_for_status().json()
+        return found
 
     def stop(self) -> int:
         """Close the control connection, then end the process."""

@@ -14,7 +14,17 @@ from starlette.routing import Route
 from digdir_simulator.config import Settings
 from digdir_simulator.errors import to_json
 from digdir_simulator.faults import Fault, FaultOrder
-from digdir_simulator.seed import SeedGrant, SeedScope, dump, grant, parse_seed, seed_client, seed_scopes
+from digdir_simulator.seed import (
+    SeedGrant,
+    SeedScope,
+    client_document,
+    dump,
+    grant,
+    parse_seed,
+    scope_document,
+    seed_client,
+    seed_scopes,
+)
 from digdir_simulator.simulator import Simulator
 
 _DOCUMENTS = TypeAdapter(list[dict[str, Any]])
@@ -156,6 +166,23 @@ class Control:
             raise _invalid(error) from error
         return Response(status_code=204)
 
+    async def list_clients(self, request: Request) -> Response:
+        """GET /control/clients?description=: clients as a seed has them, of all organisations, inactive ones too."""
+        wanted = request.query_params.get("description")
+        clients = (versions.current for versions in self._simulator.state.clients.values())
+        return _json([client_document(one) for one in clients if wanted in {None, one.fields["description"]}])
+
+    async def list_scopes(self, request: Request) -> Response:
+        """GET /control/scopes?name=: scopes as a seed has them, each with its ``accesses``, states by consumer."""
+        state, wanted = self._simulator.state, request.query_params.get("name")
+        shown = []
+        for name, versions in state.scopes.items():
+            if wanted in {None, name}:
+                accesses = state.accesses.get(name, {})
+                states = {consumer: access.current.state for consumer, access in accesses.items()}
+                shown.append({**scope_document(versions.current), "accesses": states})
+        return _json(shown)
+
     async def seed_clients(self, request: Request) -> Response:
         """POST /control/clients: register a client, or a list of them, as if it had always been there."""
         body = await _body(request)
@@ -209,7 +236,9 @@ class Control:
             Route("/control/ledger/summary", self.summarise_ledger, methods=["GET"]),
             Route("/control/state", self.export_state, methods=["GET"]),
             Route("/control/state", self.import_state, methods=["PUT"]),
+            Route("/control/clients", self.list_clients, methods=["GET"]),
             Route("/control/clients", self.seed_clients, methods=["POST"]),
+            Route("/control/scopes", self.list_scopes, methods=["GET"]),
             Route("/control/scopes", self.seed_scopes, methods=["POST"]),
             Route("/control/grants", self.set_grant, methods=["POST"]),
             Route("/control/reset", self.reset, methods=["POST"]),

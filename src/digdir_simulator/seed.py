@@ -302,9 +302,7 @@ def dump(state: State) -> dict[str, Any]:
         "organisation": {"orgno": state.organisation, "name": state.names[state.organisation]},
         "prefixes": list(state.prefixes),
         "organisations": [{"orgno": orgno, "name": name} for orgno, name in state.names.items()],
-        "scopes": [
-            {name: getattr(scope.current, name) for name in SeedScope.model_fields} for scope in state.scopes.values()
-        ],
+        "scopes": [scope_document(scope.current) for scope in state.scopes.values()],
         "grants": [
             {
                 "scope": access.current.scope,
@@ -316,7 +314,7 @@ def dump(state: State) -> dict[str, Any]:
             for accesses in state.accesses.values()
             for access in accesses.values()
         ],
-        "clients": [_client_document(client.current) for client in state.clients.values()],
+        "clients": [client_document(client.current) for client in state.clients.values()],
         "delegations": [
             {"scope": d.scope, "consumer_orgno": d.consumer_orgno, "supplier_orgno": d.supplier_orgno}
             for d in sorted(state.delegations, key=lambda d: (d.scope, d.consumer_orgno, d.supplier_orgno))
@@ -325,7 +323,13 @@ def dump(state: State) -> dict[str, Any]:
     }
 
 
-def _client_document(client: Client) -> dict[str, Any]:
+def scope_document(scope: Scope) -> dict[str, Any]:
+    """Return a scope as a seed has it."""
+    return {name: getattr(scope, name) for name in SeedScope.model_fields}
+
+
+def client_document(client: Client) -> dict[str, Any]:
+    """Return a client as a seed has it."""
     return {
         "client_id": client.client_id,
         "client_orgno": client.client_orgno,

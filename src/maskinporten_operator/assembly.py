@@ -20,10 +20,14 @@ from maskinporten_operator.adapters.cluster.resources import ClusterResources
 from maskinporten_operator.adapters.cluster.session import open_session
 from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata
 from maskinporten_operator.adapters.digdir.auth import AdminCredentials, JwtGrantAuth
-from maskinporten_operator.adapters.digdir.client import SelfServiceClient
+from maskinporten_operator.adapters.digdir.calls import Calls
+from maskinporten_operator.adapters.digdir.client_api import ClientApi
+from maskinporten_operator.adapters.digdir.grant_index import GrantIndex
 from maskinporten_operator.adapters.digdir.http import open_http
 from maskinporten_operator.adapters.digdir.index import RegistrationIndex
 from maskinporten_operator.adapters.digdir.metadata import MetadataReader
+from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
+from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
 from maskinporten_operator.adapters.keys import KeyPool
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.resources import (
@@ -97,6 +101,8 @@ class Adapters:
 
     api: ClusterApi
     registry: RegistrationIndex
+    scopes: ScopeIndex
+    grants: GrantIndex
     pool: KeyPool
     metadata: MetadataReader
     metrics: Metrics
@@ -117,14 +123,14 @@ async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
             auth=JwtGrantAuth(plain, metadata, credentials, config.admin_scopes),
         )
     )
-    registry = RegistrationIndex(
-        SelfServiceClient(authorized, str(config.digdir_base_url), metrics.observe_call),
-        cluster=config.cluster_name,
-        lag=config.list_lag.total_seconds(),
-        monotonic=SystemClock().monotonic,
-    )
+    calls = Calls(authorized, str(config.digdir_base_url), metrics.observe_call)
+    monotonic, lag = SystemClock().monotonic, config.list_lag.total_seconds()
+    registry = RegistrationIndex(ClientApi(calls), cluster=config.cluster_name, lag=lag, monotonic=monotonic)
+    scope_api = ScopeApi(calls)
+    scopes = ScopeIndex(scope_api, cluster=config.cluster_name, lag=lag, monotonic=monotonic)
+    grants = GrantIndex(scope_api, scopes, max_age=config.grant_max_age.total_seconds(), monotonic=monotonic)
     pool = await stack.enter_async_context(KeyPool(config.key_pool_size))
-    return Adapters(api, registry, pool, metadata, metrics)
+    return Adapters(api, registry, scopes, grants, pool, metadata, metrics)
 
 
 class Operator:
@@ -132,7 +138,8 @@ class Operator:
 
     def __init__(self, config: Config, adapters: Adapters, served: frozenset[Kind]) -> None:
         clock = SystemClock()
-        self.config, self.api, self.registry, self.served = config, adapters.api, adapters.registry, served
+        self.config, self.api, self.served = config, adapters.api, served
+        self.registry, self.scopes = adapters.registry, adapters.scopes
         self.memory = Memory()
         self.queue = WorkQueue()
         self.router = Router(
@@ -149,6 +156,8 @@ class Operator:
             platform=build_platform(config, served),
             cluster=ClusterResources(self.api, self.router.accept),
             registry=self.registry,
+            scopes=adapters.scopes,
+            grants=adapters.grants,
             mint=adapters.pool,
             fleet=clients,
             inventory=Inventory(clients, self.router.versions),
@@ -158,9 +167,7 @@ class Operator:
             random=SystemRandomness(),
             memory=self.memory,
         )
-        self.resync = Resync(
-            config.resync_interval.total_seconds(), stores, self.queue, self._list_uids, self.registry.refresh
-        )
+        self.resync = Resync(config.resync_interval.total_seconds(), stores, self.queue, self._list_uids, self._refresh)
         self.workers = Workers(config.workers, self.queue, self._build_controllers(), adapters.metrics)
         self.watching = False
         gauge = adapters.metrics.gauge
@@ -216,6 +223,11 @@ class Operator:
             for namespace in self.config.namespaces or (None,)
         ]
         return [self.workers.run(), self.resync.run(), self.announcer.run(), *watches]
+
+    async def _refresh(self) -> None:
+        """Read DigDir's lists anew, and let the access lists be read by the passes that need them."""
+        await asyncio.gather(self.registry.refresh(), self.scopes.refresh())
+        self.scopes.expire_access()
 
     async def _list_uids(self, kind: Kind) -> set[str]:
         paths = [kind.path(namespace) for namespace in self.config.namespaces or (None,)]
@@ -293,6 +305,11 @@ def build_policy(config: Config) -> Policy:
         access_token_lifetime=config.access_token_lifetime,
         default_scope=config.default_client_scope,
         key_grace=config.key_grace,
+        scope_prefix=config.scope_prefix,
+        withdrawn_scopes=config.withdrawn_scopes,
+        grant_recheck=config.grant_max_age.total_seconds(),
+        deletion_policy=config.deletion_policy,
+        takes_over=config.take_over_digdirator,
     )
 
 

@@ -113,7 +113,39 @@ class Config(BaseSettings):
         Field(
             default="nav",
             pattern=r"^[a-z0-9æøå_-]+$",
-            description="The prefix of exposed scopes; unused until they are acted on.",
+            description="The prefix of exposed scopes; DigDir must have given it to the organisation.",
+        ),
+    ]
+    withdrawn_scopes: Annotated[
+        Literal["Keep", "Deactivate"],
+        Field(
+            default="Keep",
+            description="What becomes of an exposed scope that leaves the spec. Keep: it stays as it is, since an "
+            "emptied template must not cut off every consumer.",
+        ),
+    ]
+    grant_max_age: Annotated[
+        Duration,
+        Field(
+            default=timedelta(minutes=3),
+            description="How long it is remembered which scopes the organisation may use, and so how soon access that "
+            "is granted later is noticed.",
+        ),
+    ]
+    deletion_policy: Annotated[
+        Literal["Retain", "Delete"],
+        Field(
+            default="Retain",
+            description="What becomes of client and scopes when a resource is deleted. Delete: they go for good, "
+            "unless the resource is annotated with digdir.nais.io/preserve=true or digdir.nais.io/delete=false.",
+        ),
+    ]
+    take_over_digdirator: Annotated[
+        bool,
+        Field(
+            default=False,
+            description="Whether finalizers of Digdirator, the operator of the NAIS platform, are removed when a "
+            "resource is deleted; not while it still runs.",
         ),
     ]
     default_client_scope: Annotated[
@@ -223,7 +255,7 @@ class Config(BaseSettings):
         path = (url.path or "").rstrip("/")
         return url if path.endswith(API_PATH) else HttpUrl(str(url).rstrip("/") + API_PATH)
 
-    @field_validator("resync_interval")
+    @field_validator("resync_interval", "grant_max_age")
     @classmethod
     def _check_interval(cls, interval: timedelta) -> timedelta:
         if interval < timedelta(seconds=1):

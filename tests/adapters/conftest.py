@@ -10,7 +10,8 @@ from digdir_simulator import Config, create_app, jws
 from digdir_simulator.faults import FaultOrder
 from digdir_simulator.in_process import InProcessTransport
 from maskinporten_operator.adapters.digdir.auth import AdminCredentials, JwtGrantAuth
-from maskinporten_operator.adapters.digdir.client import SelfServiceClient
+from maskinporten_operator.adapters.digdir.calls import Calls
+from maskinporten_operator.adapters.digdir.client_api import ClientApi
 from maskinporten_operator.adapters.digdir.metadata import MetadataReader
 
 URL = "http://digdir.test"
@@ -51,7 +52,10 @@ class Digdir:
         return httpx.AsyncClient(transport=transport or InProcessTransport(self.app), base_url=URL, auth=auth)
 
     def client_over(self, http):
-        return SelfServiceClient(http, f"{URL}/api/v1/", lambda *call: self.observed.append(call), self.monotonic)
+        return ClientApi(self.calls_over(http))
+
+    def calls_over(self, http):
+        return Calls(http, f"{URL}/api/v1/", lambda *call: self.observed.append(call), self.monotonic)
 
     def answering(self, handler):
         """A client of an API that answers as `handler` does."""

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.audit import AuditLog
 from tests.e2e.install import CRDS, install
 from tests.e2e.proxy import ApiServerProxy
-from tests.e2e.stage import NUMBERS, Stage
+from tests.e2e.stage import FOREIGN, NUMBERS, Stage
 from tools.cluster import Cluster
 from tools.generate.__main__ import ROOT
 
@@ -23,10 +23,15 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def bare_stage(cluster, tmp_path_factory, request):
-    """A simulator and no operator yet. A file's SETTINGS are the operator's."""
+    """A simulator and no operator yet. A file's SETTINGS are the operator's.
+
+    What others have in the organisation must be at the end as it was at the start.
+    """
     settings = getattr(request.module, "SETTINGS", {})
-    with Stage(cluster, tmp_path_factory.mktemp("stage"), **settings) as stage:
+    foreign = getattr(request.module, "FOREIGN", FOREIGN)
+    with Stage(cluster, tmp_path_factory.mktemp("stage"), foreign, **settings) as stage:
         yield stage
+        assert stage.read_foreign() == stage.foreign
 
 
 @pytest.fixture(scope="module")

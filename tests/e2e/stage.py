@@ -26,14 +26,21 @@ CLUSTER_NAME = "test"
 SCOPE = "skatt:some.scope"
 DEFAULT_SCOPE = "nav:some/other/scope"
 SETTINGS = {"cluster_name": CLUSTER_NAME, "key_pool_size": "8", "list_lag": "1s", "default_client_scope": DEFAULT_SCOPE}
-WRITES = ("create-client", "update-client", "delete-client", "replace-keys", "delete-keys", "put-key", "delete-key")
+WRITES = (
+    *("create-client", "update-client", "delete-client", "replace-keys", "delete-keys", "put-key", "delete-key"),
+    *("create-scope", "update-scope", "delete-scope", "grant-access", "revoke-access"),
+)
+FOREIGN = {"generate_clients": 100, "generate_scopes": 100}
+"""What others have in the organisation, so many of each; a file's `FOREIGN` may ask for more."""
 
 
 class Stage:
     """A simulator and an operator that runs as its ServiceAccount, on a cluster that outlives them."""
 
-    def __init__(self, cluster: Cluster, folder: Path, **settings: str) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, foreign: dict[str, int] = FOREIGN, **settings: str) -> None:
         self.cluster = cluster
+        self.seed_file = folder / "seed.json"
+        self.seed_file.write_text(json.dumps({"prefixes": ["nav"], **foreign}))
         self.folder = folder
         self.settings = {**SETTINGS, **settings}
         self.kubeconfig = cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE)
@@ -43,9 +50,10 @@ class Stage:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.kube)
-            self.simulator = stack.enter_context(Simulator(self.folder))
+            self.simulator = stack.enter_context(Simulator(self.folder, "--seed", str(self.seed_file)))
             stack.callback(self._end)
             self.sweep()
+            self.foreign = self.read_foreign()
             self._open = stack.pop_all()
         return self
 
@@ -58,6 +66,12 @@ class Stage:
         if self.operator:
             self.operator.kill()
         self.sweep()
+
+    def read_foreign(self) -> dict[str, dict[str, Any]]:
+        """Give what others have in the organisation, by name: nothing that the operator does may change it."""
+        clients = [one for one in self.simulator.clients() if one["description"].startswith("Generated ")]
+        scopes = [one for one in self.simulator.scopes() if one["description"].startswith("Generated ")]
+        return {one["client_id"]: one for one in clients} | {one["name"]: one for one in scopes}
 
     # Processes
 
@@ -102,6 +116,20 @@ class Stage:
         consumed = [{"name": scope} for scope in scopes or (SCOPE,)]
         body = {"secretName": secret or f"{name}-secret", "scopes": {"consumes": consumed}, **(spec or {})}
         return self.kube.create_client(namespace, name, body, **metadata)
+
+    def expose(self, namespace: str, name: str = "api", *scopes: dict[str, Any], **metadata: Any) -> Any:
+        """Create a MaskinportenClient that exposes these scopes and consumes none."""
+        spec = {"scopes": {"exposes": list(scopes)}}
+        return self.create(namespace, name, spec=spec, **metadata)
+
+    def expose_ready(self, namespace: str, name: str = "api", *scopes: dict[str, Any], **metadata: Any) -> Any:
+        """Create a MaskinportenClient that exposes these scopes, wait until it is Ready, and give it."""
+        self.expose(namespace, name, *scopes, **metadata)
+        return self.wait_ready(namespace, name)
+
+    def edit_exposed(self, namespace: str, name: str = "api", *scopes: dict[str, Any]) -> Any:
+        """Replace the exposed scopes in a spec."""
+        return self.kube.patch_client(namespace, name, {"spec": {"scopes": {"exposes": list(scopes)}}})
 
     def wait_ready(self, namespace: str, name: str = "app", seconds: float = PATIENCE) -> Any:
         """Wait until a resource is Ready at its present generation, and give it."""
@@ -220,6 +248,15 @@ class Stage:
         (found,) = self.registrations(namespace, name)
         return found
 
+    def scope(self, name: str) -> dict[str, Any]:
+        """Give the scope of a full name, with its `accesses`; there must be one."""
+        (found,) = self.simulator.scopes(name)
+        return found
+
+    def consumers(self, name: str) -> set[str]:
+        """Give who has access to a scope."""
+        return {orgno for orgno, state in self.scope(name)["accesses"].items() if state == "APPROVED"}
+
     def kids(self, namespace: str, name: str = "app") -> list[str]:
         """Give the ids of the keys of a resource's one registration."""
         return [key["kid"] for key in self.registration(namespace, name)["keys"]]
@@ -265,6 +302,17 @@ class Stage:
             raise AssertionError(f"{error}\nstatus: {state}\noperator:\n{log}") from None
 
 
+def exposed(name: str, *consumers: str, product: str = "arbeid", **more: Any) -> dict[str, Any]:
+    """Build an exposed scope as a spec has it."""
+    return {
+        "name": name,
+        "product": product,
+        "enabled": True,
+        "consumers": [{"orgno": orgno} for orgno in consumers],
+        **more,
+    }
+
+
 def held_kid(values: dict[str, str]) -> str:
     """Give the key id in a Secret's values."""
     kid: str = json.loads(values["MASKINPORTEN_CLIENT_JWK"])["kid"]
@@ -272,4 +320,4 @@ def held_kid(values: dict[str, str]) -> str:
 
 
 NUMBERS = itertools.count(1)
-__all__ = ["FINALIZER", "NUMBERS", "Stage", "held_kid"]
+__all__ = ["FINALIZER", "NUMBERS", "Stage", "exposed", "held_kid"]

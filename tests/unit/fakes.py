@@ -23,8 +23,10 @@ from maskinporten_operator.model.maskinportenclient import FINALIZER, parse
 from maskinporten_operator.model.registrations import INTEGRATION_TYPE, AuthorizationServer, Registration
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT, Kind, parse_meta
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
+from maskinporten_operator.model.scopes import AccessList, Granted, RegisteredScope
 from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.plan.policy import Policy
+from maskinporten_operator.plan.scopes import find_owner
 from maskinporten_operator.plan.secret import OwnedSecret
 from maskinporten_operator.reconcile.maskinportenclient import reconcile_maskinportenclient
 from maskinporten_operator.reconcile.memory import Memory
@@ -35,6 +37,7 @@ NAME = "some-app"
 UID = "b9d2f0c1-5a34-4c0e-9b8e-7d2f6a1c3e55"
 SECRET = "some-secret"
 SCOPE = "skatt:some.scope"
+ORGNO = "889640782"
 DESCRIPTION = f"some-cluster:{NAMESPACE}:{NAME}"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = Policy(cluster="some-cluster", client_name="Some Organisation")
@@ -126,7 +129,7 @@ def registration_fields(**changes):
     """The members of a client of ours as DigDir shows it."""
     return {
         "client_id": "client-1",
-        "client_orgno": "889640782",
+        "client_orgno": ORGNO,
         "client_name": POLICY.client_name,
         "description": DESCRIPTION,
         "integration_type": INTEGRATION_TYPE,
@@ -295,10 +298,10 @@ class FakeCluster:
         return self.touch(finalizers=[*self.resource["metadata"]["finalizers"], FINALIZER])
 
     @port
-    async def remove_finalizer(self, meta):
+    async def remove_finalizers(self, meta, names):
         if self.resource is None:
             return
-        self.touch(finalizers=[one for one in self.resource["metadata"]["finalizers"] if one != FINALIZER])
+        self.touch(finalizers=[one for one in self.resource["metadata"]["finalizers"] if one not in names])
         if self.resource["metadata"].get("deletionTimestamp") and not self.resource["metadata"]["finalizers"]:
             self.resource = None
 
@@ -323,11 +326,32 @@ class FakeDigdir:
     def __init__(self, clock: FakeClock):
         self.clock = clock
         self.clients: dict[str, Registration] = {}
+        self.scopes: dict[str, dict] = {}
+        self.accesses: dict[str, dict[str, str]] = {}
+        self.granted: set[str] | None = None  # None grants whatever somebody asks for
+        self.refused_consumers: set[str] = set()
         self._ids = itertools.count(1)
 
     @property
     def active(self) -> list[Registration]:
         return [one for one in self.clients.values() if one.fields["active"]]
+
+    def add_scope(self, name: str, description: str, *consumers: str, **fields):
+        """A scope that is there already, with these consumers."""
+        prefix, _, subscope = name.partition(":")
+        self.scopes[name] = {
+            "name": name,
+            "prefix": prefix,
+            "subscope": subscope,
+            "description": description,
+            "active": True,
+            "owner_orgno": ORGNO,
+        } | fields
+        self.accesses[name] = dict.fromkeys(consumers, "APPROVED")
+
+    def consumers(self, name: str) -> set[str]:
+        """Who has access to a scope."""
+        return {orgno for orgno, state in self.accesses[name].items() if state == "APPROVED"}
 
     def change(self, client_id: str, **fields):
         client = self.clients[client_id]
@@ -454,16 +478,166 @@ class FakeRegistry:
         self.digdir.change(client_id, active=False)
 
 
+class FakeScopes:
+    """What one process knows of the organisation's scopes."""
+
+    LAG = 10.0
+
+    def __init__(self, trips: Trips, digdir: FakeDigdir, clock: FakeClock):
+        self.trips, self.digdir, self.clock = trips, digdir, clock
+        self.started = clock.monotonic()
+        self.listed_at = -float("inf")
+        self.known: dict[str, RegisteredScope] = {}
+        self.accesses: dict[str, AccessList] = {}
+        self.doubtful: set[str] = set()
+
+    def resync(self):
+        """What a resync does."""
+        self.listed_at = -float("inf")
+        self.accesses.clear()
+
+    async def ready(self):
+        await self.listed_after(self.started - 1)
+
+    async def listed_after(self, instant):
+        if self.listed_at <= instant:
+            await self._list_scopes()
+
+    @port
+    async def _list_scopes(self):
+        self.listed_at = self.clock.monotonic()
+        self.known = {name: RegisteredScope(name, dict(fields)) for name, fields in self.digdir.scopes.items()}
+
+    def all_provable_at(self, *, marked):
+        return self.started + self.LAG if marked else -float("inf")
+
+    def find(self, name):
+        return self.known.get(name)
+
+    def find_owned(self, mark):
+        owned = (one for one in self.known.values() if find_owner(one, POLICY.cluster) == mark)
+        return tuple(sorted(owned, key=lambda one: one.name))
+
+    def is_doubtful(self, name):
+        return name in self.doubtful
+
+    @port
+    async def read(self, name):
+        self.doubtful.discard(name)
+        self.known.pop(name, None)
+        if name in self.digdir.scopes:
+            self.known[name] = RegisteredScope(name, dict(self.digdir.scopes[name]))
+        return self.known.get(name)
+
+    async def read_access(self, name):
+        if name not in self.accesses:
+            self.accesses[name] = await self._list_accesses(name)
+        return self.accesses[name]
+
+    @port
+    async def _list_accesses(self, name):
+        return AccessList(frozenset(self.digdir.consumers(name)))
+
+    def find_access(self, name):
+        return self.accesses.get(name)
+
+    @port
+    async def find_issuer(self, source):
+        return {"altinn": "https://altinn.test/"}.get(source)
+
+    async def create(self, name, fields):
+        self.doubtful.add(name)
+        await self._create(name, fields)
+        await self._read_quietly(name)
+        self.accesses[name] = AccessList()
+
+    @port
+    async def _create(self, name, fields):
+        assert name not in self.digdir.scopes
+        assert fields["active"] is True
+        self.digdir.add_scope(name, **fields)
+
+    async def update(self, name, fields):
+        self.doubtful.add(name)
+        await self._update_scope(name, fields)
+        await self._read_quietly(name)
+
+    @port
+    async def _update_scope(self, name, fields):
+        before = self.digdir.scopes[name]
+        self.digdir.scopes[name] = {"name": name, "owner_orgno": before["owner_orgno"], "active": False} | fields
+
+    async def deactivate(self, name):
+        self.doubtful.add(name)
+        await self._deactivate(name)
+        await self._read_quietly(name)
+
+    @port
+    async def _deactivate(self, name):
+        self.digdir.scopes[name]["active"] = False
+
+    async def grant(self, name, orgno):
+        try:
+            await self._grant(name, orgno)
+        except OutcomeUnknownError:
+            self.accesses[name] = self.accesses[name].doubted(orgno)
+            raise
+        except RejectedError as error:
+            self.accesses[name] = self.accesses[name].refusing(orgno, str(error))
+            raise
+        self.accesses[name] = self.accesses[name].granted(orgno)
+
+    @port
+    async def _grant(self, name, orgno):
+        if orgno in self.digdir.refused_consumers:
+            raise RejectedError(Reason.REFUSED_BY_DIGDIR, "DigDir refused to grant access")
+        self.digdir.accesses[name][orgno] = "APPROVED"
+
+    async def revoke(self, name, orgno):
+        try:
+            await self._revoke(name, orgno)
+        except OutcomeUnknownError:
+            self.accesses[name] = self.accesses[name].doubted(orgno)
+            raise
+        self.accesses[name] = self.accesses[name].revoked(orgno)
+
+    @port
+    async def _revoke(self, name, orgno):
+        if orgno in self.digdir.accesses[name]:
+            self.digdir.accesses[name][orgno] = "DENIED"
+
+    async def _read_quietly(self, name):
+        self.doubtful.discard(name)
+        self.known[name] = RegisteredScope(name, dict(self.digdir.scopes[name]))
+
+
+class FakeGrants:
+    def __init__(self, digdir: FakeDigdir):
+        self.digdir = digdir
+        self.due = 0.0
+        self.doubts = 0
+
+    async def find(self, names, asked):
+        granted = self.digdir.granted
+        return Granted(frozenset(one for one in names if granted is None or one in granted), ORGNO, self.due)
+
+    def doubt(self):
+        self.doubts += 1
+
+
 class FakeFleet:
     def __init__(self):
         self.rival: str | None = None
+        self.exposer: tuple[str, str] | None = None
         self.client_ids: list[str] = []
 
     def accept(self, body):
         raise AssertionError("writes reach the store by the cluster adapter")
 
-    def find_rival(self, meta, secret_name):
-        return self.rival
+    def find_rival(self, meta, claim):
+        if claim.what == "scope":
+            return self.exposer
+        return (meta.namespace, self.rival) if self.rival else None
 
     def known_client_ids(self):
         return self.client_ids
@@ -499,7 +673,8 @@ class FakeMetadata:
 class World:
     """Everything at once: what outlives a process, and the process."""
 
-    def __init__(self, **changes):
+    def __init__(self, policy=POLICY, **changes):
+        self.policy = policy
         self.trips = Trips()
         self.clock = FakeClock()
         self.random = FakeRandomness()
@@ -513,6 +688,8 @@ class World:
         """Begin a process, which remembers nothing of the one before."""
         self.memory = Memory()
         self.registry = FakeRegistry(self.trips, self.digdir, self.clock)
+        self.scopes = FakeScopes(self.trips, self.digdir, self.clock)
+        self.grants = FakeGrants(self.digdir)
         self.fleet = FakeFleet()
         body = self.cluster.resource
         marked = body is not None and FINALIZER in body["metadata"]["finalizers"]
@@ -521,10 +698,12 @@ class World:
     @property
     def ports(self) -> Ports:
         return Ports(
-            policy=POLICY,
+            policy=self.policy,
             platform=Platform(),
             cluster=self.cluster,
             registry=self.registry,
+            scopes=self.scopes,
+            grants=self.grants,
             mint=self.mint,
             fleet=self.fleet,
             inventory=FakeInventory(),
@@ -558,6 +737,9 @@ class World:
             "find_maskinportenclient",
             "is_namespace_terminating",
             "read",
+            "_list_scopes",
+            "_list_accesses",
+            "find_issuer",
             "get",
             "take",
         }

@@ -131,6 +131,8 @@ class World:
             platform=self.platform,
             cluster=self.cluster,
             registry=None,
+            scopes=None,
+            grants=None,
             mint=None,
             fleet=None,
             inventory=LabelledInventory(self.cluster) if self.watches_have_told else EmptyInventory(),

@@ -14,6 +14,9 @@ REGISTRATION_UNIQUE = "RegistrationUnique"
 ALL_FIELDS_SUPPORTED = "AllFieldsSupported"
 MASKINPORTEN_READY = "MaskinportenReady"
 AVAILABLE = "Available"
+SCOPES_GRANTED = "ScopesGranted"
+CONSUMERS_VALID = "ConsumersValid"
+SCOPES_DECLARED = "ScopesDeclared"
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -33,6 +36,11 @@ class Reason(StrEnum):
     REGISTRATION_RELEASED = "RegistrationReleased"
     DUPLICATE_REGISTRATIONS = "DuplicateRegistrations"
     FIELDS_NOT_SUPPORTED = "FieldsNotSupported"
+    SCOPES_NOT_GRANTED = "ScopesNotGranted"
+    SCOPE_CONFLICT = "ScopeConflict"
+    SCOPES_WITHDRAWN = "ScopesWithdrawn"
+    CONSUMERS_REFUSED = "ConsumersRefused"
+    DELEGATION_SOURCE_UNKNOWN = "DelegationSourceUnknown"
     KEY_LIMIT_REACHED = "KeyLimitReached"
     KEY_CHURN = "KeyChurn"
     REFUSED_BY_DIGDIR = "RefusedByDigDir"

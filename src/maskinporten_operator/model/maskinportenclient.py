@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
 
 from maskinporten_operator.model.resources import (
     DNS_SUBDOMAIN_PATTERN,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FINALIZER = "digdir.nais.io/finalizer"
+DIGDIRATOR_FINALIZERS = ("digdirator.nais.io/finalizer", "finalizer.digdirator.nais.io")
+"""Those of Digdirator, the operator of the NAIS platform, from which resources may be taken over."""
 DELETE_ANNOTATION = "digdir.nais.io/delete"
 PRESERVE_ANNOTATION = "digdir.nais.io/preserve"
 ROTATE_ANNOTATION = "digdir.nais.io/rotate"
@@ -44,6 +47,16 @@ _SUBSCOPE = TypeAdapter(Subscope)
 # The same in CEL, for rules that the API server checks: what `ExposedScope.subscope` is in Python.
 _SEPARATOR_IN_CEL = "(has({0}.separator) ? {0}.separator : ({0}.name.contains('/') ? '/' : ':'))"
 _SUBSCOPE_IN_CEL = "({0}.product + " + _SEPARATOR_IN_CEL + " + {0}.name)"
+
+
+def find_separator(separator: str | None, name: str) -> str:
+    """Give the separator written, or the default that a scope's name implies."""
+    return separator or ("/" if "/" in name else ":")
+
+
+def build_subscope(product: str, separator: str | None, name: str) -> str:
+    """Build what stands after an exposed scope's prefix."""
+    return f"{product}{find_separator(separator, name)}{name}"
 
 
 class ConsumedScope(SpecModel):
@@ -161,12 +174,12 @@ class ExposedScope(SpecModel):
     @property
     def subscope(self) -> str:
         """Product, separator and name: what stands after the prefix."""
-        return f"{self.product}{self.effective_separator}{self.name}"
+        return build_subscope(self.product, self.separator, self.name)
 
     @property
     def effective_separator(self) -> str:
         """The separator written, or the default that the name implies."""
-        return self.separator or ("/" if "/" in self.name else ":")
+        return find_separator(self.separator, self.name)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -265,6 +278,11 @@ class MaskinportenClient:
         """Whether our finalizer, the mark of intent, is on the resource."""
         return FINALIZER in self.meta.finalizers
 
+    @property
+    def left_by_digdirator(self) -> bool:
+        """Whether Digdirator has looked after it."""
+        return any(one in self.meta.finalizers for one in DIGDIRATOR_FINALIZERS)
+
 
 def parse(body: Mapping[str, Any]) -> MaskinportenClient:
     """Turn the raw body into a model; never raises for anything that a user can write."""
@@ -277,6 +295,22 @@ def parse(body: Mapping[str, Any]) -> MaskinportenClient:
     if len(meta.name) > LONGEST_NAME:
         spec = InvalidSpec(f"metadata.name: {NAME_RULE[1]}")
     return MaskinportenClient(meta, spec, body.get("status") or {})
+
+
+class ExposedScopeStatus(BaseModel):
+    """What the operator observed of an exposed scope."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    name: Annotated[str, Field(description="The full scope, with its prefix.")]
+    state: Annotated[
+        str,
+        Field(
+            description="Active, Inactive, Absent, Conflict if it is somebody else's, or Withdrawn if it left the spec "
+            "and is still active."
+        ),
+    ]
+    consumers: Annotated[int, Field(description="How many organisations have access.")]
 
 
 class MaskinportenClientStatus(ResourceStatus):
@@ -297,6 +331,14 @@ class MaskinportenClientStatus(ResourceStatus):
     ]
     synchronization_secret_name: Annotated[
         str | None, Field(default=None, description="The Secret that holds the credentials.")
+    ]
+    exposed_scopes: Annotated[
+        tuple[ExposedScopeStatus, ...] | None,
+        Field(
+            default=None,
+            json_schema_extra=list_of("atomic"),
+            description="The scopes that the resource exposes, and those that it exposed and that are still active.",
+        ),
     ]
     synchronization_hash: Annotated[
         str | None, Field(default=None, description="Changes with what is in the Secret; nothing secret goes into it.")

@@ -217,8 +217,6 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
     """Find the paths of fields that are set and have no effect."""
     spec = seen.spec
     found = list(seen.application.unread)
-    if spec.maskinporten.enabled and spec.maskinporten.scopes.exposes:
-        found.append("spec.maskinporten.scopes.exposes (make these scopes by hand at DigDir)")
     if spec.webproxy and not platform.uses_webproxy(wanted=True):
         why = "hosts are opened instead on gcp" if platform.name == "gcp" else "no proxy is configured"
         found.append(f"spec.webproxy ({why})")

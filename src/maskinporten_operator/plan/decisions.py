@@ -7,7 +7,9 @@ The order is what makes a crash after any step repairable by the next pass, and 
 3. `PublishKeys` before the Secret: a workload never holds a key that Maskinporten doesn't know. A key whose Secret
    was never written is an orphan that the grace time removes.
 4. `WriteSecret`.
-5. `ClearAnnotations` last: a request counts as done only when its effect can be read.
+5. The scopes: `RevokeAccess` before a scope is activated again, then `CreateScope` or `UpdateScope`, then
+   `GrantAccess`. A scope is found again by its name, an access by the scope's list.
+6. `ClearAnnotations` last: a request counts as done only when its effect can be read.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from maskinporten_operator.model.conditions import Verdict
     from maskinporten_operator.model.errors import OperatorError
     from maskinporten_operator.model.keys import PublicJwk
 
@@ -37,11 +38,20 @@ class RegisterClient:
 
 @dataclass(frozen=True, slots=True)
 class UpdateRegistration:
-    """Replace the registration's fields; `reason` names what differed."""
+    """Replace the registration's fields.
+
+    Attributes:
+        client_id: The client.
+        fields: What is sent.
+        reason: What differed.
+        without_lost: What is sent if DigDir refuses that: the scopes left out whose grant is gone. None if there are
+            none.
+    """
 
     client_id: str
     fields: Mapping[str, Any]
     reason: str
+    without_lost: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +71,57 @@ class WriteSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateScope:
+    """Create a scope of this full name."""
+
+    scope: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateScope:
+    """Replace a scope's fields; `activates` says that it was inactive."""
+
+    scope: str
+    fields: Mapping[str, Any]
+    reason: str
+    activates: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeactivateScope:
+    """Deactivate a scope; its consumers stay in its list."""
+
+    scope: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantAccess:
+    """Give an organisation access to a scope."""
+
+    scope: str
+    orgno: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAccess:
+    """Take an organisation's access to a scope back."""
+
+    scope: str
+    orgno: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClearAnnotations:
     """Take requests off the resource that have been carried out."""
 
     names: tuple[str, ...]
 
 
-Step = MarkIntent | RegisterClient | UpdateRegistration | PublishKeys | WriteSecret | ClearAnnotations
+ScopeStep = CreateScope | UpdateScope | DeactivateScope | GrantAccess | RevokeAccess
+Step = MarkIntent | RegisterClient | UpdateRegistration | PublishKeys | WriteSecret | ScopeStep | ClearAnnotations
+SCOPE_STEPS = (CreateScope, UpdateScope, DeactivateScope, GrantAccess, RevokeAccess)
 TOUCHES_REGISTRATION = (UpdateRegistration, PublishKeys)
 
 
@@ -78,11 +132,11 @@ class Plan:
     Attributes:
         steps: What to do.
         hold: Why the resource isn't ready when the steps are done; None when it is.
-        notices: Further conditions.
+        credentials_held: Whether the Secret may lag behind the registration when the steps are done.
         next_look: Seconds until a pass has something to do by itself; None when only the resync does.
     """
 
     steps: tuple[Step, ...] = ()
     hold: OperatorError | None = None
-    notices: tuple[Verdict, ...] = ()
+    credentials_held: bool = False
     next_look: float | None = None

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.conditions import ALL_FIELDS_SUPPORTED, REGISTRATION_UNIQUE, Reason, Verdict
+from maskinporten_operator.model.conditions import REGISTRATION_UNIQUE, Reason, Verdict
 from maskinporten_operator.model.errors import OperatorError, RejectedError, WaitingError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from maskinporten_operator.plan.consumption import (
+    Consumption,
+    check_consumption,
+    choose_scopes,
+    judge_consumption,
+    sort_consumed,
+)
 from maskinporten_operator.plan.decisions import (
     ClearAnnotations,
     MarkIntent,
     Plan,
     RegisterClient,
-    Step,
     WriteSecret,
 )
 from maskinporten_operator.plan.keys import KeyPlan, plan_keys
 from maskinporten_operator.plan.registration import build_fields, check_drift, order_scopes
+from maskinporten_operator.plan.scopes import Exposure, check_exposure, judge_consumers, judge_withdrawn, plan_scopes
 from maskinporten_operator.plan.secret import build_secret, check_secret
 
 if TYPE_CHECKING:
@@ -25,6 +33,8 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient, MaskinportenClientSpec
     from maskinporten_operator.model.registrations import AuthorizationServer, Registration
+    from maskinporten_operator.model.scopes import Granted
+    from maskinporten_operator.plan.decisions import Step
     from maskinporten_operator.plan.policy import Policy
     from maskinporten_operator.plan.secret import OwnedSecret
 
@@ -81,6 +91,9 @@ class Snapshot:
         released: An id from Secret or status whose registration has another description now.
         absence: Set when no registration was found.
         list_due: Seconds until a list may prove that there is no registration; 0 when it was proven.
+        granted: Which of the consumed scopes may be registered; None if none are consumed, or nobody looked yet.
+        exposures: The exposed scopes in the order of the spec, then those that left it.
+        fresh_scopes: The scopes that were read by this pass, and not merely listed some time ago.
     """
 
     resource: MaskinportenClient
@@ -96,27 +109,57 @@ class Snapshot:
     released: str | None = None
     absence: Absence | None = None
     list_due: float = 0.0
+    granted: Granted | None = None
+    exposures: tuple[Exposure, ...] = ()
+    fresh_scopes: frozenset[str] = frozenset()
+
+    @property
+    def consumption(self) -> Consumption:
+        """The consumed scopes, told apart by what may be done with them."""
+        if self.granted is None:
+            return Consumption()
+        return sort_consumed(
+            self.spec.consumed_scopes, self.granted, self.registration.scopes if self.registration else ()
+        )
 
 
 def plan_maskinportenclient(seen: Snapshot, policy: Policy, now: datetime) -> Plan:
     """Decide what one pass does."""
-    for check in HOLDS:
-        if hold := check(seen):
-            return Plan(hold=hold)
-    registration_step = _plan_registration(seen, policy)
-    keys = _plan_keys(seen, policy, now)
-    steps: list[Step] = []
-    if not seen.resource.marked:
-        steps.append(MarkIntent())
-    if registration_step:
-        steps.append(registration_step)
-    if keys.publish:
-        steps.append(keys.publish)
-    if not keys.hold and (reason := _check_secret(seen, keys, changes_registration=registration_step is not None)):
-        steps.append(WriteSecret(reason))
+    if hold := find_hold(seen):
+        return Plan(hold=hold)
+    steps: list[Step] = [] if seen.resource.marked else [MarkIntent()]
+    keys = KeyPlan()
+    desired = _build_registration(seen, policy)
+    if desired is not None:
+        keys = _plan_keys(seen, policy, now)
+        steps += _plan_credentials(seen, desired, keys)
+    steps += plan_scopes(seen.exposures, policy.build_description(seen.resource.meta), policy)
     if not keys.hold and (done := _find_done_requests(seen)):
         steps.append(ClearAnnotations(done))
-    return Plan(tuple(steps), keys.hold, _find_notices(seen), keys.next_look)
+    return Plan(
+        tuple(steps), keys.hold, credentials_held=keys.hold is not None, next_look=_next_look(seen, keys, policy)
+    )
+
+
+def find_hold(seen: Snapshot) -> OperatorError | None:
+    """Find what keeps the resource waiting, whatever its scopes and keys look like."""
+    return next((hold for check in HOLDS if (hold := check(seen))), None)
+
+
+def judge_maskinportenclient(
+    seen: Snapshot, plan: Plan, policy: Policy
+) -> tuple[OperatorError | None, tuple[Verdict, ...]]:
+    """Say why the resource isn't ready, if it isn't, and what else is to be told, of what a pass left."""
+    mark = policy.build_description(seen.resource.meta)
+    conflicts = (check_exposure(exposure, mark, policy) for exposure in seen.exposures)
+    hold = plan.hold or next(filter(None, conflicts), None) or check_consumption(seen.consumption)
+    notices = (
+        judge_consumption(seen.consumption),
+        judge_consumers(seen.exposures),
+        judge_withdrawn(seen.exposures),
+        check_duplicates(seen),
+    )
+    return hold, tuple(notice for notice in notices if notice)
 
 
 def check_secret_owner(seen: Snapshot) -> OperatorError | None:
@@ -201,9 +244,37 @@ def check_list(seen: Snapshot) -> OperatorError | None:
 HOLDS = (check_secret_owner, check_rival, check_released, check_absence, check_list)
 
 
-def _plan_registration(seen: Snapshot, policy: Policy) -> Step | None:
-    desired = build_fields(seen.spec, seen.resource.meta, policy)
-    return check_drift(seen.registration, desired) if seen.registration else RegisterClient(desired)
+def _build_registration(seen: Snapshot, policy: Policy) -> tuple[dict[str, Any], dict[str, Any] | None] | None:
+    """Build the registration's members, and those without the scopes whose grant is gone; None if it must wait."""
+    registered = seen.registration.scopes if seen.registration else None
+    consumption, written = seen.consumption, seen.spec.consumed_scopes
+    scopes = choose_scopes(consumption, written, registered, policy.default_scope)
+    if scopes is None:
+        return None
+    build = partial(build_fields, seen.spec, seen.resource.meta, policy)
+    without = consumption.registrable or ((policy.default_scope,) if policy.default_scope else ())
+    return build(scopes), build(without) if consumption.lost and without else None
+
+
+def _plan_credentials(
+    seen: Snapshot, desired: tuple[dict[str, Any], dict[str, Any] | None], keys: KeyPlan
+) -> list[Step]:
+    fields, without_lost = desired
+    registration_step: Step | None = RegisterClient(fields)
+    if seen.registration:
+        registration_step = check_drift(seen.registration, fields, without_lost)
+    steps = [step for step in (registration_step, keys.publish) if step]
+    if not keys.hold and (reason := _check_secret(seen, keys, changes_registration=registration_step is not None)):
+        steps.append(WriteSecret(reason))
+    return steps
+
+
+def _next_look(seen: Snapshot, keys: KeyPlan, policy: Policy) -> float | None:
+    """Access that is granted later comes without an edit."""
+    moments = [keys.next_look]
+    if seen.granted and (seen.consumption.missing or seen.consumption.lost):
+        moments.append(seen.granted.due or policy.grant_recheck)
+    return min((one for one in moments if one is not None), default=None)
 
 
 def _plan_keys(seen: Snapshot, policy: Policy, now: datetime) -> KeyPlan:
@@ -241,10 +312,6 @@ def _find_done_requests(seen: Snapshot) -> tuple[str, ...]:
     return tuple(name for name in (ROTATE_ANNOTATION, RESYNC_ANNOTATION) if seen.resource.meta.asks(name))
 
 
-def _find_notices(seen: Snapshot) -> tuple[Verdict, ...]:
-    return tuple(notice for check in NOTICES if (notice := check(seen)))
-
-
 def check_duplicates(seen: Snapshot) -> Verdict | None:
     """Further registrations with the resource's description are named, and left alone."""
     if not seen.others:
@@ -252,14 +319,3 @@ def check_duplicates(seen: Snapshot) -> Verdict | None:
     shown = ", ".join(seen.others[:10]) + (f" and {len(seen.others) - 10} more" if len(seen.others) > 10 else "")
     message = f"Further active clients have this resource's description at DigDir: {shown}. They are left alone"
     return Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATIONS, message)
-
-
-def check_fields(seen: Snapshot) -> Verdict | None:
-    """A field that was set and isn't acted on is named, never dropped in silence."""
-    if not seen.spec.scopes.exposes:
-        return None
-    message = "spec.scopes.exposes isn't acted on by this version of the operator: make these scopes by hand at DigDir"
-    return Verdict(ALL_FIELDS_SUPPORTED, "False", Reason.FIELDS_NOT_SUPPORTED, message)
-
-
-NOTICES = (check_duplicates, check_fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from maskinporten_operator.model.application import Application
@@ -36,26 +36,38 @@ class Retry:
     failed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that a pass did: the reason of its Event, and what, in words that begin with a small letter."""
+
+    reason: str
+    text: str
+
+
 @dataclass
 class Progress(Generic[R]):
     """What a pass has established so far; a status is built from it also when the pass fails half-way.
 
     Attributes:
         resource: The resource as our last write left it.
-        actions: What was done, in words.
+        actions: What was done.
         wrote: Whether something was written that isn't among the actions: the status, a mark.
         impaired: Whether the pass found missing what the resource needs to be ready, such as its Secret.
         generation: The generation that the pass began with and judges; a write's answer may show a newer one.
     """
 
     resource: R
-    actions: list[str] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
     wrote: bool = False
     impaired: bool = False
     generation: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.generation = self.resource.meta.generation
+
+    def note(self, text: str, reason: str = "Synchronized") -> None:
+        """Note something that was done."""
+        self.actions.append(Action(reason, text))
 
     def build_facts(self) -> dict[str, Any]:
         """Build the status fields that this pass can tell, besides the conditions."""
@@ -70,11 +82,13 @@ class ClientProgress(Progress[MaskinportenClient]):
         registration: Its registration as our last write or read left it.
         secret_name: The Secret that holds the credentials.
         fingerprint: Of what is in the Secret; see `plan.secret.build_fingerprint`.
+        exposed_scopes: What the status tells of the exposed scopes; None if the pass didn't get to know.
     """
 
     registration: Registration | None = None
     secret_name: str | None = None
     fingerprint: str | None = None
+    exposed_scopes: list[dict[str, Any]] | None = None
 
     def build_facts(self) -> dict[str, Any]:
         """Build the fields that tell of the registration and of the Secret."""
@@ -91,6 +105,8 @@ class ClientProgress(Progress[MaskinportenClient]):
             facts["synchronizationSecretName"] = self.secret_name
         if self.fingerprint:
             facts["synchronizationHash"] = self.fingerprint
+        if self.exposed_scopes or (self.exposed_scopes is not None and self.resource.status.get("exposedScopes")):
+            facts["exposedScopes"] = self.exposed_scopes
         return facts
 
 
@@ -134,6 +150,13 @@ DONE = Outcome((), None, logging.INFO)
 """The resource is let go: there is nothing to report on."""
 
 
+def hold_deletion(error: OperatorError) -> Outcome:
+    """A resource can't be let go yet."""
+    outcome = fail(error)
+    verdicts = tuple(replace(one, message=f"The deletion waits: {one.message}") for one in outcome.verdicts)
+    return replace(outcome, verdicts=verdicts)
+
+
 def succeed(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
     """Everything is as desired."""
     ready = Verdict(
@@ -143,8 +166,11 @@ def succeed(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
     return Outcome((ready, *notices), retry, logging.INFO)
 
 
-def fail(error: OperatorError, notices: tuple[Verdict, ...] | None = None) -> Outcome:
-    """Something keeps the resource from being ready; without `notices` nothing else was judged."""
+def fail(error: OperatorError, notices: tuple[Verdict, ...] | None = None, next_look: float | None = None) -> Outcome:
+    """Something keeps the resource from being ready; without `notices` nothing else was judged.
+
+    What only an edit mends is looked at again after `next_look` seconds, if that is sooner than usual.
+    """
     status: Status
     match error:
         case TerminatingError():
@@ -152,7 +178,8 @@ def fail(error: OperatorError, notices: tuple[Verdict, ...] | None = None) -> Ou
         case WaitingError():
             status, retry, level = "Unknown", Retry(error.retry_after, failed=False), logging.INFO
         case RejectedError():
-            status, retry, level = "False", Retry(RECHECK_REJECTED, failed=True), logging.WARNING
+            status, level = "False", logging.WARNING
+            retry = Retry(min(next_look or RECHECK_REJECTED, RECHECK_REJECTED), failed=True)
         case _:
             status, retry, level = "Unknown", Retry(None, failed=True), logging.WARNING
     held_up = isinstance(error, WaitingError) and error.reason in {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The settings that planning needs, apart from where they come from.
+    """The settings that planning and deleting need, apart from where they come from.
 
     Attributes:
         cluster: First part of the ownership mark; holds no `:`.
@@ -20,6 +20,11 @@ class Policy:
         access_token_lifetime: Of registered clients, in seconds.
         default_scope: Registered when a spec consumes nothing; DigDir may refuse a client without scopes.
         key_grace: How long a key that left the Secret stays registered, for pods that still use it.
+        scope_prefix: The prefix of exposed scopes.
+        withdrawn_scopes: What becomes of a scope that leaves the spec.
+        grant_recheck: Seconds after which it is looked again whether a scope is granted by now.
+        deletion_policy: What becomes of client and scopes when a resource is deleted whose annotations don't say.
+        takes_over: Whether what Digdirator left is taken over, its finalizers too.
     """
 
     cluster: str
@@ -27,6 +32,11 @@ class Policy:
     access_token_lifetime: int = 3600
     default_scope: str | None = None
     key_grace: timedelta = timedelta(hours=24)
+    scope_prefix: str = "nav"
+    withdrawn_scopes: Literal["Keep", "Deactivate"] = "Keep"
+    grant_recheck: float = 180.0
+    deletion_policy: Literal["Retain", "Delete"] = "Retain"
+    takes_over: bool = False
 
     def build_description(self, meta: ObjectMeta) -> str:
         """Build the mark by which a registration is known as this resource's."""

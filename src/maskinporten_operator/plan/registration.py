@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.registrations import INTEGRATION_TYPE, JWT_BEARER, Registration
 from maskinporten_operator.plan.decisions import UpdateRegistration
+from maskinporten_operator.plan.drift import find_drift
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
     from maskinporten_operator.model.resources import ObjectMeta
@@ -27,9 +28,10 @@ def choose(candidates: Iterable[Registration], *hints: str | None) -> Registrati
     return min(by_id.values(), key=lambda one: (one.created or "9999", one.client_id), default=None)
 
 
-def build_fields(spec: MaskinportenClientSpec, meta: ObjectMeta, policy: Policy) -> dict[str, Any]:
-    """Build the members that are ours to set, as the API writes them."""
-    scopes = spec.consumed_scopes or ((policy.default_scope,) if policy.default_scope else ())
+def build_fields(
+    spec: MaskinportenClientSpec, meta: ObjectMeta, policy: Policy, scopes: Sequence[str]
+) -> dict[str, Any]:
+    """Build the members that are ours to set, as the API writes them, with these scopes."""
     return {
         "client_name": spec.client_name or policy.client_name,
         "description": policy.build_description(meta),
@@ -42,13 +44,16 @@ def build_fields(spec: MaskinportenClientSpec, meta: ObjectMeta, policy: Policy)
     }
 
 
-def check_drift(registration: Registration, desired: Mapping[str, Any]) -> UpdateRegistration | None:
+def check_drift(
+    registration: Registration, desired: Mapping[str, Any], without_lost: Mapping[str, Any] | None = None
+) -> UpdateRegistration | None:
     """Compare the registration with our fields; the PUT is the registration as read with ours in place."""
-    drifted = [name for name, value in desired.items() if not _same(registration.fields.get(name), value)]
+    drifted = find_drift(registration.fields, desired)
     if not drifted:
         return None
     kept = {name: value for name, value in registration.fields.items() if name not in READ_ONLY_FIELDS}
-    return UpdateRegistration(registration.client_id, kept | dict(desired), f"{', '.join(drifted)} differ")
+    fallback = kept | dict(without_lost) if without_lost is not None else None
+    return UpdateRegistration(registration.client_id, kept | dict(desired), f"{', '.join(drifted)} differ", fallback)
 
 
 def order_scopes(registered: Iterable[str], written: Iterable[str]) -> tuple[str, ...]:
@@ -56,9 +61,3 @@ def order_scopes(registered: Iterable[str], written: Iterable[str]) -> tuple[str
     rest = list(registered)
     ordered = [scope for scope in written if scope in rest]
     return (*ordered, *sorted(set(rest) - set(ordered)))
-
-
-def _same(current: object, desired: object) -> bool:
-    if isinstance(current, list) and isinstance(desired, list):
-        return sorted(map(str, current)) == sorted(desired)  # the API keeps no order
-    return current == desired

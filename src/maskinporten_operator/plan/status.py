@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 from maskinporten_operator.model.conditions import (
     ALL_FIELDS_SUPPORTED,
     AVAILABLE,
+    CONSUMERS_VALID,
     MASKINPORTEN_READY,
     READY,
     REGISTRATION_UNIQUE,
+    SCOPES_DECLARED,
+    SCOPES_GRANTED,
 )
 
 if TYPE_CHECKING:
@@ -20,10 +23,21 @@ if TYPE_CHECKING:
 
 MOVED_BY_CHANGES = frozenset({"synchronizationTime", "correlationID"})
 """Fields that move only with another change, so that a pass without news writes nothing."""
-BEYOND_NAIS = frozenset({"registeredScopes", "observedGeneration", "clientID"})
+BEYOND_NAIS = frozenset({"registeredScopes", "exposedScopes", "observedGeneration", "clientID"})
 """Fields that NAIS's own CRDs may not know and prune. What brings one for the first time changes a condition too."""
 LONGEST_MESSAGE = 1024
-OWN_TYPES = frozenset({READY, MASKINPORTEN_READY, AVAILABLE, REGISTRATION_UNIQUE, ALL_FIELDS_SUPPORTED})
+OWN_TYPES = frozenset(
+    {
+        READY,
+        MASKINPORTEN_READY,
+        AVAILABLE,
+        SCOPES_GRANTED,
+        CONSUMERS_VALID,
+        SCOPES_DECLARED,
+        REGISTRATION_UNIQUE,
+        ALL_FIELDS_SUPPORTED,
+    }
+)
 
 
 def build_status(outcome: Outcome, progress: Progress[Any], now: datetime, correlation_id: str) -> dict[str, Any]:
@@ -58,6 +72,7 @@ def stays_ready(outcome: Outcome, progress: Progress[Any]) -> bool:
     return (
         outcome.elsewhere
         and not progress.impaired
+        and not resource.meta.deleting
         and ready is not None
         and ready.get("status") == "True"
         and ready.get("observedGeneration") == resource.meta.generation

@@ -115,7 +115,7 @@ async def _execute(
             match step:
                 case ApplyChild():
                     written[step.child] = await _apply(step, meta, ports)
-                    progress.actions.append(f"applied {step.child} ({step.reason})")
+                    progress.note(f"applied {step.child} ({step.reason})")
                 case SetReplicas(count):
                     name = ChildName(DEPLOYMENT, meta.name)
                     deployment = written.get(name) or seen.children.get(name)
@@ -123,10 +123,10 @@ async def _execute(
                         continue  # it was refused just now
                     manifest = build_replicas(meta, count, deployment["metadata"]["uid"])
                     written[name] = await ports.cluster.apply_replicas(manifest)
-                    progress.actions.append(f"set {count} replicas")
+                    progress.note(f"set {count} replicas")
                 case DeleteChild(child, uid):
                     await ports.cluster.delete(child.kind, meta.namespace, child.name, uid)
-                    progress.actions.append(f"deleted {child}")
+                    progress.note(f"deleted {child}")
         except (RejectedError, WaitingError, TransientError) as error:
             what = str(step.child) if isinstance(step, ApplyChild | DeleteChild) else "The number of replicas"
             if not str(error).startswith(what):

@@ -57,6 +57,6 @@ def _log(outcome: Outcome, progress: Progress[Any]) -> None:
         "reconciled" if verdict is None or verdict.status == "True" else "not ready",
         reason=str(verdict.reason) if verdict else None,
         message=verdict.message if verdict and verdict.status != "True" else None,
-        actions=progress.actions or None,
+        actions=[action.text for action in progress.actions] or None,
         generation=progress.generation,
     )

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import RejectedError
 from maskinporten_operator.model.keys import PrivateJwk, build_kid
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import SECRET
 from maskinporten_operator.plan.decisions import (
+    SCOPE_STEPS,
     ClearAnnotations,
+    CreateScope,
+    DeactivateScope,
+    GrantAccess,
     MarkIntent,
     Plan,
     PublishKeys,
     RegisterClient,
+    RevokeAccess,
+    Step,
     UpdateRegistration,
+    UpdateScope,
     WriteSecret,
 )
 from maskinporten_operator.plan.registration import order_scopes
@@ -23,69 +32,160 @@ from maskinporten_operator.plan.secret import build_fingerprint, build_secret
 if TYPE_CHECKING:
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.plan.decisions import ScopeStep
     from maskinporten_operator.plan.maskinportenclient import Snapshot
     from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.reconcile.ports import Ports
 
 
-async def execute(plan: Plan, seen: Snapshot, progress: ClientProgress, ports: Ports) -> None:
-    """Do what the plan says, noting each effect in `progress`.
+async def execute(plan: Plan, seen: Snapshot, progress: ClientProgress, ports: Ports) -> RejectedError | None:
+    """Do what the plan says, noting each effect in `progress`; give the first refusal.
 
-    A refused update doesn't keep the credentials from being repaired: it is raised when the other steps are done.
+    What is refused takes only what builds on it with it: a client that DigDir refuses doesn't keep scopes from being
+    exposed, nor one scope the others.
+
+    Raises:
+        OperatorError: A fault, or the mark was refused; the next pass goes on.
     """
-    refusal: RejectedError | None = None
-    jwk = seen.secret.jwk if seen.secret else None
-    if jwk and jwk == ports.memory.pending_key(seen.resource.meta.uid):
-        ports.memory.record_delivery(seen.resource.meta.uid)  # it was written, and the answer to that was lost
-    progress.registration = seen.registration
-    for step in plan.steps:
+    return await _Execution(seen, progress, ports).run(plan)
+
+
+@dataclass(slots=True)
+class _Execution:
+    """One plan being carried out.
+
+    Attributes:
+        jwk: The key that the Secret holds, or is about to.
+        refused: The kinds of steps, and the scopes, that build on something that was refused.
+    """
+
+    seen: Snapshot
+    progress: ClientProgress
+    ports: Ports
+    jwk: PrivateJwk | None = None
+    refused: set[type[Step] | str] = field(default_factory=set)
+
+    async def run(self, plan: Plan) -> RejectedError | None:
+        self._begin()
+        refusal: RejectedError | None = None
+        for step in plan.steps:
+            if type(step) in self.refused or (isinstance(step, SCOPE_STEPS) and step.scope in self.refused):
+                continue
+            try:
+                await self._carry_out(step)
+            except RejectedError as error:
+                if isinstance(step, MarkIntent):
+                    raise  # nothing remote is done without it
+                if not _is_refused_consumer(step, error):
+                    refusal = refusal or error
+                self._give_up(step)
+        self._tell_secret(plan)
+        return refusal
+
+    def _begin(self) -> None:
+        memory, uid = self.ports.memory, self.seen.resource.meta.uid
+        self.jwk = self.seen.secret.jwk if self.seen.secret else None
+        if self.jwk and self.jwk == memory.pending_key(uid):
+            memory.record_delivery(uid)  # it was written, and the answer to that was lost
+        self.progress.registration = self.seen.registration
+
+    async def _carry_out(self, step: Step) -> None:
         match step:
             case MarkIntent():
-                progress.resource = parse(await ports.cluster.add_finalizer(progress.resource.meta))
-                progress.wrote = True
+                self.progress.resource = parse(await self.ports.cluster.add_finalizer(self.progress.resource.meta))
+                self.progress.wrote = True
             case RegisterClient():
-                progress.registration = await ports.registry.register(step.fields)
-                progress.actions.append(f"registered client {progress.registration.client_id}")
+                await self._register(step)
             case UpdateRegistration():
-                assert progress.registration
-                try:
-                    progress.registration = await ports.registry.update(progress.registration, step.fields)
-                    progress.actions.append(f"updated client {step.client_id} ({step.reason})")
-                except RejectedError as error:
-                    refusal = error
+                await self._update(step)
             case PublishKeys():
-                jwk = await _publish(step, jwk, progress, ports)
+                await self._publish(step)
             case WriteSecret():
-                await _write_secret(step, seen, jwk, progress, ports)
+                await self._write_secret(step)
             case ClearAnnotations():
-                progress.resource = parse(await ports.cluster.clear_annotations(progress.resource.meta, step.names))
-                progress.wrote = True
-    if progress.registration and jwk:
-        progress.secret_name = seen.spec.secret_name
-        progress.fingerprint = _tell_secret(plan, seen, progress.registration, jwk)
-    if refusal:
-        raise refusal
+                body = await self.ports.cluster.clear_annotations(self.progress.resource.meta, step.names)
+                self.progress.resource = parse(body)
+                self.progress.wrote = True
+            case _:
+                await _expose(step, self.progress, self.ports)
+
+    def _give_up(self, step: Step) -> None:
+        """Pass over what builds on a step that was refused."""
+        match step:
+            case RegisterClient() | PublishKeys():
+                self.refused |= {PublishKeys, WriteSecret, ClearAnnotations}
+            case WriteSecret():
+                self.refused.add(ClearAnnotations)
+            case CreateScope() | UpdateScope():
+                self.refused.add(step.scope)
+            case RevokeAccess() if self._is_inactive(step.scope):
+                self.refused.add(step.scope)  # it isn't activated with a consumer who lost access
+
+    def _is_inactive(self, name: str) -> bool:
+        scope = self.ports.scopes.find(name)
+        return scope is not None and not scope.active
+
+    async def _register(self, step: RegisterClient) -> None:
+        try:
+            self.progress.registration = await self.ports.registry.register(step.fields)
+        except RejectedError:
+            self.ports.grants.doubt()
+            raise
+        self.progress.note(f"registered client {self.progress.registration.client_id}")
+
+    async def _update(self, step: UpdateRegistration) -> None:
+        registration = self.progress.registration
+        assert registration
+        try:
+            updated = await self.ports.registry.update(registration, step.fields)
+        except RejectedError:
+            self.ports.grants.doubt()
+            if step.without_lost is None:
+                raise
+            updated = await self.ports.registry.update(registration, step.without_lost)
+        self.progress.registration = updated
+        self.progress.note(f"updated client {step.client_id} ({step.reason})")
+
+    async def _publish(self, step: PublishKeys) -> None:
+        assert self.progress.registration
+        keys = list(step.keep)
+        if step.mint:
+            self.jwk = await _mint(self.progress.resource.meta, self.ports)
+            # Left over from a pass that failed after it was published; it must not be in the set twice.
+            keys = [self.jwk.public(), *(key for key in keys if key.kid != self.jwk.kid)]
+        self.progress.registration = await self.ports.registry.publish_keys(self.progress.registration, keys)
+        what = f"published key {self.jwk.kid}" if step.mint and self.jwk else "published the keys anew"
+        self.progress.note(f"{what} ({step.reason})")
+
+    async def _write_secret(self, step: WriteSecret) -> None:
+        registration, secret, meta = self.progress.registration, self.seen.secret, self.progress.resource.meta
+        assert registration
+        assert self.jwk
+        manifest = build_secret(
+            meta,
+            self.seen.spec.secret_name,
+            client_id=registration.client_id,
+            jwk=self.jwk,
+            scopes=order_scopes(registration.scopes, self.seen.spec.consumed_scopes),
+            server=self.seen.server,
+        )
+        await self.ports.cluster.apply(SECRET, manifest, secret.uid if secret else None)
+        self.ports.memory.record_delivery(meta.uid)
+        self.progress.note(f"wrote Secret {self.seen.spec.secret_name} ({step.reason})")
+
+    def _tell_secret(self, plan: Plan) -> None:
+        """Tell which Secret holds the credentials, and what is in it unless it may lag behind the registration."""
+        registration = self.progress.registration
+        if not (registration and self.jwk) or WriteSecret in self.refused:
+            return
+        self.progress.secret_name = self.seen.spec.secret_name
+        if not plan.credentials_held:
+            self.progress.fingerprint = _build_fingerprint(registration, self.jwk, self.seen)
 
 
-def _tell_secret(plan: Plan, seen: Snapshot, registration: Registration, jwk: PrivateJwk) -> str | None:
-    """Tell what is in the Secret; None while a plan is held, since it may lag behind the registration then."""
+def _build_fingerprint(registration: Registration, jwk: PrivateJwk, seen: Snapshot) -> str:
     scopes = order_scopes(registration.scopes, seen.spec.consumed_scopes)
-    return None if plan.hold else build_fingerprint(registration.client_id, jwk.kid, scopes, seen.server)
-
-
-async def _publish(
-    step: PublishKeys, held: PrivateJwk | None, progress: ClientProgress, ports: Ports
-) -> PrivateJwk | None:
-    assert progress.registration
-    keys = list(step.keep)
-    if step.mint:
-        held = await _mint(progress.resource.meta, ports)
-        # Left over from a pass that failed after it was published; it must not be in the set twice.
-        keys = [held.public(), *(key for key in keys if key.kid != held.kid)]
-    progress.registration = await ports.registry.publish_keys(progress.registration, keys)
-    what = f"published key {held.kid}" if step.mint and held else "published the keys anew"
-    progress.actions.append(f"{what} ({step.reason})")
-    return held
+    return build_fingerprint(registration.client_id, jwk.kid, scopes, seen.server)
 
 
 async def _mint(meta: ObjectMeta, ports: Ports) -> PrivateJwk:
@@ -96,19 +196,28 @@ async def _mint(meta: ObjectMeta, ports: Ports) -> PrivateJwk:
     return jwk
 
 
-async def _write_secret(
-    step: WriteSecret, seen: Snapshot, jwk: PrivateJwk | None, progress: ClientProgress, ports: Ports
-) -> None:
-    assert progress.registration
-    assert jwk
-    manifest = build_secret(
-        progress.resource.meta,
-        seen.spec.secret_name,
-        client_id=progress.registration.client_id,
-        jwk=jwk,
-        scopes=order_scopes(progress.registration.scopes, seen.spec.consumed_scopes),
-        server=seen.server,
-    )
-    await ports.cluster.apply(SECRET, manifest, seen.secret.uid if seen.secret else None)
-    ports.memory.record_delivery(progress.resource.meta.uid)
-    progress.actions.append(f"wrote Secret {seen.spec.secret_name} ({step.reason})")
+async def _expose(step: ScopeStep, progress: ClientProgress, ports: Ports) -> None:
+    match step:
+        case CreateScope(scope, fields):
+            await ports.scopes.create(scope, fields)
+            progress.note(f"created {scope}", "ScopeCreated")
+        case UpdateScope(scope, fields, reason, activates):
+            await ports.scopes.update(scope, fields)
+            if activates:
+                progress.note(f"activated {scope}", "ScopeActivated")
+            else:
+                progress.note(f"updated {scope} ({reason})", "ScopeUpdated")
+        case DeactivateScope(scope, reason):
+            await ports.scopes.deactivate(scope)
+            progress.note(f"deactivated {scope} ({reason})", "ScopeDeactivated")
+        case GrantAccess(scope, orgno):
+            await ports.scopes.grant(scope, orgno)
+            progress.note(f"granted {scope} to {orgno}", "AccessGranted")
+        case RevokeAccess(scope, orgno):
+            await ports.scopes.revoke(scope, orgno)
+            progress.note(f"revoked {scope} from {orgno}", "AccessRevoked")
+
+
+def _is_refused_consumer(step: Step, error: RejectedError) -> bool:
+    """Whether DigDir takes one consumer for none: a condition of its own tells of that, and the others go on."""
+    return isinstance(step, GrantAccess) and error.reason == Reason.REFUSED_BY_DIGDIR

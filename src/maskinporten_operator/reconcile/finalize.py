@@ -1,4 +1,8 @@
-"""The deletion path: it needs an id and an API, never a valid spec; absent is done."""
+"""The deletion path: it needs marks and an API, never a valid spec; absent is done.
+
+Deleting for good goes the other way round: consumers' access, the scopes, keys and client, and last the finalizer. A
+crash after any step leaves the finalizer, and the next pass finds by description what is left.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +12,58 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import WaitingError
 from maskinporten_operator.model.maskinportenclient import (
     DELETE_ANNOTATION,
+    DIGDIRATOR_FINALIZERS,
+    FINALIZER,
     PRESERVE_ANNOTATION,
     RESYNC_ANNOTATION,
     MaskinportenClient,
 )
 from maskinporten_operator.plan.maskinportenclient import Absence, build_mass_absence
+from maskinporten_operator.plan.scopes import find_owner
 from maskinporten_operator.reconcile.observe import count_missing
 
 if TYPE_CHECKING:
+    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.model.scopes import RegisteredScope
     from maskinporten_operator.plan.outcomes import ClientProgress
+    from maskinporten_operator.plan.policy import Policy
     from maskinporten_operator.reconcile.ports import Ports, Sighting
 
 
 async def finalize(resource: MaskinportenClient, sighting: Sighting, progress: ClientProgress, ports: Ports) -> None:
-    """Let the resource go; delete its registration first only if somebody asked for it.
+    """Let the resource go; delete what is its own at DigDir first, only if somebody asked for it.
 
     Raises:
         OperatorError: DigDir or the cluster didn't do its part; the resource stays until they do.
     """
-    if not resource.marked:
+    takes_over = ports.policy.takes_over and resource.left_by_digdirator
+    if not (resource.marked or takes_over):
         return
-    meta = resource.meta
-    if meta.asks(DELETE_ANNOTATION) and not meta.asks(PRESERVE_ANNOTATION):
-        for client_id in await _find_registrations(resource, sighting, ports):
-            await ports.registry.delete(client_id)
-            progress.actions.append(f"deleted client {client_id} for good")
-    await ports.cluster.remove_finalizer(meta)
+    if is_deleted_for_good(resource.meta, ports.policy):
+        await _delete_for_good(resource, sighting, progress, ports)
+    finalizers = (FINALIZER, *DIGDIRATOR_FINALIZERS) if ports.policy.takes_over else (FINALIZER,)
+    await ports.cluster.remove_finalizers(resource.meta, finalizers)
+
+
+def is_deleted_for_good(meta: ObjectMeta, policy: Policy) -> bool:
+    """Whether client and scopes go with the resource. Preserving wins; without a word the cluster's policy holds."""
+    if meta.asks(PRESERVE_ANNOTATION):
+        return False
+    if DELETE_ANNOTATION in meta.annotations:
+        return meta.asks(DELETE_ANNOTATION)
+    return policy.deletion_policy == "Delete"
+
+
+async def _delete_for_good(
+    resource: MaskinportenClient, sighting: Sighting, progress: ClientProgress, ports: Ports
+) -> None:
+    # Both are known before anything is deleted: when too much is missing nothing is.
+    registrations = await _find_registrations(resource, sighting, ports)
+    for scope in await _find_scopes(resource, sighting, ports):
+        await _delete_scope(scope, progress, ports)
+    for client_id in registrations:
+        await ports.registry.delete(client_id)
+        progress.note(f"deleted client {client_id} for good", "ClientDeleted")
 
 
 async def _find_registrations(resource: MaskinportenClient, sighting: Sighting, ports: Ports) -> list[str]:
@@ -42,11 +72,7 @@ async def _find_registrations(resource: MaskinportenClient, sighting: Sighting, 
     started = ports.clock.monotonic()
     provable_at = registry.absence_provable_at(description, sighting.at, marked=sighting.marked)
     if provable_at > started and not registry.find(description):
-        raise WaitingError(
-            Reason.AWAITING_LIST,
-            "An earlier attempt may have registered a client: waiting for DigDir's list to tell before it is deleted",
-            provable_at - started,
-        )
+        raise _await_list(provable_at - started)
     await registry.listed_after(started)
     found = {one.client_id for one in registry.find(description)}
     hint = resource.status.get("clientID")
@@ -58,3 +84,43 @@ async def _find_registrations(resource: MaskinportenClient, sighting: Sighting, 
     if not found and absence.is_mass and not resource.meta.asks(RESYNC_ANNOTATION):
         raise build_mass_absence(absence)
     return sorted(found)
+
+
+async def _find_scopes(resource: MaskinportenClient, sighting: Sighting, ports: Ports) -> list[RegisteredScope]:
+    """Find every scope that is ours by its description, whatever the spec says; the status may know of more."""
+    scopes, mark = ports.scopes, ports.policy.build_description(resource.meta)
+    started = ports.clock.monotonic()
+    if (provable_at := scopes.all_provable_at(marked=sighting.marked)) > started:
+        raise _await_list(provable_at - started)
+    await scopes.listed_after(started)
+    found = {scope.name: scope for scope in scopes.find_owned(mark)}
+    for name in _find_names(resource):
+        if not scopes.find(name) and (scope := await scopes.read(name)):
+            found |= {name: scope} if find_owner(scope, ports.policy.cluster) == mark else {}
+    return list(found.values())
+
+
+async def _delete_scope(scope: RegisteredScope, progress: ClientProgress, ports: Ports) -> None:
+    """Take all access back, then deactivate: whoever activates it again begins with nobody."""
+    access = await ports.scopes.read_access(scope.name)
+    for orgno in sorted(access.consumers | access.doubtful):
+        await ports.scopes.revoke(scope.name, orgno)
+        progress.note(f"revoked {scope.name} from {orgno}", "AccessRevoked")
+    if scope.active:
+        await ports.scopes.deactivate(scope.name)
+        progress.note(f"deactivated {scope.name}", "ScopeDeactivated")
+
+
+def _find_names(resource: MaskinportenClient) -> list[str]:
+    """Find the scopes that the status names; whoever may write it wrote it."""
+    told = resource.status.get("exposedScopes")
+    names = [one.get("name") for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    return [name for name in names if isinstance(name, str)]
+
+
+def _await_list(seconds: float) -> WaitingError:
+    return WaitingError(
+        Reason.AWAITING_LIST,
+        "An earlier attempt may have left something at DigDir: waiting for its list to tell",
+        seconds,
+    )

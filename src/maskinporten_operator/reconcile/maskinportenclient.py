@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import RejectedError
+from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import InvalidSpec
-from maskinporten_operator.plan.decisions import TOUCHES_REGISTRATION
-from maskinporten_operator.plan.maskinportenclient import plan_maskinportenclient
-from maskinporten_operator.plan.outcomes import DONE, ClientProgress, Outcome, fail, succeed
+from maskinporten_operator.plan.maskinportenclient import judge_maskinportenclient, plan_maskinportenclient
+from maskinporten_operator.plan.outcomes import DONE, ClientProgress, Outcome, fail, hold_deletion, succeed
+from maskinporten_operator.plan.scopes import build_scope_status
 from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.execute import execute
+from maskinporten_operator.reconcile.exposures import recall_exposures
 from maskinporten_operator.reconcile.finalize import finalize
-from maskinporten_operator.reconcile.observe import observe, read_again
+from maskinporten_operator.reconcile.observe import find_unread, observe, read_again
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from maskinporten_operator.plan.decisions import Plan
+    from maskinporten_operator.plan.maskinportenclient import Snapshot
     from maskinporten_operator.reconcile.ports import Ports, Sighting
 
 
@@ -31,15 +35,32 @@ async def reconcile_maskinportenclient(body: Mapping[str, Any], sighting: Sighti
 async def _attempt(progress: ClientProgress, sighting: Sighting, ports: Ports) -> Outcome:
     resource = progress.resource
     if resource.meta.deleting:
-        await finalize(resource, sighting, progress, ports)
+        try:
+            await finalize(resource, sighting, progress, ports)
+        except OperatorError as error:
+            return hold_deletion(error)
         return DONE
     if isinstance(resource.spec, InvalidSpec):
         raise RejectedError(Reason.INVALID_SPEC, resource.spec.message)
 
     seen = await observe(progress, resource.spec, sighting, ports)
     plan = plan_maskinportenclient(seen, ports.policy, ports.clock.now())
-    if not seen.fresh and any(isinstance(step, TOUCHES_REGISTRATION) for step in plan.steps) and seen.registration:
-        seen = await read_again(seen, ports)
+    if unread := find_unread(plan, seen):
+        seen = await read_again(seen, unread, ports)
         plan = plan_maskinportenclient(seen, ports.policy, ports.clock.now())
-    await execute(plan, seen, progress, ports)
-    return fail(plan.hold, plan.notices) if plan.hold else succeed(plan.notices, plan.next_look)
+    refusal = await execute(plan, seen, progress, ports)
+    return _judge(seen, plan, refusal, progress, ports)
+
+
+def _judge(
+    seen: Snapshot, plan: Plan, refusal: OperatorError | None, progress: ClientProgress, ports: Ports
+) -> Outcome:
+    exposures = recall_exposures(seen.exposures, ports)
+    left = replace(seen, registration=progress.registration, exposures=exposures)
+    progress.exposed_scopes = build_scope_status(
+        exposures, ports.policy.build_description(seen.resource.meta), ports.policy
+    )
+    hold, notices = judge_maskinportenclient(left, plan, ports.policy)
+    if error := refusal or hold:
+        return fail(error, notices, plan.next_look)
+    return succeed(notices, plan.next_look)

@@ -5,22 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from maskinporten_operator.model.claims import claim_secret
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
-from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot
+from maskinporten_operator.plan.decisions import SCOPE_STEPS, TOUCHES_REGISTRATION
+from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot, find_hold
 from maskinporten_operator.plan.registration import choose
+from maskinporten_operator.reconcile.exposures import observe_exposures
 from maskinporten_operator.reconcile.vanished import check_still_wanted
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
     from maskinporten_operator.model.registrations import Registration
+    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.plan.decisions import Plan
     from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.reconcile.ports import Ports, Sighting
 
 
 async def observe(progress: ClientProgress, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports) -> Snapshot:
-    """Read the Secret and the registration; a missing Secret is noted in `progress`, also when the rest can't be read.
+    """Read the Secret, the registration and the scopes; a missing Secret is noted in `progress`, whatever follows.
 
     Raises:
         TerminatingError: The Secret vanished because the resource or its namespace is going.
@@ -34,7 +39,7 @@ async def observe(progress: ClientProgress, spec: MaskinportenClientSpec, sighti
         resource=resource,
         spec=spec,
         secret=secret,
-        rival=ports.fleet.find_rival(meta, spec.secret_name),
+        rival=_find_rival(meta, spec.secret_name, ports),
         server=await ports.metadata.get(),
         recent_mints=ports.memory.recent_mints(meta.uid, ports.clock.monotonic()),
         pending_key=pending.kid if (pending := ports.memory.pending_key(meta.uid)) else None,
@@ -47,15 +52,55 @@ async def observe(progress: ClientProgress, spec: MaskinportenClientSpec, sighti
     had_secret = resource.status.get("synchronizationSecretName")
     if secret is None and seen.registration and (had_secret or seen.registration.keys):
         await check_still_wanted(meta, ports)
+    if find_hold(seen):
+        return seen  # nothing is done about the scopes either
+    consumed = spec.consumed_scopes
+    granted = await ports.grants.find(consumed, sighting.at) if consumed else None
+    return replace(seen, granted=granted, exposures=await observe_exposures(resource, spec, ports))
+
+
+def find_unread(plan: Plan, seen: Snapshot) -> Unread:
+    """Find what a plan replaces and this pass merely knows from a list: others may have changed it since."""
+    registration = not seen.fresh and any(isinstance(step, TOUCHES_REGISTRATION) for step in plan.steps)
+    touched = {step.scope for step in plan.steps if isinstance(step, SCOPE_STEPS)}
+    listed = {exposure.name for exposure in seen.exposures if exposure.registered}
+    return Unread(registration and seen.registration is not None, frozenset((touched & listed) - seen.fresh_scopes))
+
+
+async def read_again(seen: Snapshot, unread: Unread, ports: Ports) -> Snapshot:
+    """Read what is about to be replaced: what others changed since it was listed is kept, or makes it theirs.
+
+    Raises:
+        ConflictError: The registration was deleted, or given to somebody else by another description: the next pass
+            decides anew.
+    """
+    if unread.registration:
+        seen = await _read_registration_again(seen, ports)
+    if unread.scopes:
+        for name in unread.scopes:
+            await ports.scopes.read(name)
+        exposures = await observe_exposures(seen.resource, seen.spec, ports)
+        seen = replace(seen, exposures=exposures, fresh_scopes=seen.fresh_scopes | unread.scopes)
     return seen
 
 
-async def read_again(seen: Snapshot, ports: Ports) -> Snapshot:
-    """Read a registration that is about to be replaced: what others changed since it was listed is kept.
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What must be read before a plan is carried out: the registration, and scopes by name."""
 
-    Raises:
-        ConflictError: It was deleted, or given to somebody else by another description: the next pass decides anew.
-    """
+    registration: bool
+    scopes: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return self.registration or bool(self.scopes)
+
+
+def _find_rival(meta: ObjectMeta, secret_name: str, ports: Ports) -> str | None:
+    rival = ports.fleet.find_rival(meta, claim_secret(meta.namespace, secret_name))
+    return rival[1] if rival else None
+
+
+async def _read_registration_again(seen: Snapshot, ports: Ports) -> Snapshot:
     assert seen.registration
     registration = await ports.registry.read(seen.registration.client_id)
     if registration is None or registration.description != seen.registration.description:

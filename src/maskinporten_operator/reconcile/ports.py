@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from maskinporten_operator.model.claims import Claim
     from maskinporten_operator.model.keys import PublicJwk, RsaKey
     from maskinporten_operator.model.registrations import AuthorizationServer, Registration
     from maskinporten_operator.model.resources import Kind, ObjectMeta
+    from maskinporten_operator.model.scopes import AccessList, Granted, RegisteredScope
     from maskinporten_operator.plan.platform import Platform
     from maskinporten_operator.plan.policy import Policy
     from maskinporten_operator.plan.secret import OwnedSecret
@@ -42,8 +44,8 @@ class Cluster(Protocol):
     async def add_finalizer(self, meta: ObjectMeta) -> Mapping[str, Any]:
         """Put our finalizer on the resource, others' kept."""
 
-    async def remove_finalizer(self, meta: ObjectMeta) -> None:
-        """Take our finalizer off, others' kept; done when the resource is gone."""
+    async def remove_finalizers(self, meta: ObjectMeta, names: Sequence[str]) -> None:
+        """Take finalizers off, our own first, others' kept; done when the resource is gone."""
 
     async def clear_annotations(self, meta: ObjectMeta, names: Iterable[str]) -> Mapping[str, Any]:
         """Remove annotations, if they are there."""
@@ -93,6 +95,73 @@ class Registry(Protocol):
         """Delete the keys and then the client for good; done when DigDir says that it is gone."""
 
 
+class ScopeRegistry(Protocol):
+    """The organisation's own scopes and their access lists, listed now and then and kept up with our own writes."""
+
+    async def ready(self) -> None:
+        """Return when a list has been read since the start; raise when that fails."""
+
+    def find(self, name: str) -> RegisteredScope | None:
+        """Give the scope of this full name, whoever's it is, inactive or not."""
+
+    def find_owned(self, mark: str) -> tuple[RegisteredScope, ...]:
+        """Give the scopes that a resource's mark owns by their description, inactive ones too."""
+
+    def is_doubtful(self, name: str) -> bool:
+        """Whether a write to it was left without an answer since it was last read."""
+
+    async def listed_after(self, instant: float) -> None:
+        """Return when a list that was started after `instant` (monotonic seconds) has been read."""
+
+    def all_provable_at(self, *, marked: bool) -> float:
+        """Say when (monotonic seconds) a list tells of all scopes of a resource; `marked` as in `Registry`."""
+
+    async def read(self, name: str) -> RegisteredScope | None:
+        """Read a scope anew; None if DigDir says that it doesn't exist."""
+
+    async def read_access(self, name: str) -> AccessList:
+        """Give who may use one of our scopes: read once, and again after each resync."""
+
+    def find_access(self, name: str) -> AccessList | None:
+        """Give who may use a scope as far as it was read."""
+
+    async def find_issuer(self, source: str) -> str | None:
+        """Find a delegation source's issuer by the source's name; None if DigDir lists none of that name."""
+
+    async def create(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Create a scope.
+
+        Raises:
+            ConflictError: There is one by now; it has been read.
+        """
+
+    async def update(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Replace a scope's fields."""
+
+    async def deactivate(self, name: str) -> None:
+        """Deactivate a scope; done when there is none."""
+
+    async def grant(self, name: str, orgno: str) -> None:
+        """Give an organisation access; a refusal is remembered in the access list."""
+
+    async def revoke(self, name: str, orgno: str) -> None:
+        """Take an organisation's access back; done when it has none."""
+
+
+class Grants(Protocol):
+    """The scopes that the organisation may use, listed every few minutes."""
+
+    async def find(self, names: Iterable[str], asked: float) -> Granted:
+        """Say which of the scopes may be registered on a client.
+
+        A name that isn't known has the lists read anew, unless they are newer than the question of `asked` (monotonic
+        seconds), or were read a few seconds ago.
+        """
+
+    def doubt(self) -> None:
+        """DigDir refused what the lists allow: they are read anew when somebody asks next."""
+
+
 class KeyMint(Protocol):
     """Where new keys come from."""
 
@@ -106,8 +175,8 @@ class Fleet(Protocol):
     def accept(self, body: Mapping[str, Any]) -> None:
         """Take in an object as a write's answer gave it."""
 
-    def find_rival(self, meta: ObjectMeta, secret_name: str) -> str | None:
-        """Find an older resource in the namespace that names the same Secret."""
+    def find_rival(self, meta: ObjectMeta, claim: Claim) -> tuple[str, str] | None:
+        """Find an older resource, by namespace and name, that claims the same."""
 
     def known_client_ids(self) -> Iterable[str]:
         """Give the client ids that the resources' statuses name, but for those that are being deleted."""
@@ -162,6 +231,8 @@ class Ports:
     platform: Platform
     cluster: Cluster
     registry: Registry
+    scopes: ScopeRegistry
+    grants: Grants
     mint: KeyMint
     fleet: Fleet
     inventory: Inventory

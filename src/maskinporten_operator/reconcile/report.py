@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Literal
 
-from maskinporten_operator.model.conditions import READY
-from maskinporten_operator.plan.status import build_status, check_status, find_condition, stays_ready
+from maskinporten_operator.model.conditions import CONSUMERS_VALID, READY, SCOPES_DECLARED
+from maskinporten_operator.plan.status import (
+    LONGEST_MESSAGE,
+    build_status,
+    check_status,
+    find_condition,
+    stays_ready,
+)
 
 if TYPE_CHECKING:
-    from maskinporten_operator.plan.outcomes import Outcome, Progress
+    from collections.abc import Mapping, Sequence
+
+    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.plan.outcomes import Action, Outcome, Progress
     from maskinporten_operator.reconcile.ports import Ports
+
+News = tuple[Literal["Normal", "Warning"], str, str]
+
+
+WARNED_OF = frozenset({READY, CONSUMERS_VALID, SCOPES_DECLARED})
+"""The conditions of which an Event tells when they turn False: somebody must do something."""
 
 
 async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correlation_id: str) -> None:
@@ -19,19 +35,45 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
         OperatorError: The status couldn't be written; the next pass writes it.
     """
     resource = progress.resource
-    if not outcome.verdicts or stays_ready(outcome, progress):
-        return
-    before = find_condition(resource.status, READY) or {}
-    status = build_status(outcome, progress, ports.clock.now(), correlation_id)
-    if check_status(resource.status, status):
-        progress.wrote = True
-        await ports.cluster.write_status(resource.meta, status)
-    verdict = outcome.verdicts[0]
-    if progress.actions:
-        message = "; ".join(progress.actions)
-        ports.announcer.announce(resource.meta, "Normal", "Synchronized", message[0].upper() + message[1:])
-    if verdict.status == "False" and (before.get("reason"), before.get("message")) != (
-        verdict.reason,
-        verdict.message,
-    ):
-        ports.announcer.announce(resource.meta, "Warning", str(verdict.reason), verdict.message)
+    news = _find_actions(progress.actions)
+    try:
+        if outcome.verdicts and not stays_ready(outcome, progress):
+            status = build_status(outcome, progress, ports.clock.now(), correlation_id)
+            if check_status(resource.status, status):
+                progress.wrote = True
+                await ports.cluster.write_status(resource.meta, status)
+            news += _find_warnings(outcome, resource.status)
+    finally:
+        # What was done is told, whether or not the status could be written.
+        await _announce(news, resource.meta, ports)
+
+
+async def _announce(news: Sequence[News], meta: ObjectMeta, ports: Ports) -> None:
+    if news and meta.deleting and await ports.cluster.is_namespace_terminating(meta.namespace):
+        return  # Events can't be created there any more
+    for kind, reason, message in news:
+        ports.announcer.announce(meta, kind, reason, message)
+
+
+def _find_actions(actions: Sequence[Action]) -> list[News]:
+    """Tell what was done: one Event for each kind of thing."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for action in actions:
+        by_reason[action.reason].append(action.text)
+    return [("Normal", reason, _capitalize("; ".join(texts))) for reason, texts in by_reason.items()]
+
+
+def _find_warnings(outcome: Outcome, status: Mapping[str, Any]) -> list[News]:
+    """Tell of conditions that turned False, or are so for another reason."""
+    warnings: list[News] = []
+    for verdict in outcome.verdicts:
+        before = find_condition(status, verdict.type) or {}
+        told = before.get("status"), before.get("reason"), before.get("message")
+        is_news = told != (verdict.status, verdict.reason, verdict.message[:LONGEST_MESSAGE])
+        if verdict.type in WARNED_OF and verdict.status == "False" and is_news:
+            warnings.append(("Warning", str(verdict.reason), verdict.message))
+    return warnings
+
+
+def _capitalize(text: str) -> str:
+    return text[0].upper() + text[1:]

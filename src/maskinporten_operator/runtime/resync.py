@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from maskinporten_operator.runtime.store import ObjectStore
 
 JITTER = 0.1
+SPREAD = 0.1
+"""The part of an interval over which a resync's passes are spread, with the calls that they make."""
 TRY_AGAIN_AFTER = 10.0
 AFTER_GAP = 2.0
 """Seconds between a watch's new list and the look at what vanished meanwhile, so that one look serves a whole list."""
@@ -82,7 +84,8 @@ class Resync:
         await self._refresh()
         for store in self._stores:
             for key in store:
-                self._queue.add(key, Priority.RESYNC)
+                delay = random.uniform(0, SPREAD * self._interval)  # noqa: S311 - as above
+                self._queue.add_after(key, delay, Priority.RESYNC)
         log.info("resync", resources=sum(len(store) for store in self._stores))
 
     async def _drop_missing(self) -> None:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.model.claims import Claim, claim_secret, find_claims
 from maskinporten_operator.reconcile.ports import Sighting
 from maskinporten_operator.runtime.queue import Key
 
@@ -55,7 +56,7 @@ class ObjectStore:
         finalizer: The finalizer that marks our intent.
         monotonic: The clock of sightings.
         on_gone: Told the key and uid of every resource that is gone.
-        on_released: Told who else names a Secret when a resource no longer does: one of them may have waited for it.
+        on_released: Told who else claims what a resource no longer does: one of them may have waited for it.
     """
 
     kind: Kind
@@ -64,7 +65,7 @@ class ObjectStore:
     on_gone: Callable[[Key, str], None]
     on_released: Callable[[Iterable[Key]], None] = lambda _: None
     _entries: dict[Key, Entry] = field(default_factory=dict)
-    _by_secret: defaultdict[tuple[str, str], set[Key]] = field(default_factory=lambda: defaultdict(set))
+    _by_claim: defaultdict[Claim, set[Key]] = field(default_factory=lambda: defaultdict(set))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -130,19 +131,19 @@ class ObjectStore:
             return True
         return decisive(entry.body) != decisive(began)
 
-    def find_rival(self, meta: ObjectMeta, secret_name: str) -> str | None:
-        """Find an older resource in the namespace that names the same Secret."""
+    def find_rival(self, meta: ObjectMeta, claim: Claim) -> tuple[str, str] | None:
+        """Find an older resource, by namespace and name, that claims the same."""
         rivals = []
-        for key in self._by_secret.get((meta.namespace, secret_name), ()):
+        for key in self._by_claim.get(claim, ()):
             other = self._entries[key].body["metadata"]
             if other["uid"] != meta.uid and not other.get("deletionTimestamp"):
-                rivals.append((other["creationTimestamp"], other["uid"], key.name))
+                rivals.append((other["creationTimestamp"], other["uid"], key.namespace, key.name))
         oldest = min(rivals, default=None)
-        return oldest[2] if oldest and oldest[:2] < (meta.created, meta.uid) else None
+        return oldest[2:] if oldest and oldest[:2] < (meta.created, meta.uid) else None
 
     def find_claimants(self, namespace: str, secret_name: str) -> tuple[Key, ...]:
         """Give the resources that name a Secret."""
-        return tuple(self._by_secret.get((namespace, secret_name), ()))
+        return tuple(self._by_claim.get(claim_secret(namespace, secret_name), ()))
 
     def known_client_ids(self) -> Iterable[str]:
         """Give the client ids that the resources' statuses name, but for those that are being deleted."""
@@ -155,28 +156,27 @@ class ObjectStore:
         if entry.body and entry.body["metadata"].get("generation") != body["metadata"].get("generation"):
             # What an older list says of another spec's registration is no answer to this one.
             entry.sighting = replace(entry.sighting, at=self.monotonic())
-        before, after = _secret_name(entry.body), _secret_name(body)
-        if before != after:
-            if before:
-                self._release(key, before)
-            if after:
-                self._by_secret[(key.namespace, after)].add(key)
+        before, after = find_claims(entry.body), find_claims(body)
+        for claim in before - after:
+            self._release(key, claim)
+        for claim in after - before:
+            self._by_claim[claim].add(key)
         entry.body = trim(body)
         entry.version = version
 
     def _drop(self, key: Key, entry: Entry) -> None:
-        if name := _secret_name(entry.body):
-            self._release(key, name)
+        for claim in find_claims(entry.body):
+            self._release(key, claim)
         del self._entries[key]
         self.on_gone(key, entry.uid)
 
-    def _release(self, key: Key, secret_name: str) -> None:
-        keys = self._by_secret[(key.namespace, secret_name)]
+    def _release(self, key: Key, claim: Claim) -> None:
+        keys = self._by_claim[claim]
         keys.discard(key)
         if keys:
             self.on_released(tuple(keys))
         else:
-            del self._by_secret[(key.namespace, secret_name)]
+            del self._by_claim[claim]
 
 
 class VersionStore:
@@ -254,8 +254,3 @@ def decisive(body: Body) -> tuple[Any, ...]:
     metadata = body["metadata"]
     annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != LAST_APPLIED}
     return metadata.get("generation"), metadata.get("deletionTimestamp"), annotations
-
-
-def _secret_name(body: Body) -> str | None:
-    name = (body.get("spec") or {}).get("secretName")
-    return name if isinstance(name, str) else None

@@ -13,7 +13,7 @@ from maskinporten_operator.model.resources import DEPLOYMENT, SECRET, Kind, Obje
 from maskinporten_operator.plan.secret import OwnedSecret
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     Accept = Callable[[Kind, Mapping[str, Any]], None]
 
@@ -77,14 +77,15 @@ class ClusterResources:
         """Put our finalizer on the resource, others' kept."""
         return await self._apply_finalizers(meta, {"finalizers": [FINALIZER]})
 
-    async def remove_finalizer(self, meta: ObjectMeta) -> None:
-        """Take our finalizer off, others' kept; done when the resource is gone."""
+    async def remove_finalizers(self, meta: ObjectMeta, names: Sequence[str]) -> None:
+        """Take finalizers off, our own first, others' kept; done when the resource is gone."""
         try:
             # An apply that leaves the field out removes what this manager owned of it; repeated, it writes nothing.
             body = await self._apply_finalizers(meta, {})
-            finalizers = body["metadata"].get("finalizers") or []
-            if FINALIZER in finalizers and body["metadata"].get("uid") == meta.uid:
-                await self._remove_shared_finalizer(meta, finalizers.index(FINALIZER))
+            for name in names:
+                finalizers = body["metadata"].get("finalizers") or []
+                if name in finalizers and body["metadata"].get("uid") == meta.uid:
+                    body = await self._remove_shared_finalizer(meta, name, finalizers.index(name))
         except (AbsentError, ConflictError) as error:
             # An apply with a uid gives 409 both when the object is gone and when it is another one by now.
             if isinstance(error, ConflictError):
@@ -116,15 +117,15 @@ class ClusterResources:
         self._accept(meta.kind, body)
         return body
 
-    async def _remove_shared_finalizer(self, meta: ObjectMeta, position: int) -> None:
-        """Take our finalizer out of a list that somebody else's applied manifest holds too."""
+    async def _remove_shared_finalizer(self, meta: ObjectMeta, name: str, position: int) -> Mapping[str, Any]:
+        """Take a finalizer out of a list that somebody else wrote, or whose applied manifest holds ours too."""
         path = f"/metadata/finalizers/{position}"
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": meta.uid},
-            {"op": "test", "path": path, "value": FINALIZER},
+            {"op": "test", "path": path, "value": name},
             {"op": "remove", "path": path},
         ]
-        await self._patch(meta, patch, JSON_PATCH)
+        return await self._patch(meta, patch, JSON_PATCH)
 
     async def _patch(self, meta: ObjectMeta, patch: Any, content_type: str, subresource: str = "") -> Mapping[str, Any]:
         path = meta.kind.path(meta.namespace, meta.name) + subresource

@@ -7,17 +7,15 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError, TransientError
+from maskinporten_operator.adapters.digdir.listing import SharedListing
+from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from maskinporten_operator.adapters.digdir.client import SelfServiceClient
+    from maskinporten_operator.adapters.digdir.client_api import ClientApi
     from maskinporten_operator.model.keys import PublicJwk
     from maskinporten_operator.model.registrations import Registration
-
-LEAST_BETWEEN_LISTS = 1.0
-"""Seconds between the starts of two lists."""
 
 
 class RegistrationIndex:
@@ -30,7 +28,7 @@ class RegistrationIndex:
 
     def __init__(
         self,
-        client: SelfServiceClient,
+        client: ClientApi,
         *,
         cluster: str,
         lag: float,
@@ -41,17 +39,13 @@ class RegistrationIndex:
         self._mark = f"{cluster}:"
         self._lag = lag
         self._monotonic = monotonic
-        self._sleep = sleep
-        self._started = monotonic()
+        self._listing = SharedListing(client.list_clients, self._replace, monotonic, sleep)
         self._by_id: dict[str, Registration] = {}
         self._by_description: defaultdict[str, set[str]] = defaultdict(set)
         self._touched: dict[str, float] = {}  # when an id was last written or read by itself
         self._lost_answers: dict[str, float] = {}  # by description: when a registration's answer was lost
         self._doubtful: set[str] = set()
         self._elsewhere: set[str] = set()  # ids asked for by themselves that exist and aren't this cluster's
-        self._listed = -float("inf")  # when the newest list was started
-        self._tried = -float("inf")  # when the newest attempt at one was
-        self._listing: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -59,7 +53,7 @@ class RegistrationIndex:
     @property
     def is_listed(self) -> bool:
         """Whether a list has been read since the start."""
-        return self._listed >= self._started - 1
+        return self._listing.is_listed
 
     def find(self, description: str) -> tuple[Registration, ...]:
         """Give the usable registrations with exactly this description."""
@@ -77,7 +71,7 @@ class RegistrationIndex:
         """Say when (monotonic seconds) a list may prove that no such registration exists."""
         moments = [first_seen]
         if marked:  # an earlier process may have registered it a moment before it ended
-            moments.append(self._started + self._lag)
+            moments.append(self._listing.created + self._lag)
         if description in self._lost_answers:
             moments.append(self._lost_answers[description] + self._lag)
         return max(moments)
@@ -88,7 +82,7 @@ class RegistrationIndex:
         Raises:
             OperatorError: The list failed.
         """
-        await self.listed_after(self._started - 1)
+        await self._listing.ready()
 
     async def listed_after(self, instant: float) -> None:
         """Return when a list that was started after `instant` has been read: one for all that wait.
@@ -96,11 +90,7 @@ class RegistrationIndex:
         Raises:
             OperatorError: The list failed.
         """
-        while self._listed <= instant:
-            if self._listing is None or self._listing.done():
-                self._listing = asyncio.create_task(self._list())
-            # One that waits and is cancelled must not take the list from the others.
-            await asyncio.shield(self._listing)
+        await self._listing.listed_after(instant)
 
     async def refresh(self) -> None:
         """Read a new list.
@@ -108,7 +98,7 @@ class RegistrationIndex:
         Raises:
             OperatorError: The list failed.
         """
-        await self.listed_after(self._monotonic())
+        await self._listing.refresh()
 
     async def read(self, client_id: str) -> Registration | None:
         """Read a registration with its keys; None if DigDir says that it doesn't exist or is inactive."""
@@ -167,18 +157,6 @@ class RegistrationIndex:
             if await self.read(client_id) is not None:
                 raise
         self._forget(client_id)
-
-    async def _list(self) -> None:
-        wait = self._tried + LEAST_BETWEEN_LISTS - self._monotonic()
-        if wait > 0:
-            await self._sleep(wait)
-        started = self._tried = self._monotonic()
-        try:
-            listed = await self._client.list_clients()
-        except RejectedError as error:  # it isn't about any resource, and may pass without one being edited
-            raise TransientError(error.reason, str(error)) from None
-        self._replace(listed, started)
-        self._listed = started
 
     def _replace(self, listed: Sequence[Registration], started: float) -> None:
         recent = {one for one, touched in self._touched.items() if touched > started - self._lag}

@@ -1,11 +1,13 @@
-"""What DigDir's answers look like, and how they become registrations."""
+"""What DigDir's answers look like, and how they become registrations and scopes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from maskinporten_operator.model.keys import PublicJwk
 from maskinporten_operator.model.registrations import Registration
+from maskinporten_operator.model.scopes import RegisteredScope
 
 
 def read_registration(body: Any) -> Registration:
@@ -26,9 +28,7 @@ def read_registrations(body: Any) -> tuple[Registration, ...]:
     Raises:
         ValueError: It is something else.
     """
-    if not isinstance(body, list):
-        raise ValueError("not a list")  # noqa: TRY004 - as above
-    return tuple(read_registration(one) for one in body)
+    return tuple(read_registration(one) for one in _list(body))
 
 
 def _find_keys(body: Any) -> tuple[PublicJwk, ...] | None:
@@ -49,3 +49,68 @@ def read_keys(body: Any) -> tuple[PublicJwk, ...]:
     if not isinstance(keys, list) or not all(isinstance(key, dict) and key.get("kid") for key in keys):
         raise ValueError("not a key set")
     return tuple(PublicJwk(key) for key in keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An organisation's access to a scope; `approved` is False when it was taken back, or merely asked for."""
+
+    scope: str
+    orgno: str
+    approved: bool
+
+
+def read_scope(body: Any) -> RegisteredScope:
+    """Read a scope as the API gives it, alone or in a list.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(body, dict):
+        raise ValueError("not a scope")  # noqa: TRY004 - as above
+    name = body.get("name")
+    if not isinstance(name, str):  # the API computes it
+        name = f"{_text(body, 'prefix')}:{_text(body, 'subscope')}"
+    return RegisteredScope(name, body)
+
+
+def read_scopes(body: Any) -> tuple[RegisteredScope, ...]:
+    """Read a list of scopes.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    return tuple(read_scope(one) for one in _list(body))
+
+
+def read_grants(body: Any) -> tuple[Grant, ...]:
+    """Read a list of accesses.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    return tuple(
+        Grant(_text(one, "scope"), _text(one, "consumer_orgno"), one.get("state") == "APPROVED") for one in _list(body)
+    )
+
+
+def read_delegation_sources(body: Any) -> tuple[tuple[str, str], ...]:
+    """Read the names, in small letters, and issuers of delegation sources.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    return tuple((_text(one, "name").lower(), _text(one, "issuer")) for one in _list(body))
+
+
+def _list(body: Any) -> list[Any]:
+    if not isinstance(body, list):
+        raise ValueError("not a list")  # noqa: TRY004 - as above
+    return body
+
+
+def _text(body: Any, member: str) -> str:
+    value = body.get(member) if isinstance(body, dict) else None
+    if not isinstance(value, str):
+        raise ValueError(f"no {member}")  # noqa: TRY004 - as above
+    return value

@@ -1,0 +1,129 @@
+"""Calls of DigDir's self-service API: sent, held back when it asks for that, and read."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+
+from maskinporten_operator.adapters.digdir.errors import (
+    is_api_error,
+    says_empty,
+    translate_exception,
+    translate_response,
+    unexpected_answer,
+)
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import WaitingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Observer = Callable[[str, str, float], None]  # told of every call: operation, status or "error", seconds
+
+T = TypeVar("T")
+
+
+class Calls:
+    """What the operations of the API have in common. Every method raises `OperatorError`s only.
+
+    A 429 holds all calls back for the time that the API asked for: one resource's answer is every resource's.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        base_url: str,
+        observe: Observer,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._http = http
+        self._base_url = base_url.rstrip("/")
+        self._observe = observe
+        self._now = now
+        self._held_until = 0.0
+
+    async def read(
+        self, path: str, operation: str, parse: Callable[[Any], T], query: Mapping[str, str] | None = None
+    ) -> T | None:
+        """Read something; None if the API says that there is no such thing."""
+        response = await self.send("GET", path, operation, query=query, accept=is_absent)
+        return None if is_absent(response) else self.decode(response, operation, parse, writes=False)
+
+    async def list(
+        self,
+        path: str,
+        operation: str,
+        parse: Callable[[Any], tuple[T, ...]],
+        query: Mapping[str, str] | None = None,
+    ) -> tuple[T, ...]:
+        """Read a list; the API has no pages, and says of an empty one that there isn't any."""
+        response = await self.send("GET", path, operation, query=query, accept=says_empty)
+        return self.decode(response, operation, parse, writes=False) if response.is_success else ()
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        operation: str,
+        parse: Callable[[Any], T],
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+    ) -> T:
+        """Write something, and give what it became."""
+        response = await self.send(method, path, operation, body=body, query=query)
+        return self.decode(response, operation, parse, writes=True)
+
+    async def delete(self, path: str, operation: str, query: Mapping[str, str] | None = None) -> bool:
+        """Delete something; False if there is no such thing."""
+        response = await self.send("DELETE", path, operation, query=query, accept=is_absent)
+        if response.content:
+            self.decode(response, operation, lambda body: body, writes=True)  # a gateway's page deletes nothing
+        return not is_absent(response)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        operation: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        accept: Callable[[httpx.Response], bool] = lambda _: False,
+    ) -> httpx.Response:
+        """Send a request; give the answer if it is a success or one that `accept` knows."""
+        if (wait := self._held_until - self._now()) > 0:
+            raise WaitingError(Reason.RATE_LIMITED, f"DigDir asks for fewer calls ({operation})", wait)
+        writes = method != "GET"
+        started, told = self._now(), "error"
+        try:
+            response = await self._http.request(method, self._base_url + path, json=body, params=query)
+            told = str(response.status_code)
+        except httpx.HTTPError as error:
+            raise translate_exception(error, operation, writes=writes) from None
+        except WaitingError as error:  # of the token endpoint
+            self._held_until = self._now() + error.retry_after
+            raise
+        finally:
+            self._observe(operation, told, self._now() - started)
+        if response.is_success or accept(response):
+            return response
+        refusal = translate_response(response, operation, writes=writes)
+        if isinstance(refusal, WaitingError):
+            self._held_until = self._now() + refusal.retry_after
+        raise refusal
+
+    @staticmethod
+    def decode(response: httpx.Response, operation: str, parse: Callable[[Any], T], *, writes: bool) -> T:
+        """Read an answer's body with `parse`, which raises ValueError for one of another form."""
+        try:
+            return parse(response.json())
+        except (ValueError, RecursionError):
+            raise unexpected_answer(operation, writes=writes) from None
+
+
+def is_absent(response: httpx.Response) -> bool:
+    """Whether the API says that there is no such thing; a gateway's 404, which isn't JSON, says nothing of the kind."""
+    return response.status_code == httpx.codes.NOT_FOUND and is_api_error(response)

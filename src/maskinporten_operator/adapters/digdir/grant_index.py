@@ -1,0 +1,115 @@
+"""The scopes that the organisation may use: listed every few minutes, for all resources together."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.adapters.digdir.listing import SharedListing
+from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.model.scopes import Granted
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
+    from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
+
+LEAST_BETWEEN = 10.0
+"""Seconds between two looks for a name that isn't known, and after a look that failed."""
+
+
+class GrantIndex:
+    """What may be registered on a client of the organisation.
+
+    That is what its owner granted, what is open to all, what consumers may delegate, and the organisation's own
+    (DigDir's documentation of scopes).
+    """
+
+    def __init__(
+        self,
+        api: ScopeApi,
+        own: ScopeIndex,
+        *,
+        max_age: float,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`max_age` is how many seconds the lists are believed."""
+        self._api = api
+        self._own = own
+        self._max_age = max_age
+        self._monotonic = monotonic
+        self._listing = SharedListing(self._list, self._take, monotonic, sleep)
+        self._names: frozenset[str] = frozenset()
+        self._orgno: str | None = None
+        self._listed = -float("inf")  # when the newest lists were started
+        self._tried = -float("inf")  # when somebody last had them read
+        self._doubted = False
+
+    async def find(self, names: Iterable[str], asked: float) -> Granted:
+        """Say which of the scopes may be registered on a client.
+
+        A name that isn't known has the lists read anew, unless they are newer than the question of `asked` (monotonic
+        seconds), or were read a few seconds ago.
+
+        Raises:
+            OperatorError: The lists were never read, and can't be now.
+        """
+        await self._own.ready()
+        await self._keep_young()
+        wanted = set(names)
+        unknown = wanted - self._find_known(wanted)
+        due = 0.0
+        if unknown and self._listed <= asked:
+            due = self._tried + LEAST_BETWEEN - self._monotonic()
+            if self._listing.is_under_way(asked):
+                await self._listing.listed_after(asked)
+                due = 0.0
+            elif due <= 0:
+                await self._look_for(unknown)
+        return Granted(frozenset(self._find_known(wanted)), self._orgno or self._own.find_orgno(), max(due, 0.0))
+
+    def doubt(self) -> None:
+        """DigDir refused what the lists allow: they are read anew when somebody asks next."""
+        self._doubted = True
+
+    def _find_known(self, wanted: set[str]) -> set[str]:
+        return {name for name in wanted if name in self._names or self._is_own(name)}
+
+    def _is_own(self, name: str) -> bool:
+        scope = self._own.find(name)
+        return scope is not None and scope.active
+
+    async def _keep_young(self) -> None:
+        """Read the lists again once they are too old; an outage leaves what was known."""
+        if not self._listing.is_listed:
+            self._tried = self._monotonic()
+            await self._listing.ready()
+            return
+        now = self._monotonic()
+        is_old = self._doubted or now - self._listed > self._max_age
+        if is_old and now - self._tried >= LEAST_BETWEEN:
+            self._tried = now
+            with suppress(OperatorError):
+                await self._listing.refresh()
+
+    async def _look_for(self, unknown: set[str]) -> None:
+        self._tried = self._monotonic()
+        if any(self._own.has_prefix(name.partition(":")[0]) for name in unknown):
+            await self._own.refresh()
+        await self._listing.refresh()
+
+    async def _list(self) -> tuple[frozenset[str], str | None]:
+        granted = [grant for grant in await self._api.list_granted() if grant.approved]
+        scopes = list(await self._api.list_open())
+        for issuer in await self._own.list_issuers():
+            scopes += [one for one in await self._api.list_delegated(issuer) if one.fields.get("delegation_source")]
+        names = frozenset({grant.scope for grant in granted} | {one.name for one in scopes if one.active})
+        return names, next((grant.orgno for grant in granted), None)
+
+    def _take(self, listed: tuple[frozenset[str], str | None], started: float) -> None:
+        self._names, orgno = listed
+        self._orgno = orgno or self._orgno
+        self._listed, self._doubted = started, False

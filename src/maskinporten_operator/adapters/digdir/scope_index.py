@@ -1,0 +1,276 @@
+"""The organisation's own scopes and their access lists: listed for all resources, kept up with our own writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.adapters.digdir.listing import SharedListing
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import ConflictError, OutcomeUnknownError, RejectedError
+from maskinporten_operator.model.scopes import AccessList, RegisteredScope
+from maskinporten_operator.plan.scopes import find_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+    from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
+
+SOURCES_LAST = 3600.0
+SOURCES_LEAST = 10.0
+"""Seconds: how long delegation sources are remembered, and how soon they are read again for one that isn't known."""
+KEPT_OF_OTHERS = ("subscope", "description", "active", "owner_orgno")
+"""The members of a scope that isn't this cluster's: enough to say whose it is, and whether it may be consumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    access: AccessList
+    read_at: float
+
+
+class ScopeIndex:
+    """The organisation's scopes by name and by owner, and who may use ours.
+
+    As with registrations, what was written or read by itself within `lag` seconds before a list's start outranks it.
+    """
+
+    def __init__(
+        self,
+        api: ScopeApi,
+        *,
+        cluster: str,
+        lag: float,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._api = api
+        self._cluster = cluster
+        self._lag = lag
+        self._monotonic = monotonic
+        self._listing = SharedListing(api.list_own, self._replace, monotonic, sleep)
+        self._by_name: dict[str, RegisteredScope] = {}
+        self._by_owner: defaultdict[str, set[str]] = defaultdict(set)
+        self._touched: dict[str, float] = {}  # when a scope was last written or read by itself
+        self._doubtful: set[str] = set()
+        self._access: dict[str, _Rows] = {}
+        self._access_due = -float("inf")  # rows that were read before this instant are read again
+        self._written: defaultdict[str, dict[str, float]] = defaultdict(dict)  # by scope: when whose access was
+        self._sources: Mapping[str, str] = {}
+        self._sources_read = -float("inf")
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_owner.values()))
+
+    async def ready(self) -> None:
+        """Return when a list has been read since the start.
+
+        Raises:
+            OperatorError: The list failed.
+        """
+        await self._listing.ready()
+
+    async def listed_after(self, instant: float) -> None:
+        """Return when a list that was started after `instant` has been read: one for all that wait.
+
+        Raises:
+            OperatorError: The list failed.
+        """
+        await self._listing.listed_after(instant)
+
+    async def refresh(self) -> None:
+        """Read a new list.
+
+        Raises:
+            OperatorError: The list failed.
+        """
+        await self._listing.refresh()
+
+    def expire_access(self) -> None:
+        """Let each access list be read anew when it is needed next."""
+        self._access_due = self._monotonic()
+
+    def all_provable_at(self, *, marked: bool) -> float:
+        """Say when (monotonic seconds) a list tells of all scopes of a resource.
+
+        `marked` says that our finalizer was on it when this process first saw it: an earlier process may have created
+        one a moment before it ended.
+        """
+        return self._listing.created + self._lag if marked else -float("inf")
+
+    def find(self, name: str) -> RegisteredScope | None:
+        """Give the scope of this full name, whoever's it is, inactive or not."""
+        return self._by_name.get(name)
+
+    def find_owned(self, mark: str) -> tuple[RegisteredScope, ...]:
+        """Give the scopes that a resource's mark owns by their description, inactive ones too."""
+        return tuple(self._by_name[name] for name in sorted(self._by_owner.get(mark, ())))
+
+    def list_all(self) -> tuple[RegisteredScope, ...]:
+        """Give all scopes of the organisation; of those that aren't this cluster's, a few members only."""
+        return tuple(self._by_name.values())
+
+    def has_prefix(self, prefix: str) -> bool:
+        """Whether a scope of the organisation has this prefix."""
+        return any(name.startswith(f"{prefix}:") for name in self._by_name)
+
+    def find_orgno(self) -> str | None:
+        """Find the organisation's number, which each of its scopes tells."""
+        numbers = (scope.fields.get("owner_orgno") for scope in self._by_name.values())
+        return next((one for one in numbers if isinstance(one, str)), None)
+
+    def is_doubtful(self, name: str) -> bool:
+        """Whether a write to it was left without an answer since it was last read."""
+        return name in self._doubtful
+
+    async def read(self, name: str) -> RegisteredScope | None:
+        """Read a scope anew; None if DigDir says that it doesn't exist."""
+        scope = await self._api.find(name)
+        self._forget(name)
+        if scope:
+            self._record(scope)
+        return scope
+
+    async def create(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Create a scope.
+
+        Raises:
+            ConflictError: There is one by now; it has been read.
+            OutcomeUnknownError: It may exist; it is doubtful.
+        """
+        try:
+            with self._doubting(name):
+                scope = await self._api.create(fields)
+        except RejectedError:
+            # There may be one: a list lags behind, or an answer was lost.
+            if await self.read(name) is None:
+                raise
+            raise ConflictError(Reason.SCOPE_CONFLICT, f"Scope {name} exists by now") from None
+        self._record(scope)
+        self._access[name] = _Rows(AccessList(), self._monotonic())
+
+    async def update(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Replace a scope's fields."""
+        with self._doubting(name):
+            scope = await self._api.update(name, fields)
+        self._record(scope)
+
+    async def deactivate(self, name: str) -> None:
+        """Deactivate a scope; done when there is none."""
+        with self._doubting(name):
+            await self._api.deactivate(name)
+        if known := self._by_name.get(name):
+            self._record(RegisteredScope(name, {**known.fields, "active": False}))
+
+    async def read_access(self, name: str) -> AccessList:
+        """Give who may use a scope: read once, and again after each resync."""
+        known = self._access.get(name)
+        if known and known.read_at > self._access_due:
+            return known.access
+        started = self._monotonic()
+        rows = await self._api.list_accesses(name)
+        consumers = {row.orgno for row in rows if row.approved and row.scope == name}
+        doubtful: frozenset[str] = frozenset()
+        if known:
+            written = self._written.pop(name, {})
+            recent = {orgno: at for orgno, at in written.items() if at > started - self._lag}
+            consumers = (consumers - recent.keys()) | (known.access.consumers & recent.keys())
+            doubtful = known.access.doubtful & recent.keys()
+            if recent:
+                self._written[name] = recent
+        self._access[name] = _Rows(AccessList(frozenset(consumers), doubtful), started)
+        return self._access[name].access
+
+    def find_access(self, name: str) -> AccessList | None:
+        """Give who may use a scope as far as it was read."""
+        rows = self._access.get(name)
+        return rows.access if rows else None
+
+    async def grant(self, name: str, orgno: str) -> None:
+        """Give an organisation access; a refusal is remembered until the list is read again."""
+        try:
+            await self._write_access(self._api.grant, name, orgno)
+        except RejectedError as error:
+            if error.reason == Reason.REFUSED_BY_DIGDIR:
+                self._change(name, orgno, AccessList.refusing, str(error))
+            raise
+        self._change(name, orgno, AccessList.granted)
+
+    async def revoke(self, name: str, orgno: str) -> None:
+        """Take an organisation's access back; done when it has none."""
+        await self._write_access(self._api.revoke, name, orgno)
+        self._change(name, orgno, AccessList.revoked)
+
+    async def find_issuer(self, source: str) -> str | None:
+        """Find a delegation source's issuer by the source's name; None if DigDir lists none of that name."""
+        age = self._monotonic() - self._sources_read
+        if age > SOURCES_LAST or (source not in self._sources and age > SOURCES_LEAST):
+            self._sources = await self._api.list_delegation_sources()
+            self._sources_read = self._monotonic()
+        return self._sources.get(source)
+
+    async def list_issuers(self) -> Sequence[str]:
+        """Give the issuers of all delegation sources."""
+        await self.find_issuer("")
+        return tuple(self._sources.values())
+
+    async def _write_access(self, write: Callable[[str, str], Awaitable[None]], name: str, orgno: str) -> None:
+        try:
+            await write(name, orgno)
+        except (OutcomeUnknownError, asyncio.CancelledError):
+            self._change(name, orgno, AccessList.doubted)
+            raise
+
+    def _change(self, name: str, orgno: str, change: Callable[..., AccessList], *more: str) -> None:
+        """Take in what a write did to an access list that was read."""
+        self._written[name][orgno] = self._monotonic()
+        if known := self._access.get(name):
+            self._access[name] = _Rows(change(known.access, orgno, *more), known.read_at)
+
+    @contextmanager
+    def _doubting(self, name: str) -> Iterator[None]:
+        """A scope is doubtful from the moment it is written to until an answer has been recorded, or it was refused."""
+        self._doubtful.add(name)
+        try:
+            yield
+        except RejectedError:
+            self._doubtful.discard(name)
+            raise
+
+    def _replace(self, listed: Sequence[RegisteredScope], started: float) -> None:
+        recent = {name for name, touched in self._touched.items() if touched > started - self._lag}
+        kept = [self._by_name[name] for name in recent if name in self._by_name]
+        self._touched = {name: self._touched[name] for name in recent}
+        self._by_name.clear()
+        self._by_owner.clear()
+        for scope in (*(one for one in listed if one.name not in recent), *kept):
+            self._store(scope)
+        self._access = {name: rows for name, rows in self._access.items() if name in self._by_name}
+
+    def _store(self, scope: RegisteredScope) -> None:
+        owner = find_owner(scope, self._cluster)
+        if owner:
+            self._by_owner[owner].add(scope.name)
+        else:
+            scope = RegisteredScope(
+                scope.name, {one: scope.fields[one] for one in KEPT_OF_OTHERS if one in scope.fields}
+            )
+        self._by_name[scope.name] = scope
+
+    def _record(self, scope: RegisteredScope) -> None:
+        """Take in what a write's answer or a read by name said."""
+        self._forget(scope.name)
+        self._store(scope)
+
+    def _forget(self, name: str) -> None:
+        self._touched[name] = self._monotonic()
+        self._doubtful.discard(name)
+        known = self._by_name.pop(name, None)
+        owner = find_owner(known, self._cluster) if known else None
+        if owner and owner in self._by_owner:
+            self._by_owner[owner].discard(name)
+            if not self._by_owner[owner]:
+                del self._by_owner[owner]

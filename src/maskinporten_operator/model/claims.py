@@ -1,0 +1,44 @@
+"""What only one resource can have: a Secret of a name in its namespace, and a scope that it exposes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from maskinporten_operator.model.maskinportenclient import build_subscope
+
+
+class Claim(NamedTuple):
+    """Names what is claimed: what it is, and where it stands."""
+
+    what: str
+    name: str
+
+
+def claim_secret(namespace: str, name: str) -> Claim:
+    """Claim a Secret."""
+    return Claim("secret", f"{namespace}/{name}")
+
+
+def claim_scope(subscope: str) -> Claim:
+    """Claim an exposed scope, by what stands after the prefix."""
+    return Claim("scope", subscope)
+
+
+def find_claims(body: Mapping[str, Any]) -> frozenset[Claim]:
+    """Find what a resource claims, whether or not its spec is valid as a whole."""
+    return frozenset(_find_claims(body["metadata"]["namespace"], body.get("spec") or {}) if body else ())
+
+
+def _find_claims(namespace: str, spec: Mapping[str, Any]) -> Iterator[Claim]:
+    if isinstance(name := spec.get("secretName"), str):
+        yield claim_secret(namespace, name)
+    scopes = spec.get("scopes")
+    exposed = scopes.get("exposes") if isinstance(scopes, Mapping) else None
+    for scope in exposed if isinstance(exposed, list) else ():
+        # A disabled scope isn't made, so it claims nothing.
+        if not isinstance(scope, Mapping) or scope.get("enabled") is not True:
+            continue
+        product, separator, name = scope.get("product"), scope.get("separator"), scope.get("name")
+        if isinstance(product, str) and isinstance(name, str) and isinstance(separator, str | None):
+            yield claim_scope(build_subscope(product, separator, name))

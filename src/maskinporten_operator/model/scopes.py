@@ -1,0 +1,82 @@
+"""Scopes that the organisation owns at DigDir, and who may use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredScope:
+    """A scope as read. `fields` are its members; of a scope that is listed and isn't ours, only a few."""
+
+    name: str
+    fields: Mapping[str, Any]
+
+    @property
+    def subscope(self) -> str:
+        """What stands after the prefix."""
+        return str(self.fields.get("subscope") or self.name.partition(":")[2])
+
+    @property
+    def description(self) -> str:
+        """The ownership mark on ours, free text on others."""
+        return str(self.fields.get("description") or "")
+
+    @property
+    def active(self) -> bool:
+        """Whether tokens are issued for it. Nothing is ever erased: a deleted scope is an inactive one."""
+        return self.fields.get("active", True) is True
+
+
+@dataclass(frozen=True, slots=True)
+class AccessList:
+    """Which organisations may use a scope, by organisation number.
+
+    Attributes:
+        consumers: Those with access; a row that is denied or merely requested is none.
+        doubtful: Those of whom it isn't known, since the answer to a write was lost: it is written again.
+        refused: Those whom DigDir refused since the list was last read, and what it said.
+    """
+
+    consumers: frozenset[str] = frozenset()
+    doubtful: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def granted(self, orgno: str) -> Self:
+        """Give the list after an organisation was granted access."""
+        return self._replace(orgno, self.consumers | {orgno})
+
+    def revoked(self, orgno: str) -> Self:
+        """Give the list after an organisation's access was taken back."""
+        return self._replace(orgno, self.consumers - {orgno})
+
+    def doubted(self, orgno: str) -> Self:
+        """Give the list after the answer to a write was lost."""
+        return type(self)(self.consumers, self.doubtful | {orgno}, self.refused)
+
+    def refusing(self, orgno: str, message: str) -> Self:
+        """Give the list after DigDir refused an organisation."""
+        return type(self)(self.consumers, self.doubtful - {orgno}, {**self.refused, orgno: message})
+
+    def _replace(self, orgno: str, consumers: frozenset[str]) -> Self:
+        refused = {other: message for other, message in self.refused.items() if other != orgno}
+        return type(self)(consumers, self.doubtful - {orgno}, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Which scopes the organisation's clients may register.
+
+    Attributes:
+        names: Full names, out of those that were asked about.
+        orgno: The organisation's number, once it is known.
+        due: Seconds until a fresher answer may be had about the others; 0 if this one is fresh.
+    """
+
+    names: frozenset[str]
+    orgno: str | None = None
+    due: float = 0.0

@@ -1,0 +1,260 @@
+"""The scopes that a resource exposes: whose they are, what they should look like, and who may use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from maskinporten_operator.model.conditions import CONSUMERS_VALID, SCOPES_DECLARED, Reason, Verdict
+from maskinporten_operator.model.errors import OperatorError, RejectedError
+from maskinporten_operator.plan.decisions import (
+    CreateScope,
+    DeactivateScope,
+    GrantAccess,
+    RevokeAccess,
+    ScopeStep,
+    UpdateScope,
+)
+from maskinporten_operator.plan.drift import find_drift
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from maskinporten_operator.model.maskinportenclient import ExposedScope
+    from maskinporten_operator.model.scopes import AccessList, RegisteredScope
+    from maskinporten_operator.plan.policy import Policy
+
+SEPARATORS = frozenset("/:.")
+LONGEST_DESCRIPTION = 255
+"""Characters that DigDir takes, by its own web interface."""
+READ_ONLY_FIELDS = frozenset({"name", "owner_orgno", "created", "last_updated"})
+MOST_SHOWN = 5
+
+State = Literal["Active", "Inactive", "Withdrawn", "Conflict", "Absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One scope: what the spec says of it, and what is there.
+
+    Attributes:
+        name: Its full name.
+        wanted: What the spec says; None for one of ours that the spec doesn't name.
+        registered: The scope at DigDir, whoever's it is.
+        access: Who may use it; None if it isn't there, or isn't ours.
+        rival: The older resource that exposes it too, if the scope isn't there yet.
+        issuer: That of its delegation source.
+    """
+
+    name: str
+    wanted: ExposedScope | None
+    registered: RegisteredScope | None
+    access: AccessList | None = None
+    rival: str | None = None
+    issuer: str | None = None
+
+
+def find_owner(scope: RegisteredScope, cluster: str) -> str | None:
+    """Find whose a scope is by its description: the mark `<cluster>:<namespace>:<name>` of a resource of this cluster.
+
+    Two schemes say it, both as a whole and never by a prefix, since names hold dots: `<mark>.<subscope>`, which this
+    operator writes, and `<product> - <mark>` with the product that leads the subscope, which Digdirator writes.
+    """
+    description, subscope = scope.description, scope.subscope
+    if description.endswith(f".{subscope}"):
+        return _check_mark(description.removesuffix(f".{subscope}"), cluster)
+    product, dash, mark = description.partition(" - ")
+    rest = subscope.removeprefix(product)
+    if dash and product and rest != subscope and rest[:1] in SEPARATORS:
+        return _check_mark(mark, cluster)
+    return None
+
+
+def build_scope_description(mark: str, subscope: str) -> str:
+    """Build the description by which a scope is known as a resource's."""
+    return f"{mark}.{subscope}"
+
+
+def build_scope_fields(exposure: Exposure, prefix: str, mark: str) -> dict[str, Any]:
+    """Build the members that are ours to set, as the API writes them; None for one that is left out."""
+    wanted = exposure.wanted
+    assert wanted
+    return {
+        "prefix": prefix,
+        "subscope": wanted.subscope,
+        "description": build_scope_description(mark, wanted.subscope),
+        "visibility": wanted.visibility.upper(),
+        "allowed_integration_types": list(wanted.allowed_integrations),
+        "at_max_age": wanted.at_max_age,
+        "authorization_max_lifetime": wanted.at_max_age,
+        "accessible_for_all": wanted.accessible_for_all,
+        "delegation_source": exposure.issuer,
+        "active": True,
+    }
+
+
+def plan_scopes(exposures: Iterable[Exposure], mark: str, policy: Policy) -> list[ScopeStep]:
+    """Decide what to do about the scopes of the resource with this mark."""
+    steps: list[ScopeStep] = []
+    for exposure in exposures:
+        if exposure.wanted is None:
+            steps += _plan_withdrawn(exposure, policy)
+        elif not check_exposure(exposure, mark, policy):
+            steps += _plan_exposed(exposure, exposure.wanted, mark, policy)
+    return steps
+
+
+def check_exposure(exposure: Exposure, mark: str, policy: Policy) -> OperatorError | None:
+    """Say why a scope isn't this resource's to touch, or can't be made, or None."""
+    wanted, registered = exposure.wanted, exposure.registered
+    if wanted is None:
+        return None
+    if registered and find_owner(registered, policy.cluster) != mark:
+        return _conflict(
+            exposure.name,
+            f"exists at DigDir and isn't this resource's: its description is \"{registered.description[:200]}\". "
+            f'To hand it over, set its description there to "{build_scope_description(mark, wanted.subscope)}"; '
+            "else take it out of the spec",
+        )
+    if registered is None and wanted.enabled and exposure.rival:
+        return _conflict(
+            exposure.name,
+            f"is exposed by MaskinportenClient {exposure.rival} too, which is older: take it out of one of the two",
+        )
+    if wanted.enabled and wanted.delegation_source and not exposure.issuer:
+        return RejectedError(
+            Reason.DELEGATION_SOURCE_UNKNOWN,
+            f"{exposure.name} can't be exposed: DigDir lists no delegation source {wanted.delegation_source}",
+        )
+    if len(description := build_scope_description(mark, wanted.subscope)) > LONGEST_DESCRIPTION:
+        return RejectedError(
+            Reason.INVALID_SPEC,
+            f"{exposure.name} can't be exposed: its description at DigDir, {description[:80]}…, would have "
+            f"{len(description)} characters, and {LONGEST_DESCRIPTION} is the most: choose a shorter name",
+        )
+    return None
+
+
+def judge_consumers(exposures: Sequence[Exposure]) -> Verdict | None:
+    """Name the consumers that DigDir refused; they don't stop the others."""
+    if not any(exposure.wanted and exposure.wanted.consumers for exposure in exposures):
+        return None
+    refused = [
+        f"{orgno} to {exposure.name} ({exposure.access.refused[orgno]})"
+        for exposure in exposures
+        if exposure.access and exposure.wanted and exposure.wanted.enabled
+        for orgno in _wanted_consumers(exposure.wanted)
+        if orgno in exposure.access.refused
+    ]
+    if not refused:
+        return Verdict(CONSUMERS_VALID, "True", Reason.SYNCHRONIZED, "DigDir refused no consumer")
+    message = f"These consumers got no access, since DigDir refused them: {show(refused)}. The others have it"
+    return Verdict(CONSUMERS_VALID, "False", Reason.CONSUMERS_REFUSED, message)
+
+
+def judge_withdrawn(exposures: Sequence[Exposure]) -> Verdict | None:
+    """Name the scopes that left the spec and are still active."""
+    names = [one.name for one in exposures if one.wanted is None and one.registered and one.registered.active]
+    if not names:
+        return None
+    message = (
+        f"Exposed earlier, not in the spec any more, and still active with their consumers: {show(names)}. "
+        "To deactivate one, put it back with enabled: false"
+    )
+    return Verdict(SCOPES_DECLARED, "False", Reason.SCOPES_WITHDRAWN, message)
+
+
+def build_scope_status(exposures: Iterable[Exposure], mark: str, policy: Policy) -> list[dict[str, Any]]:
+    """Build what the status tells of each scope: its full name, its state, and how many consumers have access."""
+    return [
+        {
+            "name": exposure.name,
+            "state": _find_state(exposure, mark, policy),
+            "consumers": len(exposure.access.consumers) if exposure.access else 0,
+        }
+        for exposure in exposures
+        if exposure.wanted or (exposure.registered and exposure.registered.active)
+    ]
+
+
+def show(names: Sequence[str]) -> str:
+    """List the first few names, and say how many more there are."""
+    more = len(names) - MOST_SHOWN
+    return ", ".join(names[:MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _plan_withdrawn(exposure: Exposure, policy: Policy) -> list[ScopeStep]:
+    """An emptied template must not cut off every consumer: by default the scope stays as it is."""
+    if policy.withdrawn_scopes == "Keep" or not (exposure.registered and exposure.registered.active):
+        return []
+    return [DeactivateScope(exposure.name, "it isn't in the spec any more")]
+
+
+def _plan_exposed(exposure: Exposure, wanted: ExposedScope, mark: str, policy: Policy) -> list[ScopeStep]:
+    name, registered = exposure.name, exposure.registered
+    if not wanted.enabled:
+        is_on = registered is not None and registered.active
+        return [DeactivateScope(name, "enabled is false")] if is_on else []
+    fields = build_scope_fields(exposure, policy.scope_prefix, mark)
+    revokes, grants = _plan_access(exposure, wanted)
+    if registered is None:
+        given = {member: value for member, value in fields.items() if value is not None}
+        return [CreateScope(name, given), *grants]
+    if not registered.active:
+        # Whoever lost access meanwhile must not have it for a moment.
+        return [
+            *revokes,
+            UpdateScope(name, _merge(registered.fields, fields), "it is enabled", activates=True),
+            *grants,
+        ]
+    drifted = find_drift(registered.fields, fields)
+    if drifted:
+        reason = f"{', '.join(drifted)} differ"
+        return [UpdateScope(name, _merge(registered.fields, fields), reason), *revokes, *grants]
+    return [*revokes, *grants]
+
+
+def _plan_access(exposure: Exposure, wanted: ExposedScope) -> tuple[list[ScopeStep], list[ScopeStep]]:
+    consumers, access = _wanted_consumers(wanted), exposure.access
+    if access is None:
+        return [], [GrantAccess(exposure.name, orgno) for orgno in consumers]
+    stale = (access.consumers | access.doubtful) - set(consumers)
+    missing = [
+        orgno
+        for orgno in consumers
+        if (orgno not in access.consumers or orgno in access.doubtful) and orgno not in access.refused
+    ]
+    return (
+        [RevokeAccess(exposure.name, orgno) for orgno in sorted(stale)],
+        [GrantAccess(exposure.name, orgno) for orgno in missing],
+    )
+
+
+def _wanted_consumers(wanted: ExposedScope) -> list[str]:
+    return list(dict.fromkeys(consumer.orgno for consumer in wanted.consumers))
+
+
+def _merge(read: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the scope as read with our fields in place; the API takes no empty ones."""
+    merged = {name: value for name, value in read.items() if name not in READ_ONLY_FIELDS} | dict(fields)
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _find_state(exposure: Exposure, mark: str, policy: Policy) -> State:
+    registered = exposure.registered
+    if registered is None:
+        return "Absent"
+    if find_owner(registered, policy.cluster) != mark:
+        return "Conflict"
+    if not registered.active:
+        return "Inactive"
+    return "Active" if exposure.wanted else "Withdrawn"
+
+
+def _check_mark(mark: str, cluster: str) -> str | None:
+    parts = mark.split(":")
+    return mark if len(parts) == 3 and parts[0] == cluster and all(parts) else None
+
+
+def _conflict(name: str, what: str) -> OperatorError:
+    return RejectedError(Reason.SCOPE_CONFLICT, f"Scope {name} {what}")
