@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from digdir_simulator import jws
 from digdir_simulator.app import ABORT_EXTENSION, create_app
+from digdir_simulator.certificates import load_trusted
 from digdir_simulator.config import Config, Settings
 from digdir_simulator.faults import Faults
 
@@ -83,6 +84,17 @@ def admin_jwk(path: Path) -> Mapping[str, Any]:
     return jwk
 
 
+def _read_certificates(path: Path) -> str:
+    try:
+        pem = path.read_text("ascii")
+        load_trusted(pem)
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise click.ClickException(f"{path} has no certificates in PEM") from error
+    return pem
+
+
 def _settings(values: tuple[str, ...]) -> Settings:
     pairs = dict(value.partition("=")[::2] for value in values)
     try:
@@ -113,6 +125,12 @@ def _help_on_settings() -> str:
     "made, mode 0600, with a new private key. Without this option nobody can call the admin API until "
     "a client is seeded.",
 )
+@click.option(
+    "--admin-cert-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Instead of a JWK: PEM certificates that are trusted. The admin client then has no registered key, and signs "
+    "with a certificate of its organisation's, which is one of these or issued by one of these.",
+)
 @click.option("--admin-client-id", default="admin-client", show_default=True, help="client_id of that client.")
 @click.option(
     "--seed",
@@ -130,6 +148,7 @@ def main(
     port: int,
     public_url: str | None,
     admin_jwk_file: Path | None,
+    admin_cert_file: Path | None,
     admin_client_id: str,
     seed_file: Path | None,
     api_prefix: str,
@@ -156,6 +175,8 @@ def main(
     /api/v1/… (admin API), /control/… (faults, settings, ledger, state; no authentication, so
     listen on a loopback address unless the network is yours alone).
     """  # noqa: D301 - \b is click's mark for a paragraph that keeps its lines
+    if admin_jwk_file and admin_cert_file:
+        raise click.UsageError("--admin-jwk-file and --admin-cert-file exclude each other")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named, or asyncio leaves Nagle's algorithm on and each answer takes 40 ms
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -170,6 +191,7 @@ def main(
             public_url=public_url or url,
             admin_client_id=admin_client_id,
             admin_jwk=admin_jwk(admin_jwk_file) if admin_jwk_file else None,
+            trusted_certificates=_read_certificates(admin_cert_file) if admin_cert_file else None,
             seed=yaml.safe_load(seed_file.read_bytes()) if seed_file else None,
             settings=_settings(settings),
             api_prefix=api_prefix,

@@ -1,9 +1,9 @@
 """What is fixed when the simulator starts (`Config`) and what may change while it runs (`Settings`)."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MAX_LAG_SECONDS = 120.0
 """DigDir documents that a change reaches Maskinporten within two minutes."""
@@ -60,6 +60,8 @@ class Config(BaseModel):
         admin_client_id: client_id of the operator's own admin client.
         admin_jwk: RSA JWK of the admin client, public or private; without one a private key is made
             and found as ``app.state.simulator.admin_jwk``.
+        trusted_certificates: PEM; with them the admin client has no key, and authenticates with a certificate of its
+            organisation's: one of these, or one that one of these issued.
         seed: the seed document (see `digdir_simulator.seed.Seed`); without one, the built-in default.
         settings: the settings at the start and after a reset.
         api_prefix: path before ``/clients`` and its like.
@@ -71,6 +73,7 @@ class Config(BaseModel):
     public_url: str = "http://digdir.test"
     admin_client_id: str = "admin-client"
     admin_jwk: Mapping[str, Any] | None = Field(default=None, repr=False)
+    trusted_certificates: str | None = None
     seed: Mapping[str, Any] | None = None
     settings: Settings = Settings()
     api_prefix: str = "/api/v1"
@@ -80,6 +83,12 @@ class Config(BaseModel):
     @classmethod
     def _without_trailing_slash(cls, value: str) -> str:
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _with_one_way_in(self) -> Self:
+        if self.admin_jwk is not None and self.trusted_certificates is not None:
+            raise ValueError("the admin client has a key or a certificate, not both")
+        return self
 
     @property
     def issuer(self) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from digdir_simulator import jws
+from digdir_simulator.certificates import load_trusted
 from digdir_simulator.config import Config, Settings
 from digdir_simulator.errors import ApiError
 from digdir_simulator.faults import Faults
 from digdir_simulator.keys import parse_key
 from digdir_simulator.ledger import Ledger
 from digdir_simulator.seed import ADMIN_SCOPES, Seed, load, parse_seed
-from digdir_simulator.state import SINCE_ALWAYS, Client, State
+from digdir_simulator.state import SINCE_ALWAYS, Client, Key, State
 from digdir_simulator.tokens import Issuer, UsedGrants
 
 Clock = Callable[[], float]
@@ -32,7 +33,8 @@ class Simulator:
     """One simulated DigDir and Maskinporten.
 
     Attributes:
-        admin_jwk: the admin client's JWK, private if it was made here or given as private.
+        admin_jwk: the admin client's JWK, private if it was made here or given as private; None with a certificate.
+        trusted: the certificates that the token endpoint trusts.
         clock: the present instant; every timestamp, lag, expiry and token depends on it alone.
     """
 
@@ -40,11 +42,12 @@ class Simulator:
         """Start with what `config` says.
 
         Raises:
-            ValueError: the seed or a JWK is wrong.
+            ValueError: the seed, a JWK or a certificate is wrong.
         """
         self.config = config
         self.clock = clock
-        self.admin_jwk: Mapping[str, Any] = config.admin_jwk or jws.new_private_jwk()
+        self.trusted = () if config.trusted_certificates is None else load_trusted(config.trusted_certificates)
+        self.admin_jwk: Mapping[str, Any] | None = None if self.trusted else config.admin_jwk or jws.new_private_jwk()
         self.issuer = Issuer(config.issuer, *_signing_key_of_process())
         self.ledger = Ledger(config.ledger_size)
         self.faults = Faults()
@@ -74,11 +77,6 @@ class Simulator:
 
     def _admin_client(self, orgno: str) -> Client:
         now = self.clock()
-        try:
-            key = parse_key({"use": "sig", **jws.public_jwk(self.admin_jwk)}, None, now)
-        except ApiError as error:
-            message = f"the admin client's JWK: {error.problems[0].message}"
-            raise ValueError(message) from error
         return Client(
             client_id=self.config.admin_client_id,
             client_orgno=orgno,
@@ -98,5 +96,13 @@ class Simulator:
             active=True,
             created=now,
             last_updated=now,
-            keys=(key,),
+            keys=() if self.admin_jwk is None else (_parse_admin_key(self.admin_jwk, now),),
         )
+
+
+def _parse_admin_key(jwk: Mapping[str, Any], now: float) -> Key:
+    try:
+        return parse_key({"use": "sig", **jws.public_jwk(jwk)}, None, now)
+    except ApiError as error:
+        message = f"the admin client's JWK: {error.problems[0].message}"
+        raise ValueError(message) from error

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from digdir_simulator import jws
 from digdir_simulator.calls import Answer, Call, Caller
+from digdir_simulator.certificates import Chain, MalformedChainError
 from digdir_simulator.clients import JWT_BEARER
 from digdir_simulator.errors import ApiError, Problem, TokenError, to_json
 from digdir_simulator.state import Client, Delegation, Key, Scope
@@ -186,7 +187,7 @@ def token(simulator: "Simulator", call: Call) -> Answer:
     client = simulator.state.client(client_id, seen) if isinstance(client_id, str) else None
     if client is None or not client.active:
         raise _invalid_grant("Unknown client.", "MP-100")
-    _verify_signature(assertion, header, client, call.now)
+    _authenticate(simulator, assertion, header, client, call.now)
     _verify_claims(claims, simulator.issuer.identifier, call.now)
     identifier = claims.get("jti") or hashlib.sha256(assertion.encode()).hexdigest()
     if not simulator.used_grants.use(client.client_id, identifier, claims["exp"], call.now):
@@ -216,23 +217,48 @@ def _assertion(call: Call) -> str:
     return assertion[0]
 
 
-def _verify_signature(assertion: str, header: Mapping[str, Any], client: Client, now: float) -> None:
+def _authenticate(
+    simulator: "Simulator", assertion: str, header: Mapping[str, Any], client: Client, now: float
+) -> None:
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in jws.HASHES:
         raise _invalid_assertion("alg")
-    if "kid" not in header:
-        if "x5c" not in header:
-            raise _invalid_assertion("header: kid is required")
-        detail = (
-            "The client requires a pre-registered JWK"
-            if client.keys
-            else "Authentication with a certificate isn't simulated"
-        )
-        raise _invalid_grant(f"Invalid header x5c. {detail}", "MP-123")
+    if "x5c" in header:
+        _verify_certificate(simulator, assertion, header, client, now)
+    elif "kid" in header:
+        _verify_key(assertion, header, client, now)
+    else:
+        raise _invalid_assertion("header: kid or x5c is required")
+
+
+def _verify_certificate(
+    simulator: "Simulator", assertion: str, header: Mapping[str, Any], client: Client, now: float
+) -> None:
+    if "kid" in header:
+        raise _invalid_x5c("Only one of kid and x5c may be given")
+    if client.keys:
+        raise _invalid_x5c("The client requires a pre-registered JWK")
+    try:
+        chain = Chain(header["x5c"])
+    except MalformedChainError as error:
+        raise _invalid_x5c(str(error)) from error
+    if not chain.leads_to(simulator.trusted) or not chain.is_valid(now):
+        raise _invalid_grant("The certificate is not valid or not trusted", "MP-120")
+    if chain.orgno != client.client_orgno:
+        raise _invalid_grant("The certificate's organization number is not that of the client", "MP-122")
+    if not jws.verifies(assertion, chain.public_key, header["alg"]):
+        raise _invalid_grant("Invalid signature", "MP-124")
+
+
+def _invalid_x5c(detail: str) -> TokenError:
+    return _invalid_grant(f"Invalid header x5c. {detail}", "MP-123")
+
+
+def _verify_key(assertion: str, header: Mapping[str, Any], client: Client, now: float) -> None:
     key: Key | None = client.key(header["kid"])
     if key is None:
         raise _invalid_grant("Unknown key identifier (kid) for client.")
-    if not jws.verifies(assertion, key.public_key, algorithm):
+    if not jws.verifies(assertion, key.public_key, header["alg"]):
         raise _invalid_grant("Invalid signature", "MP-124")
     if key.exp <= now:
         raise _invalid_grant("Expired key", "MP-121")
@@ -324,7 +350,7 @@ def _issue(
     claims: dict[str, Any] = {
         "iss": simulator.issuer.identifier,
         "client_id": client.client_id,
-        "client_amr": "private_key_jwt",
+        "client_amr": "private_key_jwt" if client.keys else "virksomhetssertifikat",
         "consumer": _organisation(request.get("consumer_org") or client.client_orgno),
         "scope": names,
         "token_type": "Bearer",

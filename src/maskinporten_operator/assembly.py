@@ -19,9 +19,10 @@ from maskinporten_operator.adapters.cluster.events import post_event
 from maskinporten_operator.adapters.cluster.resources import ClusterResources
 from maskinporten_operator.adapters.cluster.session import open_session
 from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata
-from maskinporten_operator.adapters.digdir.auth import AdminCredentials, JwtGrantAuth
+from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
+from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, CertificateFiles, JwkFile
 from maskinporten_operator.adapters.digdir.grant_index import GrantIndex
 from maskinporten_operator.adapters.digdir.http import open_http
 from maskinporten_operator.adapters.digdir.index import RegistrationIndex
@@ -71,7 +72,7 @@ async def run_operator(config: Config) -> None:
     """Run the operator until it gets a signal.
 
     Raises:
-        CredentialsError: The admin key can't be used.
+        CredentialsError: The operator's own credentials can't be used.
         ClusterUnknownError: No API server is configured.
         Exception: The API server stopped serving one of our kinds, or a part of the operator ended by a fault.
     """
@@ -106,14 +107,21 @@ class Adapters:
     pool: KeyPool
     metadata: MetadataReader
     metrics: Metrics
+    credentials: AdminCredentials
 
 
 async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
     """Build the adapters, each closed by `stack`."""
-    credentials = AdminCredentials(config.admin_client_id, config.admin_jwk_file)
+    credentials = AdminCredentials(config.admin_client_id, build_source(config))
+    credentials.report_expiry()
     api = ClusterApi(await load_configuration())
     stack.push_async_callback(api.close)
     metrics = Metrics()
+    metrics.gauge(
+        "admin_credential_expiry_timestamp_seconds",
+        "When the operator's own credentials end; absent if that is unknown.",
+        lambda: credentials.expires,
+    )
     plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=4))
     metadata = MetadataReader(plain, str(config.maskinporten_well_known_url))
     authorized = await stack.enter_async_context(
@@ -130,7 +138,7 @@ async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
     scopes = ScopeIndex(scope_api, cluster=config.cluster_name, lag=lag, monotonic=monotonic)
     grants = GrantIndex(scope_api, scopes, max_age=config.grant_max_age.total_seconds(), monotonic=monotonic)
     pool = await stack.enter_async_context(KeyPool(config.key_pool_size))
-    return Adapters(api, registry, scopes, grants, pool, metadata, metrics)
+    return Adapters(api, registry, scopes, grants, pool, metadata, metrics, credentials)
 
 
 class Operator:
@@ -139,6 +147,7 @@ class Operator:
     def __init__(self, config: Config, adapters: Adapters, served: frozenset[Kind]) -> None:
         clock = SystemClock()
         self.config, self.api, self.served = config, adapters.api, served
+        self.credentials = adapters.credentials
         self.registry, self.scopes = adapters.registry, adapters.scopes
         self.memory = Memory()
         self.queue = WorkQueue()
@@ -222,7 +231,8 @@ class Operator:
             for owner, kind in owned
             for namespace in self.config.namespaces or (None,)
         ]
-        return [self.workers.run(), self.resync.run(), self.announcer.run(), *watches]
+        runs = [self.workers.run(), self.resync.run(), self.announcer.run(), self.credentials.watch_expiry()]
+        return [*runs, *watches]
 
     async def _refresh(self) -> None:
         """Read DigDir's lists anew, and let the access lists be read by the passes that need them."""
@@ -295,6 +305,15 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
 def watched_kinds(config: Config) -> tuple[Kind, ...]:
     """Name the kinds that are looked after."""
     return (MASKINPORTEN_CLIENT, APPLICATION) if config.applications else (MASKINPORTEN_CLIENT,)
+
+
+def build_source(config: Config) -> JwkFile | CertificateFiles:
+    """Take from the configuration where the operator's own credentials are."""
+    if config.admin_jwk_file:
+        return JwkFile(config.admin_jwk_file)
+    assert config.admin_cert_chain_file  # the configuration has one way or the other
+    assert config.admin_key_file
+    return CertificateFiles(config.admin_cert_chain_file, config.admin_key_file)
 
 
 def build_policy(config: Config) -> Policy:

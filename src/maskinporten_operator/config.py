@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, HttpUrl, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from maskinporten_operator.model.maskinportenclient import FULL_SCOPE_PATTERN
@@ -88,7 +89,31 @@ class Config(BaseSettings):
     admin_client_id: Annotated[
         str, Field(min_length=1, description="The client id with which the operator calls the self-service API.")
     ]
-    admin_jwk_file: Annotated[Path, Field(description="A file with that client's private key, an RSA JWK.")]
+    admin_cert_chain_file: Annotated[
+        Path | None,
+        Field(
+            default=None,
+            description="With ADMIN_KEY_FILE: a PEM file with a certificate of that client's organisation, first, and "
+            "those that vouch for it.",
+        ),
+    ]
+    admin_key_file: Annotated[
+        Path | None,
+        Field(
+            default=None,
+            validate_default=True,
+            description="The RSA key of that certificate, a PEM file without a password.",
+        ),
+    ]
+    admin_jwk_file: Annotated[
+        Path | None,
+        Field(
+            default=None,
+            validate_default=True,
+            description="A file with a private key that is registered on that client, an RSA JWK; instead, "
+            "ADMIN_CERT_CHAIN_FILE and ADMIN_KEY_FILE. One of the two ways is required.",
+        ),
+    ]
     admin_scopes: Annotated[
         Words,
         Field(
@@ -293,7 +318,7 @@ class Config(BaseSettings):
             raise ValueError("write names of namespaces, such as my-team: small letters, digits and hyphens")
         return names
 
-    @field_validator("admin_jwk_file", "ca_bundle")
+    @field_validator("admin_cert_chain_file", "admin_key_file", "admin_jwk_file", "ca_bundle")
     @classmethod
     def _check_readable(cls, path: Path | None) -> Path | None:
         try:
@@ -302,6 +327,26 @@ class Config(BaseSettings):
             readable = False
         if not readable:  # whose name isn't shown: whoever wrote the content of the file here wrote a private key
             raise ValueError("there is no such file")
+        return path
+
+    @field_validator("admin_key_file")
+    @classmethod
+    def _check_pair(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        chain = info.data.get("admin_cert_chain_file", ...)  # ... if it is wrong, which was said
+        if chain and not path:
+            raise ValueError("is needed with ADMIN_CERT_CHAIN_FILE: set it to the file with the certificate's key")
+        if path and not chain:
+            raise ValueError("is of use with ADMIN_CERT_CHAIN_FILE only: set that too, or ADMIN_JWK_FILE alone")
+        return path
+
+    @field_validator("admin_jwk_file")
+    @classmethod
+    def _check_one_way(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        pair = [info.data.get(name, ...) for name in ("admin_cert_chain_file", "admin_key_file")]
+        if path and any(one is not None for one in pair):
+            raise ValueError("can't be set beside ADMIN_CERT_CHAIN_FILE and ADMIN_KEY_FILE: unset it, or those")
+        if not path and pair == [None, None]:
+            raise PydanticCustomError("missing", "is missing")
         return path
 
     @field_validator("ca_bundle")

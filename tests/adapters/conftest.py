@@ -1,5 +1,6 @@
 """The operator's own HTTP client against the simulator in this process, with clocks that the tests move."""
 
+import contextlib
 import json
 import time
 
@@ -9,9 +10,10 @@ import pytest
 from digdir_simulator import Config, create_app, jws
 from digdir_simulator.faults import FaultOrder
 from digdir_simulator.in_process import InProcessTransport
-from maskinporten_operator.adapters.digdir.auth import AdminCredentials, JwtGrantAuth
+from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
+from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, JwkFile
 from maskinporten_operator.adapters.digdir.metadata import MetadataReader
 
 URL = "http://digdir.test"
@@ -33,16 +35,14 @@ class ManualClock:
 class Digdir:
     """The simulator, and the operator's way to it."""
 
-    def __init__(self, admin_jwk, jwk_file):
+    def __init__(self, source, **config):
         self.wall = ManualClock(float(int(time.time())))
         self.monotonic = ManualClock(1000.0)
-        self.admin_jwk = admin_jwk
-        config = Config(public_url=URL, admin_jwk=jws.public_jwk(admin_jwk))
-        self.app = create_app(config, clock=self.wall)
+        self.app = create_app(Config(public_url=URL, **config), clock=self.wall)
         self.simulator = self.app.state.simulator
         self.plain = httpx.AsyncClient(transport=InProcessTransport(self.app), base_url=URL)
         self.metadata = MetadataReader(self.plain, WELL_KNOWN, self.monotonic)
-        self.credentials = AdminCredentials("admin-client", jwk_file)
+        self.credentials = AdminCredentials("admin-client", source)
         self.http = self.authorized(self.credentials)
         self.observed = []
         self.client = self.client_over(self.http)
@@ -110,6 +110,19 @@ def jwk_file(tmp_path, admin_jwk):
 
 @pytest.fixture
 async def digdir(admin_jwk, jwk_file):
-    digdir = Digdir(admin_jwk, jwk_file)
+    digdir = Digdir(JwkFile(jwk_file), admin_jwk=jws.public_jwk(admin_jwk))
     async with digdir.plain, digdir.http:
         yield digdir
+
+
+@pytest.fixture
+def trusting():
+    """The simulator with an admin client that has a certificate, of somebody whom it trusts."""
+
+    @contextlib.asynccontextmanager
+    async def trusting(trusted, source):
+        digdir = Digdir(source, trusted_certificates=trusted.chain_pem)
+        async with digdir.plain, digdir.http:
+            yield digdir
+
+    return trusting

@@ -6,8 +6,7 @@ import json
 import httpx
 import pytest
 
-from digdir_simulator import jws
-from maskinporten_operator.adapters.digdir.auth import AdminCredentials, CredentialsError
+from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, JwkFile
 from maskinporten_operator.adapters.digdir.failures import REMEMBERED
 from maskinporten_operator.model.errors import RejectedError, TransientError, WaitingError
 
@@ -82,7 +81,7 @@ async def test_a_401_that_stays_is_a_refusal_and_no_loop(digdir):
 async def test_a_key_that_maskinporten_doesnt_know_is_said_to_the_cluster_admin(digdir, tmp_path, jwks):
     path = tmp_path / "other.jwk"
     path.write_text(json.dumps(jwks[0]))
-    async with digdir.authorized(AdminCredentials("admin-client", path)) as http:
+    async with digdir.authorized(AdminCredentials("admin-client", JwkFile(path))) as http:
         with pytest.raises(TransientError) as caught:
             await digdir.client_over(http).list_clients()
 
@@ -172,61 +171,3 @@ async def test_a_cancelled_wait_for_the_token_leaves_the_others_theirs(digdir):
 
     await asyncio.wait_for(second, 5)
     assert digdir.count("list-clients") == 1
-
-
-@pytest.mark.parametrize("missing", ["kid", "d", "n", "e"])
-def test_a_key_that_lacks_a_member_cant_be_used_and_isnt_shown(tmp_path, admin_jwk, missing):
-    path = tmp_path / "broken.jwk"
-    path.write_text(json.dumps({name: value for name, value in admin_jwk.items() if name != missing}))
-
-    with pytest.raises(CredentialsError) as caught:
-        AdminCredentials("admin-client", path)
-
-    assert str(caught.value) == f"{path} holds no private RSA JWK with a kid"
-    assert caught.value.__suppress_context__
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        '"kid"',
-        "5",
-        "null",
-        "\xff\xfe",
-        "-----BEGIN PRIVATE KEY-----",
-        '{"kid": "k"}',
-        '{"kid": "k", "kty": "EC", "crv": "P-256", "x": "a", "y": "b", "d": "c"}',
-        '{"kid": "k", "kty": "oct", "k": "c2VjcmV0"}',
-        '{"kid": "k", "kty": "RSA", "n": 5, "e": [], "d": null}',
-        '{"kid": "k", "kty": "RSA", "n": "AQ", "e": "AQ", "d": "AQ"}',
-        '{"kid": "k", "kty": "RSA", "n": "!", "e": "AQAB", "d": "é"}',
-    ],
-)
-def test_junk_is_no_admin_key(tmp_path, text):
-    path = tmp_path / "junk.jwk"
-    path.write_bytes(text.encode("latin-1"))
-
-    with pytest.raises(CredentialsError, match="holds no private RSA JWK"):
-        AdminCredentials("admin-client", path)
-
-
-def test_a_file_that_cant_be_read_is_no_admin_key(tmp_path):
-    with pytest.raises(CredentialsError):
-        AdminCredentials("admin-client", tmp_path / "absent")
-
-
-def test_an_assertion_is_short_lived_for_one_audience_and_used_once(jwk_file):
-    credentials = AdminCredentials("admin-client", jwk_file)
-
-    claims = [jws.parse(credentials.build_assertion("http://aud.test/", ["a", "b"], 1000.7))[1] for _ in range(2)]
-
-    assert {name: value for name, value in claims[0].items() if name != "jti"} == {
-        "aud": "http://aud.test/",
-        "iss": "admin-client",
-        "scope": "a b",
-        "iat": 1000,
-        "exp": 1060,
-    }
-    assert claims[0]["jti"] != claims[1]["jti"]

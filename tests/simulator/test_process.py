@@ -14,14 +14,17 @@ import httpx
 import pytest
 from jose import jwt
 
+from tests.certificates import authority
+
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 class Process:
-    def __init__(self, directory, *arguments):
+    def __init__(self, directory, *arguments, cert_file=None):
         self.jwk_file = directory / "admin.jwk"
+        credentials = ["--admin-cert-file", cert_file] if cert_file else ["--admin-jwk-file", self.jwk_file]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "digdir_simulator", "--port", "0", "--admin-jwk-file", self.jwk_file, *arguments],
+            [sys.executable, "-m", "digdir_simulator", "--port", "0", *credentials, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -44,12 +47,12 @@ class Process:
             self._process.kill()
             self._process.communicate()
 
-    def authorise(self):
-        jwk = json.loads(self.jwk_file.read_text())
+    def authorise(self, key=None, **header):
+        jwk = key or json.loads(self.jwk_file.read_text())
         now = int(time.time())
         claims = {"iss": "admin-client", "aud": f"{self.url}/", "iat": now, "exp": now + 60, "jti": str(uuid.uuid4())}
         claims["scope"] = "idporten:dcr.read idporten:dcr.write"
-        assertion = jwt.encode(claims, jwk, algorithm="RS256", headers={"kid": jwk["kid"]})
+        assertion = jwt.encode(claims, jwk, algorithm="RS256", headers=header or {"kid": jwk["kid"]})
         response = self.http.post("/token", data={"grant_type": JWT_BEARER, "assertion": assertion})
         self.http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
@@ -138,12 +141,26 @@ def test_an_existing_key_a_seed_and_settings_are_used(tmp_path, jwk):
         process.stop()
 
 
+def test_a_certificate_serves_instead_of_a_key(tmp_path):
+    root = authority()
+    certified = root.issue()
+    (tmp_path / "trusted.pem").write_text(root.chain_pem)
+    process = Process(tmp_path, cert_file=tmp_path / "trusted.pem")
+    try:
+        process.authorise(certified.key_pem, x5c=certified.x5c)
+        assert process.count() == 1
+        assert not process.jwk_file.exists()
+    finally:
+        process.stop()
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "complaint"),
     [
         ('{"d": "secret"}', [], "has no RSA JWK"),
         ('"d-secret', [], "has no RSA JWK"),
         (None, ["--set", "latency=5"], "latency"),
+        ('{"d": "secret"}', ["--admin-cert-file", __file__], "exclude each other"),
         (None, ["--host", "203.0.113.1"], "can't listen"),
     ],
 )
@@ -155,5 +172,17 @@ def test_a_wrong_option_is_explained_without_giving_the_key_away(tmp_path, conte
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     assert run.returncode != 0
     assert complaint in run.stderr
+    assert "secret" not in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("content", ["secret", "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----", "é"])
+def test_a_file_without_certificates_is_refused_without_giving_it_away(tmp_path, content):
+    cert_file = tmp_path / "trusted.pem"
+    cert_file.write_text(content)
+    command = [sys.executable, "-m", "digdir_simulator", "--port", "0", "--admin-cert-file", cert_file]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    assert run.returncode != 0
+    assert "has no certificates in PEM" in run.stderr
     assert "secret" not in run.stderr
     assert "Traceback" not in run.stderr

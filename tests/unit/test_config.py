@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from maskinporten_operator import cli
 from maskinporten_operator.config import ENV_PREFIX, Config, ConfigError, load_config
+from tests.certificates import authority, private_pem, rsa_key
 from tests.unit.fakes import private_jwk
 
 PRIVATE = private_jwk(1).serialize()
@@ -300,6 +301,90 @@ def test_every_fault_about_applications_is_named_in_one_message_with_the_others(
         assert len([line for line in lines if f"{ENV_PREFIX}{name.upper()} " in line]) == 1
 
 
+# The operator's own credentials
+
+
+@pytest.fixture
+def certificate_files(tmp_path):
+    files = {"admin_cert_chain_file": tmp_path / "chain.pem", "admin_key_file": tmp_path / "key.pem"}
+    for path in files.values():
+        path.touch()
+    return {name: str(path) for name, path in files.items()}
+
+
+def credential_faults(load, **changes):
+    """Give the faults of the credentials' settings, each without its name."""
+    lines = fault(load, **changes).splitlines()[1:]
+    assert all(line.startswith(f"  {ENV_PREFIX}ADMIN_") for line in lines)
+    return {line.split(" ")[2].removeprefix(ENV_PREFIX): line.split(") ", 1)[-1].split("): ")[-1] for line in lines}
+
+
+def test_a_certificate_serves_instead_of_a_registered_key(load, certificate_files):
+    config = load(**certificate_files, admin_jwk_file=None)
+
+    assert (str(config.admin_cert_chain_file), str(config.admin_key_file)) == tuple(certificate_files.values())
+    assert config.admin_jwk_file is None
+
+
+def test_an_empty_variable_leaves_the_other_way(load, certificate_files, monkeypatch):
+    monkeypatch.setenv(f"{ENV_PREFIX}ADMIN_JWK_FILE", "")
+
+    assert load(**certificate_files, admin_jwk_file=None).admin_jwk_file is None
+
+
+def test_without_credentials_both_ways_are_told(load):
+    faults = credential_faults(load, admin_jwk_file=None)
+
+    assert list(faults) == ["ADMIN_JWK_FILE"]
+    assert "is missing: " in faults["ADMIN_JWK_FILE"]
+    assert "instead, ADMIN_CERT_CHAIN_FILE and ADMIN_KEY_FILE" in faults["ADMIN_JWK_FILE"]
+
+
+def test_two_ways_at_once_are_refused(load, certificate_files):
+    faults = credential_faults(load, **certificate_files)
+
+    assert list(faults) == ["ADMIN_JWK_FILE"]
+    assert "can't be set beside ADMIN_CERT_CHAIN_FILE and ADMIN_KEY_FILE: unset it, or those" in str(faults)
+
+
+def test_a_certificate_without_its_key_is_refused(load, certificate_files):
+    certificate_files["admin_key_file"] = ""
+    faults = credential_faults(load, **certificate_files, admin_jwk_file=None)
+
+    assert list(faults) == ["ADMIN_KEY_FILE"]
+    assert "is needed with ADMIN_CERT_CHAIN_FILE" in faults["ADMIN_KEY_FILE"]
+
+
+def test_a_key_without_its_certificate_is_refused(load, certificate_files):
+    del certificate_files["admin_cert_chain_file"]
+    faults = credential_faults(load, **certificate_files, admin_jwk_file=None)
+
+    assert list(faults) == ["ADMIN_KEY_FILE"]
+    assert "set that too, or ADMIN_JWK_FILE alone" in faults["ADMIN_KEY_FILE"]
+
+
+@pytest.mark.parametrize("name", ["admin_cert_chain_file", "admin_key_file"])
+def test_half_a_certificate_beside_a_key_is_refused(load, certificate_files, name):
+    faults = credential_faults(load, **{name: certificate_files[name]})
+
+    assert set(faults) == {"ADMIN_KEY_FILE", "ADMIN_JWK_FILE"}
+
+
+@pytest.mark.parametrize("name", ["admin_cert_chain_file", "admin_key_file"])
+def test_a_file_that_isnt_one_is_the_only_fault_that_is_told(load, certificate_files, tmp_path, name):
+    for path in (tmp_path, tmp_path / "absent"):
+        changes = certificate_files | {name: str(path)}
+        faults = credential_faults(load, **changes, admin_jwk_file=None)
+
+        assert faults == {name.upper(): "there is no such file"}
+
+
+def test_a_wrong_chain_and_a_missing_key_are_told_together(load, tmp_path):
+    changes = {"admin_cert_chain_file": str(tmp_path), "admin_jwk_file": None}
+
+    assert set(credential_faults(load, **changes)) == {"ADMIN_CERT_CHAIN_FILE", "ADMIN_KEY_FILE"}
+
+
 # Faults
 
 
@@ -308,14 +393,8 @@ def test_every_missing_value_is_named_at_once_with_what_it_is_for():
         load_config()
 
     required = [name for name, field in Config.model_fields.items() if field.is_required()]
-    assert required == [
-        "cluster_name",
-        "digdir_base_url",
-        "maskinporten_well_known_url",
-        "admin_client_id",
-        "admin_jwk_file",
-    ]
-    for name in required:
+    assert required == ["cluster_name", "digdir_base_url", "maskinporten_well_known_url", "admin_client_id"]
+    for name in (*required, "admin_jwk_file"):
         assert f"{ENV_PREFIX}{name.upper()} (or --{name.replace('_', '-')}) is missing: " in str(caught.value)
 
 
@@ -332,6 +411,8 @@ def test_wrong_and_missing_values_are_told_together(load):
     [
         "cluster_name",
         "digdir_base_url",
+        "admin_cert_chain_file",
+        "admin_key_file",
         "admin_jwk_file",
         "ca_bundle",
         "key_grace",
@@ -472,10 +553,25 @@ def test_an_admin_key_that_cant_be_used_ends_with_code_2_before_anything_is_touc
     )
 
 
+def test_a_certificate_of_another_key_ends_with_code_2_before_anything_is_touched(tmp_path, monkeypatch):
+    chain_file, key_file = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain_file.write_text(authority().issue().chain_pem)
+    key_file.write_text(private_pem(rsa_key(2)))
+    monkeypatch.setattr("maskinporten_operator.logs.configure_logs", lambda *_: None)
+    monkeypatch.setattr("maskinporten_operator.assembly.load_configuration", None)  # to call it would be a fault
+    files = {"admin-jwk-file": "", "admin-cert-chain-file": str(chain_file), "admin-key-file": str(key_file)}
+
+    result = CliRunner().invoke(cli.main, flags("", **files))
+
+    assert result.exit_code == 2
+    assert f"  the key in {key_file} isn't that of the first certificate in {chain_file}: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_every_setting_is_an_option_that_help_describes():
     text = CliRunner().invoke(cli.main, ["run", "--help"], terminal_width=200).output
 
     for name in Config.model_fields:
         assert f"--{name.replace('_', '-')}" in text
-    assert text.count("[required]") == 5
+    assert text.count("[required]") == 4
     assert "[default: 1800s]" in text

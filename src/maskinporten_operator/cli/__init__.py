@@ -40,7 +40,7 @@ def run(**flags: Any) -> None:
         sys.exit(2)
 
     from maskinporten_operator.adapters.cluster.api import ClusterUnknownError  # noqa: PLC0415
-    from maskinporten_operator.adapters.digdir.auth import CredentialsError  # noqa: PLC0415
+    from maskinporten_operator.adapters.digdir.credentials import CredentialsError  # noqa: PLC0415
     from maskinporten_operator.assembly import run_operator  # noqa: PLC0415
     from maskinporten_operator.logs import configure_logs  # noqa: PLC0415
 

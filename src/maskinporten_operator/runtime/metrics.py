@@ -6,18 +6,32 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from maskinporten_operator.model.conditions import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from prometheus_client.metrics_core import Metric
+
     from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.plan.outcomes import Outcome
 
 PREFIX = "maskinporten_operator"
 KNOWN_RESULTS = frozenset(str(reason) for reason in Reason) | {"Done"}
+
+
+class _Gauge(Collector):
+    """A gauge that may be absent, which the library's own can't."""
+
+    def __init__(self, name: str, text: str, read: Callable[[], float | None]) -> None:
+        self._name, self._text, self._read = name, text, read
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(self._name, self._text, value=self._read())
 
 
 class Metrics:
@@ -38,9 +52,9 @@ class Metrics:
             registry=self.registry,
         )
 
-    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Show a value that is read when somebody looks."""
-        Gauge(f"{PREFIX}_{name}", text, registry=self.registry).set_function(read)
+    def gauge(self, name: str, text: str, read: Callable[[], float | None]) -> None:
+        """Show a value that is read when somebody looks; None is no value, and then the metric is absent."""
+        self.registry.register(_Gauge(f"{PREFIX}_{name}", text, read))
 
     @contextmanager
     def time_pass(self, kind: Kind) -> Iterator[None]:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 import httpx
-from jose import jwk, jwt
-from jose.exceptions import JOSEError
 
 from maskinporten_operator.adapters.digdir.errors import find_detail, translate_exception, translate_response
 from maskinporten_operator.adapters.digdir.failures import SharedFailure
@@ -20,50 +16,12 @@ from maskinporten_operator.model.registrations import JWT_BEARER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
-    from pathlib import Path
 
+    from maskinporten_operator.adapters.digdir.credentials import AdminCredentials
     from maskinporten_operator.adapters.digdir.metadata import MetadataReader
 
-ASSERTION_LIFETIME = 60
-"""Seconds; Maskinporten takes at most 120."""
 RENEW_BEFORE = 10.0
 """Seconds before its end at which a token is replaced, so that it doesn't end under way."""
-
-
-class CredentialsError(Exception):
-    """The admin key can't be used; the text says why and holds nothing of it."""
-
-
-class AdminCredentials:
-    """The operator's own client id and key, parsed once: parsing costs a hundred times a signature."""
-
-    def __init__(self, client_id: str, jwk_file: Path) -> None:
-        """Read the key.
-
-        Raises:
-            CredentialsError: The file holds no private RSA JWK with a `kid`.
-        """
-        try:
-            members = json.loads(jwk_file.read_text())
-            self.kid = str(members["kid"])
-            self._key = jwk.construct(members, "RS256")
-            self._key.sign(b"")  # a public key can't
-        except (OSError, ValueError, KeyError, TypeError, JOSEError):
-            raise CredentialsError(f"{jwk_file} holds no private RSA JWK with a kid") from None
-        self.client_id = client_id
-
-    def build_assertion(self, audience: str, scopes: Sequence[str], now: float) -> str:
-        """Sign a client assertion; each is used once."""
-        issued = int(now)
-        claims = {
-            "aud": audience,
-            "iss": self.client_id,
-            "scope": " ".join(scopes),
-            "iat": issued,
-            "exp": issued + ASSERTION_LIFETIME,
-            "jti": str(uuid.uuid4()),
-        }
-        return str(jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self.kid}))
 
 
 class JwtGrantAuth(httpx.Auth):

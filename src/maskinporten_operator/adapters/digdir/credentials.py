@@ -1,0 +1,240 @@
+"""What proves to Maskinporten who the operator is: a registered key, or a certificate of the organisation's."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from jose import jwk, jwt
+from jose.backends.cryptography_backend import CryptographyRSAKey
+from jose.exceptions import JOSEError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from jose.backends.base import Key
+
+ALGORITHM = "RS256"
+ASSERTION_LIFETIME = 60
+"""Seconds; Maskinporten takes at most 120."""
+DAY = 86400.0
+WARN_BEFORE = 30 * DAY
+LAST_INSTANT = 253_402_300_799
+"""The end of the year 9999, which a certificate without an end has, and after which there are no dates."""
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What cryptography raises for what it can't read."""
+log = structlog.get_logger()
+
+
+class CredentialsError(Exception):
+    """The operator's own credentials can't be used; the text says why and holds nothing of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A private key, parsed once since that costs a hundred times a signature, and what tells whose it is."""
+
+    header: Mapping[str, Any]
+    key: Key = field(repr=False)
+    expires: float | None
+    """Epoch seconds; None if that is unknown."""
+
+
+class Source(Protocol):
+    """Where a credential comes from."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read."""
+
+    def read(self) -> Credential:
+        """Read it.
+
+        Raises:
+            CredentialsError: It can't be used.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class JwkFile:
+    """A file with a private key that is registered on the operator's client."""
+
+    path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The one file."""
+        return (self.path,)
+
+    def read(self) -> Credential:
+        """Read the key; its `kid` tells Maskinporten which of the registered ones it is."""
+        try:
+            members = json.loads(self.path.read_text())
+            header = {"kid": str(members["kid"])}
+            key = jwk.construct(members, ALGORITHM)
+            key.sign(b"")  # a public key can't
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, JOSEError):
+            raise CredentialsError(f"{self.path} holds no private RSA JWK with a kid") from None
+        return Credential(header, key, _parse_expiry(members.get("exp")))
+
+
+def _parse_expiry(exp: object) -> float | None:
+    """Read `exp` as RFC 7519 has it; of a JWK it is no standard member, so anything else in its place means nothing."""
+    if isinstance(exp, int | float) and not isinstance(exp, bool) and 0 < exp <= LAST_INSTANT:
+        return float(exp)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """A certificate of the organisation's with those that vouch for it, and its private key."""
+
+    chain_file: Path
+    key_file: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The two files, or one that holds both."""
+        return tuple({self.chain_file: None, self.key_file: None})
+
+    def read(self) -> Credential:
+        """Read both. Whether the chain leads to somebody whom Maskinporten trusts is for Maskinporten to say."""
+        chain, key = _read_chain(self.chain_file), _read_key(self.key_file)
+        try:
+            certified, expires = chain[0].public_key(), chain[0].not_valid_after_utc.timestamp()
+        except UNREADABLE:
+            raise CredentialsError(f"the first certificate in {self.chain_file} can't be read") from None
+        if certified != key.public_key():
+            raise CredentialsError(
+                f"the key in {self.key_file} isn't that of the first certificate in {self.chain_file}: the certificate "
+                "of that key must come first, then those that vouch for it"
+            )
+        x5c = [base64.b64encode(one.public_bytes(Encoding.DER)).decode() for one in chain]
+        return Credential({"x5c": x5c}, CryptographyRSAKey(key, ALGORITHM), expires)
+
+
+def _read_chain(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError:
+        raise CredentialsError(f"{path} can't be read") from None
+    except UNREADABLE:
+        raise CredentialsError(f"{path} holds no certificates in PEM") from None
+
+
+def _read_key(path: Path) -> rsa.RSAPrivateKey:
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except OSError:
+        raise CredentialsError(f"{path} can't be read") from None
+    except TypeError:
+        raise CredentialsError(f"the key in {path} is encrypted: write it there without a password") from None
+    except UNREADABLE:
+        raise CredentialsError(f"{path} holds no private key in PEM") from None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise CredentialsError(f"the key in {path} isn't an RSA key")
+    return key
+
+
+def _identify(path: Path) -> tuple[int, int, int] | None:
+    """Tell a file from what takes its place, also behind symlinks; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+class AdminCredentials:
+    """The operator's own client id, with the credential that it proves to be that client by."""
+
+    def __init__(self, client_id: str, source: Source, now: Callable[[], float] = time.time) -> None:
+        """Read the credential.
+
+        Raises:
+            CredentialsError: It can't be used.
+        """
+        self.client_id = client_id
+        self._source = source
+        self._now = now
+        self._seen = self._look()
+        self._credential = source.read()
+        self._is_broken = False
+
+    def refresh(self) -> None:
+        """Read the files again if they are others than they were; what can't be used leaves the old ones in force.
+
+        What is broken is tried again each time, since a change of rights can mend it and changes no file.
+        """
+        seen = self._look()  # before reading: what changes meanwhile is found by the next look
+        changed = seen != self._seen
+        if not changed and not self._is_broken:
+            return
+        self._seen = seen
+        try:
+            self._credential = self._source.read()
+        except CredentialsError as error:
+            self._is_broken = True
+            if changed:
+                log.warning("the new credentials can't be used, the old ones stay in force", message=str(error))
+        else:
+            self._is_broken = False
+            log.info("credentials read again", files=[str(path) for path in self._source.files])
+            self.report_expiry()
+
+    @property
+    def expires(self) -> float | None:
+        """When the credential in force ends, in epoch seconds; None if that is unknown."""
+        return self._credential.expires
+
+    def report_expiry(self) -> None:
+        """Log it if the credential in force ends soon or has ended; whether it still serves is for DigDir to say."""
+        expires = self.expires
+        if expires is None or expires - self._now() >= WARN_BEFORE:
+            return
+        end = {
+            "expires": datetime.fromtimestamp(expires, UTC).isoformat(),
+            "files": [str(path) for path in self._source.files],
+        }
+        if expires <= self._now():
+            log.error("the operator's own credentials have expired: a cluster admin must renew them", **end)
+        else:
+            days = int((expires - self._now()) / DAY)
+            log.warning("the operator's own credentials end soon: a cluster admin must renew them", days=days, **end)
+
+    async def watch_expiry(self, every: float = DAY) -> None:
+        """Report it each day, of what the files hold then, until cancelled."""
+        while True:
+            await asyncio.sleep(every)
+            self.refresh()
+            self.report_expiry()
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        return [_identify(path) for path in self._source.files]
+
+    def build_assertion(self, audience: str, scopes: Sequence[str], now: float) -> str:
+        """Sign a client assertion, by what the files hold now; each is used once."""
+        self.refresh()
+        issued = int(now)
+        claims = {
+            "aud": audience,
+            "iss": self.client_id,
+            "scope": " ".join(scopes),
+            "iat": issued,
+            "exp": issued + ASSERTION_LIFETIME,
+            "jti": str(uuid.uuid4()),
+        }
+        credential = self._credential
+        return str(jwt.encode(claims, credential.key, algorithm=ALGORITHM, headers=credential.header))
