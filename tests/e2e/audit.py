@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tools.cluster import Cluster
 
+CREATED = 201
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 
 
@@ -38,6 +39,18 @@ class AuditLog:
         """Forget what has been written so far."""
         self._settle()
         self._position = self._path.stat().st_size
+
+    def creations(self, namespace: str) -> list[tuple[str, int]]:
+        """Give what the operator created in a namespace since the mark, or tried to: the resource and the answer."""
+        self._settle()
+        found = []
+        for event in self._read():
+            target, code = event.get("objectRef") or {}, event["responseStatus"]["code"]
+            if event["user"]["username"] != OPERATOR or target.get("namespace") != namespace:
+                continue
+            if event["verb"] == "create" or code == CREATED:
+                found.append((target["resource"], code))
+        return found
 
     def count(self, namespace: str | None = None) -> list[Write]:
         """Give the operator's writes since the mark, Events and those that were refused left out."""

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.e2e.stage import PATIENCE, held_kid
+from tests.e2e.stage import NUMBERS, PATIENCE, exposed, held_kid
 from tools.kube import wait_for
 
 pytestmark = pytest.mark.e2e
@@ -19,6 +19,27 @@ CHANGE = {
     "the update": ("digdir", {"method": "PUT", "path": "/clients/[^/]+$"}),
     "the Secret": ("cluster", r"PATCH /api/v1/namespaces/[^/]+/secrets/app-secret"),
 }
+EXPOSURE = {
+    "the scope": ("digdir", {"method": "POST", "path": "/scopes$"}),
+    "the first access": ("digdir", {"method": "PUT", "path": "/scopes/access/"}),
+    "the last access": ("digdir", {"method": "PUT", "path": "/scopes/access/", "skip": 2}),
+    "the status": ("cluster", RESOURCE + "/status"),
+}
+SCOPE_UPDATE = {
+    "the update": ("digdir", {"method": "PUT", "path": "/scopes$"}),
+    "the revocation": ("digdir", {"method": "DELETE", "path": "/scopes/access/"}),
+    "the access": ("digdir", {"method": "PUT", "path": "/scopes/access/"}),
+}
+SCOPE_DEACTIVATION = {"the deactivation": ("digdir", {"method": "DELETE", "path": "/scopes$"})}
+SCOPE_DELETION = {
+    "the first revocation": ("digdir", {"method": "DELETE", "path": "/scopes/access/"}),
+    "the last revocation": ("digdir", {"method": "DELETE", "path": "/scopes/access/", "skip": 2}),
+    **SCOPE_DEACTIVATION,
+    "the keys": ("digdir", {"method": "DELETE", "path": "/jwks$"}),
+    "the client": ("digdir", {"method": "DELETE", "path": "/clients/[^/]+$"}),
+    "the finalizer": ("cluster", RESOURCE),
+}
+ORGNOS = ["974761076", "970018131", "971032146"]
 DELETION = {
     "the keys": ("digdir", {"method": "DELETE", "path": "/jwks$"}),
     "the client": ("digdir", {"method": "DELETE", "path": "/clients/[^/]+$"}),
@@ -97,6 +118,78 @@ def test_killed_at_any_write_of_a_deletion_for_good_it_ends_up_the_same(stage, n
     stage.wait_gone(namespace)
     registered = stage.registration(namespace)
     assert (registered["active"], registered["keys"]) == (False, [])
+
+
+@pytest.fixture
+def scope(stage):
+    """A scope's name of this test alone, within the product `arbeid`."""
+    return f"crash{next(NUMBERS)}.read"
+
+
+def assert_exposed(stage, namespace, scope, consumers):
+    """The scope is as the spec says, and is told of."""
+    full = f"nav:arbeid:{scope}"
+    told = [{"name": full, "state": "Active", "consumers": len(consumers)}]
+    wait_for(
+        lambda: stage.kube.find_client(namespace, "app")["status"].get("exposedScopes") == told, PATIENCE, f"{told}"
+    )
+    stage.wait_ready(namespace)
+    assert stage.scope(full)["active"] is True
+    assert stage.consumers(full) == set(consumers)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("write", EXPOSURE.values(), ids=EXPOSURE)
+def test_killed_at_any_write_of_a_scopes_creation_it_ends_up_the_same(stage, namespace, crash, scope, write, when):
+    crash(write, when, lambda: stage.expose(namespace, "app", exposed(scope, *ORGNOS)))
+
+    assert_exposed(stage, namespace, scope, ORGNOS)
+    assert_whole(stage, namespace)
+
+
+@pytest.mark.parametrize("enabled", [True, False], ids=["active", "inactive"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("write", SCOPE_UPDATE.values(), ids=SCOPE_UPDATE)
+def test_killed_at_any_write_of_a_scopes_change_it_ends_up_the_same(
+    stage, namespace, crash, scope, write, when, enabled
+):
+    stage.expose_ready(namespace, "app", exposed(scope, *ORGNOS[:2]))
+    if not enabled:
+        stage.edit_exposed(namespace, "app", exposed(scope, *ORGNOS[:2], enabled=False))
+        wait_for(lambda: not stage.scope(f"nav:arbeid:{scope}")["active"], PATIENCE, "the deactivation")
+        stage.wait_ready(namespace)
+
+    crash(write, when, lambda: stage.edit_exposed(namespace, "app", exposed(scope, *ORGNOS[1:], atMaxAge=99)))
+
+    assert_exposed(stage, namespace, scope, ORGNOS[1:])
+    assert stage.scope(f"nav:arbeid:{scope}")["at_max_age"] == 99
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("write", SCOPE_DEACTIVATION.values(), ids=SCOPE_DEACTIVATION)
+def test_killed_at_a_scopes_deactivation_it_ends_up_the_same(stage, namespace, crash, scope, write, when):
+    stage.expose_ready(namespace, "app", exposed(scope, *ORGNOS))
+
+    crash(write, when, lambda: stage.edit_exposed(namespace, "app", exposed(scope, *ORGNOS, enabled=False)))
+
+    stage.wait_ready(namespace)
+    assert stage.scope(f"nav:arbeid:{scope}")["active"] is False
+    assert stage.consumers(f"nav:arbeid:{scope}") == set(ORGNOS)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("write", SCOPE_DELETION.values(), ids=SCOPE_DELETION)
+def test_killed_at_any_write_of_a_deletion_with_scopes_it_ends_up_the_same(stage, namespace, crash, scope, write, when):
+    stage.expose_ready(namespace, "app", exposed(scope, *ORGNOS))
+    stage.annotate(namespace, "app", delete="true")
+
+    crash(write, when, lambda: stage.kube.delete_client(namespace, "app"))
+
+    stage.wait_gone(namespace)
+    registered = stage.registration(namespace)
+    assert (registered["active"], registered["keys"]) == (False, [])
+    assert stage.scope(f"nav:arbeid:{scope}")["active"] is False
+    assert stage.consumers(f"nav:arbeid:{scope}") == set()
 
 
 @pytest.mark.parametrize(("write", "when"), [("the key", "after")])

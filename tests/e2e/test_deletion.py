@@ -153,17 +153,17 @@ def test_every_client_with_our_description_goes_when_it_is_deleted_for_good(stag
     assert [one["active"] for one in stage.registrations(namespace)] == [False, False]
 
 
-@pytest.mark.parametrize("scope", ["nobody:has.this", "skatt:some.scope"], ids=["refused", "accepted"])
-def test_deleted_for_good_before_it_was_ever_ready_it_leaves_nothing(stage, namespace, scope):
-    stage.fault("status", status=503, method="POST", path="/jwks$", times=None)
-    stage.create(namespace, "app", scope)
+@pytest.mark.parametrize("refused", ["/clients$", "/jwks$"], ids=["the client", "its key"])
+def test_deleted_for_good_before_it_was_ever_ready_it_leaves_nothing(stage, namespace, refused):
+    stage.fault("status", status=400, method="POST", path=refused, times=None)
+    stage.create(namespace)
     wait_for(lambda: stage.find_condition(namespace), PATIENCE, "a condition")
 
     stage.annotate(namespace, "app", delete="true")
     stage.kube.delete_client(namespace, "app")
     stage.wait_gone(namespace)
 
-    assert [one["active"] for one in stage.registrations(namespace)] == ([] if scope.startswith("nobody") else [False])
+    assert [one["active"] for one in stage.registrations(namespace)] == ([] if refused == "/clients$" else [False])
 
 
 def test_a_foreground_deletion_mints_nothing_and_finishes(stage, namespace, app):

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.audit import AuditLog
 from tests.e2e.conftest import AUDIT_POLICY
 from tests.e2e.install import install, install_crd
-from tests.e2e.stage import PATIENCE, held_kid
+from tests.e2e.stage import PATIENCE, exposed, held_kid
 from tools.cluster import Cluster
 from tools.kube import wait_for
 
@@ -120,3 +120,30 @@ def test_while_it_waits_for_the_crd_it_is_alive_and_a_signal_ends_it_in_order(ba
     bare_stage.start()
     install_crd(cluster, LAX_CRD)
     bare_stage.operator.wait_ready(PATIENCE)
+
+
+EVIL = ["../x", "..", "%2e%2e/x", "a?b", "a#b", "a b", "a&scope=b", "nav:arbeid:x", "a" * 100_000]
+
+
+@pytest.mark.parametrize("name", EVIL, ids=lambda one: repr(one[:12]))
+def test_an_evil_name_that_the_api_server_lets_through_is_refused_without_a_call(stage, namespace, name):
+    since = stage.sequence
+
+    stage.expose(namespace, "api", exposed(name, "974761076"))
+    condition = stage.wait_for_reason(namespace, "api", "InvalidSpec")
+
+    assert "spec.scopes.exposes[0]" in condition["message"]
+    assert stage.sequence == since
+
+
+def test_an_invalid_spec_blocks_no_deletion_for_good_and_scopes_are_found_by_description(stage, namespace):
+    stage.expose_ready(namespace, "api", exposed("invalid.read", "974761076"))
+    stage.kube.patch_client(namespace, "api", {"spec": {"secretName": "Not a name!", "scopes": {"exposes": None}}})
+    stage.wait_for_reason(namespace, "api", "InvalidSpec")
+
+    stage.annotate(namespace, "api", delete="true")
+    stage.delete(namespace, "api")
+
+    assert stage.scope("nav:arbeid:invalid.read")["active"] is False
+    assert stage.consumers("nav:arbeid:invalid.read") == set()
+    assert stage.registration(namespace, "api")["active"] is False

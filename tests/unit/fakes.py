@@ -529,8 +529,8 @@ class FakeScopes:
             self.known[name] = RegisteredScope(name, dict(self.digdir.scopes[name]))
         return self.known.get(name)
 
-    async def read_access(self, name):
-        if name not in self.accesses:
+    async def read_access(self, name, *, anew=False):
+        if name not in self.accesses or anew:
             self.accesses[name] = await self._list_accesses(name)
         return self.accesses[name]
 

@@ -6,10 +6,11 @@ crash after any step leaves the finalizer, and the next pass finds by descriptio
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import WaitingError
+from maskinporten_operator.model.errors import RejectedError, WaitingError
 from maskinporten_operator.model.maskinportenclient import (
     DELETE_ANNOTATION,
     DIGDIRATOR_FINALIZERS,
@@ -24,7 +25,6 @@ from maskinporten_operator.reconcile.observe import count_missing
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
-    from maskinporten_operator.model.scopes import RegisteredScope
     from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.plan.policy import Policy
     from maskinporten_operator.reconcile.ports import Ports, Sighting
@@ -59,8 +59,9 @@ async def _delete_for_good(
 ) -> None:
     # Both are known before anything is deleted: when too much is missing nothing is.
     registrations = await _find_registrations(resource, sighting, ports)
-    for scope in await _find_scopes(resource, sighting, ports):
-        await _delete_scope(scope, progress, ports)
+    mark = ports.policy.build_description(resource.meta)
+    for name in await _find_scopes(resource, sighting, mark, ports):
+        await _delete_scope(name, mark, progress, ports)
     for client_id in registrations:
         await ports.registry.delete(client_id)
         progress.note(f"deleted client {client_id} for good", "ClientDeleted")
@@ -86,29 +87,33 @@ async def _find_registrations(resource: MaskinportenClient, sighting: Sighting, 
     return sorted(found)
 
 
-async def _find_scopes(resource: MaskinportenClient, sighting: Sighting, ports: Ports) -> list[RegisteredScope]:
-    """Find every scope that is ours by its description, whatever the spec says; the status may know of more."""
-    scopes, mark = ports.scopes, ports.policy.build_description(resource.meta)
+async def _find_scopes(resource: MaskinportenClient, sighting: Sighting, mark: str, ports: Ports) -> list[str]:
+    """Find every scope that may be ours by its description, whatever the spec says; the status may know of more."""
+    scopes = ports.scopes
     started = ports.clock.monotonic()
     if (provable_at := scopes.all_provable_at(marked=sighting.marked)) > started:
         raise _await_list(provable_at - started)
     await scopes.listed_after(started)
-    found = {scope.name: scope for scope in scopes.find_owned(mark)}
+    names = [scope.name for scope in scopes.find_owned(mark)]
     for name in _find_names(resource):
-        if not scopes.find(name) and (scope := await scopes.read(name)):
-            found |= {name: scope} if find_owner(scope, ports.policy.cluster) == mark else {}
-    return list(found.values())
+        if not scopes.find(name):
+            with suppress(RejectedError):  # whoever may write the status may name anybody's
+                names += [name] if await scopes.read(name) else []
+    return names
 
 
-async def _delete_scope(scope: RegisteredScope, progress: ClientProgress, ports: Ports) -> None:
+async def _delete_scope(name: str, mark: str, progress: ClientProgress, ports: Ports) -> None:
     """Take all access back, then deactivate: whoever activates it again begins with nobody."""
-    access = await ports.scopes.read_access(scope.name)
+    scope = await ports.scopes.read(name)
+    if scope is None or find_owner(scope, ports.policy.cluster) != mark:
+        return  # somebody took it over since it was listed
+    access = await ports.scopes.read_access(name, anew=True)
     for orgno in sorted(access.consumers | access.doubtful):
-        await ports.scopes.revoke(scope.name, orgno)
-        progress.note(f"revoked {scope.name} from {orgno}", "AccessRevoked")
+        await ports.scopes.revoke(name, orgno)
+        progress.note(f"revoked {name} from {orgno}", "AccessRevoked")
     if scope.active:
-        await ports.scopes.deactivate(scope.name)
-        progress.note(f"deactivated {scope.name}", "ScopeDeactivated")
+        await ports.scopes.deactivate(name)
+        progress.note(f"deactivated {name}", "ScopeDeactivated")
 
 
 def _find_names(resource: MaskinportenClient) -> list[str]:

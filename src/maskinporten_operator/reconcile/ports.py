@@ -119,8 +119,8 @@ class ScopeRegistry(Protocol):
     async def read(self, name: str) -> RegisteredScope | None:
         """Read a scope anew; None if DigDir says that it doesn't exist."""
 
-    async def read_access(self, name: str) -> AccessList:
-        """Give who may use one of our scopes: read once, and again after each resync."""
+    async def read_access(self, name: str, *, anew: bool = False) -> AccessList:
+        """Give who may use one of our scopes: read once, and again after each resync, or if asked to."""
 
     def find_access(self, name: str) -> AccessList | None:
         """Give who may use a scope as far as it was read."""

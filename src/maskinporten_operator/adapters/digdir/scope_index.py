@@ -165,10 +165,10 @@ class ScopeIndex:
         if known := self._by_name.get(name):
             self._record(RegisteredScope(name, {**known.fields, "active": False}))
 
-    async def read_access(self, name: str) -> AccessList:
-        """Give who may use a scope: read once, and again after each resync."""
+    async def read_access(self, name: str, *, anew: bool = False) -> AccessList:
+        """Give who may use a scope: read once, and again after each resync, or if asked to."""
         known = self._access.get(name)
-        if known and known.read_at > self._access_due:
+        if known and known.read_at > self._access_due and not anew:
             return known.access
         started = self._monotonic()
         rows = await self._api.list_accesses(name)
