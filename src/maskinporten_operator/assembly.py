@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import signal
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from maskinporten_operator.adapters.cluster.discovery import find_served, is_ser
 from maskinporten_operator.adapters.cluster.events import post_event
 from maskinporten_operator.adapters.cluster.resources import ClusterResources
 from maskinporten_operator.adapters.cluster.session import open_session
-from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata
+from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata, list_objects
 from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
@@ -31,6 +31,7 @@ from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
 from maskinporten_operator.adapters.keys import KeyPool
 from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import (
     APPLICATION,
     DEPLOYMENT,
@@ -40,6 +41,7 @@ from maskinporten_operator.model.resources import (
     Kind,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.plan.inventory import State, find_stale_consumers, take_inventory
 from maskinporten_operator.plan.ownership import MANAGED_BY, MANAGED_BY_LABEL
 from maskinporten_operator.plan.platform import Platform, Webproxy, choose_backend, find_published_addresses
 from maskinporten_operator.plan.policy import Policy
@@ -54,13 +56,15 @@ from maskinporten_operator.runtime.queue import WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shell import EndlessBackoffs, run_shell
-from maskinporten_operator.runtime.store import Inventory
+from maskinporten_operator.runtime.store import OwnedObjects
 from maskinporten_operator.runtime.workers import Controller, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from maskinporten_operator.config import Config
+    from maskinporten_operator.model.maskinportenclient import MaskinportenClient
+    from maskinporten_operator.plan.inventory import Inventory, Item
     from maskinporten_operator.plan.outcomes import Outcome
 
 DRAIN_SECONDS = 5.0
@@ -96,6 +100,43 @@ async def run_operator(config: Config) -> None:
             await operator.run(stopping)
 
 
+async def read_inventory(config: Config) -> Inventory:
+    """Read what in the organisation belongs to which resource; writes nothing.
+
+    Raises:
+        CredentialsError: The operator's own credentials can't be used.
+        ClusterUnknownError: No API server is configured.
+        OperatorError: Something couldn't be read.
+    """
+    async with AsyncExitStack() as stack:
+        digdir = await open_digdir(config, Metrics(), stack)
+        api = await open_cluster(stack)
+        paths = [MASKINPORTEN_CLIENT.path(namespace) for namespace in config.namespaces or (None,)]
+        resources = [parse(body) for path in paths for body in await list_objects(api, path)]
+        policy = build_policy(config)
+        clients, scopes = await digdir.clients.list_clients(), await digdir.scopes.list_own()
+        found = take_inventory(resources, clients, scopes, policy, config.namespaces)
+        items = [await _tell_revokes(item, digdir.scopes, resources, policy) for item in found.items]
+        return replace(found, items=tuple(items))
+
+
+async def _tell_revokes(item: Item, api: ScopeApi, resources: list[MaskinportenClient], policy: Policy) -> Item:
+    if item.kind != "scope" or item.state != State.ADOPTABLE:
+        return item
+    consumers = [grant.orgno for grant in await api.list_accesses(item.name) if grant.approved]
+    return replace(item, revokes=find_stale_consumers(item, consumers, resources, policy))
+
+
+@dataclass(frozen=True, slots=True)
+class Digdir:
+    """How the operator reaches DigDir and Maskinporten."""
+
+    credentials: AdminCredentials
+    metadata: MetadataReader
+    clients: ClientApi
+    scopes: ScopeApi
+
+
 @dataclass(frozen=True, slots=True)
 class Adapters:
     """What the operator reaches the world by."""
@@ -110,18 +151,17 @@ class Adapters:
     credentials: AdminCredentials
 
 
-async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
-    """Build the adapters, each closed by `stack`."""
-    credentials = AdminCredentials(config.admin_client_id, build_source(config))
-    credentials.report_expiry()
+async def open_cluster(stack: AsyncExitStack) -> ClusterApi:
+    """Open the way to the API server, closed by `stack`."""
     api = ClusterApi(await load_configuration())
     stack.push_async_callback(api.close)
-    metrics = Metrics()
-    metrics.gauge(
-        "admin_credential_expiry_timestamp_seconds",
-        "When the operator's own credentials end; absent if that is unknown.",
-        lambda: credentials.expires,
-    )
+    return api
+
+
+async def open_digdir(config: Config, metrics: Metrics, stack: AsyncExitStack) -> Digdir:
+    """Open the way to DigDir, closed by `stack`."""
+    credentials = AdminCredentials(config.admin_client_id, build_source(config))
+    credentials.report_expiry()
     plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=4))
     metadata = MetadataReader(plain, str(config.maskinporten_well_known_url))
     authorized = await stack.enter_async_context(
@@ -132,13 +172,25 @@ async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
         )
     )
     calls = Calls(authorized, str(config.digdir_base_url), metrics.observe_call)
-    monotonic, lag = SystemClock().monotonic, config.list_lag.total_seconds()
-    registry = RegistrationIndex(ClientApi(calls), cluster=config.cluster_name, lag=lag, monotonic=monotonic)
-    scope_api = ScopeApi(calls)
-    scopes = ScopeIndex(scope_api, cluster=config.cluster_name, lag=lag, monotonic=monotonic)
-    grants = GrantIndex(scope_api, scopes, max_age=config.grant_max_age.total_seconds(), monotonic=monotonic)
+    return Digdir(credentials, metadata, ClientApi(calls), ScopeApi(calls))
+
+
+async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
+    """Build the adapters, each closed by `stack`."""
+    metrics = Metrics()
+    digdir = await open_digdir(config, metrics, stack)
+    metrics.gauge(
+        "admin_credential_expiry_timestamp_seconds",
+        "When the operator's own credentials end; absent if that is unknown.",
+        lambda: digdir.credentials.expires,
+    )
+    api = await open_cluster(stack)
+    monotonic, lag, cluster = SystemClock().monotonic, config.list_lag.total_seconds(), config.cluster_name
+    registry = RegistrationIndex(digdir.clients, cluster=cluster, lag=lag, monotonic=monotonic)
+    scopes = ScopeIndex(digdir.scopes, cluster=cluster, lag=lag, monotonic=monotonic)
+    grants = GrantIndex(digdir.scopes, scopes, max_age=config.grant_max_age.total_seconds(), monotonic=monotonic)
     pool = await stack.enter_async_context(KeyPool(config.key_pool_size))
-    return Adapters(api, registry, scopes, grants, pool, metadata, metrics, credentials)
+    return Adapters(api, registry, scopes, grants, pool, digdir.metadata, metrics, digdir.credentials)
 
 
 class Operator:
@@ -169,7 +221,7 @@ class Operator:
             grants=adapters.grants,
             mint=adapters.pool,
             fleet=clients,
-            inventory=Inventory(clients, self.router.versions),
+            owned=OwnedObjects(clients, self.router.versions),
             announcer=self.announcer,
             metadata=adapters.metadata,
             clock=clock,

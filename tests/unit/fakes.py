@@ -643,7 +643,7 @@ class FakeFleet:
         return self.client_ids
 
 
-class FakeInventory:
+class FakeOwnedObjects:
     """What the watches know of an Application's children, which is nothing to a pass over a MaskinportenClient."""
 
     def find_client(self, namespace, name):
@@ -706,7 +706,7 @@ class World:
             grants=self.grants,
             mint=self.mint,
             fleet=self.fleet,
-            inventory=FakeInventory(),
+            owned=FakeOwnedObjects(),
             announcer=self.announcer,
             metadata=FakeMetadata(self.trips),
             clock=self.clock,

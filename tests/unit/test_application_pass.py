@@ -92,7 +92,7 @@ class ApplicationCluster:
         return self.application
 
 
-class LabelledInventory:
+class LabelledObjects:
     """What the watches know: the objects with our label, and every MaskinportenClient."""
 
     def __init__(self, cluster):
@@ -106,7 +106,7 @@ class LabelledInventory:
         return labels.get("app.kubernetes.io/managed-by") == "maskinporten-operator"
 
 
-class EmptyInventory:
+class NoObjects:
     """What the watches know before they have told anything."""
 
     def find_client(self, namespace, name):
@@ -135,7 +135,7 @@ class World:
             grants=None,
             mint=None,
             fleet=None,
-            inventory=LabelledInventory(self.cluster) if self.watches_have_told else EmptyInventory(),
+            owned=LabelledObjects(self.cluster) if self.watches_have_told else NoObjects(),
             announcer=self.announcer,
             metadata=None,
             clock=self.clock,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import sys
 from importlib.metadata import version
 from typing import Any
 
 import click
 
-from maskinporten_operator.cli.options import config_options
+from maskinporten_operator.cli.inventory import inventory
+from maskinporten_operator.cli.options import config_options, load_or_exit
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -31,17 +31,10 @@ def run(**flags: Any) -> None:
     """
     import asyncio  # noqa: PLC0415
 
-    from maskinporten_operator.config import ConfigError, load_config  # noqa: PLC0415
+    config = load_or_exit(flags)
 
-    try:
-        config = load_config(**flags)
-    except ConfigError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-
-    from maskinporten_operator.adapters.cluster.api import ClusterUnknownError  # noqa: PLC0415
-    from maskinporten_operator.adapters.digdir.credentials import CredentialsError  # noqa: PLC0415
     from maskinporten_operator.assembly import run_operator  # noqa: PLC0415
+    from maskinporten_operator.cli.failures import explain_failures  # noqa: PLC0415
     from maskinporten_operator.logs import configure_logs  # noqa: PLC0415
 
     configure_logs(config.log_level, config.log_format)
@@ -49,8 +42,8 @@ def run(**flags: Any) -> None:
     # slower (means of four: 4.7 s, and 4.2 s like this).
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-    try:
+    with explain_failures():
         asyncio.run(run_operator(config))
-    except (ClusterUnknownError, CredentialsError) as error:
-        click.echo(f"Error: the configuration can't be used:\n  {error}", err=True)
-        sys.exit(2)
+
+
+main.add_command(inventory)

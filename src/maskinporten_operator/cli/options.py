@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskinporten_operator.config import Config
+from maskinporten_operator.config import Config, ConfigError, load_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pydantic.fields import FieldInfo
+
+
+def load_or_exit(flags: Mapping[str, Any]) -> Config:
+    """Load the configuration from flags and environment; exit with 2 and a line for each fault if it can't be used."""
+    try:
+        return load_config(**flags)
+    except ConfigError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -62,12 +62,12 @@ def find_owner(scope: RegisteredScope, cluster: str) -> str | None:
     """
     description, subscope = scope.description, scope.subscope
     if description.endswith(f".{subscope}"):
-        return _check_mark(description.removesuffix(f".{subscope}"), cluster)
+        mark = description.removesuffix(f".{subscope}")
+        return mark if is_mark(mark, cluster) else None
     product, dash, mark = description.partition(" - ")
     rest = subscope.removeprefix(product)
-    if dash and product and rest != subscope and rest[:1] in SEPARATORS:
-        return _check_mark(mark, cluster)
-    return None
+    leads = dash and product and rest != subscope and rest[:1] in SEPARATORS
+    return mark if leads and is_mark(mark, cluster) else None
 
 
 def build_scope_description(mark: str, subscope: str) -> str:
@@ -251,9 +251,10 @@ def _find_state(exposure: Exposure, mark: str, policy: Policy) -> State:
     return "Active" if exposure.wanted else "Withdrawn"
 
 
-def _check_mark(mark: str, cluster: str) -> str | None:
-    parts = mark.split(":")
-    return mark if len(parts) == 3 and parts[0] == cluster and all(parts) else None
+def is_mark(text: str, cluster: str) -> bool:
+    """Whether a text is the mark of a resource of a cluster."""
+    parts = text.split(":")
+    return len(parts) == 3 and parts[0] == cluster and all(parts)
 
 
 def _conflict(name: str, what: str) -> OperatorError:

@@ -80,7 +80,7 @@ async def _observe(
     In its first pass a new Application has no children: they are created, and a guard tells if there are any.
     """
     meta = application.meta
-    client = ports.inventory.find_client(meta.namespace, meta.name)
+    client = ports.owned.find_client(meta.namespace, meta.name)
     if client is None and not is_new and spec.maskinporten.enabled:
         # After a start the watch may not have told of it yet.
         client = await ports.cluster.find(MASKINPORTEN_CLIENT, meta.namespace, meta.name)
@@ -89,9 +89,7 @@ async def _observe(
     desired = build_children(meta, spec, ports.platform, seen.credentials)
     children: Objects = {ChildName(MASKINPORTEN_CLIENT, meta.name): client} if client else {}
     wanted = [child for child in desired if child.kind != MASKINPORTEN_CLIENT and not is_new]
-    wanted += [
-        child for child in _possible_children(meta) if ports.inventory.holds(child.kind, meta.namespace, child.name)
-    ]
+    wanted += [child for child in _possible_children(meta) if ports.owned.holds(child.kind, meta.namespace, child.name)]
     wanted = list(dict.fromkeys(wanted))
     bodies = await asyncio.gather(*(ports.cluster.find(child.kind, meta.namespace, child.name) for child in wanted))
     return ApplicationSnapshot(application, spec, client, children | dict(zip(wanted, bodies, strict=True)))
@@ -158,7 +156,7 @@ def _judge(
     ports: Ports,
 ) -> Outcome:
     meta = seen.application.meta
-    client = ports.inventory.find_client(meta.namespace, meta.name) or seen.client  # it may have got on meanwhile
+    client = ports.owned.find_client(meta.namespace, meta.name) or seen.client  # it may have got on meanwhile
     now_seen = ApplicationSnapshot(seen.application, seen.spec, client, {**seen.children, **written})
     client_status = now_seen.own_client["status"] if now_seen.own_client and seen.spec.maskinporten.enabled else {}
     progress.client_id = client_status.get("clientID") or ""

@@ -182,7 +182,7 @@ class Fleet(Protocol):
         """Give the client ids that the resources' statuses name, but for those that are being deleted."""
 
 
-class Inventory(Protocol):
+class OwnedObjects(Protocol):
     """What is known, from watches, of the objects that carry our label."""
 
     def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
@@ -235,7 +235,7 @@ class Ports:
     grants: Grants
     mint: KeyMint
     fleet: Fleet
-    inventory: Inventory
+    owned: OwnedObjects
     announcer: Announcer
     metadata: Metadata
     clock: Clock

@@ -220,7 +220,7 @@ class VersionStore:
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
+class OwnedObjects:
     """What the watches know of the objects that Applications own."""
 
     clients: ObjectStore

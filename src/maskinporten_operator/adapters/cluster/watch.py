@@ -1,4 +1,4 @@
-"""List and watch of objects as metadata only: what is in a Secret isn't asked for."""
+"""List and watch of objects, owned ones as metadata only: what is in a Secret isn't asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from maskinporten_operator.adapters.cluster.api import JSON
 from maskinporten_operator.adapters.cluster.errors import ExpiredError, translate_status
 from maskinporten_operator.model.errors import OperatorError
 
@@ -42,16 +43,26 @@ class Listener(Protocol):
 
 async def list_metadata(api: ClusterApi, path: str, selector: str = "") -> tuple[list[Mapping[str, Any]], str]:
     """List objects' metadata, page by page; give them and the list's resourceVersion."""
+    return await _list(api, path, LIST_METADATA, selector)
+
+
+async def _list(api: ClusterApi, path: str, accept: str, selector: str = "") -> tuple[list[Mapping[str, Any]], str]:
     items: list[Mapping[str, Any]] = []
     query = [("limit", str(PAGE))] + ([("labelSelector", selector)] if selector else [])
     position = ""
     while True:
         more = [("continue", position)] if position else []
-        body = await api.request("GET", path, [*query, *more], accept=LIST_METADATA)
+        body = await api.request("GET", path, [*query, *more], accept=accept)
         items += body["items"] or []  # an empty list of this kind is null
         position = body["metadata"].get("continue", "")
         if not position:
             return items, body["metadata"]["resourceVersion"]
+
+
+async def list_objects(api: ClusterApi, path: str) -> list[Mapping[str, Any]]:
+    """List whole objects, page by page."""
+    items, _ = await _list(api, path, JSON)
+    return items
 
 
 async def follow_metadata(
