@@ -167,9 +167,16 @@ class Operator(Process):
             "metrics_address": address,
             **settings,
         }
-        environment = {f"MASKINPORTEN_OPERATOR_{name.upper()}": value for name, value in values.items()}
-        environment["KUBECONFIG"] = str(kubeconfig)
-        super().__init__([str(BIN / "maskinporten-operator"), "run"], environment, folder / "operator.log")
+        self.environment = {f"MASKINPORTEN_OPERATOR_{name.upper()}": value for name, value in values.items()}
+        self.environment["KUBECONFIG"] = str(kubeconfig)
+        super().__init__([str(BIN / "maskinporten-operator"), "run"], self.environment, folder / "operator.log")
+
+    def run_command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run another of its commands, configured as it is itself but for `settings`, to the end."""
+        changed = {f"MASKINPORTEN_OPERATOR_{name.upper()}": value for name, value in settings.items()}
+        environment = {**os.environ, **self.environment, **changed}
+        command = [str(BIN / "maskinporten-operator"), *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def is_ready(self) -> bool:
         """Whether /readyz says so."""
