@@ -131,7 +131,9 @@ def assert_exposed(stage, namespace, scope, consumers):
     full = f"nav:arbeid:{scope}"
     told = [{"name": full, "state": "Active", "consumers": len(consumers)}]
     wait_for(
-        lambda: stage.kube.find_client(namespace, "app")["status"].get("exposedScopes") == told, PATIENCE, f"{told}"
+        lambda: stage.kube.find_client(namespace, "app").get("status", {}).get("exposedScopes") == told,
+        PATIENCE,
+        f"{told}",
     )
     stage.wait_ready(namespace)
     assert stage.scope(full)["active"] is True

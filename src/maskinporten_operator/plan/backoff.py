@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 FIRST_DELAY = 1.0
-LONGEST_DELAY = 30.0
+LONGEST_DELAY = 20.0
+"""Seconds. With the jitter, what waits for an outage's end goes on within half a minute."""
 JITTER = 0.25
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.claims import claim_scope
+from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from maskinporten_operator.plan.scopes import Exposure, find_owner
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ async def observe_exposures(
         OperatorError: A list couldn't be read.
     """
     wanted = {f"{ports.policy.scope_prefix}:{scope.subscope}": scope for scope in spec.scopes.exposes}
-    meta = resource.meta
     if wanted or resource.status.get("exposedScopes"):
         await ports.scopes.ready()
-    exposed = [await _observe_exposed(name, scope, meta, ports) for name, scope in wanted.items()]
-    owned = ports.scopes.find_owned(ports.policy.build_description(meta))
+    exposed = [await _observe_exposed(name, scope, resource, ports) for name, scope in wanted.items()]
+    owned = ports.scopes.find_owned(ports.policy.build_description(resource.meta))
     withdrawn = [await _observe_withdrawn(scope, ports) for scope in owned if scope.name not in wanted]
     return (*exposed, *withdrawn)
 
@@ -47,19 +47,25 @@ def recall_exposures(seen: tuple[Exposure, ...], ports: Ports) -> tuple[Exposure
     )
 
 
-async def _observe_exposed(name: str, wanted: ExposedScope, meta: ObjectMeta, ports: Ports) -> Exposure:
-    if ports.scopes.is_doubtful(name):
-        await ports.scopes.read(name)
-    registered = ports.scopes.find(name)
-    is_ours = registered and find_owner(registered, ports.policy.cluster) == ports.policy.build_description(meta)
+async def _observe_exposed(name: str, wanted: ExposedScope, resource: MaskinportenClient, ports: Ports) -> Exposure:
+    scopes, anew = ports.scopes, resource.meta.asks(RESYNC_ANNOTATION)
+    registered = scopes.find(name)
+    # One that isn't ours may have been described as ours since it was listed.
+    if anew or scopes.is_doubtful(name) or (registered and not _is_ours(registered, resource, ports)):
+        registered = await scopes.read(name)
+    is_ours = registered is not None and _is_ours(registered, resource, ports)
     return Exposure(
         name,
         wanted,
         registered,
-        await ports.scopes.read_access(name) if is_ours else None,
-        _find_rival(meta, wanted, ports) if registered is None else None,
+        await scopes.read_access(name, anew=anew) if is_ours else None,
+        _find_rival(resource.meta, wanted, ports) if registered is None else None,
         await ports.scopes.find_issuer(wanted.delegation_source) if wanted.delegation_source else None,
     )
+
+
+def _is_ours(scope: RegisteredScope, resource: MaskinportenClient, ports: Ports) -> bool:
+    return find_owner(scope, ports.policy.cluster) == ports.policy.build_description(resource.meta)
 
 
 async def _observe_withdrawn(scope: RegisteredScope, ports: Ports) -> Exposure:
