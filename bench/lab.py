@@ -18,7 +18,7 @@ from tools.kube import CLIENTS, SECRETS, KubeClient, is_ready, wait_for
 from tools.stack import NAMESPACE, SERVICE_ACCOUNT, Operator, Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tools.follow import Following
 
@@ -28,7 +28,10 @@ SCOPE = "skatt:some.scope"
 SETTLE = 2.0
 """Seconds of silence after the last resource is ready, in which further writes would still be counted."""
 DEFAULT_POOL = 256
-API_WRITES = ("create-client", "update-client", "delete-client", "replace-keys", "delete-keys", "put-key", "delete-key")
+API_WRITES = (
+    *("create-client", "update-client", "delete-client", "replace-keys", "delete-keys", "put-key", "delete-key"),
+    *("create-scope", "update-scope", "delete-scope", "grant-access", "revoke-access"),
+)
 
 
 class BenchError(Exception):
@@ -115,13 +118,13 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def start_simulator(self, *, others: int = 0, latency_ms: int = 0) -> Simulator:
-        """Start a new simulator whose organisation has `others` clients that aren't ours."""
+    def start_simulator(self, *, others: int = 0, other_scopes: int = 0, latency_ms: int = 0) -> Simulator:
+        """Start a new simulator whose organisation has so many clients and scopes that aren't ours."""
         self._runs += 1
         folder = self.folder / f"run-{self._runs}"
         folder.mkdir()
         seed = folder / "seed.yaml"
-        seed.write_text(f"generate_clients: {others}\n")
+        seed.write_text(f"generate_clients: {others}\ngenerate_scopes: {other_scopes}\n")
         options = ("--seed", str(seed), "--set", f"latency_ms={latency_ms}")
         self.simulator = self._stack.enter_context(Simulator(folder, *options))
         return self.simulator
@@ -169,6 +172,17 @@ class Lab:
             self.kube.create_client(namespace, name, {"secretName": name, "scopes": {"consumes": [{"name": SCOPE}]}})
 
         return _for_each(names, create)
+
+    def create_exposing(
+        self, namespace: str, exposing: Mapping[str, Any], annotations: Mapping[str, str] | None = None
+    ) -> float:
+        """Create MaskinportenClients that expose these scopes, as `create` does."""
+
+        def create(name: str) -> None:
+            spec = {"secretName": name, "scopes": {"exposes": exposing[name]}}
+            self.kube.create_client(namespace, name, spec, annotations=dict(annotations or {}))
+
+        return _for_each(exposing, create)
 
     def create_applications(self, namespace: str, names: Iterable[str]) -> float:
         """Create Applications that consume a scope, as `create` does."""

@@ -18,6 +18,7 @@ from bench.applications import (
 )
 from bench.figures import Section, percentile
 from bench.lab import DEFAULT_POOL, Lab, Mark, Readiness, Traffic, wait_until_ready
+from bench.scopes import measure_deletion, measure_scopes
 from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
 from tools.follow import Following
 from tools.kube import CLIENTS, SECRETS, wait_for
@@ -257,6 +258,8 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Section]] = {
     "applications": lambda bench: measure_applications(bench.scale, bench.tell),
     "application-latency": lambda bench: measure_application_latency(bench.scale, bench.tell),
     "application-repair": lambda bench: measure_application_repair(bench.scale, bench.tell),
+    "scopes": lambda bench: measure_scopes(bench.scale, bench.tell),
+    "deletion": lambda bench: measure_deletion(bench.scale, bench.tell),
 }
 
 

@@ -18,6 +18,9 @@ class Scale:
     sequence: int
     repairs: int
     resync_seconds: int
+    exposing: int
+    deleted: int
+    foreign: int
 
     @property
     def fleet(self) -> int:
@@ -26,6 +29,30 @@ class Scale:
 
 
 FULL = Scale(
-    "full", (20, 200, 1000), burst=200, applications=300, others=500, runs=3, sequence=20, repairs=10, resync_seconds=60
+    "full",
+    (20, 200, 1000),
+    burst=200,
+    applications=300,
+    others=500,
+    runs=3,
+    sequence=20,
+    repairs=10,
+    resync_seconds=60,
+    exposing=100,
+    deleted=20,
+    foreign=5000,
 )
-QUICK = Scale("quick", (5, 20), burst=20, applications=10, others=50, runs=1, sequence=3, repairs=2, resync_seconds=10)
+QUICK = Scale(
+    "quick",
+    (5, 20),
+    burst=20,
+    applications=10,
+    others=50,
+    runs=1,
+    sequence=3,
+    repairs=2,
+    resync_seconds=10,
+    exposing=5,
+    deleted=3,
+    foreign=50,
+)

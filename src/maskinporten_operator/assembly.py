@@ -36,6 +36,7 @@ from maskinporten_operator.model.resources import (
     APPLICATION,
     DEPLOYMENT,
     MASKINPORTEN_CLIENT,
+    NAMESPACE,
     SECRET,
     SERVICE,
     Kind,
@@ -52,6 +53,7 @@ from maskinporten_operator.reconcile.ports import Ports, Sighting
 from maskinporten_operator.runtime.announcer import EventAnnouncer
 from maskinporten_operator.runtime.health import serve_endpoints
 from maskinporten_operator.runtime.metrics import Metrics
+from maskinporten_operator.runtime.namespaces import Namespaces
 from maskinporten_operator.runtime.queue import WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
@@ -210,18 +212,20 @@ class Operator:
             forget=self.memory.forget,
             note_gap=lambda: self.resync.note_gap(),  # noqa: PLW0108 - it is made below, of the stores
         )
+        self.namespaces = Namespaces(self.router.on_namespace, selects=bool(config.namespace_selector))
         clients, stores = self.router.stores[MASKINPORTEN_CLIENT], tuple(self.router.stores.values())
         self.announcer = EventAnnouncer(partial(post_event, self.api), is_busy=lambda: bool(self.queue.running))
         self.ports = Ports(
             policy=build_policy(config),
             platform=build_platform(config, served),
-            cluster=ClusterResources(self.api, self.router.accept),
+            cluster=ClusterResources(self.api, self.router.accept, config.namespace_selector),
             registry=self.registry,
             scopes=adapters.scopes,
             grants=adapters.grants,
             mint=adapters.pool,
             fleet=clients,
             owned=OwnedObjects(clients, self.router.versions),
+            namespaces=self.namespaces,
             announcer=self.announcer,
             metadata=adapters.metadata,
             clock=clock,
@@ -283,8 +287,18 @@ class Operator:
             for owner, kind in owned
             for namespace in self.config.namespaces or (None,)
         ]
+        watches += self._watch_namespaces()
         runs = [self.workers.run(), self.resync.run(), self.announcer.run(), self.credentials.watch_expiry()]
         return [*runs, *watches]
+
+    def _watch_namespaces(self) -> list[Any]:
+        """Watch the cluster's namespaces; an operator that is given a few of them needn't have the right to."""
+        if self.config.namespaces:
+            return []
+        ends = follow_metadata(self.api, NAMESPACE, "", self.namespaces.listen_to_ends(), None)
+        if not (selector := self.config.namespace_selector):
+            return [ends]
+        return [ends, follow_metadata(self.api, NAMESPACE, selector, self.namespaces.listen_to_selected(), None)]
 
     async def _refresh(self) -> None:
         """Read DigDir's lists anew, and let the access lists be read by the passes that need them."""

@@ -23,6 +23,12 @@ ENV_PREFIX = "MASKINPORTEN_OPERATOR_"
 API_PATH = "/api/v1"
 LAST_PORT = 65535
 NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_LABEL, _VALUE = r"[A-Za-z0-9][A-Za-z0-9./_-]*", r"[A-Za-z0-9._-]*"
+_REQUIREMENT = (
+    rf" *(?:!? *{_LABEL}|{_LABEL} *(?:=|==|!=) *{_VALUE}"
+    rf"|{_LABEL} +(?:not)?in *\( *{_VALUE}(?: *, *{_VALUE})* *\)) *"
+)
+SELECTOR_PATTERN = rf"{_REQUIREMENT}(?:,{_REQUIREMENT})*"
 SERVICE_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?)")
 HOST_NAME_PATTERN = r"[0-9A-Za-z]([-0-9A-Za-z.]{0,251}[0-9A-Za-z])?"
 SERVED_ADDRESSES = frozenset({"metrics_address", "health_address"})
@@ -182,6 +188,14 @@ class Config(BaseSettings):
         ),
     ]
     namespaces: Annotated[Words, Field(default=(), description="The namespaces to look after; all of them when empty.")]
+    namespace_selector: Annotated[
+        str,
+        Field(
+            default="",
+            description="A label selector: only namespaces that have the labels are looked after. All of them when "
+            "empty; not with NAMESPACES.",
+        ),
+    ]
     applications: Annotated[
         bool,
         Field(
@@ -317,6 +331,15 @@ class Config(BaseSettings):
         if not all(re.fullmatch(NAMESPACE_PATTERN, name) for name in names):  # not shown: see _check_readable
             raise ValueError("write names of namespaces, such as my-team: small letters, digits and hyphens")
         return names
+
+    @field_validator("namespace_selector")
+    @classmethod
+    def _check_selector(cls, selector: str, info: ValidationInfo) -> str:
+        if selector and not re.fullmatch(SELECTOR_PATTERN, selector):
+            raise ValueError("write a label selector, such as team=my-team or environment in (dev, test),!ignored")
+        if selector and info.data.get("namespaces"):
+            raise ValueError("can't be set beside NAMESPACES: those are looked after whatever their labels")
+        return selector
 
     @field_validator("admin_cert_chain_file", "admin_key_file", "admin_jwk_file", "ca_bundle")
     @classmethod

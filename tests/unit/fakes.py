@@ -240,6 +240,7 @@ class FakeCluster:
         self.resource = body
         self.secrets: dict[str, dict] = {}
         self.namespace_terminating = False
+        self.namespace_selected = True
         self.pruned_status_fields: frozenset[str] = frozenset()  # what the served CRD doesn't know
         self._versions = itertools.count(100)
         self._uids = itertools.count(1)
@@ -272,6 +273,10 @@ class FakeCluster:
     @port
     async def is_namespace_terminating(self, namespace):
         return self.namespace_terminating
+
+    @port
+    async def is_namespace_selected(self, namespace):
+        return self.namespace_selected
 
     @port
     async def find_secret(self, namespace, name):
@@ -653,6 +658,20 @@ class FakeOwnedObjects:
         raise AssertionError("only Applications look here")
 
 
+class FakeNamespaces:
+    """What the watches tell of the one namespace."""
+
+    def __init__(self):
+        self.ending = False
+        self.selected = True
+
+    def is_ending(self, name):
+        return self.ending
+
+    def is_selected(self, name):
+        return self.selected
+
+
 class FakeAnnouncer:
     def __init__(self):
         self.told: list[tuple[str, str, str]] = []
@@ -691,6 +710,7 @@ class World:
         self.scopes = FakeScopes(self.trips, self.digdir, self.clock)
         self.grants = FakeGrants(self.digdir)
         self.fleet = FakeFleet()
+        self.namespaces = FakeNamespaces()
         body = self.cluster.resource
         marked = body is not None and FINALIZER in body["metadata"]["finalizers"]
         self.sighting = Sighting(self.clock.monotonic(), marked)
@@ -707,6 +727,7 @@ class World:
             mint=self.mint,
             fleet=self.fleet,
             owned=FakeOwnedObjects(),
+            namespaces=self.namespaces,
             announcer=self.announcer,
             metadata=FakeMetadata(self.trips),
             clock=self.clock,
@@ -736,6 +757,7 @@ class World:
             "find_secret",
             "find_maskinportenclient",
             "is_namespace_terminating",
+            "is_namespace_selected",
             "read",
             "_list_scopes",
             "_list_accesses",

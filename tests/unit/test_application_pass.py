@@ -23,7 +23,7 @@ from maskinporten_operator.reconcile.application import reconcile_application
 from maskinporten_operator.reconcile.memory import Memory
 from maskinporten_operator.reconcile.ports import Ports
 from tests.children import CLIENT_ID, NAME, NAMESPACE, UID, application_body, keep, merge, set_available, set_ready
-from tests.unit.fakes import POLICY, FakeAnnouncer, FakeClock, FakeRandomness, Trips, port
+from tests.unit.fakes import POLICY, FakeAnnouncer, FakeClock, FakeNamespaces, FakeRandomness, Trips, port
 
 PLATFORM = Platform(name="gcp", backend="networkpolicy", cidrs=("139.105.36.164/32",))
 SPEC = {"image": "example/app:1", "maskinporten": {"enabled": True}}
@@ -136,6 +136,7 @@ class World:
             mint=None,
             fleet=None,
             owned=LabelledObjects(self.cluster) if self.watches_have_told else NoObjects(),
+            namespaces=FakeNamespaces(),
             announcer=self.announcer,
             metadata=None,
             clock=self.clock,

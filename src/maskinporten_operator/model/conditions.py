@@ -32,6 +32,7 @@ class Reason(StrEnum):
 
     # Only an edit of the spec or of somebody's rights helps.
     INVALID_SPEC = "InvalidSpec"
+    NAMESPACE_NOT_SELECTED = "NamespaceNotSelected"
     SECRET_CONFLICT = "SecretConflict"
     REGISTRATION_RELEASED = "RegistrationReleased"
     DUPLICATE_REGISTRATIONS = "DuplicateRegistrations"

@@ -58,6 +58,7 @@ class Kind:
 
 MASKINPORTEN_CLIENT = Kind(f"{GROUP}/v1", "MaskinportenClient", "maskinportenclients")
 APPLICATION = Kind(f"{GROUP}/v1alpha1", "Application", "applications")
+NAMESPACE = Kind("v1", "Namespace", "namespaces")
 SECRET = Kind("v1", "Secret", "secrets")
 SERVICE = Kind("v1", "Service", "services")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.registration import choose
-from maskinporten_operator.plan.scopes import find_owner, is_mark
+from maskinporten_operator.plan.scopes import find_owner, find_told_scopes, is_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
 
     from maskinporten_operator.model.maskinportenclient import ExposedScope, MaskinportenClient
     from maskinporten_operator.model.registrations import Registration
@@ -161,7 +161,7 @@ def _take_scopes(
             if resource is not owner:
                 yield Item("scope", State.CONFLICT, name, show_resource(resource), scope.description)
         if owner and owner in wanted_by:
-            state = State.MANAGED if name in _told_scopes(owner.status) else State.ADOPTABLE
+            state = State.MANAGED if name in find_told_scopes(owner.status) else State.ADOPTABLE
             yield Item("scope", state, name, show_resource(owner), scope.description)
         elif owner and scope.active:
             yield Item("scope", State.WITHDRAWN, name, show_resource(owner), scope.description)
@@ -171,11 +171,6 @@ def _take_scopes(
         for resource, scope_spec in wanted:
             if name not in by_name and scope_spec.enabled:
                 yield Item("scope", State.MISSING, name, show_resource(resource), "")
-
-
-def _told_scopes(status: Mapping[str, object]) -> set[str]:
-    told = status.get("exposedScopes")
-    return {str(one.get("name")) for one in told if isinstance(one, dict)} if isinstance(told, list) else set()
 
 
 def _is_here(mark: str, policy: Policy, namespaces: Collection[str]) -> bool:

@@ -42,6 +42,8 @@ LOOK_AGAIN_FOR_SECRET = 5.0
 LOOK_AGAIN_FOR_ABSENT = 30.0
 """Seconds between the two passes that must both find a registration gone."""
 LOOK_AGAIN_FOR_MASS = 300.0
+LOOK_AGAIN_FOR_OWN = 1.0
+"""Seconds after which a resource may consume the scope that it has just made itself."""
 FEW_ABSENT = 5
 ABSENT_SHARE = 0.02
 
@@ -92,7 +94,7 @@ class Snapshot:
         absence: Set when no registration was found.
         list_due: Seconds until a list may prove that there is no registration; 0 when it was proven.
         granted: Which of the consumed scopes may be registered; None if none are consumed, or nobody looked yet.
-        exposures: The exposed scopes in the order of the spec, then those that left it.
+        exposures: The exposed scopes in the order of the spec, then those that left it; None if nobody looked yet.
         fresh_scopes: The scopes that were read by this pass, and not merely listed some time ago.
     """
 
@@ -110,7 +112,7 @@ class Snapshot:
     absence: Absence | None = None
     list_due: float = 0.0
     granted: Granted | None = None
-    exposures: tuple[Exposure, ...] = ()
+    exposures: tuple[Exposure, ...] | None = None
     fresh_scopes: frozenset[str] = frozenset()
 
     @property
@@ -133,7 +135,7 @@ def plan_maskinportenclient(seen: Snapshot, policy: Policy, now: datetime) -> Pl
     if desired is not None:
         keys = _plan_keys(seen, policy, now)
         steps += _plan_credentials(seen, desired, keys)
-    steps += plan_scopes(seen.exposures, policy.build_description(seen.resource.meta), policy)
+    steps += plan_scopes(seen.exposures or (), policy.build_description(seen.resource.meta), policy)
     if not keys.hold and (done := _find_done_requests(seen)):
         steps.append(ClearAnnotations(done))
     return Plan(
@@ -151,12 +153,13 @@ def judge_maskinportenclient(
 ) -> tuple[OperatorError | None, tuple[Verdict, ...]]:
     """Say why the resource isn't ready, if it isn't, and what else is to be told, of what a pass left."""
     mark = policy.build_description(seen.resource.meta)
-    conflicts = (check_exposure(exposure, mark, policy) for exposure in seen.exposures)
+    exposures = seen.exposures or ()
+    conflicts = (check_exposure(exposure, mark, policy) for exposure in exposures)
     hold = plan.hold or next(filter(None, conflicts), None) or check_consumption(seen.consumption)
     notices = (
         judge_consumption(seen.consumption),
-        judge_consumers(seen.exposures),
-        judge_withdrawn(seen.exposures),
+        judge_consumers(exposures),
+        judge_withdrawn(exposures),
         check_duplicates(seen),
     )
     return hold, tuple(notice for notice in notices if notice)
@@ -239,6 +242,12 @@ def check_list(seen: Snapshot) -> OperatorError | None:
         "An earlier attempt may have registered a client: waiting for DigDir's list to tell",
         seen.list_due,
     )
+
+
+def has_become_own(seen: Snapshot) -> bool:
+    """Whether a consumed scope that wasn't granted is one that the resource itself exposes by now."""
+    active = {one.name for one in seen.exposures or () if one.registered and one.registered.active}
+    return not active.isdisjoint(seen.consumption.missing)
 
 
 HOLDS = (check_secret_owner, check_rival, check_released, check_absence, check_list)

@@ -44,6 +44,7 @@ class Exposure:
         access: Who may use it; None if it isn't there, or isn't ours.
         rival: The older resource that exposes it too, if the scope isn't there yet.
         issuer: That of its delegation source.
+        refusal: What DigDir said when one of these couldn't be read.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Exposure:
     access: AccessList | None = None
     rival: str | None = None
     issuer: str | None = None
+    refusal: RejectedError | None = None
 
 
 def find_owner(scope: RegisteredScope, cluster: str) -> str | None:
@@ -61,9 +63,9 @@ def find_owner(scope: RegisteredScope, cluster: str) -> str | None:
     operator writes, and `<product> - <mark>` with the product that leads the subscope, which Digdirator writes.
     """
     description, subscope = scope.description, scope.subscope
-    if description.endswith(f".{subscope}"):
-        mark = description.removesuffix(f".{subscope}")
-        return mark if is_mark(mark, cluster) else None
+    mark = description.removesuffix(f".{subscope}")
+    if mark != description and is_mark(mark, cluster):
+        return mark
     product, dash, mark = description.partition(" - ")
     rest = subscope.removeprefix(product)
     leads = dash and product and rest != subscope and rest[:1] in SEPARATORS
@@ -84,7 +86,7 @@ def build_scope_fields(exposure: Exposure, prefix: str, mark: str) -> dict[str, 
         "subscope": wanted.subscope,
         "description": build_scope_description(mark, wanted.subscope),
         "visibility": wanted.visibility.upper(),
-        "allowed_integration_types": list(wanted.allowed_integrations),
+        "allowed_integration_types": list(dict.fromkeys(wanted.allowed_integrations)),
         "at_max_age": wanted.at_max_age,
         "authorization_max_lifetime": wanted.at_max_age,
         "accessible_for_all": wanted.accessible_for_all,
@@ -107,8 +109,8 @@ def plan_scopes(exposures: Iterable[Exposure], mark: str, policy: Policy) -> lis
 def check_exposure(exposure: Exposure, mark: str, policy: Policy) -> OperatorError | None:
     """Say why a scope isn't this resource's to touch, or can't be made, or None."""
     wanted, registered = exposure.wanted, exposure.registered
-    if wanted is None:
-        return None
+    if wanted is None or exposure.refusal:
+        return exposure.refusal
     if registered and find_owner(registered, policy.cluster) != mark:
         return _conflict(
             exposure.name,
@@ -126,7 +128,7 @@ def check_exposure(exposure: Exposure, mark: str, policy: Policy) -> OperatorErr
             Reason.DELEGATION_SOURCE_UNKNOWN,
             f"{exposure.name} can't be exposed: DigDir lists no delegation source {wanted.delegation_source}",
         )
-    if len(description := build_scope_description(mark, wanted.subscope)) > LONGEST_DESCRIPTION:
+    if wanted.enabled and len(description := build_scope_description(mark, wanted.subscope)) > LONGEST_DESCRIPTION:
         return RejectedError(
             Reason.INVALID_SPEC,
             f"{exposure.name} can't be exposed: its description at DigDir, {description[:80]}…, would have "
@@ -175,6 +177,13 @@ def build_scope_status(exposures: Iterable[Exposure], mark: str, policy: Policy)
         for exposure in exposures
         if exposure.wanted or (exposure.registered and exposure.registered.active)
     ]
+
+
+def find_told_scopes(status: Mapping[str, Any]) -> list[str]:
+    """Find the scopes that a status names; whoever may write it wrote it."""
+    told = status.get("exposedScopes")
+    names = [one.get("name") for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    return [name for name in names if isinstance(name, str)]
 
 
 def show(names: Sequence[str]) -> str:

@@ -36,6 +36,7 @@ from maskinporten_operator.plan.egress import POLICY_KINDS
 from maskinporten_operator.plan.outcomes import DONE, ApplicationProgress, Outcome
 from maskinporten_operator.plan.workload import build_replicas
 from maskinporten_operator.reconcile.attempt import conclude
+from maskinporten_operator.reconcile.place import check_place, find_place
 from maskinporten_operator.reconcile.vanished import check_still_wanted
 
 if TYPE_CHECKING:
@@ -56,8 +57,11 @@ async def reconcile_application(body: Mapping[str, Any], ports: Ports) -> Outcom
 
 async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     application = progress.resource
-    if application.meta.deleting:
+    place = await find_place(application.meta.namespace, ports)
+    if application.meta.deleting or place.is_ending:
         return DONE  # the garbage collector takes the children
+    if hold := check_place(place):
+        raise hold
     if isinstance(application.spec, InvalidSpec):
         raise RejectedError(Reason.INVALID_SPEC, application.spec.message)
 

@@ -115,7 +115,7 @@ class _Execution:
             case RegisterClient() | PublishKeys():
                 self.refused |= {PublishKeys, WriteSecret, ClearAnnotations}
             case WriteSecret():
-                self.refused.add(ClearAnnotations)
+                self.refused |= {WriteSecret, ClearAnnotations}
             case CreateScope() | UpdateScope():
                 self.refused.add(step.scope)
             case RevokeAccess() if self._is_inactive(step.scope):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.claims import claim_scope
+from maskinporten_operator.model.errors import RejectedError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
-from maskinporten_operator.plan.scopes import Exposure, find_owner
+from maskinporten_operator.plan.scopes import Exposure, find_owner, find_told_scopes
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import ExposedScope, MaskinportenClient, MaskinportenClientSpec
@@ -24,8 +26,7 @@ async def observe_exposures(
         OperatorError: A list couldn't be read.
     """
     wanted = {f"{ports.policy.scope_prefix}:{scope.subscope}": scope for scope in spec.scopes.exposes}
-    if wanted or resource.status.get("exposedScopes"):
-        await ports.scopes.ready()
+    await ports.scopes.ready()
     exposed = [await _observe_exposed(name, scope, resource, ports) for name, scope in wanted.items()]
     owned = ports.scopes.find_owned(ports.policy.build_description(resource.meta))
     withdrawn = [await _observe_withdrawn(scope, ports) for scope in owned if scope.name not in wanted]
@@ -42,26 +43,33 @@ def recall_exposures(seen: tuple[Exposure, ...], ports: Ports) -> tuple[Exposure
             ports.scopes.find_access(one.name),
             one.rival,
             one.issuer,
+            one.refusal,
         )
         for one in seen
     )
 
 
 async def _observe_exposed(name: str, wanted: ExposedScope, resource: MaskinportenClient, ports: Ports) -> Exposure:
-    scopes, anew = ports.scopes, resource.meta.asks(RESYNC_ANNOTATION)
-    registered = scopes.find(name)
-    # One that isn't ours may have been described as ours since it was listed.
-    if anew or scopes.is_doubtful(name) or (registered and not _is_ours(registered, resource, ports)):
-        registered = await scopes.read(name)
-    is_ours = registered is not None and _is_ours(registered, resource, ports)
-    return Exposure(
-        name,
-        wanted,
-        registered,
-        await scopes.read_access(name, anew=anew) if is_ours else None,
-        _find_rival(resource.meta, wanted, ports) if registered is None else None,
-        await ports.scopes.find_issuer(wanted.delegation_source) if wanted.delegation_source else None,
-    )
+    try:
+        registered = await _read_scope(name, resource, ports)
+        is_ours = registered is not None and _is_ours(registered, resource, ports)
+        anew = resource.meta.asks(RESYNC_ANNOTATION)
+        access = await ports.scopes.read_access(name, anew=anew) if is_ours else None
+        issuer = await ports.scopes.find_issuer(wanted.delegation_source) if wanted.delegation_source else None
+    except RejectedError as refusal:  # of this scope, which keeps nothing else from being done
+        return Exposure(name, wanted, ports.scopes.find(name), refusal=refusal)
+    rival = _find_rival(resource.meta, wanted, ports) if registered is None else None
+    return Exposure(name, wanted, registered, access, rival, issuer)
+
+
+async def _read_scope(name: str, resource: MaskinportenClient, ports: Ports) -> RegisteredScope | None:
+    """Give a scope as listed, or as it is now where the list may not tell."""
+    registered = ports.scopes.find(name)
+    hidden = registered is None and name in find_told_scopes(resource.status)  # nothing is ever erased at DigDir
+    foreign = registered is not None and not _is_ours(registered, resource, ports)  # it may have become ours since
+    if hidden or foreign or ports.scopes.is_doubtful(name) or resource.meta.asks(RESYNC_ANNOTATION):
+        return await ports.scopes.read(name)
+    return registered
 
 
 def _is_ours(scope: RegisteredScope, resource: MaskinportenClient, ports: Ports) -> bool:
@@ -69,7 +77,10 @@ def _is_ours(scope: RegisteredScope, resource: MaskinportenClient, ports: Ports)
 
 
 async def _observe_withdrawn(scope: RegisteredScope, ports: Ports) -> Exposure:
-    access = await ports.scopes.read_access(scope.name) if scope.active else None
+    access = None
+    if scope.active:
+        with suppress(RejectedError):  # it is merely counted
+            access = await ports.scopes.read_access(scope.name)
     return Exposure(scope.name, None, scope, access)
 
 

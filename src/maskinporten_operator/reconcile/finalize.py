@@ -20,18 +20,24 @@ from maskinporten_operator.model.maskinportenclient import (
     MaskinportenClient,
 )
 from maskinporten_operator.plan.maskinportenclient import Absence, build_mass_absence
-from maskinporten_operator.plan.scopes import find_owner
+from maskinporten_operator.plan.scopes import find_owner, find_told_scopes
 from maskinporten_operator.reconcile.observe import count_missing
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.plan.policy import Policy
+    from maskinporten_operator.reconcile.place import Place
     from maskinporten_operator.reconcile.ports import Ports, Sighting
 
 
-async def finalize(resource: MaskinportenClient, sighting: Sighting, progress: ClientProgress, ports: Ports) -> None:
+async def finalize(
+    resource: MaskinportenClient, sighting: Sighting, place: Place, progress: ClientProgress, ports: Ports
+) -> None:
     """Let the resource go; delete what is its own at DigDir first, only if somebody asked for it.
+
+    One in a namespace that is going away is let go before its own turn comes: Kubernetes looks for what is left there
+    every five seconds, and so is done a turn sooner.
 
     Raises:
         OperatorError: DigDir or the cluster didn't do its part; the resource stays until they do.
@@ -39,7 +45,7 @@ async def finalize(resource: MaskinportenClient, sighting: Sighting, progress: C
     takes_over = ports.policy.takes_over and resource.left_by_digdirator
     if not (resource.marked or takes_over):
         return
-    if is_deleted_for_good(resource.meta, ports.policy):
+    if place.is_selected and is_deleted_for_good(resource.meta, ports.policy):
         await _delete_for_good(resource, sighting, progress, ports)
     finalizers = (FINALIZER, *DIGDIRATOR_FINALIZERS) if ports.policy.takes_over else (FINALIZER,)
     await ports.cluster.remove_finalizers(resource.meta, finalizers)
@@ -91,11 +97,11 @@ async def _find_scopes(resource: MaskinportenClient, sighting: Sighting, mark: s
     """Find every scope that may be ours by its description, whatever the spec says; the status may know of more."""
     scopes = ports.scopes
     started = ports.clock.monotonic()
-    if (provable_at := scopes.all_provable_at(marked=sighting.marked)) > started:
+    if (provable_at := scopes.all_provable_at(mark, marked=sighting.marked)) > started:
         raise _await_list(provable_at - started)
     await scopes.listed_after(started)
     names = [scope.name for scope in scopes.find_owned(mark)]
-    for name in _find_names(resource):
+    for name in find_told_scopes(resource.status):
         if not scopes.find(name):
             with suppress(RejectedError):  # whoever may write the status may name anybody's
                 names += [name] if await scopes.read(name) else []
@@ -114,13 +120,6 @@ async def _delete_scope(name: str, mark: str, progress: ClientProgress, ports: P
     if scope.active:
         await ports.scopes.deactivate(name)
         progress.note(f"deactivated {name}", "ScopeDeactivated")
-
-
-def _find_names(resource: MaskinportenClient) -> list[str]:
-    """Find the scopes that the status names; whoever may write it wrote it."""
-    told = resource.status.get("exposedScopes")
-    names = [one.get("name") for one in told if isinstance(one, dict)] if isinstance(told, list) else []
-    return [name for name in names if isinstance(name, str)]
 
 
 def _await_list(seconds: float) -> WaitingError:

@@ -9,7 +9,12 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import InvalidSpec
-from maskinporten_operator.plan.maskinportenclient import judge_maskinportenclient, plan_maskinportenclient
+from maskinporten_operator.plan.maskinportenclient import (
+    LOOK_AGAIN_FOR_OWN,
+    has_become_own,
+    judge_maskinportenclient,
+    plan_maskinportenclient,
+)
 from maskinporten_operator.plan.outcomes import DONE, ClientProgress, Outcome, fail, hold_deletion, succeed
 from maskinporten_operator.plan.scopes import build_scope_status
 from maskinporten_operator.reconcile.attempt import conclude
@@ -17,6 +22,7 @@ from maskinporten_operator.reconcile.execute import execute
 from maskinporten_operator.reconcile.exposures import recall_exposures
 from maskinporten_operator.reconcile.finalize import finalize
 from maskinporten_operator.reconcile.observe import find_unread, observe, read_again
+from maskinporten_operator.reconcile.place import check_place, find_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,12 +40,15 @@ async def reconcile_maskinportenclient(body: Mapping[str, Any], sighting: Sighti
 
 async def _attempt(progress: ClientProgress, sighting: Sighting, ports: Ports) -> Outcome:
     resource = progress.resource
-    if resource.meta.deleting:
+    place = await find_place(resource.meta.namespace, ports)
+    if resource.meta.deleting or place.is_ending:
         try:
-            await finalize(resource, sighting, progress, ports)
+            await finalize(resource, sighting, place, progress, ports)
         except OperatorError as error:
             return hold_deletion(error)
         return DONE
+    if hold := check_place(place):
+        raise hold
     if isinstance(resource.spec, InvalidSpec):
         raise RejectedError(Reason.INVALID_SPEC, resource.spec.message)
 
@@ -55,12 +64,15 @@ async def _attempt(progress: ClientProgress, sighting: Sighting, ports: Ports) -
 def _judge(
     seen: Snapshot, plan: Plan, refusal: OperatorError | None, progress: ClientProgress, ports: Ports
 ) -> Outcome:
+    if seen.exposures is None:
+        assert plan.hold  # only what keeps the resource waiting keeps a pass from looking at its scopes
+        return fail(plan.hold)
     exposures = recall_exposures(seen.exposures, ports)
     left = replace(seen, registration=progress.registration, exposures=exposures)
-    progress.exposed_scopes = build_scope_status(
-        exposures, ports.policy.build_description(seen.resource.meta), ports.policy
-    )
+    mark = ports.policy.build_description(seen.resource.meta)
+    progress.exposed_scopes = build_scope_status(exposures, mark, ports.policy)
     hold, notices = judge_maskinportenclient(left, plan, ports.policy)
+    next_look = LOOK_AGAIN_FOR_OWN if has_become_own(left) else plan.next_look
     if error := refusal or hold:
-        return fail(error, notices, plan.next_look)
-    return succeed(notices, plan.next_look)
+        return fail(error, notices, next_look)
+    return succeed(notices, next_look)

@@ -63,7 +63,7 @@ def find_unread(plan: Plan, seen: Snapshot) -> Unread:
     """Find what a plan replaces and this pass merely knows from a list: others may have changed it since."""
     registration = not seen.fresh and any(isinstance(step, TOUCHES_REGISTRATION) for step in plan.steps)
     touched = {step.scope for step in plan.steps if isinstance(step, SCOPE_STEPS)}
-    listed = {exposure.name for exposure in seen.exposures if exposure.registered}
+    listed = {exposure.name for exposure in seen.exposures or () if exposure.registered}
     return Unread(registration and seen.registration is not None, frozenset((touched & listed) - seen.fresh_scopes))
 
 

@@ -29,6 +29,9 @@ class Cluster(Protocol):
     async def is_namespace_terminating(self, namespace: str) -> bool:
         """Whether the namespace is going away, or gone."""
 
+    async def is_namespace_selected(self, namespace: str) -> bool:
+        """Whether the namespace is looked after, by its labels now."""
+
     async def find_secret(self, namespace: str, name: str) -> OwnedSecret | None:
         """Read a Secret, whoever owns it."""
 
@@ -113,7 +116,7 @@ class ScopeRegistry(Protocol):
     async def listed_after(self, instant: float) -> None:
         """Return when a list that was started after `instant` (monotonic seconds) has been read."""
 
-    def all_provable_at(self, *, marked: bool) -> float:
+    def all_provable_at(self, mark: str, *, marked: bool) -> float:
         """Say when (monotonic seconds) a list tells of all scopes of a resource; `marked` as in `Registry`."""
 
     async def read(self, name: str) -> RegisteredScope | None:
@@ -192,6 +195,16 @@ class OwnedObjects(Protocol):
         """Whether there is an object of that name with our label."""
 
 
+class Namespaces(Protocol):
+    """What the watches tell of namespaces; a hint, that the API server must confirm."""
+
+    def is_ending(self, name: str) -> bool:
+        """Whether it was seen to be going away."""
+
+    def is_selected(self, name: str) -> bool:
+        """Whether it is looked after."""
+
+
 class Announcer(Protocol):
     """Where news for people go. Announcing neither waits nor fails."""
 
@@ -236,6 +249,7 @@ class Ports:
     mint: KeyMint
     fleet: Fleet
     owned: OwnedObjects
+    namespaces: Namespaces
     announcer: Announcer
     metadata: Metadata
     clock: Clock

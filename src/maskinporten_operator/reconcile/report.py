@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from maskinporten_operator.model.conditions import CONSUMERS_VALID, READY, SCOPES_DECLARED
+from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.plan.status import (
     LONGEST_MESSAGE,
     build_status,
@@ -49,10 +50,18 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
 
 
 async def _announce(news: Sequence[News], meta: ObjectMeta, ports: Ports) -> None:
-    if news and meta.deleting and await ports.cluster.is_namespace_terminating(meta.namespace):
+    is_leaving = meta.deleting or ports.namespaces.is_ending(meta.namespace)
+    if news and is_leaving and await _is_ending(meta.namespace, ports):
         return  # Events can't be created there any more
     for kind, reason, message in news:
         ports.announcer.announce(meta, kind, reason, message)
+
+
+async def _is_ending(namespace: str, ports: Ports) -> bool:
+    try:
+        return await ports.cluster.is_namespace_terminating(namespace)
+    except OperatorError:
+        return False  # an Event too many is refused
 
 
 def _find_actions(actions: Sequence[Action]) -> list[News]:

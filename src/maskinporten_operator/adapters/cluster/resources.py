@@ -9,7 +9,7 @@ from maskinporten_operator.adapters.cluster.errors import AbsentError
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
-from maskinporten_operator.model.resources import DEPLOYMENT, SECRET, Kind, ObjectMeta
+from maskinporten_operator.model.resources import DEPLOYMENT, NAMESPACE, SECRET, Kind, ObjectMeta
 from maskinporten_operator.plan.secret import OwnedSecret
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ class ClusterResources:
     Every apply to an existing object carries its uid: an apply to one that was deleted would create it again.
     """
 
-    def __init__(self, api: ClusterApi, accept: Accept) -> None:
-        """`accept` is given every object as a write left it."""
+    def __init__(self, api: ClusterApi, accept: Accept, namespace_selector: str = "") -> None:
+        """`accept` is given every object as a write left it; the selector is that of the namespaces looked after."""
         self._api = api
         self._accept = accept
+        self._namespace_selector = namespace_selector
 
     async def find(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Read an object anew; None if there is none."""
@@ -43,6 +44,13 @@ class ClusterResources:
         """Whether the namespace is going away, or gone."""
         body = await self._find(f"/api/v1/namespaces/{namespace}")
         return body is None or bool(body["metadata"].get("deletionTimestamp"))
+
+    async def is_namespace_selected(self, namespace: str) -> bool:
+        """Whether the namespace is looked after, by its labels now."""
+        if not self._namespace_selector:
+            return True
+        query = [("fieldSelector", f"metadata.name={namespace}"), ("labelSelector", self._namespace_selector)]
+        return bool((await self._api.request("GET", NAMESPACE.path(), query))["items"])
 
     async def find_secret(self, namespace: str, name: str) -> OwnedSecret | None:
         """Read a Secret, whoever owns it."""

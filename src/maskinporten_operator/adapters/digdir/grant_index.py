@@ -47,6 +47,7 @@ class GrantIndex:
         self._listed = -float("inf")  # when the newest lists were started
         self._tried = -float("inf")  # when somebody last had them read
         self._doubted = False
+        self._look: asyncio.Task[None] | None = None
 
     async def find(self, names: Iterable[str], asked: float) -> Granted:
         """Say which of the scopes may be registered on a client.
@@ -60,16 +61,10 @@ class GrantIndex:
         await self._own.ready()
         await self._keep_young()
         wanted = set(names)
-        unknown = wanted - self._find_known(wanted)
         due = 0.0
-        if unknown and self._listed <= asked:
-            due = self._tried + LEAST_BETWEEN - self._monotonic()
-            if self._listing.is_under_way(asked):
-                await self._listing.listed_after(asked)
-                due = 0.0
-            elif due <= 0:
-                await self._look_for(unknown)
-        return Granted(frozenset(self._find_known(wanted)), self._orgno or self._own.find_orgno(), max(due, 0.0))
+        if wanted - self._find_known(wanted) and self._listed <= asked:
+            due = await self._look_again(asked)
+        return Granted(frozenset(self._find_known(wanted)), self._orgno or self._own.find_orgno(), due)
 
     def doubt(self) -> None:
         """DigDir refused what the lists allow: they are read anew when somebody asks next."""
@@ -95,11 +90,21 @@ class GrantIndex:
             with suppress(OperatorError):
                 await self._listing.refresh()
 
-    async def _look_for(self, unknown: set[str]) -> None:
-        self._tried = self._monotonic()
-        if any(self._own.has_prefix(name.partition(":")[0]) for name in unknown):
-            await self._own.refresh()
-        await self._listing.refresh()
+    async def _look_again(self, asked: float) -> float:
+        """Look once for all that ask meanwhile; give the seconds until another look may tell more."""
+        wait = self._tried + LEAST_BETWEEN - self._monotonic()
+        if wait <= 0 and (self._look is None or self._look.done()):
+            self._tried = self._monotonic()
+            self._look = asyncio.create_task(self._look_for_new())
+        if self._look and not self._look.done() and self._tried > asked:
+            # One that waits and is cancelled must not take the look from the others.
+            await asyncio.shield(self._look)
+        return 0.0 if self._listed > asked else max(self._tried + LEAST_BETWEEN - self._monotonic(), 0.1)
+
+    async def _look_for_new(self) -> None:
+        """Read all lists again; an outage leaves what was known."""
+        with suppress(OperatorError):
+            await asyncio.gather(self._own.refresh(), self._listing.refresh())
 
     async def _list(self) -> tuple[frozenset[str], str | None]:
         granted = [grant for grant in await self._api.list_granted() if grant.approved]

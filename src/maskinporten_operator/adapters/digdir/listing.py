@@ -34,7 +34,6 @@ class SharedListing(Generic[T]):
         self._listed = -float("inf")  # when the newest list was started
         self._tried = -float("inf")  # when the newest attempt at one was
         self._listing: asyncio.Task[None] | None = None
-        self._under_way: float | None = None  # when the list that is being read was started, or will be
 
     @property
     def is_listed(self) -> bool:
@@ -57,14 +56,9 @@ class SharedListing(Generic[T]):
         """
         while self._listed <= instant:
             if self._listing is None or self._listing.done():
-                self._under_way = float("inf")
                 self._listing = asyncio.create_task(self._list())
             # One that waits and is cancelled must not take the list from the others.
             await asyncio.shield(self._listing)
-
-    def is_under_way(self, instant: float) -> bool:
-        """Whether a list is being read that was started after `instant`, or is about to be."""
-        return self._under_way is not None and self._under_way > instant
 
     async def refresh(self) -> None:
         """Read a new list.
@@ -78,12 +72,10 @@ class SharedListing(Generic[T]):
         wait = self._tried + LEAST_BETWEEN_LISTS - self._monotonic()
         if wait > 0:
             await self._sleep(wait)
-        started = self._tried = self._under_way = self._monotonic()
+        started = self._tried = self._monotonic()
         try:
             listed = await self._read()
         except RejectedError as error:  # it isn't about any resource, and may pass without one being edited
             raise TransientError(error.reason, str(error)) from None
-        finally:
-            self._under_way = None
         self._take(listed, started)
         self._listed = started

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.adapters.digdir.listing import SharedListing
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import ConflictError, OutcomeUnknownError, RejectedError
+from maskinporten_operator.model.errors import ConflictError, OperatorError, OutcomeUnknownError, RejectedError
 from maskinporten_operator.model.scopes import AccessList, RegisteredScope
 from maskinporten_operator.plan.scopes import find_owner
 
@@ -56,11 +56,12 @@ class ScopeIndex:
         self._by_owner: defaultdict[str, set[str]] = defaultdict(set)
         self._touched: dict[str, float] = {}  # when a scope was last written or read by itself
         self._doubtful: set[str] = set()
+        self._lost_answers: dict[str, float] = {}  # by owner: when the answer to a creation was lost
         self._access: dict[str, _Rows] = {}
         self._access_due = -float("inf")  # rows that were read before this instant are read again
         self._written: defaultdict[str, dict[str, float]] = defaultdict(dict)  # by scope: when whose access was
         self._sources: Mapping[str, str] = {}
-        self._sources_read = -float("inf")
+        self._sources_read = self._sources_tried = -float("inf")
 
     def __len__(self) -> int:
         return sum(map(len, self._by_owner.values()))
@@ -93,13 +94,14 @@ class ScopeIndex:
         """Let each access list be read anew when it is needed next."""
         self._access_due = self._monotonic()
 
-    def all_provable_at(self, *, marked: bool) -> float:
+    def all_provable_at(self, mark: str, *, marked: bool) -> float:
         """Say when (monotonic seconds) a list tells of all scopes of a resource.
 
         `marked` says that our finalizer was on it when this process first saw it: an earlier process may have created
         one a moment before it ended.
         """
-        return self._listing.created + self._lag if marked else -float("inf")
+        started = self._listing.created if marked else -float("inf")
+        return max(started, self._lost_answers.get(mark, -float("inf"))) + self._lag
 
     def find(self, name: str) -> RegisteredScope | None:
         """Give the scope of this full name, whoever's it is, inactive or not."""
@@ -108,14 +110,6 @@ class ScopeIndex:
     def find_owned(self, mark: str) -> tuple[RegisteredScope, ...]:
         """Give the scopes that a resource's mark owns by their description, inactive ones too."""
         return tuple(self._by_name[name] for name in sorted(self._by_owner.get(mark, ())))
-
-    def list_all(self) -> tuple[RegisteredScope, ...]:
-        """Give all scopes of the organisation; of those that aren't this cluster's, a few members only."""
-        return tuple(self._by_name.values())
-
-    def has_prefix(self, prefix: str) -> bool:
-        """Whether a scope of the organisation has this prefix."""
-        return any(name.startswith(f"{prefix}:") for name in self._by_name)
 
     def find_orgno(self) -> str | None:
         """Find the organisation's number, which each of its scopes tells."""
@@ -144,6 +138,10 @@ class ScopeIndex:
         try:
             with self._doubting(name):
                 scope = await self._api.create(fields)
+        except (OutcomeUnknownError, asyncio.CancelledError):
+            if owner := find_owner(RegisteredScope(name, fields), self._cluster):
+                self._lost_answers[owner] = self._monotonic()
+            raise
         except RejectedError:
             # There may be one: a list lags behind, or an answer was lost.
             if await self.read(name) is None:
@@ -206,16 +204,30 @@ class ScopeIndex:
 
     async def find_issuer(self, source: str) -> str | None:
         """Find a delegation source's issuer by the source's name; None if DigDir lists none of that name."""
-        age = self._monotonic() - self._sources_read
-        if age > SOURCES_LAST or (source not in self._sources and age > SOURCES_LEAST):
-            self._sources = await self._api.list_delegation_sources()
-            self._sources_read = self._monotonic()
+        await self._keep_sources(source)
         return self._sources.get(source)
 
     async def list_issuers(self) -> Sequence[str]:
         """Give the issuers of all delegation sources."""
-        await self.find_issuer("")
+        await self._keep_sources()
         return tuple(self._sources.values())
+
+    async def _keep_sources(self, *wanted: str) -> None:
+        """Read the delegation sources once in a while; an outage leaves what was known."""
+        now = self._monotonic()
+        knows_all = self._sources_read > -float("inf") and self._sources.keys() >= set(wanted)
+        if knows_all and now - self._sources_read <= SOURCES_LAST:
+            return
+        if self._sources_read > -float("inf") and now - self._sources_tried <= SOURCES_LEAST:
+            return
+        self._sources_tried = now
+        try:
+            self._sources = await self._api.list_delegation_sources()
+        except OperatorError:
+            if not knows_all:
+                raise
+        else:
+            self._sources_read = now
 
     async def _write_access(self, write: Callable[[str, str], Awaitable[None]], name: str, orgno: str) -> None:
         try:
@@ -249,6 +261,7 @@ class ScopeIndex:
         for scope in (*(one for one in listed if one.name not in recent), *kept):
             self._store(scope)
         self._access = {name: rows for name, rows in self._access.items() if name in self._by_name}
+        self._lost_answers = {owner: lost for owner, lost in self._lost_answers.items() if started <= lost + self._lag}
 
     def _store(self, scope: RegisteredScope) -> None:
         owner = find_owner(scope, self._cluster)

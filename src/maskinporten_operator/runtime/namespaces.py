@@ -1,0 +1,74 @@
+"""What the watches tell of namespaces: which are going away, and which are looked after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    Metadata = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Namespaces:
+    """Namespaces by what a pass must know of them. A hint: a pass asks the API server before it acts on it.
+
+    Attributes:
+        on_news: Told the name of a namespace when it begins to go away, or is looked after from now on, or no longer.
+        selects: Whether only some are looked after.
+    """
+
+    on_news: Callable[[str], None]
+    selects: bool = False
+    _ending: set[str] = field(default_factory=set)
+    _selected: set[str] = field(default_factory=set)
+
+    def is_ending(self, name: str) -> bool:
+        """Whether it was seen to be going away."""
+        return name in self._ending
+
+    def is_selected(self, name: str) -> bool:
+        """Whether it is looked after."""
+        return not self.selects or name in self._selected
+
+    def listen_to_ends(self) -> MembersListener:
+        """Give what a watch of all namespaces tells its news to."""
+        return MembersListener(self._ending, self.on_news, lambda metadata: bool(metadata.get("deletionTimestamp")))
+
+    def listen_to_selected(self) -> MembersListener:
+        """Give what a watch of the selected namespaces tells its news to."""
+        return MembersListener(self._selected, self.on_news, lambda _: True)
+
+
+@dataclass(frozen=True, slots=True)
+class MembersListener:
+    """Keeps the set of the namespaces that a watch shows and that have a property."""
+
+    members: set[str]
+    on_news: Callable[[str], None]
+    has_property: Callable[[Metadata], bool]
+
+    def on_list(self, items: Iterable[Metadata], namespace: str | None = None) -> None:  # noqa: ARG002 - all are listed
+        """A complete list was read."""
+        now = {item["metadata"]["name"] for item in items if self.has_property(item["metadata"])}
+        for name in now ^ self.members:
+            self._set(name, member=name in now)
+
+    def on_change(self, metadata: Metadata) -> None:
+        """A namespace was made or changed."""
+        self._set(metadata["name"], member=self.has_property(metadata))
+
+    def on_delete(self, metadata: Metadata) -> None:
+        """A namespace is gone, or no longer matches."""
+        self._set(metadata["name"], member=False)
+
+    def _set(self, name: str, *, member: bool) -> None:
+        if member == (name in self.members):
+            return
+        if member:
+            self.members.add(name)
+        else:
+            self.members.discard(name)
+        self.on_news(name)
