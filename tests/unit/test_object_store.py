@@ -6,14 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskinporten_operator.model.claims import claim_scope, claim_secret
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, parse_meta
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.runtime.queue import Key
 from maskinporten_operator.runtime.store import LAST_APPLIED, ObjectStore, VersionStore, key_of, trim
+from tests.specs import exposed
 from tests.unit.fakes import NAME, NAMESPACE, SECRET, UID, resource_body
 
 KEY = Key(MASKINPORTEN_CLIENT, NAMESPACE, NAME)
+CLAIM = claim_secret(NAMESPACE, SECRET)
 
 
 class Gone(list):
@@ -268,22 +271,22 @@ def test_the_older_of_those_that_name_a_secret_is_the_rival(store):
     store.offer(body(11, name="old", uid="u2", creationTimestamp="2025-01-01T00:00:00Z"))
     store.offer(body(12))
 
-    assert store.find_rival(meta(), SECRET) == "old"
+    assert store.find_rival(meta(), CLAIM) == (NAMESPACE, "old")
 
 
 def test_the_oldest_has_no_rival(store):
     store.offer(body(10, name="young", uid="u1", creationTimestamp="2026-02-01T00:00:00Z"))
     store.offer(body(12))
 
-    assert store.find_rival(meta(), SECRET) is None
+    assert store.find_rival(meta(), CLAIM) is None
 
 
 def test_of_two_of_one_age_exactly_one_has_a_rival(store):
     store.offer(body(10, name="one", uid="u1"))
     store.offer(body(11, name="two", uid="u2"))
 
-    assert store.find_rival(meta(name="one", uid="u1"), SECRET) is None
-    assert store.find_rival(meta(name="two", uid="u2"), SECRET) == "one"
+    assert store.find_rival(meta(name="one", uid="u1"), CLAIM) is None
+    assert store.find_rival(meta(name="two", uid="u2"), CLAIM) == (NAMESPACE, "one")
 
 
 @pytest.mark.parametrize(
@@ -295,7 +298,7 @@ def test_one_elsewhere_or_with_another_secret_or_going_away_is_no_rival(store, c
     store.offer(body(10, name="old", uid="u1", creationTimestamp="2025-01-01T00:00:00Z", **changes))
     store.offer(body(12))
 
-    assert store.find_rival(meta(), SECRET) is None
+    assert store.find_rival(meta(), CLAIM) is None
 
 
 def test_one_that_names_another_secret_by_now_is_no_rival(store):
@@ -303,7 +306,7 @@ def test_one_that_names_another_secret_by_now_is_no_rival(store):
     store.offer(body(12))
     store.offer(body(13, name="old", uid="u1", creationTimestamp="2025-01-01T00:00:00Z", secret="other-secret"))
 
-    assert store.find_rival(meta(), SECRET) is None
+    assert store.find_rival(meta(), CLAIM) is None
     assert store.find_claimants(NAMESPACE, SECRET) == (KEY,)
     assert store.find_claimants(NAMESPACE, "other-secret") == (Key(MASKINPORTEN_CLIENT, NAMESPACE, "old"),)
 
@@ -356,7 +359,48 @@ def test_a_secret_name_that_is_none_is_not_claimed(store, secret):
     store.offer(body(10, secret=secret))
 
     assert store.find(KEY)
-    assert not store._by_secret
+    assert not store._by_claim
+
+
+# Scopes, of which there is one in all namespaces
+
+SUBSCOPE = claim_scope("arbeid:some.scope.read")
+OLDER = {"creationTimestamp": "2025-01-01T00:00:00Z"}
+
+
+def exposing_body(version, *scopes, **changes):
+    one = body(version, **changes)
+    one["spec"]["scopes"] = {"exposes": list(scopes)}
+    return one
+
+
+def test_the_older_of_those_that_expose_a_scope_is_the_rival_in_whatever_namespace(store):
+    store.offer(exposing_body(10, exposed(), namespace="other-team", name="old", uid="u2", **OLDER))
+    store.offer(exposing_body(12, exposed()))
+
+    assert store.find_rival(meta(), SUBSCOPE) == ("other-team", "old")
+
+
+def test_one_that_exposes_it_disabled_is_no_rival(store):
+    store.offer(exposing_body(10, exposed(enabled=False), name="old", uid="u2", **OLDER))
+
+    assert store.find_rival(meta(), SUBSCOPE) is None
+
+
+def test_one_that_stops_exposing_a_scope_is_told_to_those_that_wait_for_it(store, released):
+    store.offer(exposing_body(10, exposed()))
+    store.offer(exposing_body(11, exposed(), name="other", uid="u2", secret="other-secret"))
+    store.offer(exposing_body(12))
+
+    assert released == [{OTHER}]
+
+
+def test_one_that_still_exposes_a_scope_releases_nothing_by_another_edit(store, released):
+    store.offer(exposing_body(10, exposed()))
+    store.offer(exposing_body(11, exposed(), name="other", uid="u2", secret="other-secret"))
+    store.offer(exposing_body(12, exposed(atMaxAge=60)))
+
+    assert released == []
 
 
 # Gaps

@@ -850,7 +850,7 @@ async def test_a_deletion_keeps_the_client_without_any_call_of_digdir(converged)
 
     outcome = await converged.reconcile()
 
-    assert converged.trips.calls == ["remove_finalizer"]
+    assert converged.trips.calls == ["remove_finalizers"]
     assert converged.cluster.resource is None
     assert outcome.verdicts == ()
     assert converged.client.fields["active"]
@@ -862,7 +862,7 @@ async def test_a_deletion_for_good_takes_keys_then_client_then_finalizer(converg
 
     await converged.reconcile()
 
-    assert converged.writes == ["delete_keys", "delete_client", "remove_finalizer"]
+    assert converged.writes == ["delete_keys", "delete_client", "remove_finalizers"]
     assert converged.digdir.active == []
 
 
@@ -872,7 +872,7 @@ async def test_preserve_wins_over_delete(converged):
 
     await converged.reconcile()
 
-    assert converged.trips.calls == ["remove_finalizer"]
+    assert converged.trips.calls == ["remove_finalizers"]
     assert converged.client.fields["active"]
 
 
@@ -1237,7 +1237,7 @@ async def test_a_deletion_for_good_that_crashes_at_any_call_leaves_no_active_cli
 
     whole = await deleting()
     await whole.reconcile()
-    assert whole.trips.calls[-1] == "remove_finalizer"
+    assert whole.writes[-1] == "remove_finalizers"
     for number in range(len(whole.trips.calls)):
         world = await deleting()
         world.trips.calls.clear()

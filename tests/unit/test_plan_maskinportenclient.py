@@ -7,16 +7,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskinporten_operator.model.maskinportenclient import FINALIZER, RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from maskinporten_operator.model.maskinportenclient import (
+    FINALIZER,
+    RESYNC_ANNOTATION,
+    ROTATE_ANNOTATION,
+    ExposedScope,
+)
+from maskinporten_operator.model.scopes import Granted
 from maskinporten_operator.plan.decisions import (
     ClearAnnotations,
+    CreateScope,
+    GrantAccess,
     MarkIntent,
     PublishKeys,
     RegisterClient,
     UpdateRegistration,
     WriteSecret,
 )
-from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot, plan_maskinportenclient
+from maskinporten_operator.plan.maskinportenclient import (
+    Absence,
+    Snapshot,
+    judge_maskinportenclient,
+    plan_maskinportenclient,
+)
+from maskinporten_operator.plan.scopes import Exposure
 from maskinporten_operator.plan.secret import OwnedSecret, build_secret
 from tests.specs import exposed
 from tests.unit.fakes import (
@@ -35,6 +49,7 @@ from tests.unit.fakes import (
 
 HELD = private_jwk(1)
 KEY = registered(HELD, NOW - timedelta(days=1))
+GRANTED = Granted(frozenset({SCOPE}))
 ORDER = (MarkIntent, (RegisterClient, UpdateRegistration), PublishKeys, WriteSecret, ClearAnnotations)
 
 
@@ -64,6 +79,7 @@ def snapshot(**changes):
             "server": SERVER,
             "recent_mints": 0,
             "registration": registration(KEY),
+            "granted": GRANTED,
         }
         | changes
     )
@@ -71,6 +87,12 @@ def snapshot(**changes):
 
 def plan(**changes):
     return plan_maskinportenclient(snapshot(**changes), POLICY, NOW)
+
+
+def judge(**changes):
+    """The hold and the notices of a snapshot."""
+    seen = snapshot(**changes)
+    return judge_maskinportenclient(seen, plan_maskinportenclient(seen, POLICY, NOW), POLICY)
 
 
 def kinds(one):
@@ -87,10 +109,18 @@ MASS = Absence("client-1", passes=9, missing=6, known=100)
 
 
 def test_a_converged_snapshot_has_no_steps():
-    one = plan()
+    hold, notices = judge()
 
-    assert one.steps == ()
-    assert (one.hold, one.notices) == (None, ())
+    assert plan().steps == ()
+    assert hold is None
+    assert [(notice.type, notice.status) for notice in notices] == [("ScopesGranted", "True")]
+
+
+def test_a_resource_without_scopes_has_nothing_to_be_told():
+    spec = {"secretName": SECRET}
+    bare = resource(metadata={"finalizers": [FINALIZER]}, spec=spec)
+
+    assert judge(resource=bare, granted=None, registration=registration(KEY, scopes=[])) == (None, ())
 
 
 def test_a_new_resource_takes_every_step_in_order():
@@ -158,27 +188,55 @@ def test_a_key_that_cant_be_made_holds_back_the_secret_and_the_requests_but_not_
 
 
 def test_other_registrations_are_named_and_dont_keep_it_from_being_ready():
-    one = plan(others=tuple(f"client-{number}" for number in range(2, 14)))
+    hold, notices = judge(others=tuple(f"client-{number}" for number in range(2, 14)))
 
-    (notice,) = one.notices
+    notice = notices[-1]
+    assert [one.status for one in notices] == ["True", "False"]
     assert (notice.type, notice.status) == ("RegistrationUnique", "False")
     assert "client-2, client-3" in notice.message
     assert "and 2 more" in notice.message
-    assert one.hold is None
+    assert hold is None
 
 
 EXPOSING = {"secretName": SECRET, "scopes": {"consumes": [{"name": SCOPE}], "exposes": [exposed()]}}
+EXPOSED = ExposedScope.model_validate(exposed(consumers=[{"orgno": "123456789"}]))
+NEW_SCOPE = Exposure("nav:arbeid:some.scope.read", EXPOSED, None)
 
 
-def test_a_field_that_isnt_acted_on_is_named_and_doesnt_keep_it_from_being_ready():
-    marked = {"finalizers": [FINALIZER]}
+def test_an_exposed_scope_is_acted_on_and_nothing_says_otherwise():
+    body = resource(metadata={"finalizers": [FINALIZER]}, spec=EXPOSING)
 
-    one = plan(resource=resource(metadata=marked, spec=EXPOSING))
+    hold, notices = judge(resource=body, exposures=(NEW_SCOPE,))
 
-    (notice,) = one.notices
-    assert (notice.type, notice.status, notice.reason) == ("AllFieldsSupported", "False", "FieldsNotSupported")
-    assert "spec.scopes.exposes" in notice.message
-    assert (one.hold, one.steps) == (None, ())
+    assert kinds(plan(resource=body, exposures=(NEW_SCOPE,))) == [CreateScope, GrantAccess]
+    assert hold is None
+    assert "AllFieldsSupported" not in {notice.type for notice in notices}
+
+
+def test_the_scopes_come_between_the_credentials_and_the_requests():
+    marked = resource_with(**{RESYNC_ANNOTATION: "true"})
+
+    one = plan(**NEW | {"resource": marked, "exposures": (NEW_SCOPE,)})
+
+    assert kinds(one) == [RegisterClient, PublishKeys, WriteSecret, CreateScope, GrantAccess, ClearAnnotations]
+
+
+def test_scopes_are_exposed_also_while_the_client_waits_for_its_own():
+    one = plan(**NEW | {"resource": resource_with(), "granted": Granted(frozenset()), "exposures": (NEW_SCOPE,)})
+
+    assert kinds(one) == [CreateScope, GrantAccess]
+
+
+def test_scopes_are_exposed_also_while_no_key_can_be_made():
+    one = plan(**NEW | {"resource": resource_with(), "recent_mints": 6, "exposures": (NEW_SCOPE,)})
+
+    assert kinds(one) == [RegisterClient, CreateScope, GrantAccess]
+    assert one.hold.reason == "KeyChurn"
+
+
+@pytest.mark.parametrize("held", [{"released": "client-1"}, {"absence": ABSENT}, {"list_due": 7.5}], ids=str)
+def test_a_resource_that_waits_exposes_nothing_meanwhile(held):
+    assert plan(**NEW | {"exposures": (NEW_SCOPE,)} | held).steps == ()
 
 
 def test_the_next_look_is_the_keys():

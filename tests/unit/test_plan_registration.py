@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskinporten_operator.model.registrations import Registration
+from maskinporten_operator.model.scopes import Granted
+from maskinporten_operator.plan.consumption import choose_scopes, sort_consumed
 from maskinporten_operator.plan.policy import Policy
 from maskinporten_operator.plan.registration import (
     READ_ONLY_FIELDS,
@@ -23,7 +25,10 @@ ALL = (NEW, OLD, MIDDLE)
 
 def desired(spec=None, policy=POLICY):
     body = resource(spec=spec) if spec else resource()
-    return build_fields(body.spec, body.meta, policy)
+    consumed = body.spec.consumed_scopes
+    granted = Granted(frozenset(consumed))
+    scopes = choose_scopes(sort_consumed(consumed, granted, ()), consumed, None, policy.default_scope)
+    return build_fields(body.spec, body.meta, policy, scopes)
 
 
 # The choice
