@@ -6,6 +6,7 @@ import copy
 import functools
 import itertools
 from base64 import b64decode, b64encode
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -335,6 +336,9 @@ class FakeDigdir:
         self.accesses: dict[str, dict[str, str]] = {}
         self.granted: set[str] | None = None  # None grants whatever somebody asks for
         self.refused_consumers: set[str] = set()
+        self.refused_scopes: set[str] = set()  # of which no client may be had
+        self.scope_list_lag = 0.0  # for how many seconds a new scope isn't listed
+        self.scopes_made: dict[str, float] = {}
         self._ids = itertools.count(1)
 
     @property
@@ -353,6 +357,16 @@ class FakeDigdir:
             "owner_orgno": ORGNO,
         } | fields
         self.accesses[name] = dict.fromkeys(consumers, "APPROVED")
+        self.scopes_made[name] = self.clock.monotonic()
+
+    def list_scopes(self) -> dict[str, dict]:
+        """The scopes as DigDir lists them."""
+        newest = self.clock.monotonic() - self.scope_list_lag
+        return {name: dict(fields) for name, fields in self.scopes.items() if self.scopes_made[name] <= newest}
+
+    def check_client_scopes(self, fields):
+        if refused := self.refused_scopes.intersection(fields["scopes"]):
+            raise RejectedError(Reason.REFUSED_BY_DIGDIR, f"DigDir refused {refused}")
 
     def consumers(self, name: str) -> set[str]:
         """Who has access to a scope."""
@@ -448,6 +462,7 @@ class FakeRegistry:
 
     @port
     async def _register(self, fields):
+        self.digdir.check_client_scopes(fields)
         return self.digdir.create(fields)
 
     async def update(self, one, fields):
@@ -458,6 +473,7 @@ class FakeRegistry:
     async def _update(self, one, fields):
         if self.refusal:
             raise self.refusal
+        self.digdir.check_client_scopes(fields)
         self.digdir.change(one.client_id, **fields)
         return self.digdir.clients[one.client_id]
 
@@ -495,11 +511,13 @@ class FakeScopes:
         self.known: dict[str, RegisteredScope] = {}
         self.accesses: dict[str, AccessList] = {}
         self.doubtful: set[str] = set()
+        self.touched: set[str] = set()  # written or read by themselves since they were last believed of a list
 
     def resync(self):
-        """What a resync does."""
+        """What a resync does, long after the newest write."""
         self.listed_at = -float("inf")
         self.accesses.clear()
+        self.touched.clear()
 
     async def ready(self):
         await self.listed_after(self.started - 1)
@@ -511,7 +529,8 @@ class FakeScopes:
     @port
     async def _list_scopes(self):
         self.listed_at = self.clock.monotonic()
-        self.known = {name: RegisteredScope(name, dict(fields)) for name, fields in self.digdir.scopes.items()}
+        recent = {name: one for name, one in self.known.items() if name in self.touched}
+        self.known = {name: RegisteredScope(name, one) for name, one in self.digdir.list_scopes().items()} | recent
 
     def all_provable_at(self, *, marked):
         return self.started + self.LAG if marked else -float("inf")
@@ -529,6 +548,7 @@ class FakeScopes:
     @port
     async def read(self, name):
         self.doubtful.discard(name)
+        self.touched.add(name)
         self.known.pop(name, None)
         if name in self.digdir.scopes:
             self.known[name] = RegisteredScope(name, dict(self.digdir.scopes[name]))
@@ -551,21 +571,27 @@ class FakeScopes:
         return {"altinn": "https://altinn.test/"}.get(source)
 
     async def create(self, name, fields):
-        self.doubtful.add(name)
-        await self._create(name, fields)
-        await self._read_quietly(name)
+        try:
+            with self._doubting(name):
+                await self._create(name, fields)
+        except RejectedError:
+            if await self.read(name) is None:
+                raise
+            raise ConflictError(Reason.SCOPE_CONFLICT, f"Scope {name} exists by now") from None
+        self._record(name)
         self.accesses[name] = AccessList()
 
     @port
     async def _create(self, name, fields):
-        assert name not in self.digdir.scopes
+        if name in self.digdir.scopes:
+            raise RejectedError(Reason.REFUSED_BY_DIGDIR, f"Scope {name} already exists")
         assert fields["active"] is True
         self.digdir.add_scope(name, **fields)
 
     async def update(self, name, fields):
-        self.doubtful.add(name)
-        await self._update_scope(name, fields)
-        await self._read_quietly(name)
+        with self._doubting(name):
+            await self._update_scope(name, fields)
+        self._record(name)
 
     @port
     async def _update_scope(self, name, fields):
@@ -573,9 +599,9 @@ class FakeScopes:
         self.digdir.scopes[name] = {"name": name, "owner_orgno": before["owner_orgno"], "active": False} | fields
 
     async def deactivate(self, name):
-        self.doubtful.add(name)
-        await self._deactivate(name)
-        await self._read_quietly(name)
+        with self._doubting(name):
+            await self._deactivate(name)
+        self._record(name)
 
     @port
     async def _deactivate(self, name):
@@ -588,7 +614,8 @@ class FakeScopes:
             self.accesses[name] = self.accesses[name].doubted(orgno)
             raise
         except RejectedError as error:
-            self.accesses[name] = self.accesses[name].refusing(orgno, str(error))
+            if error.reason == Reason.REFUSED_BY_DIGDIR:
+                self.accesses[name] = self.accesses[name].refusing(orgno, str(error))
             raise
         self.accesses[name] = self.accesses[name].granted(orgno)
 
@@ -611,18 +638,29 @@ class FakeScopes:
         if orgno in self.digdir.accesses[name]:
             self.digdir.accesses[name][orgno] = "DENIED"
 
-    async def _read_quietly(self, name):
+    @contextmanager
+    def _doubting(self, name):
+        self.doubtful.add(name)
+        try:
+            yield
+        except RejectedError:
+            self.doubtful.discard(name)
+            raise
+
+    def _record(self, name):
         self.doubtful.discard(name)
+        self.touched.add(name)
         self.known[name] = RegisteredScope(name, dict(self.digdir.scopes[name]))
 
 
 class FakeGrants:
-    def __init__(self, digdir: FakeDigdir):
-        self.digdir = digdir
+    def __init__(self, digdir: FakeDigdir, own: FakeScopes):
+        self.digdir, self.own = digdir, own
         self.due = 0.0
         self.doubts = 0
 
     async def find(self, names, asked):
+        await self.own.ready()  # the organisation's own scopes may be consumed
         granted = self.digdir.granted
         return Granted(frozenset(one for one in names if granted is None or one in granted), ORGNO, self.due)
 
@@ -708,7 +746,7 @@ class World:
         self.memory = Memory()
         self.registry = FakeRegistry(self.trips, self.digdir, self.clock)
         self.scopes = FakeScopes(self.trips, self.digdir, self.clock)
-        self.grants = FakeGrants(self.digdir)
+        self.grants = FakeGrants(self.digdir, self.scopes)
         self.fleet = FakeFleet()
         self.namespaces = FakeNamespaces()
         body = self.cluster.resource
@@ -779,6 +817,10 @@ class World:
     def condition(self):
         (ready,) = (one for one in self.status.get("conditions", ()) if one["type"] == "Ready")
         return ready
+
+    def find_condition(self, kind):
+        """The condition of a type, or None."""
+        return next((one for one in self.status.get("conditions", ()) if one["type"] == kind), None)
 
     @property
     def ready(self):

@@ -1,0 +1,1261 @@
+"""Whole passes over resources that expose and consume scopes, and their deletion for good."""
+
+from dataclasses import replace
+
+import pytest
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError, TransientError
+from maskinporten_operator.model.maskinportenclient import (
+    DELETE_ANNOTATION,
+    DIGDIRATOR_FINALIZERS,
+    FINALIZER,
+    PRESERVE_ANNOTATION,
+)
+from tests.specs import exposed
+from tests.unit.fakes import DESCRIPTION, POLICY, SCOPE, SECRET, CrashError, World, decode
+
+SUBSCOPE = "arbeid:some.scope.read"
+NAME = f"nav:{SUBSCOPE}"
+OTHER = "nav:arbeid/some/scope"
+OURS = f"{DESCRIPTION}.{SUBSCOPE}"
+KOMMUNE, SKATT, KS = "123456789", "974761076", "971032146"
+WRITES_OF_SCOPES = {"create", "update_scope", "deactivate", "grant", "revoke"}
+DELETING = replace(POLICY, deletion_policy="Delete")
+DEACTIVATING = replace(POLICY, withdrawn_scopes="Deactivate")
+TAKING_OVER = replace(POLICY, takes_over=True)
+
+
+def of(*orgnos):
+    return [{"orgno": orgno} for orgno in orgnos]
+
+
+def first(*orgnos, **fields):
+    return exposed(consumers=of(*orgnos), **fields)
+
+
+def second(*orgnos, **fields):
+    return exposed("some/scope", consumers=of(*orgnos), delegationSource="altinn", **fields)
+
+
+def spec(*scopes, consumes=(SCOPE,)):
+    return {"secretName": SECRET, "scopes": {"consumes": [{"name": one} for one in consumes], "exposes": list(scopes)}}
+
+
+def edit(world, *scopes, consumes=(SCOPE,)):
+    world.cluster.edit_spec(**spec(*scopes, consumes=consumes))
+
+
+def world_of(*scopes, policy=POLICY, **changes):
+    return World(policy, spec=spec(*scopes), **changes)
+
+
+async def settled(*scopes, policy=POLICY):
+    world = world_of(*scopes, policy=policy)
+    await world.settle()
+    world.announcer.told.clear()
+    return world
+
+
+@pytest.fixture
+def world():
+    return world_of(first(KOMMUNE, SKATT), second(KS))
+
+
+@pytest.fixture
+async def converged():
+    return await settled(first(KOMMUNE, SKATT), second(KS))
+
+
+def unavailable():
+    return TransientError(Reason.DIGDIR_UNAVAILABLE, "DigDir has a fault")
+
+
+def lost_answer():
+    return OutcomeUnknownError(Reason.DIGDIR_UNAVAILABLE, "the answer was lost")
+
+
+def refused():
+    return RejectedError(Reason.REFUSED_BY_DIGDIR, "DigDir refused it")
+
+
+def forbidden():
+    return RejectedError(Reason.FORBIDDEN_BY_DIGDIR, "DigDir doesn't allow it")
+
+
+def written(world):
+    """The writes that concern scopes."""
+    return [call for call in world.writes if call in WRITES_OF_SCOPES]
+
+
+def active(world):
+    return {name for name, fields in world.digdir.scopes.items() if fields["active"]}
+
+
+def told(world, kind="Normal"):
+    return [reason for what, reason, _ in world.announcer.told if what == kind]
+
+
+def message(world, reason):
+    (text,) = (text for _, told_reason, text in world.announcer.told if told_reason == reason)
+    return text
+
+
+def states(world):
+    return {one["name"]: (one["state"], one["consumers"]) for one in world.status["exposedScopes"]}
+
+
+def going(world, **annotations):
+    world.cluster.annotate(**annotations)
+    world.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
+
+
+def is_gone(world):
+    return world.cluster.resource is None
+
+
+async def let_go(world, most=6):
+    """Run passes until the resource is gone."""
+    for _ in range(most):
+        if is_gone(world):
+            return
+        outcome = await world.reconcile()
+        delay = outcome.retry.delay if outcome.retry and outcome.retry.delay is not None else 1.0
+        world.clock.advance(delay + 0.1)
+    assert is_gone(world), world.cluster.resource
+
+
+# Creation
+
+
+async def test_the_exposed_scopes_are_created_after_the_credentials_and_granted_to_their_consumers(world):
+    outcome = await world.reconcile()
+
+    assert world.writes == [
+        *("add_finalizer", "register", "publish_keys", "apply_secret"),
+        *("create", "grant", "grant", "create", "grant"),
+        "write_status",
+    ]
+    assert outcome.verdicts[0].status == "True"
+    assert active(world) == {NAME, OTHER}
+    assert world.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert world.digdir.consumers(OTHER) == {KS}
+
+
+async def test_a_created_scope_has_the_specs_values_and_the_mark_of_its_owner(world):
+    await world.reconcile()
+
+    made = world.digdir.scopes[OTHER]
+    assert made["description"] == f"{DESCRIPTION}.arbeid/some/scope"
+    assert made["delegation_source"] == "https://altinn.test/"
+    assert made["allowed_integration_types"] == ["maskinporten"]
+    assert (made["at_max_age"], made["visibility"], made["accessible_for_all"]) == (30, "PUBLIC", False)
+
+
+async def test_the_status_tells_of_each_exposed_scope(world):
+    await world.reconcile()
+
+    assert states(world) == {NAME: ("Active", 2), OTHER: ("Active", 1)}
+    assert world.find_condition("ConsumersValid")["status"] == "True"
+    assert world.find_condition("ScopesGranted")["status"] == "True"
+    assert world.find_condition("ScopesDeclared") is None
+
+
+async def test_what_was_done_is_told_once_for_each_kind_of_action(world):
+    await world.reconcile()
+
+    assert sorted(told(world)) == ["AccessGranted", "ScopeCreated", "Synchronized"]
+    assert NAME in message(world, "ScopeCreated")
+    assert OTHER in message(world, "ScopeCreated")
+    assert all(orgno in message(world, "AccessGranted") for orgno in (KOMMUNE, SKATT, KS))
+    await world.reconcile()
+    assert len(world.announcer.told) == 3
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_second_pass_writes_nothing(converged, restarts):
+    if restarts:
+        converged.start()
+
+    await converged.reconcile()
+
+    assert converged.writes == []
+    assert converged.announcer.told == []
+
+
+async def test_a_pass_after_a_resync_writes_nothing(converged):
+    converged.scopes.resync()
+
+    await converged.reconcile()
+
+    assert converged.writes == []
+
+
+async def test_a_resource_that_consumes_nothing_exposes_its_scopes_too():
+    world = World(spec=spec(first(SKATT), consumes=()))
+
+    await world.settle()
+
+    assert active(world) == {NAME}
+    assert world.find_condition("ScopesGranted") is None
+
+
+async def test_where_the_crd_prunes_the_exposed_scopes_a_second_pass_writes_nothing(world):
+    world.cluster.pruned_status_fields = frozenset({"exposedScopes"})
+    await world.settle()
+
+    world.start()
+    await world.reconcile()
+
+    assert world.writes == []
+
+
+# Update
+
+
+async def test_a_changed_spec_updates_that_scope_alone_and_is_told_once(converged):
+    edit(converged, first(KOMMUNE, SKATT, atMaxAge=120), second(KS))
+
+    await converged.reconcile()
+
+    assert written(converged) == ["update_scope"]
+    assert converged.digdir.scopes[NAME]["at_max_age"] == 120
+    assert converged.digdir.scopes[NAME]["active"] is True
+    assert told(converged) == ["ScopeUpdated"]
+    assert "at_max_age" in message(converged, "ScopeUpdated")
+    await converged.reconcile()
+    assert converged.writes == []
+    assert told(converged) == ["ScopeUpdated"]
+
+
+async def test_members_that_others_changed_since_the_list_are_kept_by_an_update(converged):
+    converged.digdir.scopes[NAME] |= {"token_type": "OPAQUE", "long_description": "theirs"}
+    edit(converged, first(KOMMUNE, SKATT, atMaxAge=120), second(KS))
+
+    await converged.reconcile()
+
+    assert converged.digdir.scopes[NAME]["token_type"] == "OPAQUE"
+    assert converged.digdir.scopes[NAME]["long_description"] == "theirs"
+    assert converged.digdir.scopes[NAME]["at_max_age"] == 120
+
+
+async def test_a_scope_that_was_given_away_since_the_list_is_not_taken_back(converged):
+    converged.digdir.scopes[NAME]["description"] = "made by hand"
+    before = dict(converged.digdir.scopes[NAME])
+    edit(converged, first(atMaxAge=120), second(KS))
+
+    await converged.reconcile()
+
+    assert written(converged) == []
+    assert converged.digdir.scopes[NAME] == before
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert converged.condition["reason"] == "ScopeConflict"
+
+
+async def test_what_somebody_changed_by_hand_is_mended_after_a_resync(converged):
+    converged.digdir.scopes[NAME]["at_max_age"] = 999
+    converged.digdir.accesses[NAME] = {KS: "APPROVED", SKATT: "APPROVED"}
+    converged.scopes.resync()
+
+    await converged.reconcile()
+
+    assert written(converged) == ["update_scope", "revoke", "grant"]
+    assert converged.digdir.scopes[NAME]["at_max_age"] == 30
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+
+
+async def test_consumers_that_left_the_spec_lose_access_and_new_ones_get_it(converged):
+    edit(converged, first(SKATT, KS), second())
+
+    await converged.reconcile()
+
+    assert written(converged) == ["revoke", "grant", "revoke"]
+    assert converged.digdir.consumers(NAME) == {SKATT, KS}
+    assert converged.digdir.consumers(OTHER) == set()
+    assert sorted(told(converged)) == ["AccessGranted", "AccessRevoked"]
+    assert states(converged) == {NAME: ("Active", 2), OTHER: ("Active", 0)}
+
+
+# Disabled and enabled again
+
+
+async def test_a_disabled_scope_is_deactivated_and_its_consumers_stay(converged):
+    edit(converged, first(enabled=False), second(KS))
+
+    await converged.reconcile()
+
+    assert written(converged) == ["deactivate"]
+    assert active(converged) == {OTHER}
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert told(converged) == ["ScopeDeactivated"]
+    assert states(converged)[NAME] == ("Inactive", 2)
+    assert converged.ready == "True"
+    await converged.reconcile()
+    assert converged.writes == []
+
+
+async def test_an_enabled_scope_is_activated_after_who_lost_access_is_revoked(converged):
+    edit(converged, first(enabled=False), second(KS))
+    await converged.reconcile()
+    converged.announcer.told.clear()
+    edit(converged, first(SKATT, KS, atMaxAge=60), second(KS))
+
+    await converged.reconcile()
+
+    assert written(converged) == ["revoke", "update_scope", "grant"]
+    assert active(converged) == {NAME, OTHER}
+    assert converged.digdir.consumers(NAME) == {SKATT, KS}
+    assert converged.digdir.scopes[NAME]["at_max_age"] == 60
+    assert sorted(told(converged)) == ["AccessGranted", "AccessRevoked", "ScopeActivated"]
+    await converged.reconcile()
+    assert converged.writes == []
+
+
+async def test_a_scope_isnt_activated_with_a_consumer_whose_revocation_was_refused(converged):
+    edit(converged, first(enabled=False), second(KS))
+    await converged.reconcile()
+    edit(converged, first(SKATT, KS), second(KS, SKATT))
+    converged.trips.trip("_revoke", refused)
+
+    await converged.reconcile()
+
+    assert written(converged) == ["revoke", "grant"]
+    assert active(converged) == {OTHER}
+    assert converged.digdir.consumers(OTHER) == {KS, SKATT}
+    assert converged.condition["reason"] == "RefusedByDigDir"
+    await converged.reconcile()
+    assert converged.digdir.consumers(NAME) == {SKATT, KS}
+    assert active(converged) == {NAME, OTHER}
+
+
+async def test_a_refused_revocation_of_an_active_scope_doesnt_keep_others_from_access(converged):
+    edit(converged, first(SKATT, KS), second(KS))
+    converged.trips.trip("_revoke", refused)
+
+    await converged.reconcile()
+
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT, KS}
+    assert converged.ready == "False"
+    await converged.reconcile()
+    assert converged.digdir.consumers(NAME) == {SKATT, KS}
+    assert converged.ready == "True"
+
+
+# Withdrawn
+
+
+async def test_a_scope_that_leaves_the_spec_stays_with_its_consumers_and_is_named(converged):
+    edit(converged, second(KS))
+
+    await converged.reconcile()
+
+    assert written(converged) == []
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    declared = converged.find_condition("ScopesDeclared")
+    assert (declared["status"], declared["reason"]) == ("False", "ScopesWithdrawn")
+    assert NAME in declared["message"]
+    assert "enabled: false" in declared["message"]
+    assert states(converged) == {OTHER: ("Active", 1), NAME: ("Withdrawn", 2)}
+    assert converged.ready == "True"
+    assert told(converged, "Warning") == ["ScopesWithdrawn"]
+    await converged.reconcile()
+    assert converged.writes == []
+    assert len(converged.announcer.told) == 1
+
+
+@pytest.mark.parametrize("pruned", [frozenset(), frozenset({"exposedScopes"})], ids=["NAIS knows it", "pruned"])
+@pytest.mark.parametrize("consumes", [(SCOPE,), ()], ids=["consuming", "not consuming"])
+async def test_a_spec_that_was_emptied_while_the_operator_was_away_withdraws_every_scope(consumes, pruned):
+    world = World(spec=spec(first(SKATT), consumes=consumes))
+    world.cluster.pruned_status_fields = pruned
+    await world.settle()
+    edit(world, consumes=consumes)
+    world.start()
+
+    await world.reconcile()
+
+    assert active(world) == {NAME}
+    assert NAME in world.find_condition("ScopesDeclared")["message"]
+
+
+async def test_a_withdrawn_scope_that_comes_back_disabled_is_deactivated_and_named_no_more(converged):
+    edit(converged, second(KS))
+    await converged.reconcile()
+    edit(converged, first(enabled=False), second(KS))
+
+    await converged.reconcile()
+
+    assert active(converged) == {OTHER}
+    assert converged.find_condition("ScopesDeclared") is None
+
+
+async def test_the_last_of_the_scopes_that_was_disabled_and_then_left_the_spec_leaves_the_status_too(converged):
+    edit(converged, first(enabled=False), second(enabled=False))
+    await converged.reconcile()
+    edit(converged)
+
+    await converged.reconcile()
+
+    assert converged.status["exposedScopes"] == []
+    assert converged.find_condition("ScopesDeclared") is None
+    await converged.reconcile()
+    assert converged.writes == []
+
+
+async def test_where_the_cluster_says_so_a_scope_that_leaves_the_spec_is_deactivated():
+    world = await settled(first(SKATT), second(KS), policy=DEACTIVATING)
+    edit(world, second(KS))
+
+    await world.reconcile()
+
+    assert written(world) == ["deactivate"]
+    assert active(world) == {OTHER}
+    assert world.digdir.consumers(NAME) == {SKATT}
+    assert world.find_condition("ScopesDeclared") is None
+    assert told(world) == ["ScopeDeactivated"]
+    assert states(world) == {OTHER: ("Active", 1)}
+    await world.reconcile()
+    assert world.writes == []
+
+
+# Whose it is
+
+
+@pytest.mark.parametrize(
+    "description", ["made by hand", f"{DESCRIPTION}2.{SUBSCOPE}", f"other-cluster:some-team:some-app.{SUBSCOPE}"]
+)
+async def test_a_scope_of_somebody_else_is_never_touched_and_the_others_are_exposed(world, description):
+    world.digdir.add_scope(NAME, description, KS, active=False)
+    before = dict(world.digdir.scopes[NAME])
+
+    await world.reconcile()
+
+    assert world.digdir.scopes[NAME] == before
+    assert world.digdir.consumers(NAME) == {KS}
+    assert written(world) == ["create", "grant"]
+    assert (world.ready, world.condition["reason"]) == ("False", "ScopeConflict")
+    assert all(part in world.condition["message"] for part in (NAME, description, OURS))
+    assert states(world) == {NAME: ("Conflict", 0), OTHER: ("Active", 1)}
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == SCOPE
+
+
+async def test_a_resource_never_touches_a_scope_of_one_whose_name_begins_with_its_own():
+    world = world_of(policy=DEACTIVATING, metadata={"name": "a"})
+    theirs = "some-cluster:some-team:a.b.arbeid:x"
+    world.digdir.add_scope("nav:arbeid:x", theirs, SKATT)
+    await world.settle()
+    going(world, **{DELETE_ANNOTATION: "true"})
+    await let_go(world)
+
+    assert world.digdir.scopes["nav:arbeid:x"]["active"]
+    assert world.digdir.consumers("nav:arbeid:x") == {SKATT}
+
+
+async def test_a_conflict_ends_when_the_scope_is_handed_over(world):
+    world.digdir.add_scope(NAME, "made by hand", KS)
+    await world.reconcile()
+    world.digdir.scopes[NAME]["description"] = OURS
+    world.scopes.resync()
+
+    await world.reconcile()
+
+    assert world.ready == "True"
+    assert world.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+
+
+async def test_of_two_that_expose_a_scope_that_isnt_there_the_younger_waits_with_that_alone(world):
+    world.fleet.exposer = ("other-team", "older-app")
+    world.digdir.add_scope(OTHER, f"{DESCRIPTION}.arbeid/some/scope", KS)
+
+    await world.reconcile()
+
+    assert NAME not in world.digdir.scopes
+    assert (world.ready, world.condition["reason"]) == ("False", "ScopeConflict")
+    assert "other-team/older-app" in world.condition["message"]
+    assert states(world)[NAME] == ("Absent", 0)
+    world.fleet.exposer = None
+    await world.reconcile()
+    assert active(world) == {NAME, OTHER}
+    assert world.ready == "True"
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+async def test_a_scope_of_digdirator_is_adopted_and_its_description_rewritten(is_active):
+    world = world_of(first(SKATT))
+    world.digdir.add_scope(
+        NAME, f"arbeid - {DESCRIPTION}", SKATT, KS, active=is_active, token_type="OPAQUE", at_max_age=99
+    )
+
+    await world.settle()
+
+    assert world.digdir.scopes[NAME]["description"] == OURS
+    assert world.digdir.scopes[NAME]["token_type"] == "OPAQUE"
+    assert world.digdir.scopes[NAME]["at_max_age"] == 30
+    assert active(world) == {NAME}
+    assert world.digdir.consumers(NAME) == {SKATT}
+    assert world.ready == "True"
+
+
+async def test_a_scope_of_this_operator_is_adopted_by_a_resource_that_is_created_again():
+    world = world_of(first(SKATT))
+    world.digdir.add_scope(NAME, OURS, KS, active=False)
+
+    await world.settle()
+
+    assert active(world) == {NAME}
+    assert world.digdir.consumers(NAME) == {SKATT}
+
+
+async def test_a_scope_of_another_product_in_digdirators_words_is_nobodys():
+    world = world_of(first(SKATT))
+    world.digdir.add_scope(NAME, f"arbei - {DESCRIPTION}", KS)
+
+    await world.reconcile()
+
+    assert written(world) == []
+    assert world.condition["reason"] == "ScopeConflict"
+
+
+async def test_a_delegation_source_that_digdir_doesnt_list_is_told_and_the_others_are_exposed(world):
+    async def find_issuer(source):
+        return None
+
+    world.scopes.find_issuer = find_issuer
+
+    await world.reconcile()
+
+    assert active(world) == {NAME}
+    assert world.condition["reason"] == "DelegationSourceUnknown"
+
+
+# Refusals
+
+
+async def test_a_refused_consumer_is_named_and_doesnt_stop_the_others_nor_is_it_tried_again(world):
+    world.digdir.refused_consumers = {KOMMUNE}
+
+    await world.reconcile()
+
+    assert world.digdir.consumers(NAME) == {SKATT}
+    assert world.digdir.consumers(OTHER) == {KS}
+    valid = world.find_condition("ConsumersValid")
+    assert (valid["status"], valid["reason"]) == ("False", "ConsumersRefused")
+    assert KOMMUNE in valid["message"]
+    assert world.ready == "True"
+    assert told(world, "Warning") == ["ConsumersRefused"]
+    await world.reconcile()
+    assert world.writes == []
+    assert told(world, "Warning") == ["ConsumersRefused"]
+
+
+async def test_a_refused_consumer_is_tried_again_once_the_list_is_read_again(world):
+    world.digdir.refused_consumers = {KOMMUNE}
+    await world.settle()
+    world.digdir.refused_consumers = set()
+    world.scopes.resync()
+
+    await world.reconcile()
+
+    assert world.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert world.find_condition("ConsumersValid")["status"] == "True"
+
+
+async def test_a_refused_consumer_that_leaves_the_spec_is_named_no_more(world):
+    world.digdir.refused_consumers = {KOMMUNE}
+    await world.settle()
+    edit(world, first(SKATT), second(KS))
+
+    await world.reconcile()
+
+    assert written(world) == []
+    assert world.find_condition("ConsumersValid")["status"] == "True"
+
+
+async def test_access_that_the_operator_may_not_give_is_told_as_ready_and_the_other_scopes_go_on(world):
+    world.trips.trip("_grant", forbidden)
+
+    await world.reconcile()
+
+    assert (world.ready, world.condition["reason"]) == ("False", "ForbiddenByDigDir")
+    assert world.digdir.consumers(NAME) == {SKATT}
+    assert world.digdir.consumers(OTHER) == {KS}
+    await world.reconcile()
+    assert world.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert world.ready == "True"
+
+
+@pytest.mark.parametrize("call", ["_register", "_publish_keys", "apply_secret"])
+async def test_a_client_that_is_refused_doesnt_keep_the_scopes_from_being_exposed(world, call):
+    world.trips.trip(call, refused)
+
+    await world.reconcile()
+
+    assert active(world) == {NAME, OTHER}
+    assert world.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert (world.ready, world.condition["reason"]) == ("False", "RefusedByDigDir")
+    assert "synchronizationSecretName" not in world.status
+    assert states(world) == {NAME: ("Active", 2), OTHER: ("Active", 1)}
+
+
+async def test_a_scope_that_is_refused_takes_its_consumers_and_nothing_else(world):
+    world.trips.trip("_create", refused)
+
+    await world.reconcile()
+
+    assert active(world) == {OTHER}
+    assert written(world) == ["create", "create", "grant"]
+    assert (world.ready, world.condition["reason"]) == ("False", "RefusedByDigDir")
+    assert decode(world.secret, "MASKINPORTEN_CLIENT_ID") == world.client.client_id
+    assert world.status["synchronizationSecretName"] == SECRET
+    assert "synchronizationHash" in world.status
+    assert states(world) == {NAME: ("Absent", 0), OTHER: ("Active", 1)}
+    assert "ScopeCreated" in told(world)
+    await world.reconcile()
+    assert world.ready == "True"
+
+
+async def test_an_update_that_is_refused_takes_that_scopes_consumers_and_nothing_else(converged):
+    edit(converged, first(KS, atMaxAge=60), second(SKATT))
+    converged.trips.trip("_update_scope", refused)
+
+    await converged.reconcile()
+
+    assert written(converged) == ["update_scope", "revoke", "grant"]
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert converged.digdir.consumers(OTHER) == {SKATT}
+    assert converged.condition["reason"] == "RefusedByDigDir"
+
+
+async def test_a_deactivation_that_is_refused_is_told_and_tried_again(converged):
+    edit(converged, first(enabled=False), second(SKATT))
+    converged.trips.trip("_deactivate", refused)
+
+    await converged.reconcile()
+
+    assert active(converged) == {NAME, OTHER}
+    assert converged.digdir.consumers(OTHER) == {SKATT}
+    assert converged.ready == "False"
+    await converged.reconcile()
+    assert active(converged) == {OTHER}
+    assert converged.ready == "True"
+
+
+async def test_of_several_refusals_the_first_is_told(world):
+    world.digdir.refused_scopes = {SCOPE}
+    world.trips.trip("_create", forbidden)
+
+    await world.reconcile()
+
+    assert world.condition["reason"] == "RefusedByDigDir"
+
+
+async def test_a_refused_mark_keeps_everything_remote_from_being_done(world):
+    world.trips.trip("add_finalizer", lambda: RejectedError(Reason.REFUSED_BY_CLUSTER, "no"))
+
+    await world.reconcile()
+
+    assert world.writes == ["add_finalizer", "write_status"]
+    assert world.digdir.scopes == {}
+    assert world.condition["reason"] == "RefusedByCluster"
+
+
+async def test_a_scope_that_somebody_made_since_the_list_is_a_conflict_and_not_taken_over(world):
+    await world.scopes.ready()
+    world.digdir.add_scope(NAME, "made by hand", KS)
+
+    first_try = await world.reconcile()
+    await world.reconcile()
+
+    assert first_try.retry.failed
+    assert world.digdir.scopes[NAME]["description"] == "made by hand"
+    assert world.condition["reason"] == "ScopeConflict"
+    assert active(world) == {NAME, OTHER}
+
+
+# Faults and lost answers
+
+
+async def make(world):
+    pass
+
+
+async def change(world):
+    await world.settle()
+    edit(world, first(SKATT, KS, atMaxAge=60), second(KS))
+
+
+async def disable(world):
+    await world.settle()
+    edit(world, first(enabled=False), second(KS))
+
+
+async def enable(world):
+    await disable(world)
+    await world.settle()
+    edit(world, first(SKATT, KS), second(KS))
+
+
+def assert_made(world):
+    assert active(world) == {NAME, OTHER}
+    assert world.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+
+
+def assert_changed(world):
+    assert active(world) == {NAME, OTHER}
+    assert world.digdir.consumers(NAME) == {SKATT, KS}
+    assert world.digdir.scopes[NAME]["at_max_age"] == 60
+
+
+def assert_disabled(world):
+    assert active(world) == {OTHER}
+    assert world.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+
+
+def assert_enabled(world):
+    assert active(world) == {NAME, OTHER}
+    assert world.digdir.consumers(NAME) == {SKATT, KS}
+
+
+STORIES = [(make, assert_made), (change, assert_changed), (disable, assert_disabled), (enable, assert_enabled)]
+stories = pytest.mark.parametrize(("prepare", "check"), STORIES, ids=["create", "update", "disable", "enable"])
+
+
+async def prepared(prepare, lag=0.0):
+    world = world_of(first(KOMMUNE, SKATT), second(KS))
+    world.digdir.scope_list_lag = lag
+    await prepare(world)
+    world.announcer.told.clear()
+    return world
+
+
+async def calls_of(prepare):
+    world = await prepared(prepare)
+    await world.reconcile()
+    return list(world.trips.calls)
+
+
+def assert_at_rest(world):
+    assert world.digdir.consumers(OTHER) == {KS}
+    assert world.digdir.scopes[NAME]["description"] == OURS
+    assert world.ready == "True"
+    assert len(world.digdir.clients) == 1
+
+
+@stories
+@pytest.mark.parametrize("lag", [0.0, 8.0], ids=["", "list lags"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_pass_that_crashes_at_any_call_ends_as_one_that_doesnt(prepare, check, after, lag):
+    if prepare is disable and lag:
+        return  # has a test of its own: there is no call that fails because the list lags
+    for number, name in enumerate(await calls_of(prepare)):
+        world = await prepared(prepare, lag)
+        world.trips.calls.clear()
+        world.trips.trip(number, CrashError, after=after)
+        with pytest.raises(CrashError):
+            await world.reconcile()
+
+        world.start()
+        await world.settle()
+
+        check(world)
+        assert_at_rest(world)
+        await world.reconcile()
+        assert world.writes == [], name
+
+
+async def test_a_scope_that_was_disabled_soon_after_its_creation_is_deactivated_once_the_list_of_a_new_process_has_it():
+    world = await prepared(disable, lag=8.0)
+    world.start()
+    for _ in range(4):
+        outcome = await world.reconcile()
+        world.clock.advance(outcome.retry.delay if outcome.retry and outcome.retry.delay else 10.0)
+
+    assert_disabled(world)
+
+
+@stories
+@pytest.mark.parametrize("error", [unavailable, lost_answer], ids=["fault", "lost answer"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_pass_that_fails_at_any_call_ends_as_one_that_doesnt(prepare, check, after, error):
+    for number, name in enumerate(await calls_of(prepare)):
+        if error is unavailable and after and name.lstrip("_") in {"register", *WRITES_OF_SCOPES}:
+            continue  # one that tells a lost answer from a fault says so
+        world = await prepared(prepare)
+        world.trips.calls.clear()
+        world.trips.trip(number, error, after=after)
+        await world.reconcile()
+        await world.settle()
+
+        check(world)
+        assert_at_rest(world)
+        await world.reconcile()
+        assert world.writes == [], name
+
+
+@stories
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_refusal_at_any_call_of_scopes_ends_as_a_pass_without_one(prepare, check, after):
+    for number, name in enumerate(await calls_of(prepare)):
+        if after or name not in {"_create", "_update_scope", "_deactivate", "_revoke"}:
+            continue
+        world = await prepared(prepare)
+        world.trips.calls.clear()
+        world.trips.trip(number, refused)
+        await world.reconcile()
+        assert world.ready == "False", name
+        await world.reconcile()
+
+        check(world)
+        assert_at_rest(world)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("call", "again"), [("_grant", "grant"), ("_revoke", "revoke")])
+async def test_an_access_whose_answer_was_lost_is_written_again(converged, call, again, after):
+    edit(converged, first(KOMMUNE, KS), second(KS))
+    converged.trips.trip(call, lost_answer, after=after)
+    await converged.reconcile()
+
+    await converged.reconcile()
+
+    assert again in written(converged)
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, KS}
+    await converged.reconcile()
+    assert converged.writes == []
+
+
+async def test_a_grant_whose_answer_was_lost_is_revoked_when_the_consumer_left_the_spec_meanwhile(converged):
+    edit(converged, first(KOMMUNE, SKATT, KS), second(KS))
+    converged.trips.trip("_grant", lost_answer, after=True)
+    await converged.reconcile()
+    edit(converged, first(KOMMUNE, SKATT), second(KS))
+
+    await converged.reconcile()
+
+    assert written(converged) == ["revoke"]
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_scope_whose_creation_was_left_without_an_answer_is_read_before_anything_else(world, after):
+    world.digdir.scope_list_lag = 8.0
+    world.trips.trip("_create", lost_answer, after=after)
+    await world.reconcile()
+
+    await world.reconcile()
+
+    assert written(world).count("create") == (1 if after else 2)
+    assert_made(world)
+    assert world.ready == "True"
+
+
+async def test_an_outage_of_scopes_leaves_a_ready_resource_ready(converged):
+    converged.start()
+    converged.trips.trip("_list_scopes", unavailable)
+
+    outcome = await converged.reconcile()
+
+    assert converged.ready == "True"
+    assert converged.writes == []
+    assert outcome.retry.failed
+
+
+async def test_what_was_done_before_a_fault_is_told_all_the_same_and_not_again(world):
+    world.trips.trip("_grant", unavailable)
+    await world.reconcile()
+    assert sorted(told(world)) == ["ScopeCreated", "Synchronized"]
+    world.announcer.told.clear()
+
+    await world.settle()
+
+    assert NAME not in message(world, "ScopeCreated")
+    assert OTHER in message(world, "ScopeCreated")
+    assert message(world, "AccessGranted").count(KOMMUNE) == 1
+
+
+async def test_no_event_is_told_twice_by_passes_that_follow(converged):
+    edit(converged, first(KS, atMaxAge=60), second(enabled=False))
+    for _ in range(4):
+        await converged.reconcile()
+
+    assert sorted(told(converged)) == ["AccessGranted", "AccessRevoked", "ScopeDeactivated", "ScopeUpdated"]
+
+
+async def test_a_condition_that_stays_false_is_warned_of_once(converged):
+    converged.digdir.refused_consumers = {"999999999"}
+    edit(converged, first("999999999"))
+    for _ in range(3):
+        await converged.reconcile()
+
+    assert sorted(told(converged, "Warning")) == ["ConsumersRefused", "ScopesWithdrawn"]
+
+
+# Consumed scopes
+
+
+async def test_granted_scopes_are_registered_and_the_others_named():
+    world = World(spec=spec(consumes=(SCOPE, "udir:b")))
+    world.digdir.granted = {SCOPE}
+
+    outcome = await world.reconcile()
+
+    assert world.client.scopes == (SCOPE,)
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == SCOPE
+    assert (world.ready, world.condition["reason"]) == ("False", "ScopesNotGranted")
+    assert world.find_condition("ScopesGranted")["status"] == "False"
+    assert "udir:b" in world.condition["message"]
+    assert outcome.retry.delay == 180.0
+
+
+async def test_a_scope_that_is_granted_later_is_registered_by_the_next_look():
+    world = World(spec=spec(consumes=(SCOPE, "udir:b")))
+    world.digdir.granted = {SCOPE}
+    world.grants.due = 7.0
+    outcome = await world.reconcile()
+    assert outcome.retry.delay == 7.0
+    world.digdir.granted = {SCOPE, "udir:b"}
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE, "udir:b")
+    assert world.ready == "True"
+    assert world.find_condition("ScopesGranted")["status"] == "True"
+
+
+async def test_without_any_grant_no_client_is_registered_and_the_scopes_are_exposed():
+    world = world_of(first(SKATT))
+    world.digdir.granted = set()
+
+    await world.reconcile()
+
+    assert world.digdir.clients == {}
+    assert SECRET not in world.cluster.secrets
+    assert active(world) == {NAME}
+    assert world.condition["reason"] == "ScopesNotGranted"
+
+
+async def test_without_any_grant_a_client_with_the_default_scope_is_registered():
+    world = World(replace(POLICY, default_scope="some:default"))
+    world.digdir.granted = set()
+
+    await world.reconcile()
+
+    assert world.client.scopes == ("some:default",)
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == "some:default"
+    assert world.condition["reason"] == "ScopesNotGranted"
+
+
+async def losing():
+    world = World(spec=spec(consumes=(SCOPE, "udir:b")))
+    await world.settle()
+    world.digdir.granted = {SCOPE}
+    return world
+
+
+async def test_a_scope_that_lost_its_grant_stays_registered_and_is_named():
+    world = await losing()
+
+    await world.reconcile()
+
+    assert world.writes == ["write_status"]
+    assert world.client.scopes == (SCOPE, "udir:b")
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == f"{SCOPE} udir:b"
+    assert world.condition["reason"] == "ScopesNotGranted"
+    assert "No longer granted: udir:b" in world.condition["message"]
+
+
+async def test_a_scope_that_lost_its_grant_stays_through_an_update_that_digdir_takes():
+    world = await losing()
+    world.cluster.edit_spec(clientName="Another name")
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE, "udir:b")
+    assert world.client.fields["client_name"] == "Another name"
+
+
+async def test_a_scope_that_lost_its_grant_goes_once_digdir_refuses_an_update_with_it():
+    world = await losing()
+    world.digdir.refused_scopes = {"udir:b"}
+    world.cluster.edit_spec(clientName="Another name")
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE,)
+    assert world.client.fields["client_name"] == "Another name"
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == SCOPE
+    assert (world.ready, world.condition["reason"]) == ("False", "ScopesNotGranted")
+    assert "left out: udir:b" in world.condition["message"]
+    await world.reconcile()
+    assert world.writes == []
+
+
+async def test_a_refused_client_has_the_grants_looked_at_again(world):
+    world.digdir.refused_scopes = {SCOPE}
+
+    await world.reconcile()
+
+    assert world.grants.doubts == 1
+
+
+# Deletion for good
+
+
+async def test_a_deletion_for_good_takes_access_then_scopes_then_keys_then_client_then_finalizer(converged):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert converged.writes == [
+        *("revoke", "deactivate"),
+        *("revoke", "revoke", "deactivate"),
+        *("delete_keys", "delete_client", "remove_finalizers"),
+    ]
+    assert active(converged) == set()
+    assert converged.digdir.consumers(NAME) == converged.digdir.consumers(OTHER) == set()
+    assert is_gone(converged)
+
+
+async def test_a_deletion_for_good_is_told_once_for_each_kind_of_action(converged):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert sorted(told(converged)) == ["AccessRevoked", "ClientDeleted", "ScopeDeactivated"]
+
+
+async def test_a_deletion_in_a_terminating_namespace_is_carried_out_and_announces_nothing(converged):
+    converged.cluster.namespace_terminating = True
+    going(converged, **{DELETE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert is_gone(converged)
+    assert active(converged) == set()
+    assert converged.announcer.told == []
+
+
+async def test_a_deletion_that_waits_in_a_terminating_namespace_announces_nothing(converged):
+    converged.cluster.namespace_terminating = True
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    converged.trips.trip("_deactivate", forbidden)
+
+    await converged.reconcile()
+
+    assert FINALIZER in converged.cluster.resource["metadata"]["finalizers"]
+    assert converged.announcer.told == []
+
+
+@pytest.mark.parametrize("call", ["_revoke", "_deactivate", "_delete_keys", "_delete_client"])
+@pytest.mark.parametrize("error", [refused, forbidden, unavailable])
+async def test_the_finalizer_stays_while_digdir_doesnt_do_its_part(converged, call, error):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    converged.trips.trip(call, error)
+
+    await converged.reconcile()
+
+    assert FINALIZER in converged.cluster.resource["metadata"]["finalizers"]
+    assert converged.client.fields["active"]
+    assert "The deletion waits" in converged.condition["message"]
+    await converged.reconcile()
+    assert is_gone(converged)
+    assert active(converged) == set()
+    assert converged.digdir.active == []
+
+
+@pytest.mark.parametrize("lag", [0.0, 8.0], ids=["", "list lags"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_deletion_for_good_that_crashes_at_any_call_leaves_nothing_behind(after, lag):
+    async def deleting():
+        world = await settled(first(KOMMUNE, SKATT), second(KS))
+        world.digdir.scope_list_lag = lag
+        going(world, **{DELETE_ANNOTATION: "true"})
+        return world
+
+    whole = await deleting()
+    await whole.reconcile()
+    for number in range(len(whole.trips.calls)):
+        world = await deleting()
+        world.trips.calls.clear()
+        world.trips.trip(number, CrashError, after=after)
+        with pytest.raises(CrashError):
+            await world.reconcile()
+
+        world.start()
+        await let_go(world)
+
+        assert active(world) == set()
+        assert world.digdir.consumers(NAME) == world.digdir.consumers(OTHER) == set()
+        assert world.digdir.active == []
+
+
+@pytest.mark.parametrize("lag", [0.0, 8.0], ids=["", "list lags"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_creation_that_crashes_and_is_then_deleted_for_good_leaves_nothing_behind(after, lag):
+    for number, name in enumerate(await calls_of(make)):
+        world = await prepared(make, lag)
+        world.trips.calls.clear()
+        world.trips.trip(number, CrashError, after=after)
+        with pytest.raises(CrashError):
+            await world.reconcile()
+
+        going(world, **{DELETE_ANNOTATION: "true"})
+        world.cluster.touch(finalizers=[*world.cluster.resource["metadata"]["finalizers"], "somebody/else"])
+        world.start()
+        for _ in range(4):
+            outcome = await world.reconcile()
+            world.clock.advance(outcome.retry.delay if outcome.retry and outcome.retry.delay else 1.0)
+
+        assert FINALIZER not in world.cluster.resource["metadata"]["finalizers"]
+        assert active(world) == set(), name
+        assert world.digdir.active == [], name
+
+
+@pytest.mark.parametrize("lag", [0.0, 8.0], ids=["", "list lags"])
+async def test_a_scope_whose_creation_was_left_without_an_answer_is_deleted_for_good_too(world, lag):
+    world.digdir.scope_list_lag = lag
+    world.trips.trip("_create", lost_answer, after=True)
+    await world.reconcile()
+    going(world, **{DELETE_ANNOTATION: "true"})
+
+    await let_go(world)
+
+    assert active(world) == set()
+
+
+async def test_scopes_are_found_by_their_description_and_not_by_the_spec(converged):
+    converged.digdir.add_scope("nav:arbeid:forgotten", f"{DESCRIPTION}.arbeid:forgotten", SKATT)
+    converged.digdir.add_scope("nav:arbeid:old", f"arbeid - {DESCRIPTION}", SKATT)
+    converged.digdir.add_scope("nav:arbeid:inactive", f"{DESCRIPTION}.arbeid:inactive", SKATT, active=False)
+    converged.digdir.add_scope("nav:arbeid:theirs", "some-cluster:some-team:other-app.arbeid:theirs", SKATT)
+    edit(converged, exposed("theirs"))
+    going(converged, **{DELETE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert active(converged) == {"nav:arbeid:theirs"}
+    assert converged.digdir.consumers("nav:arbeid:theirs") == {SKATT}
+    for name in ("nav:arbeid:forgotten", "nav:arbeid:old", "nav:arbeid:inactive", NAME):
+        assert converged.digdir.consumers(name) == set()
+    assert is_gone(converged)
+
+
+async def test_a_scope_that_was_given_away_is_left_alone_by_a_deletion_for_good(converged):
+    converged.digdir.scopes[NAME]["description"] = "made by hand"
+    converged.scopes.resync()
+    going(converged, **{DELETE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert active(converged) == {NAME}
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert is_gone(converged)
+
+
+async def test_a_deletion_for_good_needs_no_valid_spec(converged):
+    converged.cluster.edit_spec(secretName="", scopes={"exposes": [5]})
+    await converged.reconcile()
+    assert converged.condition["reason"] == "InvalidSpec"
+    going(converged, **{DELETE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert active(converged) == set()
+    assert converged.digdir.active == []
+    assert is_gone(converged)
+
+
+@pytest.mark.parametrize(
+    "junk", [5, "x", {"a": 1}, [5], [{}], [{"name": 5}], [{"name": None}], [{"name": "unknown:scope"}]], ids=str
+)
+async def test_a_deletion_for_good_is_done_whatever_the_status_says_of_scopes(converged, junk):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    converged.cluster.resource["status"]["exposedScopes"] = junk
+
+    await converged.reconcile()
+
+    assert active(converged) == set()
+    assert is_gone(converged)
+
+
+async def test_a_scope_of_another_organisation_in_the_status_doesnt_keep_a_deletion_from_being_done(converged):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    converged.cluster.resource["status"]["exposedScopes"] = [{"name": "skatt:some.scope"}]
+    converged.trips.trip("read", forbidden)
+
+    await converged.reconcile()
+
+    assert is_gone(converged)
+    assert active(converged) == set()
+
+
+async def test_a_deletion_keeps_client_scopes_and_access_by_default_without_any_call_of_digdir(converged):
+    going(converged)
+
+    await converged.reconcile()
+
+    assert converged.trips.calls == ["remove_finalizers"]
+    assert active(converged) == {NAME, OTHER}
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert is_gone(converged)
+
+
+@pytest.mark.parametrize("policy", [POLICY, DELETING], ids=["Retain", "Delete"])
+@pytest.mark.parametrize("delete", [None, "true", "false", "True", ""])
+@pytest.mark.parametrize("preserve", [None, "true", "false"])
+async def test_preserve_wins_then_delete_then_the_clusters_policy(policy, delete, preserve):
+    world = await settled(first(SKATT), policy=policy)
+    asked = {DELETE_ANNOTATION: delete, PRESERVE_ANNOTATION: preserve}
+    going(world, **{name: value for name, value in asked.items() if value is not None})
+
+    await world.reconcile()
+
+    goes = preserve != "true" and (delete == "true" or (delete is None and policy is DELETING))
+    assert is_gone(world)
+    assert (active(world) == set()) is goes
+    assert (world.digdir.active == []) is goes
+
+
+# Digdirator's finalizers
+
+
+@pytest.mark.parametrize("theirs", DIGDIRATOR_FINALIZERS)
+@pytest.mark.parametrize("ours", [[], [FINALIZER]], ids=["unmarked", "marked"])
+async def test_digdirators_finalizers_go_with_ours_where_it_is_taken_over(theirs, ours):
+    world = world_of(policy=TAKING_OVER, metadata={"finalizers": [*ours, theirs, "somebody/else"]})
+    going(world)
+
+    await world.reconcile()
+
+    assert world.cluster.resource["metadata"]["finalizers"] == ["somebody/else"]
+
+
+@pytest.mark.parametrize("ours", [[], [FINALIZER]], ids=["unmarked", "marked"])
+async def test_digdirators_finalizers_stay_while_it_isnt_taken_over(ours):
+    world = world_of(metadata={"finalizers": [*ours, *DIGDIRATOR_FINALIZERS]})
+    going(world)
+
+    await world.reconcile()
+
+    assert world.cluster.resource["metadata"]["finalizers"] == list(DIGDIRATOR_FINALIZERS)
+
+
+async def test_digdirators_finalizers_stay_on_a_resource_that_isnt_being_deleted():
+    world = world_of(first(SKATT), policy=TAKING_OVER, metadata={"finalizers": list(DIGDIRATOR_FINALIZERS)})
+
+    await world.settle()
+
+    assert set(DIGDIRATOR_FINALIZERS) < set(world.cluster.resource["metadata"]["finalizers"])
+
+
+async def test_what_digdirator_made_is_deleted_for_good_of_a_resource_that_this_operator_never_looked_after():
+    world = world_of(policy=TAKING_OVER, metadata={"finalizers": [DIGDIRATOR_FINALIZERS[0]]})
+    world.digdir.create({"description": DESCRIPTION, "scopes": [SCOPE]})
+    world.digdir.add_scope(NAME, f"arbeid - {DESCRIPTION}", SKATT)
+    going(world, **{DELETE_ANNOTATION: "true"})
+
+    await let_go(world)
+
+    assert active(world) == set()
+    assert world.digdir.consumers(NAME) == set()
+    assert world.digdir.active == []
