@@ -1,5 +1,6 @@
 """The operator's own HTTP client against the simulator in this process, with clocks that the tests move."""
 
+import asyncio
 import contextlib
 import json
 import time
@@ -10,15 +11,18 @@ import pytest
 from digdir_simulator import Config, create_app, jws
 from digdir_simulator.faults import FaultOrder
 from digdir_simulator.in_process import InProcessTransport
+from digdir_simulator.seed import SeedGrant, SeedScope, grant, seed_scopes
 from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
 from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, JwkFile
 from maskinporten_operator.adapters.digdir.metadata import MetadataReader
+from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 
+DEADLINE = 5.0
 URL = "http://digdir.test"
 WELL_KNOWN = f"{URL}/.well-known/oauth-authorization-server"
-ADMIN_SCOPES = ("idporten:dcr.read", "idporten:dcr.write")
+ADMIN_SCOPES = ("idporten:dcr.read", "idporten:dcr.write", "idporten:scopes.read", "idporten:scopes.write")
 
 
 class ManualClock:
@@ -46,6 +50,7 @@ class Digdir:
         self.http = self.authorized(self.credentials)
         self.observed = []
         self.client = self.client_over(self.http)
+        self.scopes = ScopeApi(self.calls_over(self.http))
 
     def authorized(self, credentials, scopes=ADMIN_SCOPES, transport=None):
         auth = JwtGrantAuth(self.plain, self.metadata, credentials, scopes, self.wall)
@@ -60,6 +65,26 @@ class Digdir:
     def answering(self, handler):
         """A client of an API that answers as `handler` does."""
         return self.client_over(httpx.AsyncClient(transport=httpx.MockTransport(handler)))
+
+    def scopes_answering(self, handler):
+        """The operations on scopes of an API that answers as `handler` does."""
+        return ScopeApi(self.calls_over(httpx.AsyncClient(transport=httpx.MockTransport(handler))))
+
+    def seed(self, name, **fields):
+        """A scope that has always been there."""
+        (made,) = seed_scopes(self.simulator.state, [SeedScope(name=name, **fields)], self.wall.now)
+        return made
+
+    def access(self, name, orgno=None, state="APPROVED"):
+        """Somebody gives, asks for or takes access to a scope; by default the organisation's own."""
+        return grant(
+            self.simulator.state, SeedGrant(scope=name, consumer_orgno=orgno, state=state), self.wall.now, self.wall.now
+        )
+
+    def consumers(self, name):
+        """Who has access to a scope."""
+        accesses = self.simulator.state.accesses_to(name, self.wall.now)
+        return {one.consumer_orgno for one in accesses if one.state == "APPROVED"}
 
     def advance(self, seconds):
         self.wall.advance(seconds)
@@ -76,6 +101,28 @@ class Digdir:
 
     def stored(self, client_id):
         return self.simulator.state.client(client_id)
+
+
+def scope_fields(name="nav:arbeid:some.scope.read", **changes):
+    prefix, _, subscope = name.partition(":")
+    return {
+        "prefix": prefix,
+        "subscope": subscope,
+        "description": f"some-cluster:some-team:some-app.{subscope}",
+        "visibility": "PUBLIC",
+        "allowed_integration_types": ["maskinporten"],
+        "at_max_age": 30,
+        "authorization_max_lifetime": 30,
+        "accessible_for_all": False,
+        "active": True,
+    } | changes
+
+
+async def held(fault):
+    """Wait until a fault holds a call."""
+    async with asyncio.timeout(DEADLINE):
+        while not fault.held:
+            await asyncio.sleep(0)
 
 
 def fields(**changes):

@@ -9,11 +9,10 @@ from digdir_simulator import jws
 from maskinporten_operator.adapters.digdir.index import RegistrationIndex
 from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError, TransientError
 from maskinporten_operator.model.keys import PublicJwk
-from tests.adapters.conftest import fields
+from tests.adapters.conftest import DEADLINE, fields, held
 
 LAG = 10.0
 OURS = "some-cluster:some-team:some-app"
-DEADLINE = 5.0
 
 
 @pytest.fixture
@@ -55,12 +54,6 @@ class World:
 
 def public(jwk):
     return PublicJwk({"use": "sig", **jws.public_jwk(jwk)})
-
-
-async def held(fault):
-    async with asyncio.timeout(DEADLINE):
-        while not fault.held:
-            await asyncio.sleep(0)
 
 
 # Lists
