@@ -1,0 +1,332 @@
+"""What may be registered on a client: listed now and then, and looked for when a name isn't known."""
+
+import asyncio
+
+import pytest
+
+from maskinporten_operator.adapters.digdir.grant_index import LEAST_BETWEEN, GrantIndex
+from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
+from maskinporten_operator.model.errors import TransientError
+from tests.adapters.conftest import DEADLINE, held, scope_fields
+
+MAX_AGE = 180.0
+LAG = 10.0
+GRANTED, OPEN, DELEGATED, OWN = (
+    "skatt:some.scope",
+    "udir:some.open.scope",
+    "skatt:delegated.scope",
+    "nav:some/other/scope",
+)
+MISSING = "ks:not.granted"
+ORGNO = "889640782"
+
+
+@pytest.fixture
+def world(digdir):
+    return World(digdir)
+
+
+class World:
+    """The index of grants with a clock that goes on a little with each look, and by what anybody sleeps."""
+
+    def __init__(self, digdir):
+        self.digdir = digdir
+        self.slept = []
+        own = {"monotonic": self.monotonic, "sleep": self.sleep}
+        self.own = ScopeIndex(digdir.scopes, cluster="some-cluster", lag=LAG, **own)
+        self.index = GrantIndex(digdir.scopes, self.own, max_age=MAX_AGE, **own)
+
+    def monotonic(self):
+        self.digdir.monotonic.advance(0.001)
+        return self.digdir.monotonic.now
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.digdir.advance(seconds)
+
+    async def find(self, *names, asked=None):
+        """Ask now, or as somebody who asked before."""
+        return await self.index.find(names, self.monotonic() if asked is None else asked)
+
+    async def names(self, *names, **more):
+        return (await self.find(*names, **more)).names
+
+    def looks(self):
+        return self.digdir.count("list-accesses-given-to-me")
+
+
+# What may be registered
+
+
+async def test_granted_open_delegated_and_own_scopes_may_be_registered_and_no_other(world):
+    granted = await world.find(GRANTED, OPEN, DELEGATED, OWN, MISSING, "unknown:scope")
+
+    assert granted.names == {GRANTED, OPEN, DELEGATED, OWN}
+
+
+async def test_only_those_that_were_asked_about_are_told(world):
+    assert await world.names(GRANTED) == {GRANTED}
+
+
+async def test_the_organisation_to_which_scopes_must_be_granted_is_told(world):
+    assert (await world.find(GRANTED)).orgno == ORGNO
+
+
+async def test_the_organisations_number_is_told_by_its_own_scopes_where_it_was_granted_none(world):
+    world.digdir.fault("empty-list-error", path="/scopes/access/all$")
+
+    assert (await world.find(MISSING)).orgno == ORGNO
+
+
+@pytest.mark.parametrize("state", ["DENIED", "REQUESTED"])
+async def test_access_that_is_denied_or_merely_asked_for_is_none(world, state):
+    world.digdir.set(access_list_includes_denied=True)
+    world.digdir.access(GRANTED, state=state)
+
+    assert await world.names(GRANTED) == set()
+
+
+async def test_inactive_scopes_that_are_open_delegated_or_own_may_not_be_registered(world):
+    world.digdir.seed(OPEN, owner_orgno="970018131", accessible_for_all=True, active=False)
+    world.digdir.seed(OWN, active=False)
+
+    assert await world.names(OPEN, OWN) == set()
+
+
+@pytest.mark.parametrize("delegated", [True, False])
+async def test_a_scope_may_be_registered_by_its_delegation_source_only_while_digdir_lists_that(world, delegated):
+    if not delegated:
+        world.digdir.simulator.state.delegation_sources = ()
+
+    assert await world.names(DELEGATED) == ({DELEGATED} if delegated else set())
+
+
+async def test_that_nothing_is_granted_is_no_fault(world):
+    world.digdir.set(empty_list_is_error=True)
+    world.digdir.fault("empty-list-error", path="/scopes/access/all$")
+    world.digdir.simulator.state.scopes.pop(OPEN)
+    world.digdir.simulator.state.scopes.pop(DELEGATED)
+
+    assert await world.names(GRANTED, OWN) == {OWN}
+
+
+# How often it is looked
+
+
+async def test_what_is_known_is_remembered_for_as_long_as_was_said(world):
+    await world.find(GRANTED)
+    world.digdir.advance(MAX_AGE - 1)
+    await world.find(GRANTED)
+    assert world.looks() == 1
+
+    world.digdir.advance(2)
+    await world.find(GRANTED)
+
+    assert world.looks() == 2
+
+
+async def test_access_that_was_taken_back_is_noticed_when_the_lists_are_too_old(world):
+    await world.find(GRANTED)
+    world.digdir.access(GRANTED, state="DENIED")
+    assert await world.names(GRANTED) == {GRANTED}
+    world.digdir.advance(MAX_AGE + 1)
+
+    assert await world.names(GRANTED) == set()
+
+
+async def test_a_name_that_isnt_known_is_looked_for_at_once_by_whoever_asks_after_the_last_look(world):
+    await world.find(GRANTED)
+    world.digdir.access(MISSING)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+
+    granted = await world.find(MISSING)
+
+    assert granted.names == {MISSING}
+    assert granted.due == 0
+    assert world.looks() == 2
+
+
+async def test_one_whose_question_is_older_than_the_lists_is_answered_by_them(world):
+    asked = world.monotonic()
+    await world.find(GRANTED)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+
+    granted = await world.find(MISSING, asked=asked)
+
+    assert (granted.names, granted.due) == (set(), 0)
+    assert world.looks() == 1
+
+
+async def test_names_that_arent_known_are_looked_for_at_most_every_ten_seconds(world):
+    await world.find(GRANTED)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    assert (await world.find("unknown:0")).due == 0
+    for number in range(1, 20):
+        granted = await world.find(f"unknown:{number}")
+        assert 0 < granted.due <= LEAST_BETWEEN
+    assert world.looks() == 2
+
+    world.digdir.advance(granted.due)
+    assert (await world.find("unknown:20")).due == 0
+
+    assert world.looks() == 3
+
+
+async def test_one_that_waited_as_long_as_it_was_told_gets_a_fresh_answer(world):
+    await world.find(GRANTED)
+    world.digdir.access(MISSING)
+    first = await world.find(MISSING)
+    assert first.names == set()
+    world.digdir.advance(first.due)
+
+    assert await world.names(MISSING) == {MISSING}
+
+
+async def test_known_names_are_told_while_another_is_looked_for_too_soon(world):
+    await world.find(GRANTED)
+
+    granted = await world.find(GRANTED, MISSING)
+
+    assert granted.names == {GRANTED}
+    assert granted.due > 0
+
+
+async def test_all_that_ask_at_the_start_share_one_look(world):
+    answers = await asyncio.gather(*(world.find(GRANTED, MISSING) for _ in range(50)))
+
+    assert {one.names for one in answers} == {frozenset({GRANTED})}
+    assert world.looks() == 1
+
+
+@pytest.mark.parametrize("name", [MISSING, "nav:brand/new"])
+async def test_all_that_ask_for_a_new_name_share_one_look_and_its_answer(world, name):
+    await world.find(GRANTED)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    if name == MISSING:
+        world.digdir.access(name)
+    else:
+        world.digdir.seed(name)
+
+    answers = await asyncio.gather(*(world.find(name) for _ in range(20)))
+
+    assert world.looks() == 2
+    assert {(one.names, one.due) for one in answers} == {(frozenset({name}), 0.0)}
+
+
+async def test_one_that_asks_during_a_look_that_began_before_doesnt_wait_for_another(world):
+    await world.find(GRANTED)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    hold = world.digdir.fault("hold", path="/scopes/access/all$")
+    first = asyncio.create_task(world.find(MISSING))
+    await held(hold)
+
+    late = await asyncio.wait_for(world.find("unknown:scope"), DEADLINE)
+    hold.release()
+    await asyncio.wait_for(first, DEADLINE)
+
+    assert 0 < late.due <= LEAST_BETWEEN
+    assert world.looks() == 2
+
+
+async def test_a_new_scope_of_our_own_prefix_is_looked_for_among_the_own_ones_too(world):
+    await world.find(GRANTED)
+    world.digdir.seed("nav:brand/new")
+    world.digdir.advance(LEAST_BETWEEN + 1)
+
+    assert await world.names("nav:brand/new") == {"nav:brand/new"}
+    assert world.digdir.count("list-own-scopes") == 2
+
+
+async def test_a_name_of_another_prefix_costs_no_list_of_our_own(world):
+    await world.find(GRANTED)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    await world.find(MISSING)
+
+    assert world.digdir.count("list-own-scopes") == 1
+
+
+async def test_an_own_scope_that_was_made_just_now_may_be_consumed_without_a_look(world):
+    await world.find(GRANTED)
+    await world.own.create("nav:arbeid:new", scope_fields("nav:arbeid:new"))
+
+    assert await world.names("nav:arbeid:new") == {"nav:arbeid:new"}
+    await world.own.deactivate("nav:arbeid:new")
+    assert await world.names("nav:arbeid:new") == set()
+    assert world.looks() == 1
+
+
+# Doubt and outages
+
+
+async def test_after_a_doubt_the_lists_are_read_anew_though_not_more_than_every_ten_seconds(world):
+    await world.find(GRANTED)
+    world.digdir.access(GRANTED, state="DENIED")
+    world.index.doubt()
+    assert await world.names(GRANTED) == {GRANTED}
+    assert world.looks() == 1
+    world.digdir.advance(LEAST_BETWEEN + 1)
+
+    assert await world.names(GRANTED) == set()
+    await world.find(GRANTED, asked=0)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    await world.find(GRANTED, asked=0)
+
+    assert world.looks() == 2
+
+
+@pytest.mark.parametrize("path", ["/scopes/access/all$", "/scopes/all$", "/scopes$", "/delegationsources$"])
+@pytest.mark.parametrize("status", [400, 403, 503])
+async def test_an_outage_at_the_start_is_told_as_one_that_goes_by(world, path, status):
+    world.digdir.fault("status", status=status, path=path)
+
+    with pytest.raises(TransientError):
+        await world.find(GRANTED)
+
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    assert await world.names(GRANTED) == {GRANTED}
+
+
+async def test_an_outage_at_the_start_is_told_to_all_that_ask_and_costs_one_look(world):
+    world.digdir.fault("status", status=503, path="/scopes/access/all$")
+
+    answers = await asyncio.gather(*(world.find(GRANTED) for _ in range(10)), return_exceptions=True)
+
+    assert {type(one) for one in answers} == {TransientError}
+    assert world.looks() == 1
+
+
+async def test_an_outage_keeps_what_was_known_and_is_looked_past_every_ten_seconds(world):
+    await world.find(GRANTED)
+    world.digdir.advance(MAX_AGE + 1)
+    world.digdir.fault("status", status=503, path="/scopes/access/all$", times=2)
+
+    for _ in range(5):
+        assert await world.names(GRANTED) == {GRANTED}
+    assert world.looks() == 2
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    assert await world.names(GRANTED) == {GRANTED}
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    assert await world.names(GRANTED) == {GRANTED}
+
+    assert world.looks() == 4
+
+
+@pytest.mark.parametrize("kind", ["status", "html", "drop"])
+async def test_an_outage_during_a_look_for_a_new_name_keeps_what_was_known(world, kind):
+    await world.find(GRANTED)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.fault(kind, path="/scopes/access/all$")
+
+    granted = await world.find(GRANTED, MISSING)
+
+    assert granted.names == {GRANTED}
+    assert granted.due > 0
+
+
+async def test_half_a_look_is_none(world):
+    await world.find(GRANTED)
+    world.digdir.access(MISSING)
+    world.digdir.advance(MAX_AGE + 1)
+    world.digdir.fault("status", status=503, path="/scopes/all$")
+
+    assert await world.names(GRANTED, OPEN) == {GRANTED, OPEN}
