@@ -101,6 +101,8 @@ def test_any_text_is_a_duration_or_a_fault_of_the_configuration(load, text):
 def test_a_resync_takes_at_least_a_second(load):
     assert "at least a second" in fault(load, resync_interval="500ms")
     assert load(resync_interval="1s").resync_interval == timedelta(seconds=1)
+    assert "at least a second" in fault(load, grant_max_age="500ms")
+    assert load(grant_max_age="1s").grant_max_age == timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:8080", ":8080", "localhost:1", "[::1]:65535", "[::]:0", ""])

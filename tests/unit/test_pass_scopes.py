@@ -276,6 +276,17 @@ async def test_consumers_that_left_the_spec_lose_access_and_new_ones_get_it(conv
     assert states(converged) == {NAME: ("Active", 2), OTHER: ("Active", 0)}
 
 
+async def test_a_scope_that_somebody_deactivated_by_hand_is_activated_after_a_resync(converged):
+    converged.digdir.scopes[NAME]["active"] = False
+    converged.scopes.resync()
+
+    await converged.reconcile()
+
+    assert written(converged) == ["update_scope"]
+    assert active(converged) == {NAME, OTHER}
+    assert told(converged) == ["ScopeActivated"]
+
+
 # Disabled and enabled again
 
 
@@ -890,6 +901,55 @@ async def test_a_condition_that_stays_false_is_warned_of_once(converged):
     assert sorted(told(converged, "Warning")) == ["ConsumersRefused", "ScopesWithdrawn"]
 
 
+# A pass that doesn't get to the scopes
+
+
+def client_is_gone(world):
+    world.digdir.change(world.client.client_id, active=False)
+    world.start()
+    world.clock.advance(10)
+
+
+def secret_is_somebody_elses(world):
+    world.cluster.secrets[SECRET] = {"metadata": {"name": SECRET, "uid": "other"}, "data": {}}
+
+
+def spec_is_wrong(world):
+    world.cluster.edit_spec(secretName="")
+
+
+waits = pytest.mark.parametrize("wait", [client_is_gone, secret_is_somebody_elses, spec_is_wrong])
+
+
+@waits
+async def test_a_pass_that_doesnt_get_to_the_scopes_takes_back_nothing_that_the_status_tells_of_them(wait):
+    world = await settled(first(KOMMUNE, SKATT), second(KS))
+    world.digdir.refused_consumers = {"999999999"}
+    edit(world, first(KOMMUNE, SKATT, "999999999"))
+    await world.reconcile()
+    before = states(world)
+    wait(world)
+
+    await world.reconcile()
+
+    assert world.ready != "True"
+    assert states(world) == before == {NAME: ("Active", 2), OTHER: ("Withdrawn", 1)}
+    for kind, status in [("ConsumersValid", "False"), ("ScopesDeclared", "False"), ("ScopesGranted", "True")]:
+        assert world.find_condition(kind), kind
+        assert world.find_condition(kind)["status"] == status
+
+
+async def test_what_was_warned_of_before_a_pass_that_didnt_get_to_the_scopes_isnt_warned_of_again(converged):
+    edit(converged, first(KOMMUNE, SKATT))
+    await converged.reconcile()
+    client_is_gone(converged)
+
+    await converged.settle()
+
+    assert converged.ready == "True"
+    assert told(converged, "Warning") == ["ScopesWithdrawn"]
+
+
 # Consumed scopes
 
 
@@ -1082,6 +1142,26 @@ async def test_a_deletion_for_good_that_crashes_at_any_call_leaves_nothing_behin
             await world.reconcile()
 
         world.start()
+        await let_go(world)
+
+        assert active(world) == set()
+        assert world.digdir.consumers(NAME) == world.digdir.consumers(OTHER) == set()
+        assert world.digdir.active == []
+
+
+@pytest.mark.parametrize("error", [unavailable, lost_answer], ids=["fault", "lost answer"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_deletion_for_good_that_fails_at_any_call_leaves_nothing_behind(after, error):
+    whole = await settled(first(KOMMUNE, SKATT), second(KS))
+    going(whole, **{DELETE_ANNOTATION: "true"})
+    await whole.reconcile()
+    for number, name in enumerate(whole.trips.calls):
+        if error is unavailable and after and name.lstrip("_") in WRITES_OF_SCOPES:
+            continue  # one that tells a lost answer from a fault says so
+        world = await settled(first(KOMMUNE, SKATT), second(KS))
+        going(world, **{DELETE_ANNOTATION: "true"})
+        world.trips.calls.clear()
+        world.trips.trip(number, error, after=after)
         await let_go(world)
 
         assert active(world) == set()
