@@ -98,7 +98,7 @@ def test_any_text_is_a_duration_or_a_fault_of_the_configuration(load, text):
     assert timedelta(0) <= grace
 
 
-def test_a_resync_takes_at_least_a_second(load):
+def test_the_time_between_resyncs_and_looks_at_grants_is_at_least_a_second(load):
     assert "at least a second" in fault(load, resync_interval="500ms")
     assert load(resync_interval="1s").resync_interval == timedelta(seconds=1)
     assert "at least a second" in fault(load, grant_max_age="500ms")
