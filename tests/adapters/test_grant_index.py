@@ -237,12 +237,12 @@ async def test_a_new_scope_of_our_own_prefix_is_looked_for_among_the_own_ones_to
     assert world.digdir.count("list-own-scopes") == 2
 
 
-async def test_a_name_of_another_prefix_costs_no_list_of_our_own(world):
+async def test_a_look_for_a_new_name_reads_the_organisations_own_scopes_too(world):
     await world.find(GRANTED)
     world.digdir.advance(LEAST_BETWEEN + 1)
     await world.find(MISSING)
 
-    assert world.digdir.count("list-own-scopes") == 1
+    assert world.digdir.count("list-own-scopes") == 2
 
 
 async def test_an_own_scope_that_was_made_just_now_may_be_consumed_without_a_look(world):

@@ -85,22 +85,6 @@ async def test_a_list_that_began_before_the_question_isnt_an_answer_to_it(source
     assert source.reads == 2
 
 
-@pytest.mark.parametrize("instants", [(-1, 0, 1)])
-async def test_it_tells_whether_a_list_is_under_way_that_began_after_an_instant(source, instants):
-    assert not source.listing.is_under_way(-float("inf"))
-    source.gate.clear()
-    task = asyncio.create_task(source.listing.ready())
-    await asyncio.sleep(0)
-    assert source.listing.is_under_way(source.clock.now + 100)  # it is about to begin
-    await asyncio.sleep(0)
-    began = source.clock.now
-    assert [source.listing.is_under_way(began + one) for one in instants] == [True, False, False]
-    source.gate.set()
-    await asyncio.wait_for(task, DEADLINE)
-
-    assert not source.listing.is_under_way(-float("inf"))
-
-
 async def test_a_failure_is_told_to_all_that_wait_and_the_next_try_waits_a_second(source):
     source.errors = [TransientError(Reason.DIGDIR_UNAVAILABLE, "it broke")]
 
@@ -110,7 +94,6 @@ async def test_a_failure_is_told_to_all_that_wait_and_the_next_try_waits_a_secon
     assert source.reads == 1
     assert source.taken == []
     assert not source.listing.is_listed
-    assert not source.listing.is_under_way(-float("inf"))
     await source.listing.ready()
     assert source.slept == [pytest.approx(LEAST_BETWEEN_LISTS, abs=0.05)]
 

@@ -92,14 +92,11 @@ async def test_of_a_scope_that_isnt_this_clusters_only_a_few_members_are_kept(wo
     assert len(world.index) == 0
 
 
-async def test_the_organisations_number_and_prefixes_are_told_by_its_scopes(world):
+async def test_the_organisations_number_is_told_by_its_scopes(world):
     assert world.index.find_orgno() is None
     await world.index.ready()
 
     assert world.index.find_orgno() == "889640782"
-    assert world.index.has_prefix("nav")
-    assert not world.index.has_prefix("na")
-    assert not world.index.has_prefix("skatt")
 
 
 async def test_a_description_changed_by_hand_is_found_under_the_new_owner_only(world):
@@ -136,7 +133,8 @@ async def test_an_organisation_without_scopes_has_an_empty_list(world):
 
     await world.index.ready()
 
-    assert world.index.list_all() == ()
+    assert world.index.find("nav:some/other/scope") is None
+    assert world.index.find_orgno() is None
 
 
 # Our own writes and lists that lag
@@ -318,8 +316,23 @@ async def test_a_resource_with_our_mark_needs_a_list_after_start_and_lag(world):
     before = world.monotonic()
     index = world.start()
 
-    assert before + LAG <= index.all_provable_at(marked=True) <= world.monotonic() + LAG
-    assert index.all_provable_at(marked=False) <= before
+    assert before + LAG <= index.all_provable_at(MARK, marked=True) <= world.monotonic() + LAG
+    assert index.all_provable_at(MARK, marked=False) <= before
+
+
+async def test_a_creation_without_an_answer_needs_one_after_the_lag_for_its_own_resource_only(world):
+    await world.index.ready()
+    world.digdir.fault("drop", when="after", method="POST", path="/scopes$")
+    before = world.monotonic()
+    with pytest.raises(OutcomeUnknownError):
+        await world.index.create(NAME, scope_fields())
+
+    assert before + LAG <= world.index.all_provable_at(MARK, marked=False) <= world.monotonic() + LAG
+    assert world.index.all_provable_at("some-cluster:some-team:another", marked=False) <= before
+    world.digdir.advance(LAG + 1)
+    await world.index.refresh()
+    assert world.index.all_provable_at(MARK, marked=False) <= before
+    assert [one.name for one in world.index.find_owned(MARK)] == [NAME]
 
 
 # Who may use ours

@@ -511,6 +511,7 @@ class FakeScopes:
         self.known: dict[str, RegisteredScope] = {}
         self.accesses: dict[str, AccessList] = {}
         self.doubtful: set[str] = set()
+        self.lost: dict[str, float] = {}
         self.touched: set[str] = set()  # written or read by themselves since they were last believed of a list
 
     def resync(self):
@@ -532,8 +533,9 @@ class FakeScopes:
         recent = {name: one for name, one in self.known.items() if name in self.touched}
         self.known = {name: RegisteredScope(name, one) for name, one in self.digdir.list_scopes().items()} | recent
 
-    def all_provable_at(self, *, marked):
-        return self.started + self.LAG if marked else -float("inf")
+    def all_provable_at(self, mark, *, marked):
+        moments = [self.started if marked else -float("inf"), self.lost.get(mark, -float("inf"))]
+        return max(moments) + self.LAG
 
     def find(self, name):
         return self.known.get(name)
@@ -574,6 +576,10 @@ class FakeScopes:
         try:
             with self._doubting(name):
                 await self._create(name, fields)
+        except OutcomeUnknownError:
+            owner = find_owner(RegisteredScope(name, fields), POLICY.cluster)
+            self.lost[owner] = self.clock.monotonic()
+            raise
         except RejectedError:
             if await self.read(name) is None:
                 raise

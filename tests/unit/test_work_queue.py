@@ -168,7 +168,7 @@ async def test_a_retry_waits_longer_with_each_failure_in_a_row(queue):
         delays.append(due_in(queue, A))
         queue._timers.pop(A).cancel()
 
-    assert delays == pytest.approx([1, 2, 4, 8, 16, 30, 30], abs=0.5)
+    assert delays == pytest.approx([1, 2, 4, 8, 16, 20, 20], abs=0.5)
 
 
 def delay_of_retry(queue, key):

@@ -48,6 +48,7 @@ class GrantIndex:
         self._tried = -float("inf")  # when somebody last had them read
         self._doubted = False
         self._look: asyncio.Task[None] | None = None
+        self._look_began = -float("inf")
 
     async def find(self, names: Iterable[str], asked: float) -> Granted:
         """Say which of the scopes may be registered on a client.
@@ -94,15 +95,16 @@ class GrantIndex:
         """Look once for all that ask meanwhile; give the seconds until another look may tell more."""
         wait = self._tried + LEAST_BETWEEN - self._monotonic()
         if wait <= 0 and (self._look is None or self._look.done()):
-            self._tried = self._monotonic()
+            self._tried, self._look_began = self._monotonic(), float("inf")
             self._look = asyncio.create_task(self._look_for_new())
-        if self._look and not self._look.done() and self._tried > asked:
+        if self._look and not self._look.done() and self._look_began > asked:
             # One that waits and is cancelled must not take the look from the others.
             await asyncio.shield(self._look)
         return 0.0 if self._listed > asked else max(self._tried + LEAST_BETWEEN - self._monotonic(), 0.1)
 
     async def _look_for_new(self) -> None:
         """Read all lists again; an outage leaves what was known."""
+        self._look_began = self._monotonic()
         with suppress(OperatorError):
             await asyncio.gather(self._own.refresh(), self._listing.refresh())
 
