@@ -12,9 +12,9 @@ from tools.cluster.binaries import kubernetes_version
 from tools.cluster.progress import progress
 from tools.demo.stage import ROOT
 from tools.demo.terminal import UnexpectedError, expect
-from tools.demo.token import get_token, verify_token
+from tools.demo.token import find_refusal, get_token, new_key, verify_token
 from tools.follow import Following
-from tools.kube import APPLICATIONS, CLIENTS, DEPLOYMENTS, POLICIES, credentials, is_ready, is_true
+from tools.kube import APPLICATIONS, CLIENTS, DEPLOYMENTS, POLICIES, credentials, is_ready, is_true, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ TEAM = "my-team"
 APP, API = "my-app", "my-api"
 SECRET = "maskinporten-my-app-49762922"  # noqa: S105 - its name
 SCOPES = "skatt:some.scope nav:some/other/scope"
+EXPOSED, CONSUMER = "nav:arbeid:some.scope.read", "123456789"
 DESCRIPTION = f"demo:{TEAM}:{APP}"
 MOUNT = "/var/run/secrets/nais.io/maskinporten"
 MASKINPORTEN = ["139.105.36.132/32", "2a02:9cc::301/128"]
@@ -186,13 +187,69 @@ class Story:
         tell = self.terminal
         tell.step("Apply an Application that exposes an API")
         tell.show((EXAMPLES / "expose.yaml").read_text().splitlines())
-        application, _ = self._apply("expose.yaml", API)
-        told = next(one for one in application["status"]["conditions"] if one["type"] == "AllFieldsSupported")
-        field = "spec.maskinporten.scopes.exposes"
-        holds = told["status"] == "False" and field in told["message"]
-        expect(holds, f"AllFieldsSupported=False that names {field}", f"{told['status']}: {told['message']}")
-        tell.succeed("it runs and has a client; what isn't acted on yet, the exposed scope, is named and not dropped")
-        self.summary["exposed scopes"] = "not acted on yet; condition AllFieldsSupported names them"
+        since = self._last_call()
+        self._apply("expose.yaml", API)
+        tell.say("meanwhile at DigDir: " + _list_calls(self._calls_since(since)))
+        scope = self._read_scope()
+        tell.say(f"{EXPOSED} at DigDir:")
+        shown = ("description", "active", "at_max_age", "visibility", "accesses")
+        tell.tabulate({name: json.dumps(scope[name], ensure_ascii=False) for name in shown})
+        expect(scope["active"] and scope["at_max_age"] == 120, "an active scope, 120 s", scope)
+        expect(scope["accesses"] == {CONSUMER: "APPROVED"}, f"access for {CONSUMER}", scope["accesses"])
+        told = self._read(CLIENTS, API)["status"]["exposedScopes"]
+        expect(told == [{"name": EXPOSED, "state": "Active", "consumers": 1}], "that in the status", told)
+        tell.succeed("the scope is there, and its consumer has access")
+        credentials_of_consumer = self._register_consumer()
+        token = get_token(credentials_of_consumer)
+        claims = verify_token(credentials_of_consumer, token)
+        lifetime = claims["exp"] - claims["iat"]
+        expect(claims["consumer"]["ID"] == f"0192:{CONSUMER}", f"a token of {CONSUMER}", claims["consumer"])
+        expect(lifetime == 120, "a token of 120 s", lifetime)
+        tell.succeed(f"a client of organisation {CONSUMER} gets a token with it, for {lifetime} s as the manifest says")
+        self._disable(credentials_of_consumer)
+        self.summary["exposed scope"] = f"{EXPOSED}, {lifetime} s, for {CONSUMER}; refused while it is disabled"
+
+    def _register_consumer(self) -> dict[str, str]:
+        """The consumer, an organisation of its own, registers a client by hand; give what it gets a token with."""
+        key = new_key()
+        public = {member: key[member] for member in ("kty", "use", "alg", "kid", "n", "e")}
+        client = {
+            "client_name": "Consumer",
+            "client_orgno": CONSUMER,
+            "description": "made by hand",
+            "integration_type": "maskinporten",
+            "scopes": [EXPOSED],
+            "keys": [public],
+        }
+        registered = self.stage.simulator.control("POST", "clients", client)
+        told = {
+            "MASKINPORTEN_CLIENT_ID": registered["client_id"],
+            "MASKINPORTEN_CLIENT_JWK": json.dumps(key),
+            "MASKINPORTEN_SCOPES": EXPOSED,
+        }
+        return self._read_secret() | told
+
+    def _disable(self, consumer: Mapping[str, str]) -> None:
+        tell, kubectl = self.terminal, self.stage.cluster.kubectl
+        path = "/spec/maskinporten/scopes/exposes/0/enabled"
+        for enabled in (False, True):
+            patch = json.dumps([{"op": "replace", "path": path, "value": enabled}])
+            tell.say(f"kubectl patch application {API} -n {TEAM} --type=json -p '{patch}'")
+            kubectl("patch", "application", API, "-n", TEAM, "--type=json", "-p", patch)
+            wait_for(lambda: self._read_scope()["active"] is enabled, SECONDS_TO_READY, "the change at DigDir")  # noqa: B023
+            if not enabled:
+                refusal = find_refusal(consumer)
+                expect(refusal and EXPOSED in refusal, "a refusal that names the scope", refusal or "a token")
+                tell.succeed(f"disabled, Maskinporten refuses the consumer: {refusal}")
+        expect(get_token(consumer), "a token again", "none")
+        accesses = self._read_scope()["accesses"]
+        expect(accesses == {CONSUMER: "APPROVED"}, "the same access as before", accesses)
+        tell.succeed("enabled again, it works as before, and the consumer needed nothing")
+
+    def _read_scope(self) -> dict[str, Any]:
+        found = self.stage.simulator.scopes(EXPOSED)
+        expect(len(found) == 1, f"one scope {EXPOSED}", found)
+        return found[0]
 
     def _recreate(self, first: str) -> None:
         tell = self.terminal

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from jose import jwt
 
+from maskinporten_operator.adapters.keys import mint_keys
+from maskinporten_operator.model.keys import PrivateJwk
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -37,6 +40,21 @@ def get_token(secret: Mapping[str, str]) -> str:
     if response.is_error:
         raise httpx.HTTPStatusError(response.text, request=response.request, response=response)
     return str(response.json()["access_token"])
+
+
+def find_refusal(secret: Mapping[str, str]) -> str | None:
+    """Say why Maskinporten refuses a token, in its words; None if it gives one."""
+    try:
+        get_token(secret)
+    except httpx.HTTPStatusError as error:
+        return str(json.loads(str(error))["error_description"]).partition(" (trace_id")[0]
+    return None
+
+
+def new_key() -> dict[str, str]:
+    """Make a private key, a JWK."""
+    (key,) = mint_keys(1)
+    return dict(json.loads(PrivateJwk(str(uuid.uuid4()), key).serialize()))
 
 
 def verify_token(secret: Mapping[str, str], token: str) -> dict[str, Any]:
