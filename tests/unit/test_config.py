@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import ssl
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maskinporten_operator import cli
-from maskinporten_operator.config import ENV_PREFIX, Config, ConfigError, load_config
+from maskinporten_operator.config import ENV_PREFIX, SELECTOR_PATTERN, Config, ConfigError, load_config
 from tests.certificates import authority, private_pem, rsa_key
 from tests.unit.fakes import private_jwk
 
@@ -577,3 +578,39 @@ def test_every_setting_is_an_option_that_help_describes():
         assert f"--{name.replace('_', '-')}" in text
     assert text.count("[required]") == 4
     assert "[default: 1800s]" in text
+
+
+# Namespaces by labels
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "team",
+        "!team",
+        "team=a",
+        "team==a,env!=prod",
+        "example.org/team in (a, b), !ignored",
+        "team notin (a)",
+        "env=",
+        "team in (a,b),env=dev",
+    ],
+)
+def test_a_selector_is_what_kubectl_takes(load, written):
+    assert load(namespace_selector=written).namespace_selector == written
+
+
+@pytest.mark.parametrize(
+    "written", ["=a", "team in a", "team in (a", "team>1", "a b", "team=a,,b", "team=a,", "a" * 9 + "!"]
+)
+def test_anything_else_is_refused_with_an_example(load, written):
+    assert "write a label selector, such as" in fault(load, namespace_selector=written)
+
+
+def test_namespaces_by_name_and_by_labels_exclude_each_other(load):
+    assert "can't be set beside NAMESPACES" in fault(load, namespaces="team", namespace_selector="team=a")
+
+
+@given(st.text(alphabet="ab=!(), in./-", max_size=60))
+def test_no_selector_takes_long_to_check(text):
+    re.fullmatch(SELECTOR_PATTERN, text)
