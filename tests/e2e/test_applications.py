@@ -80,7 +80,9 @@ def test_an_example_manifest_becomes_a_wired_workload_with_a_way_out_as_it_stand
     assert opened == ["139.105.36.132/32", "2a02:9cc::301/128"]
     fields = apps.find_condition("AllFieldsSupported", name)["message"]
     assert "spec.webproxy" in fields
-    assert ("spec.maskinporten.scopes.exposes" in fields) == (example == "expose")
+    assert "exposes" not in fields
+    if example == "expose":
+        assert stage.consumers("nav:arbeid:some.scope.read") == {"123456789"}
     stage.cluster.kubectl("delete", "-f", EXAMPLES / f"{example}.yaml")
 
 
@@ -272,18 +274,32 @@ def test_a_rotated_key_replaces_the_pods_unless_the_user_said_no(stage, apps):
     assert apps.find(DEPLOYMENT, "steady")["metadata"]["generation"] == steady
 
 
-def test_a_refused_scope_is_seen_on_the_application_which_gets_no_workload_before_its_credentials(stage, apps):
+def test_a_scope_that_isnt_granted_is_seen_on_the_application_which_runs_without_it(stage, apps):
     apps.create(maskinporten={"enabled": True, "scopes": {"consumes": [{"name": "nobody:granted.this"}]}})
+
+    condition = apps.wait_for_reason("ScopesNotGranted")
+    mirrored = apps.find_condition("MaskinportenReady")
+    assert mirrored["status"] == condition["status"] == "False"
+    assert "nobody:granted.this" in mirrored["message"]
+    apps.wait_for_reason("MinimumReplicasAvailable", "Available")
+
+    apps.patch(maskinporten=ENABLED)
+    apps.wait_ready()
+
+
+def test_a_refused_client_is_seen_on_the_application_which_gets_no_workload_before_its_credentials(stage, apps):
+    stage.fault("status", status=400, method="POST", path="/clients$", times=None)
+    apps.create()
 
     condition = apps.wait_for_reason("RefusedByDigDir")
     mirrored = apps.find_condition("MaskinportenReady")
     assert mirrored["status"] == condition["status"] == "False"
-    assert "nobody:granted.this" in mirrored["message"]
     assert apps.find_condition("Available")["reason"] == "WaitingForCredentials"
     assert apps.find(DEPLOYMENT) is None
     assert apps.find(SERVICE)
 
-    apps.patch(maskinporten=ENABLED)
+    stage.clear_faults()
+    apps.edit(MASKINPORTEN_CLIENT, {"metadata": {"annotations": {"digdir.nais.io/resync": "true"}}})
     apps.wait_ready()
     apps.wait_for_reason("MinimumReplicasAvailable", "Available")
 

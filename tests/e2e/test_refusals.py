@@ -54,18 +54,35 @@ def assert_spaced(calls, least):
     assert all(gap >= least for gap in gaps), gaps
 
 
-@pytest.mark.parametrize(
-    ("scope", "words"),
-    [("nobody:has.this", "does not exist"), ("ks:not.granted", "is not accessible")],
-    ids=["unknown", "not granted"],
-)
-def test_a_refused_scope_is_named_and_an_edit_mends_it_at_once(stage, namespace, app, scope, words):
+@pytest.mark.parametrize("scope", ["nobody:has.this", "ks:not.granted"], ids=["unknown", "not granted"])
+def test_a_scope_that_isnt_granted_is_named_without_a_refused_call_and_an_edit_mends_it_at_once(
+    stage, namespace, app, scope
+):
     since = stage.sequence
     stage.create(namespace, "refused", scope)
+    condition = stage.wait_for_reason(namespace, "refused", "ScopesNotGranted")
+
+    assert condition["status"] == "False"
+    assert scope in condition["message"]
+    make_others_busy(stage, namespace)
+    assert [call["status"] for call in stage.calls("create-client", since) if call["status"] == 400] == []
+    assert is_ready(stage.kube.find_client(namespace, "app"))
+
+    stage.kube.patch_client(namespace, "refused", consuming("skatt:some.scope"))
+    stage.wait_ready(namespace, "refused")
+    assert len(stage.registrations(namespace, "refused")) == 1
+
+
+def test_a_scope_that_is_granted_and_refused_all_the_same_is_named_and_an_edit_mends_it_at_once(stage, namespace, app):
+    scope = {"name": "ks:for.others", "owner_orgno": "971032146", "allowed_integration_types": ["krr"]}
+    stage.simulator.control("POST", "scopes", scope)
+    stage.simulator.control("POST", "grants", {"scope": "ks:for.others"})
+    since = stage.sequence
+    stage.create(namespace, "refused", "ks:for.others")
     condition = stage.wait_for_reason(namespace, "refused", "RefusedByDigDir")
 
     assert condition["status"] == "False"
-    assert f"Scope {scope} {words}" in condition["message"]
+    assert "Scope ks:for.others is not allowed" in condition["message"]
     make_others_busy(stage, namespace)
     assert len([call for call in stage.calls("create-client", since) if call["status"] == 400]) == 1
     assert is_ready(stage.kube.find_client(namespace, "app"))
@@ -75,11 +92,11 @@ def test_a_refused_scope_is_named_and_an_edit_mends_it_at_once(stage, namespace,
     assert len(stage.registrations(namespace, "refused")) == 1
 
 
-def test_a_refused_scope_on_a_ready_resource_leaves_its_credentials_and_says_so(stage, namespace):
+def test_a_scope_that_isnt_granted_leaves_a_ready_resource_its_credentials_and_is_told(stage, namespace):
     stage.create_ready(namespace)
     values = stage.read_secret(namespace)
     stage.kube.patch_client(namespace, "app", consuming("skatt:some.scope", "nobody:has.this"))
-    condition = stage.wait_for_reason(namespace, "app", "RefusedByDigDir")
+    condition = stage.wait_for_reason(namespace, "app", "ScopesNotGranted")
 
     assert condition["observedGeneration"] == 2
     assert "nobody:has.this" in condition["message"]

@@ -252,7 +252,8 @@ def wait_until_older(resource):
 
 
 def test_who_waits_for_a_secret_name_follows_when_the_other_gives_it_up(stage, namespace):
-    stage.create(namespace, "first", "nobody:has.this", secret="shared")
+    stage.fault("status", status=400, method="POST", path="/clients$")
+    stage.create(namespace, "first", secret="shared")
     stage.wait_for_reason(namespace, "first", "RefusedByDigDir")
     wait_until_older(stage.kube.find_client(namespace, "first"))
     stage.create(namespace, "second", secret="shared")
@@ -266,7 +267,8 @@ def test_who_waits_for_a_secret_name_follows_when_the_other_gives_it_up(stage, n
 
 
 def test_who_waits_for_a_secret_name_follows_when_the_other_is_deleted(stage, namespace):
-    stage.create(namespace, "first", "nobody:has.this", secret="shared")
+    stage.fault("status", status=400, method="POST", path="/clients$")
+    stage.create(namespace, "first", secret="shared")
     stage.wait_for_reason(namespace, "first", "RefusedByDigDir")
     wait_until_older(stage.kube.find_client(namespace, "first"))
     stage.create(namespace, "second", secret="shared")
