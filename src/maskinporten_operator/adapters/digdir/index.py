@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.adapters.digdir.listing import SharedListing
 from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError
+from maskinporten_operator.model.registrations import Registration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from maskinporten_operator.adapters.digdir.client_api import ClientApi
     from maskinporten_operator.model.keys import PublicJwk
-    from maskinporten_operator.model.registrations import Registration
 
 
-class RegistrationIndex:
+class RegistrationIndex(SharedListing[tuple[Registration, ...]]):
     """Registrations of this cluster, by id and by description.
 
     A list tells of what is there, not of what isn't: it may lag behind writes by `lag` seconds. So what was written or
@@ -35,11 +35,10 @@ class RegistrationIndex:
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        super().__init__(client.list_clients, self._replace, monotonic, sleep)
         self._client = client
         self._mark = f"{cluster}:"
         self._lag = lag
-        self._monotonic = monotonic
-        self._listing = SharedListing(client.list_clients, self._replace, monotonic, sleep)
         self._by_id: dict[str, Registration] = {}
         self._by_description: defaultdict[str, set[str]] = defaultdict(set)
         self._touched: dict[str, float] = {}  # when an id was last written or read by itself
@@ -49,11 +48,6 @@ class RegistrationIndex:
 
     def __len__(self) -> int:
         return len(self._by_id)
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether a list has been read since the start."""
-        return self._listing.is_listed
 
     def find(self, description: str) -> tuple[Registration, ...]:
         """Give the usable registrations with exactly this description."""
@@ -71,34 +65,10 @@ class RegistrationIndex:
         """Say when (monotonic seconds) a list may prove that no such registration exists."""
         moments = [first_seen]
         if marked:  # an earlier process may have registered it a moment before it ended
-            moments.append(self._listing.created + self._lag)
+            moments.append(self.created + self._lag)
         if description in self._lost_answers:
             moments.append(self._lost_answers[description] + self._lag)
         return max(moments)
-
-    async def ready(self) -> None:
-        """Return when a list has been read since the start.
-
-        Raises:
-            OperatorError: The list failed.
-        """
-        await self._listing.ready()
-
-    async def listed_after(self, instant: float) -> None:
-        """Return when a list that was started after `instant` has been read: one for all that wait.
-
-        Raises:
-            OperatorError: The list failed.
-        """
-        await self._listing.listed_after(instant)
-
-    async def refresh(self) -> None:
-        """Read a new list.
-
-        Raises:
-            OperatorError: The list failed.
-        """
-        await self._listing.refresh()
 
     async def read(self, client_id: str) -> Registration | None:
         """Read a registration with its keys; None if DigDir says that it doesn't exist or is inactive."""

@@ -32,7 +32,7 @@ class _Rows:
     read_at: float
 
 
-class ScopeIndex:
+class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
     """The organisation's scopes by name and by owner, and who may use ours.
 
     As with registrations, what was written or read by itself within `lag` seconds before a list's start outranks it.
@@ -47,11 +47,10 @@ class ScopeIndex:
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        super().__init__(api.list_own, self._replace, monotonic, sleep)
         self._api = api
         self._cluster = cluster
         self._lag = lag
-        self._monotonic = monotonic
-        self._listing = SharedListing(api.list_own, self._replace, monotonic, sleep)
         self._by_name: dict[str, RegisteredScope] = {}
         self._by_owner: defaultdict[str, set[str]] = defaultdict(set)
         self._touched: dict[str, float] = {}  # when a scope was last written or read by itself
@@ -66,30 +65,6 @@ class ScopeIndex:
     def __len__(self) -> int:
         return sum(map(len, self._by_owner.values()))
 
-    async def ready(self) -> None:
-        """Return when a list has been read since the start.
-
-        Raises:
-            OperatorError: The list failed.
-        """
-        await self._listing.ready()
-
-    async def listed_after(self, instant: float) -> None:
-        """Return when a list that was started after `instant` has been read: one for all that wait.
-
-        Raises:
-            OperatorError: The list failed.
-        """
-        await self._listing.listed_after(instant)
-
-    async def refresh(self) -> None:
-        """Read a new list.
-
-        Raises:
-            OperatorError: The list failed.
-        """
-        await self._listing.refresh()
-
     def expire_access(self) -> None:
         """Let each access list be read anew when it is needed next."""
         self._access_due = self._monotonic()
@@ -100,7 +75,7 @@ class ScopeIndex:
         `marked` says that our finalizer was on it when this process first saw it: an earlier process may have created
         one a moment before it ended.
         """
-        started = self._listing.created if marked else -float("inf")
+        started = self.created if marked else -float("inf")
         return max(started, self._lost_answers.get(mark, -float("inf"))) + self._lag
 
     def find(self, name: str) -> RegisteredScope | None:
