@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from maskinporten_operator.plan.outcomes import Outcome
 
 DRAIN_SECONDS = 5.0
+NO_NAMESPACE = ("-",)
+"""A name that none can have, where a selector selects none."""
 LOOK_FOR_CRD_EVERY = 5.0
 log = structlog.get_logger()
 
@@ -113,11 +115,15 @@ async def read_inventory(config: Config) -> Inventory:
     async with AsyncExitStack() as stack:
         digdir = await open_digdir(config, Metrics(), stack)
         api = await open_cluster(stack)
-        paths = [MASKINPORTEN_CLIENT.path(namespace) for namespace in config.namespaces or (None,)]
+        namespaces = config.namespaces
+        if config.namespace_selector:
+            selected, _ = await list_metadata(api, NAMESPACE.path(), config.namespace_selector)
+            namespaces = tuple(one["metadata"]["name"] for one in selected) or NO_NAMESPACE
+        paths = [MASKINPORTEN_CLIENT.path(namespace) for namespace in namespaces or (None,)]
         resources = [parse(body) for path in paths for body in await list_objects(api, path)]
         policy = build_policy(config)
         clients, scopes = await digdir.clients.list_clients(), await digdir.scopes.list_own()
-        found = take_inventory(resources, clients, scopes, policy, config.namespaces)
+        found = take_inventory(resources, clients, scopes, policy, namespaces)
         items = [await _tell_revokes(item, digdir.scopes, resources, policy) for item in found.items]
         return replace(found, items=tuple(items))
 
@@ -212,7 +218,7 @@ class Operator:
             forget=self.memory.forget,
             note_gap=lambda: self.resync.note_gap(),  # noqa: PLW0108 - it is made below, of the stores
         )
-        self.namespaces = Namespaces(self.router.on_namespace, selects=bool(config.namespace_selector))
+        self.namespaces = Namespaces(self.router.on_namespaces, selects=bool(config.namespace_selector))
         clients, stores = self.router.stores[MASKINPORTEN_CLIENT], tuple(self.router.stores.values())
         self.announcer = EventAnnouncer(partial(post_event, self.api), is_busy=lambda: bool(self.queue.running))
         self.ports = Ports(
@@ -302,7 +308,11 @@ class Operator:
 
     async def _refresh(self) -> None:
         """Read DigDir's lists anew, and let the access lists be read by the passes that need them."""
-        await asyncio.gather(self.registry.refresh(), self.scopes.refresh())
+        await self.registry.refresh()
+        try:
+            await self.scopes.refresh()
+        except OperatorError as error:  # what neither exposes nor consumes scopes doesn't wait for that
+            log.warning("scopes not listed", reason=str(error.reason), message=str(error))
         self.scopes.expire_access()
 
     async def _list_uids(self, kind: Kind) -> set[str]:

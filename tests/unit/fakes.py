@@ -683,12 +683,12 @@ class FakeFleet:
     def accept(self, body):
         raise AssertionError("writes reach the store by the cluster adapter")
 
-    def find_rival(self, meta, claim):
+    def find_rival(self, meta, claim, is_selected):
         if claim.what == "scope":
             return self.exposer
         return (meta.namespace, self.rival) if self.rival else None
 
-    def known_client_ids(self):
+    def known_client_ids(self, is_selected):
         return self.client_ids
 
 

@@ -19,7 +19,7 @@ def told():
 
 @pytest.fixture
 def namespaces(told):
-    return Namespaces(told.append, selects=True)
+    return Namespaces(told.extend, selects=True)
 
 
 def test_a_namespace_that_begins_to_go_is_told_once(namespaces, told):
@@ -57,7 +57,7 @@ def test_a_namespace_is_selected_from_when_the_watch_shows_it_until_it_no_longer
 
 
 def test_without_a_selector_all_are_looked_after(told):
-    assert Namespaces(told.append).is_selected("any")
+    assert Namespaces(told.extend).is_selected("any")
 
 
 async def test_nothing_is_done_in_a_namespace_that_isnt_selected():

@@ -39,6 +39,14 @@ class RejectedError(OperatorError):
     """Only an edit of the spec, or of somebody's rights, helps: looked at again slowly."""
 
 
+class BadRequestError(RejectedError):
+    """What was sent is wrong in itself (HTTP 400): of an access, the consumer."""
+
+
+class AlreadyExistsError(RejectedError):
+    """There is one of that name already (HTTP 409)."""
+
+
 class TerminatingError(OperatorError):
     """The resource or its namespace is going away: the pass ends quietly."""
 

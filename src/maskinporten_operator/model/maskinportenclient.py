@@ -336,6 +336,7 @@ class MaskinportenClientStatus(ResourceStatus):
         tuple[ExposedScopeStatus, ...] | None,
         Field(
             default=None,
+            max_length=1000,
             json_schema_extra=list_of("atomic"),
             description="The scopes that the resource exposes, and those that it exposed and that are still active.",
         ),

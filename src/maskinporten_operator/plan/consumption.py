@@ -24,14 +24,12 @@ class Consumption:
         lost: Those that are registered and not granted any more: they stay until DigDir refuses them.
         missing: Those that aren't granted, and are left out.
         orgno: The organisation to which they must be granted, if its number is known.
-        is_fresh: Whether that was looked up since the spec names them.
     """
 
     registrable: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     orgno: str | None = None
-    is_fresh: bool = True
 
 
 def sort_consumed(written: Sequence[str], granted: Granted, registered: Sequence[str]) -> Consumption:
@@ -42,7 +40,6 @@ def sort_consumed(written: Sequence[str], granted: Granted, registered: Sequence
         tuple(name for name in others if name in registered),
         tuple(name for name in others if name not in registered),
         granted.orgno,
-        is_fresh=granted.due == 0,
     )
 
 
@@ -91,6 +88,4 @@ def _explain(consumption: Consumption) -> str | None:
             f"No longer granted: {show(consumption.lost)}. Tokens with it are refused until its owner grants access to "
             f"{whom} again; it stays registered until DigDir refuses it"
         )
-    if sentences and not consumption.is_fresh:
-        sentences.append("DigDir's lists are about to be read again")
     return ". ".join(sentences) or None

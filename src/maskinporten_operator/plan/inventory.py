@@ -95,7 +95,7 @@ def take_inventory(
     return Inventory(
         tuple(items),
         sum(one.usable for one in registrations) - len({one.name for one in clients if one.name}),
-        sum(one.active for one in scopes) - len({one.name for one in taken_scopes if one.state != State.MISSING}),
+        len({one.name for one in scopes if one.active} - {one.name for one in taken_scopes}),
     )
 
 

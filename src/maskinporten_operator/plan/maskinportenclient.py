@@ -25,7 +25,14 @@ from maskinporten_operator.plan.decisions import (
 )
 from maskinporten_operator.plan.keys import KeyPlan, plan_keys
 from maskinporten_operator.plan.registration import build_fields, check_drift, order_scopes
-from maskinporten_operator.plan.scopes import Exposure, check_exposure, judge_consumers, judge_withdrawn, plan_scopes
+from maskinporten_operator.plan.scopes import (
+    Exposure,
+    check_exposure,
+    judge_consumers,
+    judge_withdrawn,
+    plan_scopes,
+    show,
+)
 from maskinporten_operator.plan.secret import build_secret, check_secret
 
 if TYPE_CHECKING:
@@ -95,7 +102,6 @@ class Snapshot:
         list_due: Seconds until a list may prove that there is no registration; 0 when it was proven.
         granted: Which of the consumed scopes may be registered; None if none are consumed, or nobody looked yet.
         exposures: The exposed scopes in the order of the spec, then those that left it; None if nobody looked yet.
-        fresh_scopes: The scopes that were read by this pass, and not merely listed some time ago.
     """
 
     resource: MaskinportenClient
@@ -113,7 +119,6 @@ class Snapshot:
     list_due: float = 0.0
     granted: Granted | None = None
     exposures: tuple[Exposure, ...] | None = None
-    fresh_scopes: frozenset[str] = frozenset()
 
     @property
     def consumption(self) -> Consumption:
@@ -127,7 +132,7 @@ class Snapshot:
 
 def plan_maskinportenclient(seen: Snapshot, policy: Policy, now: datetime) -> Plan:
     """Decide what one pass does."""
-    if hold := find_hold(seen):
+    if hold := find_hold(seen) or check_grants(seen):
         return Plan(hold=hold)
     steps: list[Step] = [] if seen.resource.marked else [MarkIntent()]
     keys = KeyPlan()
@@ -250,6 +255,17 @@ def has_become_own(seen: Snapshot) -> bool:
     return not active.isdisjoint(seen.consumption.missing)
 
 
+def check_grants(seen: Snapshot) -> OperatorError | None:
+    """What is said of a scope that isn't known must come from lists that are newer than the question."""
+    if seen.granted is None or not seen.granted.due or not seen.consumption.missing:
+        return None
+    return WaitingError(
+        Reason.AWAITING_LIST,
+        f"Not known to be granted so far: {show(seen.consumption.missing)}. DigDir's lists are about to be read again",
+        seen.granted.due,
+    )
+
+
 HOLDS = (check_secret_owner, check_rival, check_released, check_absence, check_list)
 
 
@@ -281,8 +297,8 @@ def _plan_credentials(
 def _next_look(seen: Snapshot, keys: KeyPlan, policy: Policy) -> float | None:
     """Access that is granted later comes without an edit."""
     moments = [keys.next_look]
-    if seen.granted and (seen.consumption.missing or seen.consumption.lost):
-        moments.append(seen.granted.due or policy.grant_recheck)
+    if seen.consumption.missing or seen.consumption.lost:
+        moments.append(policy.grant_recheck)
     return min((one for one in moments if one is not None), default=None)
 
 

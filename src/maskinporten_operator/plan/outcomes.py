@@ -150,6 +150,16 @@ DONE = Outcome((), None, logging.INFO)
 """The resource is let go: there is nothing to report on."""
 
 
+def stand_aside() -> Outcome:
+    """Nothing is done for the resource where it stands; an event tells when that changes."""
+    message = (
+        "This namespace isn't looked after by the operator: a cluster admin can give it the label that selects it, or "
+        "move the resource. What exists already is left as it is"
+    )
+    ready = Verdict(READY, "False", Reason.NAMESPACE_NOT_SELECTED, message)
+    return Outcome((ready,), None, logging.INFO, judged=False)
+
+
 def hold_deletion(error: OperatorError) -> Outcome:
     """A resource can't be let go yet."""
     outcome = fail(error)

@@ -24,7 +24,7 @@ class Policy:
         withdrawn_scopes: What becomes of a scope that leaves the spec.
         grant_recheck: Seconds after which it is looked again whether a scope is granted by now.
         deletion_policy: What becomes of client and scopes when a resource is deleted whose annotations don't say.
-        takes_over: Whether what Digdirator left is taken over, its finalizers too.
+        takes_over: Whether Digdirator's finalizers are removed when a resource is let go.
     """
 
     cluster: str

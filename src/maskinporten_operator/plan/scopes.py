@@ -29,6 +29,8 @@ LONGEST_DESCRIPTION = 255
 """Characters that DigDir takes, by its own web interface."""
 READ_ONLY_FIELDS = frozenset({"name", "owner_orgno", "created", "last_updated"})
 MOST_SHOWN = 5
+MOST_TOLD = 1000
+"""Scopes in a status: those of a spec, and as many that left it."""
 
 State = Literal["Active", "Inactive", "Withdrawn", "Conflict", "Absent"]
 
@@ -150,7 +152,9 @@ def judge_consumers(exposures: Sequence[Exposure]) -> Verdict | None:
     ]
     if not refused:
         return Verdict(CONSUMERS_VALID, "True", Reason.SYNCHRONIZED, "DigDir refused no consumer")
-    message = f"These consumers got no access, since DigDir refused them: {show(refused)}. The others have it"
+    message = (
+        f"These consumers got no access, since DigDir refused them: {show(refused)}. That keeps nobody else from it"
+    )
     return Verdict(CONSUMERS_VALID, "False", Reason.CONSUMERS_REFUSED, message)
 
 
@@ -161,7 +165,7 @@ def judge_withdrawn(exposures: Sequence[Exposure]) -> Verdict | None:
         return None
     message = (
         f"Exposed earlier, not in the spec any more, and still active with their consumers: {show(names)}. "
-        "To deactivate one, put it back with enabled: false"
+        "To deactivate one, put it back with enabled: false; one of another prefix, at DigDir"
     )
     return Verdict(SCOPES_DECLARED, "False", Reason.SCOPES_WITHDRAWN, message)
 
@@ -176,13 +180,13 @@ def build_scope_status(exposures: Iterable[Exposure], mark: str, policy: Policy)
         }
         for exposure in exposures
         if exposure.wanted or (exposure.registered and exposure.registered.active)
-    ]
+    ][:MOST_TOLD]
 
 
 def find_told_scopes(status: Mapping[str, Any]) -> list[str]:
-    """Find the scopes that a status names; whoever may write it wrote it."""
+    """Find the scopes that a status names, not more than we ever write: whoever may write it wrote it."""
     told = status.get("exposedScopes")
-    names = [one.get("name") for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    names = [one.get("name") for one in told[:MOST_TOLD] if isinstance(one, dict)] if isinstance(told, list) else []
     return [name for name in names if isinstance(name, str)]
 
 
@@ -196,6 +200,8 @@ def _plan_withdrawn(exposure: Exposure, policy: Policy) -> list[ScopeStep]:
     """An emptied template must not cut off every consumer: by default the scope stays as it is."""
     if policy.withdrawn_scopes == "Keep" or not (exposure.registered and exposure.registered.active):
         return []
+    if not exposure.name.startswith(f"{policy.scope_prefix}:"):
+        return []  # it didn't leave the spec: the configured prefix changed
     return [DeactivateScope(exposure.name, "it isn't in the spec any more")]
 
 
@@ -209,18 +215,13 @@ def _plan_exposed(exposure: Exposure, wanted: ExposedScope, mark: str, policy: P
     if registered is None:
         given = {member: value for member, value in fields.items() if value is not None}
         return [CreateScope(name, given), *grants]
+    merged = _merge(registered.fields, fields)
     if not registered.active:
         # Whoever lost access meanwhile must not have it for a moment.
-        return [
-            *revokes,
-            UpdateScope(name, _merge(registered.fields, fields), "it is enabled", activates=True),
-            *grants,
-        ]
+        return [*revokes, UpdateScope(name, merged, "it is enabled", activates=True), *grants]
     drifted = find_drift(registered.fields, fields)
-    if drifted:
-        reason = f"{', '.join(drifted)} differ"
-        return [UpdateScope(name, _merge(registered.fields, fields), reason), *revokes, *grants]
-    return [*revokes, *grants]
+    updates = [UpdateScope(name, merged, f"{', '.join(drifted)} differ")] if drifted else []
+    return [*revokes, *updates, *grants]
 
 
 def _plan_access(exposure: Exposure, wanted: ExposedScope) -> tuple[list[ScopeStep], list[ScopeStep]]:

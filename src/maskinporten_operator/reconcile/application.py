@@ -33,10 +33,10 @@ from maskinporten_operator.plan.application import (
 )
 from maskinporten_operator.plan.children import ChildName, build_children, check_child_owner
 from maskinporten_operator.plan.egress import POLICY_KINDS
-from maskinporten_operator.plan.outcomes import DONE, ApplicationProgress, Outcome
+from maskinporten_operator.plan.outcomes import DONE, ApplicationProgress, Outcome, stand_aside
 from maskinporten_operator.plan.workload import build_replicas
 from maskinporten_operator.reconcile.attempt import conclude
-from maskinporten_operator.reconcile.place import check_place, find_place
+from maskinporten_operator.reconcile.place import find_place
 from maskinporten_operator.reconcile.vanished import check_still_wanted
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     place = await find_place(application.meta.namespace, ports)
     if application.meta.deleting or place.is_ending:
         return DONE  # the garbage collector takes the children
-    if hold := check_place(place):
-        raise hold
+    if not place.is_selected:
+        return stand_aside()
     if isinstance(application.spec, InvalidSpec):
         raise RejectedError(Reason.INVALID_SPEC, application.spec.message)
 

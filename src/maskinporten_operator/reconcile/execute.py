@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import RejectedError
+from maskinporten_operator.model.errors import BadRequestError, RejectedError, TransientError
 from maskinporten_operator.model.keys import PrivateJwk, build_kid
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import SECRET
@@ -68,6 +67,7 @@ class _Execution:
     async def run(self, plan: Plan) -> RejectedError | None:
         self._begin()
         refusal: RejectedError | None = None
+        fault: TransientError | None = None
         for step in plan.steps:
             if type(step) in self.refused or (isinstance(step, SCOPE_STEPS) and step.scope in self.refused):
                 continue
@@ -79,7 +79,14 @@ class _Execution:
                 if not _is_refused_consumer(step, error):
                     refusal = refusal or error
                 self._give_up(step)
+            except TransientError as error:
+                if fault or not isinstance(step, SCOPE_STEPS):
+                    raise  # a second one is no scope's own
+                fault = error
+                self.refused.add(step.scope)
         self._tell_secret(plan)
+        if fault:
+            raise fault
         return refusal
 
     def _begin(self) -> None:
@@ -116,7 +123,7 @@ class _Execution:
                 self.refused |= {PublishKeys, WriteSecret, ClearAnnotations}
             case WriteSecret():
                 self.refused |= {WriteSecret, ClearAnnotations}
-            case CreateScope() | UpdateScope():
+            case CreateScope() | UpdateScope(activates=True):
                 self.refused.add(step.scope)
             case RevokeAccess() if self._is_inactive(step.scope):
                 self.refused.add(step.scope)  # it isn't activated with a consumer who lost access
@@ -220,4 +227,4 @@ async def _expose(step: ScopeStep, progress: ClientProgress, ports: Ports) -> No
 
 def _is_refused_consumer(step: Step, error: RejectedError) -> bool:
     """Whether DigDir takes one consumer for none: a condition of its own tells of that, and the others go on."""
-    return isinstance(step, GrantAccess) and error.reason == Reason.REFUSED_BY_DIGDIR
+    return isinstance(step, GrantAccess) and isinstance(error, BadRequestError)

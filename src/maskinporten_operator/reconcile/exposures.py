@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.claims import claim_scope
-from maskinporten_operator.model.errors import RejectedError
+from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from maskinporten_operator.plan.scopes import Exposure, find_owner, find_told_scopes
 
@@ -26,8 +26,14 @@ async def observe_exposures(
         OperatorError: A list couldn't be read.
     """
     wanted = {f"{ports.policy.scope_prefix}:{scope.subscope}": scope for scope in spec.scopes.exposes}
-    await ports.scopes.ready()
-    exposed = [await _observe_exposed(name, scope, resource, ports) for name, scope in wanted.items()]
+    told = frozenset(find_told_scopes(resource.status))
+    try:
+        await ports.scopes.ready()
+    except OperatorError:
+        if wanted or told:
+            raise
+        return ()  # nothing is known to be its own: what it consumes doesn't wait for that
+    exposed = [await _observe_exposed(name, scope, told, resource, ports) for name, scope in wanted.items()]
     owned = ports.scopes.find_owned(ports.policy.build_description(resource.meta))
     withdrawn = [await _observe_withdrawn(scope, ports) for scope in owned if scope.name not in wanted]
     return (*exposed, *withdrawn)
@@ -49,9 +55,11 @@ def recall_exposures(seen: tuple[Exposure, ...], ports: Ports) -> tuple[Exposure
     )
 
 
-async def _observe_exposed(name: str, wanted: ExposedScope, resource: MaskinportenClient, ports: Ports) -> Exposure:
+async def _observe_exposed(
+    name: str, wanted: ExposedScope, told: frozenset[str], resource: MaskinportenClient, ports: Ports
+) -> Exposure:
     try:
-        registered = await _read_scope(name, resource, ports)
+        registered = await _read_scope(name, told, resource, ports)
         is_ours = registered is not None and _is_ours(registered, resource, ports)
         anew = resource.meta.asks(RESYNC_ANNOTATION)
         access = await ports.scopes.read_access(name, anew=anew) if is_ours else None
@@ -62,10 +70,12 @@ async def _observe_exposed(name: str, wanted: ExposedScope, resource: Maskinport
     return Exposure(name, wanted, registered, access, rival, issuer)
 
 
-async def _read_scope(name: str, resource: MaskinportenClient, ports: Ports) -> RegisteredScope | None:
+async def _read_scope(
+    name: str, told: frozenset[str], resource: MaskinportenClient, ports: Ports
+) -> RegisteredScope | None:
     """Give a scope as listed, or as it is now where the list may not tell."""
     registered = ports.scopes.find(name)
-    hidden = registered is None and name in find_told_scopes(resource.status)  # nothing is ever erased at DigDir
+    hidden = registered is None and name in told  # nothing is ever erased at DigDir
     foreign = registered is not None and not _is_ours(registered, resource, ports)  # it may have become ours since
     if hidden or foreign or ports.scopes.is_doubtful(name) or resource.meta.asks(RESYNC_ANNOTATION):
         return await ports.scopes.read(name)
@@ -85,5 +95,5 @@ async def _observe_withdrawn(scope: RegisteredScope, ports: Ports) -> Exposure:
 
 
 def _find_rival(meta: ObjectMeta, wanted: ExposedScope, ports: Ports) -> str | None:
-    rival = ports.fleet.find_rival(meta, claim_scope(wanted.subscope))
+    rival = ports.fleet.find_rival(meta, claim_scope(wanted.subscope), ports.namespaces.is_selected)
     return f"{rival[0]}/{rival[1]}" if rival else None

@@ -42,12 +42,13 @@ async def finalize(
     Raises:
         OperatorError: DigDir or the cluster didn't do its part; the resource stays until they do.
     """
-    takes_over = ports.policy.takes_over and resource.left_by_digdirator
-    if not (resource.marked or takes_over):
+    # Where nothing is looked after, Digdirator may be, and its finalizers are its own.
+    takes_over = ports.policy.takes_over and place.is_selected
+    if not (resource.marked or (takes_over and resource.left_by_digdirator)):
         return
     if place.is_selected and is_deleted_for_good(resource.meta, ports.policy):
         await _delete_for_good(resource, sighting, progress, ports)
-    finalizers = (FINALIZER, *DIGDIRATOR_FINALIZERS) if ports.policy.takes_over else (FINALIZER,)
+    finalizers = (FINALIZER, *DIGDIRATOR_FINALIZERS) if takes_over else (FINALIZER,)
     await ports.cluster.remove_finalizers(resource.meta, finalizers)
 
 
@@ -84,9 +85,10 @@ async def _find_registrations(resource: MaskinportenClient, sighting: Sighting, 
     found = {one.client_id for one in registry.find(description)}
     hint = resource.status.get("clientID")
     if isinstance(hint, str) and hint not in found:
-        registration = await registry.read(hint)
-        if registration and registration.usable and registration.description == description:
-            found.add(hint)
+        with suppress(RejectedError):  # whoever may write the status may name anybody's
+            registration = await registry.read(hint)
+            if registration and registration.usable and registration.description == description:
+                found.add(hint)
     absence = Absence(None, 0, *count_missing(ports))
     if not found and absence.is_mass and not resource.meta.asks(RESYNC_ANNOTATION):
         raise build_mass_absence(absence)
@@ -101,8 +103,9 @@ async def _find_scopes(resource: MaskinportenClient, sighting: Sighting, mark: s
         raise _await_list(provable_at - started)
     await scopes.listed_after(started)
     names = [scope.name for scope in scopes.find_owned(mark)]
+    prefix = f"{ports.policy.scope_prefix}:"
     for name in find_told_scopes(resource.status):
-        if not scopes.find(name):
+        if name.startswith(prefix) and not scopes.find(name):
             with suppress(RejectedError):  # whoever may write the status may name anybody's
                 names += [name] if await scopes.read(name) else []
     return names

@@ -15,14 +15,14 @@ from maskinporten_operator.plan.maskinportenclient import (
     judge_maskinportenclient,
     plan_maskinportenclient,
 )
-from maskinporten_operator.plan.outcomes import DONE, ClientProgress, Outcome, fail, hold_deletion, succeed
+from maskinporten_operator.plan.outcomes import DONE, ClientProgress, Outcome, fail, hold_deletion, stand_aside, succeed
 from maskinporten_operator.plan.scopes import build_scope_status
 from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.execute import execute
 from maskinporten_operator.reconcile.exposures import recall_exposures
 from maskinporten_operator.reconcile.finalize import finalize
-from maskinporten_operator.reconcile.observe import find_unread, observe, read_again
-from maskinporten_operator.reconcile.place import check_place, find_place
+from maskinporten_operator.reconcile.observe import find_stale, observe, read_again
+from maskinporten_operator.reconcile.place import find_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,26 +39,38 @@ async def reconcile_maskinportenclient(body: Mapping[str, Any], sighting: Sighti
 
 
 async def _attempt(progress: ClientProgress, sighting: Sighting, ports: Ports) -> Outcome:
+    place = await find_place(progress.resource.meta.namespace, ports)
+    if place.is_ending and not await _read_again_before_its_end(progress, ports):
+        return DONE
     resource = progress.resource
-    place = await find_place(resource.meta.namespace, ports)
     if resource.meta.deleting or place.is_ending:
         try:
             await finalize(resource, sighting, place, progress, ports)
         except OperatorError as error:
             return hold_deletion(error)
         return DONE
-    if hold := check_place(place):
-        raise hold
+    if not place.is_selected:
+        return stand_aside()
     if isinstance(resource.spec, InvalidSpec):
         raise RejectedError(Reason.INVALID_SPEC, resource.spec.message)
 
     seen = await observe(progress, resource.spec, sighting, ports)
     plan = plan_maskinportenclient(seen, ports.policy, ports.clock.now())
-    if unread := find_unread(plan, seen):
-        seen = await read_again(seen, unread, ports)
+    if stale := find_stale(plan, seen):
+        seen = await read_again(seen, stale, ports)
         plan = plan_maskinportenclient(seen, ports.policy, ports.clock.now())
     refusal = await execute(plan, seen, progress, ports)
     return _judge(seen, plan, refusal, progress, ports)
+
+
+async def _read_again_before_its_end(progress: ClientProgress, ports: Ports) -> bool:
+    """Read a resource whose namespace goes: another watch told of that, and annotations may have come before it."""
+    meta = progress.resource.meta
+    body = await ports.cluster.find(meta.kind, meta.namespace, meta.name)
+    if body is None or body["metadata"]["uid"] != meta.uid:
+        return False
+    progress.resource = parse({"status": {}, **body})
+    return True
 
 
 def _judge(

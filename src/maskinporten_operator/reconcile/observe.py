@@ -9,7 +9,7 @@ from maskinporten_operator.model.claims import claim_secret
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
-from maskinporten_operator.plan.decisions import SCOPE_STEPS, TOUCHES_REGISTRATION
+from maskinporten_operator.plan.decisions import SCOPE_STEPS, TOUCHES_REGISTRATION, UpdateScope
 from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot, find_hold
 from maskinporten_operator.plan.registration import choose
 from maskinporten_operator.reconcile.exposures import observe_exposures
@@ -59,44 +59,53 @@ async def observe(progress: ClientProgress, spec: MaskinportenClientSpec, sighti
     return replace(seen, granted=granted, exposures=await observe_exposures(resource, spec, ports))
 
 
-def find_unread(plan: Plan, seen: Snapshot) -> Unread:
+def find_stale(plan: Plan, seen: Snapshot) -> Stale:
     """Find what a plan replaces and this pass merely knows from a list: others may have changed it since."""
     registration = not seen.fresh and any(isinstance(step, TOUCHES_REGISTRATION) for step in plan.steps)
     touched = {step.scope for step in plan.steps if isinstance(step, SCOPE_STEPS)}
     listed = {exposure.name for exposure in seen.exposures or () if exposure.registered}
-    return Unread(registration and seen.registration is not None, frozenset((touched & listed) - seen.fresh_scopes))
+    activated = {step.scope for step in plan.steps if isinstance(step, UpdateScope) and step.activates}
+    return Stale(registration and seen.registration is not None, frozenset(touched & listed), frozenset(activated))
 
 
-async def read_again(seen: Snapshot, unread: Unread, ports: Ports) -> Snapshot:
+async def read_again(seen: Snapshot, stale: Stale, ports: Ports) -> Snapshot:
     """Read what is about to be replaced: what others changed since it was listed is kept, or makes it theirs.
 
     Raises:
         ConflictError: The registration was deleted, or given to somebody else by another description: the next pass
             decides anew.
     """
-    if unread.registration:
+    if stale.registration:
         seen = await _read_registration_again(seen, ports)
-    if unread.scopes:
-        for name in unread.scopes:
-            await ports.scopes.read(name)
-        exposures = await observe_exposures(seen.resource, seen.spec, ports)
-        seen = replace(seen, exposures=exposures, fresh_scopes=seen.fresh_scopes | unread.scopes)
+    for name in stale.scopes:
+        await ports.scopes.read(name)
+    for name in stale.activated:
+        await ports.scopes.read_access(name, anew=True)
+    if stale.scopes:
+        seen = replace(seen, exposures=await observe_exposures(seen.resource, seen.spec, ports))
     return seen
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """What must be read before a plan is carried out: the registration, and scopes by name."""
+class Stale:
+    """What must be read before a plan is carried out.
+
+    Attributes:
+        registration: Whether the registration must.
+        scopes: Scopes by name.
+        activated: Those of them whose access lists must be read too: nobody has access by an oversight.
+    """
 
     registration: bool
     scopes: frozenset[str]
+    activated: frozenset[str]
 
     def __bool__(self) -> bool:
         return self.registration or bool(self.scopes)
 
 
 def _find_rival(meta: ObjectMeta, secret_name: str, ports: Ports) -> str | None:
-    rival = ports.fleet.find_rival(meta, claim_secret(meta.namespace, secret_name))
+    rival = ports.fleet.find_rival(meta, claim_secret(meta.namespace, secret_name), ports.namespaces.is_selected)
     return rival[1] if rival else None
 
 
@@ -187,5 +196,5 @@ class _Search:
 
 def count_missing(ports: Ports) -> tuple[int, int]:
     """Count the resources whose registration DigDir's list lacks, and those that have one by their status."""
-    known = tuple(ports.fleet.known_client_ids())
+    known = tuple(ports.fleet.known_client_ids(ports.namespaces.is_selected))
     return sum(not ports.registry.holds(one) for one in known), len(known)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import RejectedError
-
 if TYPE_CHECKING:
     from maskinporten_operator.reconcile.ports import Ports
 
@@ -26,20 +23,13 @@ class Place:
 
 
 async def find_place(namespace: str, ports: Ports) -> Place:
-    """Find out about a namespace. What the watches tell is asked again: another of that name may be there by now."""
+    """Find out about a namespace.
+
+    That it is going is asked again, since another of that name may be there by now; and that it isn't selected, since
+    the watch may not have told of its labels yet.
+    """
     seen = ports.namespaces
     return Place(
         is_ending=seen.is_ending(namespace) and await ports.cluster.is_namespace_terminating(namespace),
         is_selected=seen.is_selected(namespace) or await ports.cluster.is_namespace_selected(namespace),
-    )
-
-
-def check_place(place: Place) -> RejectedError | None:
-    """Say why nothing is done for a resource where it stands, or None."""
-    if place.is_selected:
-        return None
-    return RejectedError(
-        Reason.NAMESPACE_NOT_SELECTED,
-        "This namespace isn't looked after by the operator: a cluster admin can give it the label that selects it, or "
-        "move the resource. What exists already is left as it is",
     )

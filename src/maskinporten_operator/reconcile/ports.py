@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from maskinporten_operator.model.claims import Claim
@@ -178,11 +178,11 @@ class Fleet(Protocol):
     def accept(self, body: Mapping[str, Any]) -> None:
         """Take in an object as a write's answer gave it."""
 
-    def find_rival(self, meta: ObjectMeta, claim: Claim) -> tuple[str, str] | None:
-        """Find an older resource, by namespace and name, that claims the same."""
+    def find_rival(self, meta: ObjectMeta, claim: Claim, is_selected: Callable[[str], bool]) -> tuple[str, str] | None:
+        """Find an older resource, by namespace and name, that claims the same and is looked after."""
 
-    def known_client_ids(self) -> Iterable[str]:
-        """Give the client ids that the resources' statuses name, but for those that are being deleted."""
+    def known_client_ids(self, is_selected: Callable[[str], bool]) -> Iterable[str]:
+        """Give the client ids that statuses of resources name that are looked after and aren't being deleted."""
 
 
 class OwnedObjects(Protocol):

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Namespaces:
-    """Namespaces by what a pass must know of them. A hint: a pass asks the API server before it acts on it.
+    """Namespaces by what a pass must know of them, as far as the watches have told.
 
     Attributes:
-        on_news: Told the name of a namespace when it begins to go away, or is looked after from now on, or no longer.
+        on_news: Told the names of namespaces that begin to go away, or are looked after from now on, or no longer.
         selects: Whether only some are looked after.
     """
 
-    on_news: Callable[[str], None]
+    on_news: Callable[[frozenset[str]], None]
     selects: bool = False
     _ending: set[str] = field(default_factory=set)
     _selected: set[str] = field(default_factory=set)
@@ -47,14 +47,15 @@ class MembersListener:
     """Keeps the set of the namespaces that a watch shows and that have a property."""
 
     members: set[str]
-    on_news: Callable[[str], None]
+    on_news: Callable[[frozenset[str]], None]
     has_property: Callable[[Metadata], bool]
 
     def on_list(self, items: Iterable[Metadata], namespace: str | None = None) -> None:  # noqa: ARG002 - all are listed
         """A complete list was read."""
         now = {item["metadata"]["name"] for item in items if self.has_property(item["metadata"])}
-        for name in now ^ self.members:
-            self._set(name, member=name in now)
+        if news := frozenset(now ^ self.members):
+            self.members.symmetric_difference_update(news)
+            self.on_news(news)
 
     def on_change(self, metadata: Metadata) -> None:
         """A namespace was made or changed."""
@@ -65,10 +66,6 @@ class MembersListener:
         self._set(metadata["name"], member=False)
 
     def _set(self, name: str, *, member: bool) -> None:
-        if member == (name in self.members):
-            return
-        if member:
-            self.members.add(name)
-        else:
-            self.members.discard(name)
-        self.on_news(name)
+        if member != (name in self.members):
+            self.members.symmetric_difference_update({name})
+            self.on_news(frozenset({name}))

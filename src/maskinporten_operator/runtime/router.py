@@ -85,9 +85,9 @@ class Router:
         self.owned[key.kind].settle(key)
         self._tell_of_news(key, began)
 
-    def on_namespace(self, name: str) -> None:
-        """A namespace begins to go away, or is looked after from now on, or no longer: all that is in it must look."""
-        self._queue_all(key for store in self.stores.values() for key in store if key.namespace == name)
+    def on_namespaces(self, names: frozenset[str]) -> None:
+        """Namespaces begin to go away, or are looked after from now on, or no longer: all that is in them must look."""
+        self._queue_all(key for store in self.stores.values() for key in store if key.namespace in names)
 
     def _tell_of_news(self, key: Key, began: Body) -> None:
         """Let the Application of a MaskinportenClient look, if what it goes by is another than it was."""

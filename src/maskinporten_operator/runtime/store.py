@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.claims import Claim, claim_secret, find_claims
+from maskinporten_operator.model.maskinportenclient import parse
+from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.reconcile.ports import Sighting
 from maskinporten_operator.runtime.queue import Key
 
@@ -131,12 +133,16 @@ class ObjectStore:
             return True
         return decisive(entry.body) != decisive(began)
 
-    def find_rival(self, meta: ObjectMeta, claim: Claim) -> tuple[str, str] | None:
-        """Find an older resource, by namespace and name, that claims the same."""
+    def find_rival(
+        self, meta: ObjectMeta, claim: Claim, is_selected: Callable[[str], bool] = lambda _: True
+    ) -> tuple[str, str] | None:
+        """Find an older resource, by namespace and name, that claims the same and is looked after."""
         rivals = []
         for key in self._by_claim.get(claim, ()):
-            other = self._entries[key].body["metadata"]
-            if other["uid"] != meta.uid and not other.get("deletionTimestamp"):
+            body = self._entries[key].body
+            other = body["metadata"]
+            stands_aside = other.get("deletionTimestamp") or not is_selected(key.namespace) or not has_valid_spec(body)
+            if other["uid"] != meta.uid and not stands_aside:
                 rivals.append((other["creationTimestamp"], other["uid"], key.namespace, key.name))
         oldest = min(rivals, default=None)
         return oldest[2:] if oldest and oldest[:2] < (meta.created, meta.uid) else None
@@ -145,11 +151,12 @@ class ObjectStore:
         """Give the resources that name a Secret."""
         return tuple(self._by_claim.get(claim_secret(namespace, secret_name), ()))
 
-    def known_client_ids(self) -> Iterable[str]:
-        """Give the client ids that the resources' statuses name, but for those that are being deleted."""
-        for entry in self._entries.values():
+    def known_client_ids(self, is_selected: Callable[[str], bool] = lambda _: True) -> Iterable[str]:
+        """Give the client ids that statuses of resources name that are looked after and aren't being deleted."""
+        for key, entry in self._entries.items():
             client_id = entry.body["status"].get("clientID")
-            if isinstance(client_id, str) and not entry.body["metadata"].get("deletionTimestamp"):
+            is_going = entry.body["metadata"].get("deletionTimestamp")
+            if isinstance(client_id, str) and not is_going and is_selected(key.namespace):
                 yield client_id
 
     def _replace(self, key: Key, entry: Entry, body: Body, version: int) -> None:
@@ -247,6 +254,11 @@ def trim(body: Body) -> Body:
     if annotations := metadata.get("annotations"):
         metadata["annotations"] = {name: value for name, value in annotations.items() if name != LAST_APPLIED}
     return {"metadata": metadata, "spec": body.get("spec") or {}, "status": body.get("status") or {}}
+
+
+def has_valid_spec(body: Body) -> bool:
+    """Whether a MaskinportenClient can be acted on as it is written."""
+    return not isinstance(parse(body).spec, InvalidSpec)
 
 
 def decisive(body: Body) -> tuple[Any, ...]:

@@ -10,6 +10,8 @@ import httpx
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import (
+    AlreadyExistsError,
+    BadRequestError,
     OperatorError,
     OutcomeUnknownError,
     RejectedError,
@@ -24,6 +26,8 @@ LONGEST_DETAIL = 400
 LEAST_WAIT = 1.0
 MOST_WAIT = 600.0
 
+REFUSALS: Mapping[int, type[RejectedError]] = {400: BadRequestError, 409: AlreadyExistsError}
+"""Refusals that say more than that."""
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
@@ -50,7 +54,7 @@ def translate_response(response: httpx.Response, operation: str, *, writes: bool
             "a cluster admin must check the rights of the operator's own client",
         )
     if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.REQUEST_TIMEOUT:
-        return RejectedError(
+        return REFUSALS.get(status, RejectedError)(
             Reason.REFUSED_BY_DIGDIR,
             f"DigDir refused to {operation} (HTTP {status}{detail}): mend the spec, or ask the cluster admin "
             "if it names nothing of the spec",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.adapters.digdir.listing import SharedListing
 from maskinporten_operator.model.errors import OperatorError
-from maskinporten_operator.model.scopes import Granted
+from maskinporten_operator.model.registrations import INTEGRATION_TYPE
+from maskinporten_operator.model.scopes import Granted, RegisteredScope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 LEAST_BETWEEN = 10.0
 """Seconds between two looks for a name that isn't known, and after a look that failed."""
+LEAST_DUE = 2.0
+"""Seconds after which somebody asks again whose question came during a look."""
 
 
 class GrantIndex:
@@ -46,7 +49,7 @@ class GrantIndex:
         self._orgno: str | None = None
         self._listed = -float("inf")  # when the newest lists were started
         self._tried = -float("inf")  # when somebody last had them read
-        self._doubted = False
+        self._doubted = -float("inf")  # when DigDir last refused what the lists allow
         self._look: asyncio.Task[None] | None = None
         self._look_began = -float("inf")
 
@@ -69,7 +72,7 @@ class GrantIndex:
 
     def doubt(self) -> None:
         """DigDir refused what the lists allow: they are read anew when somebody asks next."""
-        self._doubted = True
+        self._doubted = self._monotonic()
 
     def _find_known(self, wanted: set[str]) -> set[str]:
         return {name for name in wanted if name in self._names or self._is_own(name)}
@@ -85,7 +88,7 @@ class GrantIndex:
             await self._listing.ready()
             return
         now = self._monotonic()
-        is_old = self._doubted or now - self._listed > self._max_age
+        is_old = self._doubted > self._listed or now - self._listed > self._max_age
         if is_old and now - self._tried >= LEAST_BETWEEN:
             self._tried = now
             with suppress(OperatorError):
@@ -100,7 +103,7 @@ class GrantIndex:
         if self._look and not self._look.done() and self._look_began > asked:
             # One that waits and is cancelled must not take the look from the others.
             await asyncio.shield(self._look)
-        return 0.0 if self._listed > asked else max(self._tried + LEAST_BETWEEN - self._monotonic(), 0.1)
+        return 0.0 if self._listed > asked else max(self._tried + LEAST_BETWEEN - self._monotonic(), LEAST_DUE)
 
     async def _look_for_new(self) -> None:
         """Read all lists again; an outage leaves what was known."""
@@ -110,13 +113,20 @@ class GrantIndex:
 
     async def _list(self) -> tuple[frozenset[str], str | None]:
         granted = [grant for grant in await self._api.list_granted() if grant.approved]
-        scopes = list(await self._api.list_open())
+        scopes = [one for one in await self._api.list_open() if one.fields.get("accessible_for_all") is True]
         for issuer in await self._own.list_issuers():
             scopes += [one for one in await self._api.list_delegated(issuer) if one.fields.get("delegation_source")]
-        names = frozenset({grant.scope for grant in granted} | {one.name for one in scopes if one.active})
+        usable = {one.name for one in scopes if one.active and _allows_maskinporten(one)}
+        names = frozenset({grant.scope for grant in granted} | usable)
         return names, next((grant.orgno for grant in granted), None)
 
     def _take(self, listed: tuple[frozenset[str], str | None], started: float) -> None:
         self._names, orgno = listed
         self._orgno = orgno or self._orgno
-        self._listed, self._doubted = started, False
+        self._listed = started
+
+
+def _allows_maskinporten(scope: RegisteredScope) -> bool:
+    """Whether clients of our type may have a scope; none are named where all may."""
+    types = scope.fields.get("allowed_integration_types")
+    return not types or INTEGRATION_TYPE in types

@@ -93,12 +93,17 @@ class ScopeApi:
         return dict(await self._calls.list("/delegationsources", operation, read_delegation_sources))
 
 
+def is_orgno(text: str) -> bool:
+    """Whether a text can be an organisation number, and stand in a path."""
+    return ORGNO.fullmatch(text) is not None
+
+
 def _of(name: str) -> dict[str, str]:
     return {"scope": name}
 
 
 def _path(orgno: str) -> str:
     """Build the path of an organisation's access; any other text could reach another endpoint, as `..` would."""
-    if not ORGNO.fullmatch(orgno):
+    if not is_orgno(orgno):
         raise RejectedError(Reason.REFUSED_BY_DIGDIR, "An organisation number has nine digits")
     return f"/scopes/access/{orgno}"

@@ -9,8 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.adapters.digdir.listing import SharedListing
+from maskinporten_operator.adapters.digdir.scope_api import is_orgno
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import ConflictError, OperatorError, OutcomeUnknownError, RejectedError
+from maskinporten_operator.model.errors import (
+    AlreadyExistsError,
+    BadRequestError,
+    ConflictError,
+    OperatorError,
+    OutcomeUnknownError,
+    RejectedError,
+)
 from maskinporten_operator.model.scopes import AccessList, RegisteredScope
 from maskinporten_operator.plan.scopes import find_owner
 
@@ -60,6 +68,7 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
         self._access_due = -float("inf")  # rows that were read before this instant are read again
         self._written: defaultdict[str, dict[str, float]] = defaultdict(dict)  # by scope: when whose access was
         self._sources: Mapping[str, str] = {}
+        self._sources_lock = asyncio.Lock()
         self._sources_read = self._sources_tried = -float("inf")
 
     def __len__(self) -> int:
@@ -117,10 +126,9 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
             if owner := find_owner(RegisteredScope(name, fields), self._cluster):
                 self._lost_answers[owner] = self._monotonic()
             raise
-        except RejectedError:
-            # There may be one: a list lags behind, or an answer was lost.
-            if await self.read(name) is None:
-                raise
+        except AlreadyExistsError:
+            # A list lags behind, or an answer was lost.
+            await self.read(name)
             raise ConflictError(Reason.SCOPE_CONFLICT, f"Scope {name} exists by now") from None
         self._record(scope)
         self._access[name] = _Rows(AccessList(), self._monotonic())
@@ -145,7 +153,7 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
             return known.access
         started = self._monotonic()
         rows = await self._api.list_accesses(name)
-        consumers = {row.orgno for row in rows if row.approved and row.scope == name}
+        consumers = {row.orgno for row in rows if row.approved and row.scope == name and is_orgno(row.orgno)}
         doubtful: frozenset[str] = frozenset()
         if known:
             written = self._written.pop(name, {})
@@ -166,9 +174,8 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
         """Give an organisation access; a refusal is remembered until the list is read again."""
         try:
             await self._write_access(self._api.grant, name, orgno)
-        except RejectedError as error:
-            if error.reason == Reason.REFUSED_BY_DIGDIR:
-                self._change(name, orgno, AccessList.refusing, str(error))
+        except BadRequestError as error:
+            self._change(name, orgno, AccessList.refusing, str(error))
             raise
         self._change(name, orgno, AccessList.granted)
 
@@ -189,6 +196,10 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
 
     async def _keep_sources(self, *wanted: str) -> None:
         """Read the delegation sources once in a while; an outage leaves what was known."""
+        async with self._sources_lock:  # all that wait take what the first one reads
+            await self._read_sources(*wanted)
+
+    async def _read_sources(self, *wanted: str) -> None:
         now = self._monotonic()
         knows_all = self._sources_read > -float("inf") and self._sources.keys() >= set(wanted)
         if knows_all and now - self._sources_read <= SOURCES_LAST:
@@ -236,6 +247,7 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
         for scope in (*(one for one in listed if one.name not in recent), *kept):
             self._store(scope)
         self._access = {name: rows for name, rows in self._access.items() if name in self._by_name}
+        self._written = defaultdict(dict, {one: at for one, at in self._written.items() if one in self._by_name})
         self._lost_answers = {owner: lost for owner, lost in self._lost_answers.items() if started <= lost + self._lag}
 
     def _store(self, scope: RegisteredScope) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from maskinporten_operator.model.keys import PublicJwk
 from maskinporten_operator.model.registrations import Registration
 from maskinporten_operator.model.scopes import RegisteredScope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 
 def read_registration(body: Any) -> Registration:
@@ -75,23 +81,31 @@ def read_scope(body: Any) -> RegisteredScope:
 
 
 def read_scopes(body: Any) -> tuple[RegisteredScope, ...]:
-    """Read a list of scopes.
+    """Read a list of scopes. One scope's oddity must not hide all the others.
 
     Raises:
         ValueError: It is something else.
     """
-    return tuple(read_scope(one) for one in _list(body))
+    return tuple(_read_each(read_scope, body))
 
 
 def read_grants(body: Any) -> tuple[Grant, ...]:
-    """Read a list of accesses.
+    """Read a list of accesses. One row's oddity must not hide all the others.
 
     Raises:
         ValueError: It is something else.
     """
-    return tuple(
-        Grant(_text(one, "scope"), _text(one, "consumer_orgno"), one.get("state") == "APPROVED") for one in _list(body)
-    )
+    return tuple(_read_each(_read_grant, body))
+
+
+def _read_grant(body: Any) -> Grant:
+    return Grant(_text(body, "scope"), _text(body, "consumer_orgno"), body.get("state") == "APPROVED")
+
+
+def _read_each(read: Callable[[Any], T], body: Any) -> Iterator[T]:
+    for one in _list(body):
+        with suppress(ValueError):
+            yield read(one)
 
 
 def read_delegation_sources(body: Any) -> tuple[tuple[str, str], ...]:
