@@ -5,6 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from digdir_simulator import jws
 from digdir_simulator.app import ABORT_EXTENSION, create_app
 from digdir_simulator.certificates import load_trusted
 from digdir_simulator.config import Config, Settings
-from digdir_simulator.faults import Faults
+from digdir_simulator.simulator import Simulator
+from digdir_simulator.state_file import StateFileError
 
 
 class AbortableProtocol(H11Protocol):
@@ -40,11 +42,11 @@ class AbortableProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """uvicorn that says on standard output when it is ready."""
 
-    def __init__(self, config: uvicorn.Config, url: str, faults: Faults) -> None:
-        """Serve at `url`; at the end, let go of the calls that `faults` hold."""
+    def __init__(self, config: uvicorn.Config, url: str, simulator: Simulator) -> None:
+        """Serve `simulator` at `url`; at the end, let go of the calls that it holds, and of its state file."""
         super().__init__(config)
         self._url = url
-        self._faults = faults
+        self._simulator = simulator
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
@@ -53,8 +55,11 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to serve."""
-        self._faults.abandon()
+        self._simulator.faults.abandon()
         await super().shutdown(sockets)
+        # What can't be written was answered with a 503, and is in the log
+        with suppress(StateFileError):
+            await self._simulator.close()
 
 
 def admin_jwk(path: Path) -> Mapping[str, Any]:
@@ -139,6 +144,13 @@ def _help_on_settings() -> str:
     help="YAML or JSON with the organisation, its clients, scopes and accesses. Without it: organisation "
     "889640782 with prefix nav and a handful of scopes.",
 )
+@click.option(
+    "--state-file",
+    type=click.Path(path_type=Path),
+    help="Keep clients, keys, scopes, accesses and delegations in this file, an SQLite database, for the next start; "
+    "each change is on the disk before it is answered. A file that doesn't exist is made. The seed fills an empty "
+    "file only.",
+)
 @click.option("--api-prefix", default="/api/v1", show_default=True, help="Path before /clients.")
 @click.option("--ledger-size", default=200_000, show_default=True, help="Number of calls that are kept.")
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A setting; may be repeated.")
@@ -151,14 +163,15 @@ def main(
     admin_cert_file: Path | None,
     admin_client_id: str,
     seed_file: Path | None,
+    state_file: Path | None,
     api_prefix: str,
     ledger_size: int,
     settings: tuple[str, ...],
 ) -> None:
     """Simulate DigDir's self-service admin API and Maskinporten's token endpoint.
 
-    Everything is kept in memory and gone at the end. One line on standard output says when the
-    simulator is ready and where:
+    Everything is kept in memory and gone at the end, unless there is a --state-file. One line on
+    standard output says when the simulator is ready and where:
 
     \b
       digdir-simulator listening on http://127.0.0.1:8080
@@ -193,12 +206,13 @@ def main(
             admin_jwk=admin_jwk(admin_jwk_file) if admin_jwk_file else None,
             trusted_certificates=_read_certificates(admin_cert_file) if admin_cert_file else None,
             seed=yaml.safe_load(seed_file.read_bytes()) if seed_file else None,
+            state_file=state_file,
             settings=_settings(settings),
             api_prefix=api_prefix,
             ledger_size=ledger_size,
         )
         app = create_app(config)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError, StateFileError) as error:
         raise click.ClickException(str(error)) from error
     Server(
         uvicorn.Config(
@@ -214,7 +228,7 @@ def main(
             timeout_graceful_shutdown=1,
         ),
         url,
-        app.state.simulator.faults,
+        app.state.simulator,
     ).run(sockets=[listener])
 
 

@@ -16,10 +16,11 @@ from digdir_simulator import accesses, clients, keys, scopes, tokens
 from digdir_simulator.calls import JSON, Answer, Call, Operation
 from digdir_simulator.config import Config
 from digdir_simulator.control import Control, ControlError, control_error
-from digdir_simulator.errors import ApiError, Problem, TokenError
+from digdir_simulator.errors import ApiError, Problem, TokenError, api_error_body
 from digdir_simulator.faults import AnswerDroppedError, Fault
 from digdir_simulator.ledger import Entry
 from digdir_simulator.simulator import Clock, Simulator
+from digdir_simulator.state_file import StateFileError
 
 ABORT_EXTENSION = "digdir_simulator.abort"
 """ASGI extension by which a server lends the application a way to abort the connection."""
@@ -92,7 +93,7 @@ class Endpoint:
             await asyncio.sleep(simulator.settings.latency_ms / 1000)
         faults = simulator.faults.striking(call.method, call.path)
         if not faults:
-            answer = self._carry_out(call)
+            answer = await self._carry_out_for_good(call)
         else:
             entry.fault = ", ".join(f"{fault.order.kind} {fault.order.when}" for fault in faults)
             answer = await self._answer_with(faults, call, entry)
@@ -105,7 +106,7 @@ class Endpoint:
                 instead = await fault.strike(self.simulator.clock())
                 if instead is not None:
                     return instead
-        answer = self._carry_out(call)
+        answer = await self._carry_out_for_good(call)
         entry.concern(call.client_id, call.scope, call.consumer)
         entry.status = answer.status
         for fault in faults:
@@ -113,6 +114,20 @@ class Endpoint:
                 instead = await fault.strike(self.simulator.clock())
                 if instead is not None:
                     return instead
+        return answer
+
+    async def _carry_out_for_good(self, call: Call) -> Answer:
+        """Carry out the operation, and answer when no kill of the process can undo what the answer says.
+
+        Reading waits too, since it may show what another call has just changed.
+        """
+        answer = self._carry_out(call)
+        if self.simulator.journal is not None:
+            try:
+                await self.simulator.journal.written()
+            except StateFileError:
+                problem = Problem("The simulator can not write its state file, its log says why", object_name="State")
+                return Answer(503, api_error_body(503, [problem], call.now))
         return answer
 
     def _carry_out(self, call: Call) -> Answer:
@@ -172,6 +187,7 @@ def create_app(config: Config | None = None, *, clock: Clock = time.time) -> Sta
 
     Raises:
         ValueError: the seed or a JWK of `config` is wrong.
+        StateFileError: the state file of `config` can't be used.
     """
     config = config or Config()
     simulator = Simulator(config, clock)

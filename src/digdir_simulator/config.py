@@ -1,6 +1,7 @@
 """What is fixed when the simulator starts (`Config`) and what may change while it runs (`Settings`)."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -63,6 +64,7 @@ class Config(BaseModel):
         trusted_certificates: PEM; with them the admin client has no key, and authenticates with a certificate of its
             organisation's: one of these, or one that one of these issued.
         seed: the seed document (see `digdir_simulator.seed.Seed`); without one, the built-in default.
+        state_file: where the state is kept from one start to the next; without one it is in memory only.
         settings: the settings at the start and after a reset.
         api_prefix: path before ``/clients`` and its like.
         ledger_size: number of calls that the ledger keeps.
@@ -75,6 +77,7 @@ class Config(BaseModel):
     admin_jwk: Mapping[str, Any] | None = Field(default=None, repr=False)
     trusted_certificates: str | None = None
     seed: Mapping[str, Any] | None = None
+    state_file: Path | None = None
     settings: Settings = Settings()
     api_prefix: str = "/api/v1"
     ledger_size: int = Field(default=200_000, ge=1)

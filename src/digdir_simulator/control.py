@@ -4,6 +4,7 @@ It asks for no credentials and leaves no trace in the ledger.
 """
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -26,6 +27,9 @@ from digdir_simulator.seed import (
     seed_scopes,
 )
 from digdir_simulator.simulator import Simulator
+from digdir_simulator.state_file import StateFileError
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 _DOCUMENTS = TypeAdapter(list[dict[str, Any]])
 _SCOPES = TypeAdapter(list[SeedScope])
@@ -216,30 +220,46 @@ class Control:
         return _json({"scope": access.scope, "consumer_orgno": access.consumer_orgno, "state": access.state}, 200)
 
     async def reset(self, _request: Request) -> Response:
-        """POST /control/reset: go back to how the simulator started."""
+        """POST /control/reset: go back to seed and settings, whatever a state file had at the start."""
         self._simulator.reset()
         return Response(status_code=204)
 
     def routes(self) -> list[Route]:
         """Return the routes of the control API."""
+        return [Route(path, self._for_good(handler), methods=[method]) for method, path, handler in self._handlers()]
+
+    def _for_good(self, handler: Handler) -> Handler:
+        """Return `handler`, answering when its changes, and those that it may show, are in the state file."""
+
+        async def handle(request: Request) -> Response:
+            response = await handler(request)
+            try:
+                await self._simulator.written()
+            except StateFileError as error:
+                raise ControlError(503, str(error)) from error
+            return response
+
+        return handle
+
+    def _handlers(self) -> list[tuple[str, str, Handler]]:
         return [
-            Route("/control/settings", self.read_settings, methods=["GET"]),
-            Route("/control/settings", self.change_settings, methods=["PATCH"]),
-            Route("/control/faults", self.list_faults, methods=["GET"]),
-            Route("/control/faults", self.add_fault, methods=["POST"]),
-            Route("/control/faults", self.remove_faults, methods=["DELETE"]),
-            Route("/control/faults/{number:int}", self.read_fault, methods=["GET"]),
-            Route("/control/faults/{number:int}", self.remove_fault, methods=["DELETE"]),
-            Route("/control/faults/{number:int}/release", self.release_fault, methods=["POST"]),
-            Route("/control/ledger", self.read_ledger, methods=["GET"]),
-            Route("/control/ledger", self.clear_ledger, methods=["DELETE"]),
-            Route("/control/ledger/summary", self.summarise_ledger, methods=["GET"]),
-            Route("/control/state", self.export_state, methods=["GET"]),
-            Route("/control/state", self.import_state, methods=["PUT"]),
-            Route("/control/clients", self.list_clients, methods=["GET"]),
-            Route("/control/clients", self.seed_clients, methods=["POST"]),
-            Route("/control/scopes", self.list_scopes, methods=["GET"]),
-            Route("/control/scopes", self.seed_scopes, methods=["POST"]),
-            Route("/control/grants", self.set_grant, methods=["POST"]),
-            Route("/control/reset", self.reset, methods=["POST"]),
+            ("GET", "/control/settings", self.read_settings),
+            ("PATCH", "/control/settings", self.change_settings),
+            ("GET", "/control/faults", self.list_faults),
+            ("POST", "/control/faults", self.add_fault),
+            ("DELETE", "/control/faults", self.remove_faults),
+            ("GET", "/control/faults/{number:int}", self.read_fault),
+            ("DELETE", "/control/faults/{number:int}", self.remove_fault),
+            ("POST", "/control/faults/{number:int}/release", self.release_fault),
+            ("GET", "/control/ledger", self.read_ledger),
+            ("DELETE", "/control/ledger", self.clear_ledger),
+            ("GET", "/control/ledger/summary", self.summarise_ledger),
+            ("GET", "/control/state", self.export_state),
+            ("PUT", "/control/state", self.import_state),
+            ("GET", "/control/clients", self.list_clients),
+            ("POST", "/control/clients", self.seed_clients),
+            ("GET", "/control/scopes", self.list_scopes),
+            ("POST", "/control/scopes", self.seed_scopes),
+            ("POST", "/control/grants", self.set_grant),
+            ("POST", "/control/reset", self.reset),
         ]

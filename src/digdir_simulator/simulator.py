@@ -4,6 +4,7 @@ import functools
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -13,10 +14,11 @@ from digdir_simulator.certificates import load_trusted
 from digdir_simulator.config import Config, Settings
 from digdir_simulator.errors import ApiError
 from digdir_simulator.faults import Faults
-from digdir_simulator.keys import parse_key
+from digdir_simulator.keys import MAX_KEYS, parse_key
 from digdir_simulator.ledger import Ledger
 from digdir_simulator.seed import ADMIN_SCOPES, Seed, load, parse_seed
 from digdir_simulator.state import SINCE_ALWAYS, Client, Key, State
+from digdir_simulator.state_file import Journal, StateFile, StateFileError
 from digdir_simulator.tokens import Issuer, UsedGrants
 
 Clock = Callable[[], float]
@@ -36,13 +38,15 @@ class Simulator:
         admin_jwk: the admin client's JWK, private if it was made here or given as private; None with a certificate.
         trusted: the certificates that the token endpoint trusts.
         clock: the present instant; every timestamp, lag, expiry and token depends on it alone.
+        journal: brings changes to the state file; None without one.
     """
 
     def __init__(self, config: Config, clock: Clock = time.time) -> None:
-        """Start with what `config` says.
+        """Start with what `config` says, and the state in its state file if there is one.
 
         Raises:
             ValueError: the seed, a JWK or a certificate is wrong.
+            StateFileError: the state file can't be used.
         """
         self.config = config
         self.clock = clock
@@ -54,10 +58,65 @@ class Simulator:
         self.settings: Settings
         self.state: State
         self.used_grants: UsedGrants
+        self.journal: Journal | None = None
         self.reset()
+        if config.state_file is not None:
+            self._take_up(StateFile(config.state_file))
+
+    def _take_up(self, file: StateFile) -> None:
+        """Go on with the state in `file`, or begin to keep the present one there if it is empty."""
+        try:
+            state = file.read()
+        except StateFileError:
+            file.close()
+            raise
+        self.journal = Journal(file)
+        if state is None:
+            self.journal.replace(self.state)
+            return
+        self.state = state
+        self.journal.follow(state)
+        self._readmit()
+
+    def _readmit(self) -> None:
+        """See to it that the admin client gets in with what this start was given: others may have made the file."""
+        now = self.clock()
+        client = self.state.client(self.config.admin_client_id)
+        if client is None:
+            self.state.put_client(self._admin_client(self.state.organisation), SINCE_ALWAYS)
+        elif self.admin_jwk is None:
+            if client.keys:
+                self.state.put_client(replace(client, keys=()), SINCE_ALWAYS)
+        else:
+            key = _parse_admin_key(self.admin_jwk, now)
+            known = client.key(key.kid)
+            if known is None or known.jwk["n"] != key.jwk["n"]:
+                others = [other for other in client.keys if other.kid != key.kid]
+                self.state.put_client(replace(client, keys=(key, *others)[:MAX_KEYS]), SINCE_ALWAYS)
+
+    async def written(self) -> None:
+        """Return when all changes so far are in the state file; at once without one.
+
+        Raises:
+            StateFileError: they can't be written.
+        """
+        if self.journal is not None:
+            await self.journal.written()
+
+    async def close(self) -> None:
+        """Let go of the state file, if there is one, when all changes are in it.
+
+        Raises:
+            StateFileError: they can't be written.
+        """
+        if self.journal is not None:
+            await self.journal.close()
 
     def reset(self) -> None:
-        """Go back to the start: seed, settings, no faults, an empty ledger. Access tokens stay valid."""
+        """Go back to the start: seed, settings, no faults, an empty ledger. Access tokens stay valid.
+
+        That is the seed's state, and not what a state file had.
+        """
         self.faults.clear()
         self.ledger.clear()
         self.settings = self.config.settings
@@ -73,6 +132,8 @@ class Simulator:
         if self.config.admin_client_id not in state.clients:
             state.put_client(self._admin_client(state.organisation), SINCE_ALWAYS)
         self.state = state
+        if self.journal is not None:
+            self.journal.replace(state)
         self.used_grants = UsedGrants()
 
     def _admin_client(self, orgno: str) -> Client:

@@ -5,7 +5,7 @@ past few minutes. Lists that lag, and Maskinporten's late view of the admin stat
 but a look at an earlier instant.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -274,6 +274,14 @@ class DelegationSource:
     last_updated: float = 0
 
 
+Record = Client | Scope | Access | Delegation
+"""What a state is made of."""
+
+
+def _tell_nobody(_record: Client | Scope | Access) -> None:
+    pass
+
+
 @dataclass
 class State:
     """Everything the admin API can show, now and in the recent past.
@@ -284,6 +292,7 @@ class State:
         names: name of each known organisation by organisation number.
         since: when the state was loaded, epoch seconds.
         accesses: by scope name, and then by organisation number of the consumer.
+        on_put: is told every record that is put.
     """
 
     organisation: str
@@ -295,18 +304,33 @@ class State:
     accesses: dict[str, dict[str, Versioned[Access]]] = field(default_factory=dict)
     delegations: set[Delegation] = field(default_factory=set)
     delegation_sources: tuple[DelegationSource, ...] = ()
+    on_put: Callable[[Client | Scope | Access], None] = _tell_nobody
+
+    def records(self) -> Iterator[Record]:
+        """Yield everything that there is now."""
+        for scope in self.scopes.values():
+            yield scope.current
+        for accesses in self.accesses.values():
+            for access in accesses.values():
+                yield access.current
+        for client in self.clients.values():
+            yield client.current
+        yield from self.delegations
 
     def put_client(self, client: Client, at: float) -> None:
         """Register `client`, or replace it, from the instant `at` on."""
         _put(self.clients, client.client_id, client, at)
+        self.on_put(client)
 
     def put_scope(self, scope: Scope, at: float) -> None:
         """Register `scope`, or replace it, from the instant `at` on."""
         _put(self.scopes, scope.name, scope, at)
+        self.on_put(scope)
 
     def put_access(self, access: Access, at: float) -> None:
         """Register `access`, or replace it, from the instant `at` on."""
         _put(self.accesses.setdefault(access.scope, {}), access.consumer_orgno, access, at)
+        self.on_put(access)
 
     def client(self, client_id: str, at: float | None = None) -> Client | None:
         """Return the client now, or as it was at the instant `at`."""

@@ -43,7 +43,8 @@ class Process:
         return time.monotonic() - begin, output + errors
 
     def kill(self):
-        if self._process.poll() is None:
+        self.http.close()
+        if not self._process.stdout.closed:
             self._process.kill()
             self._process.communicate()
 
@@ -154,6 +155,76 @@ def test_a_certificate_serves_instead_of_a_key(tmp_path):
         process.stop()
 
 
+def test_a_client_that_was_answered_is_there_after_a_kill(tmp_path):
+    state_file = tmp_path / "state"
+    ids = set()
+    for _ in range(3):
+        process = Process(tmp_path, "--state-file", state_file)
+        try:
+            process.authorise()
+            assert ids <= {client["client_id"] for client in process.http.get("/api/v1/clients").json()}
+            ids.add(process.create().json()["client_id"])
+        finally:
+            process.kill()
+    assert len(ids) == 3
+
+
+def test_of_a_burst_all_that_was_answered_is_there_after_a_kill(tmp_path):
+    process = Process(tmp_path, "--state-file", tmp_path / "state")
+    answered = []
+
+    def create(_number):
+        try:
+            answered.append(process.create().json()["client_id"])
+        except httpx.TransportError:
+            return
+        if len(answered) == 30:
+            process._process.kill()
+
+    try:
+        process.authorise()
+        with ThreadPoolExecutor(20) as pool:
+            list(pool.map(create, range(200)))
+    finally:
+        process.kill()
+    assert 30 <= len(answered) < 200
+    process = Process(tmp_path, "--state-file", tmp_path / "state")
+    try:
+        process.authorise()
+        assert set(answered) <= {client["client_id"] for client in process.http.get("/api/v1/clients").json()}
+    finally:
+        process.kill()
+
+
+def test_an_operation_whose_answer_was_dropped_is_there_after_a_kill(tmp_path):
+    process = Process(tmp_path, "--state-file", tmp_path / "state")
+    try:
+        process.authorise()
+        process.http.post("/control/faults", json={"kind": "drop", "when": "after", "path": "/clients$"})
+        with pytest.raises(httpx.TransportError):
+            process.create()
+    finally:
+        process.kill()
+    process = Process(tmp_path, "--state-file", tmp_path / "state")
+    try:
+        process.authorise()
+        assert process.count() == 2
+    finally:
+        process.kill()
+
+
+def test_a_stop_leaves_the_state_file_alone_in_its_folder(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    process = Process(tmp_path, "--state-file", folder / "state.db")
+    process.authorise()
+    process.create()
+    seconds, said = process.stop()
+    assert seconds < 1
+    assert said == ""
+    assert [file.name for file in folder.iterdir()] == ["state.db"]
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "complaint"),
     [
@@ -162,6 +233,8 @@ def test_a_certificate_serves_instead_of_a_key(tmp_path):
         (None, ["--set", "latency=5"], "latency"),
         ('{"d": "secret"}', ["--admin-cert-file", __file__], "exclude each other"),
         (None, ["--host", "203.0.113.1"], "can't listen"),
+        (None, ["--state-file", "/proc/state"], "/proc/state: it can't be opened"),
+        (None, ["--state-file", __file__], "isn't a state file"),
     ],
 )
 def test_a_wrong_option_is_explained_without_giving_the_key_away(tmp_path, content, arguments, complaint):
