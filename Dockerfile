@@ -1,24 +1,42 @@
-# docker build --tag maskinporten-operator:0.1.0 .
+# Built by `make image`. Same sources and same base give the same layers: docs/decisions/0018-one-reproducible-image.md
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# A package mirror, in pip's own variable, reaches this stage only.
+ARG PIP_INDEX_URL
+# The instant of all files; 1980, where zip begins, unless it is given.
+ARG SOURCE_DATE_EPOCH=315532800
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 WORKDIR /src
-RUN python -m venv /opt/maskinporten-operator
+# pip and the build backend stay in an environment of their own, which isn't part of the image.
+RUN python3 -m venv /build \
+ && python3 -m venv --without-pip /opt/maskinporten-operator
 COPY requirements/ requirements/
-# --no-deps: the lock file is complete, and leaves out what python-jose only names (docs/decisions/0002)
-RUN /opt/maskinporten-operator/bin/pip install --require-hashes --no-deps --requirement requirements/runtime.txt
-# The build backend by its hash too, and outside of what the image runs.
 RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements/dev.txt > /tmp/build.txt \
- && pip install --require-hashes --no-deps --requirement /tmp/build.txt
+ && /build/bin/pip install --require-hashes --no-deps --requirement /tmp/build.txt
+# --no-deps: the lock file is complete, and leaves out what python-jose only names (docs/decisions/0002).
+# Wheels only: what is built from a source package here might come out differently there. --no-compile: see below.
+RUN /build/bin/pip --python /opt/maskinporten-operator/bin/python3 install \
+      --require-hashes --no-deps --no-compile --only-binary :all: --requirement requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src/ src/
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
- && /opt/maskinporten-operator/bin/pip install --no-deps /tmp/wheel/*.whl
+# Installed by its name: a wheel that is installed by its path leaves that, and its hash, in direct_url.json.
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
+ && /build/bin/pip --python /opt/maskinporten-operator/bin/python3 install \
+      --no-deps --no-compile --no-index --find-links /tmp/wheel maskinporten-operator
+# Compiled here, since the root file system is read-only later. Python looks at the time of the source in an ordinary
+# .pyc; in these there is a hash of it, which isn't checked. Left out: the typed objects of kubernetes, which aren't
+# used (docs/decisions/0006) and would be 50 MB.
+RUN /opt/maskinporten-operator/bin/python3 -m compileall -q -f --invalidation-mode unchecked-hash \
+      -x '/kubernetes/(aio/)?client/(api|models)/[a-z]' /opt/maskinporten-operator/lib \
+ && mkdir -p /image/opt \
+ && mv /opt/maskinporten-operator /image/opt \
+ && find /image -exec touch --no-dereference --date=@${SOURCE_DATE_EPOCH} {} +
 
 FROM ${BASE_IMAGE}
-COPY --from=build /opt/maskinporten-operator /opt/maskinporten-operator
-ENV PATH=/opt/maskinporten-operator/bin:$PATH PYTHONUNBUFFERED=1
+COPY --from=build /image/ /
+# HOME: kubernetes' client asks for one when it is imported, and the user below has no entry in /etc/passwd.
+ENV PATH=/opt/maskinporten-operator/bin:$PATH HOME=/ PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # By number, so that the kubelet can tell that it isn't root.
 USER 65532:65532
 ENTRYPOINT ["maskinporten-operator"]
