@@ -69,6 +69,15 @@ check: venv ## Lint, types, layers, generated files
 	@$(BIN)/lint-imports | tail -3
 	@$(BIN)/python -m tools.generate --check
 
+##@ Image
+.PHONY: image
+image: ## Build the image by docker, podman or buildah (IMAGE=name:tag, BASE_IMAGE=name)
+	@$(PYTHON) -m tools.image build
+
+.PHONY: image-check
+image-check: ## Build it twice, compare the two, and start it as a pod would
+	@$(PYTHON) -m tools.image check
+
 ##@ Local cluster
 .PHONY: cluster
 cluster: venv ## Start a control plane here (CLUSTER=kind: with kind; CLUSTER=current: take your context)

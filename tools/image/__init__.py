@@ -1,0 +1,1 @@
+"""`make image` and `make image-check`. Needs Python alone, and no virtual environment."""
