@@ -282,7 +282,7 @@ def without_applications(cluster, installed):
         (f"{PLURAL}/status", {"patch"}),
         (f"{PLURAL}/finalizers", {"update"}),
         ("secrets", {"get", "list", "watch", "create", "patch"}),
-        ("namespaces", {"get"}),
+        ("namespaces", {"get", "list", "watch"}),
         ("events", {"create"}),
         (APPLICATION.plural, set()),
         (DEPLOYMENT.plural, set()),
