@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import (
+    AlreadyExistsError,
+    BadRequestError,
     ConflictError,
     OutcomeUnknownError,
     RejectedError,
@@ -366,7 +368,7 @@ class FakeDigdir:
 
     def check_client_scopes(self, fields):
         if refused := self.refused_scopes.intersection(fields["scopes"]):
-            raise RejectedError(Reason.REFUSED_BY_DIGDIR, f"DigDir refused {refused}")
+            raise BadRequestError(Reason.REFUSED_BY_DIGDIR, f"DigDir refused {refused}")
 
     def consumers(self, name: str) -> set[str]:
         """Who has access to a scope."""
@@ -580,9 +582,8 @@ class FakeScopes:
             owner = find_owner(RegisteredScope(name, fields), POLICY.cluster)
             self.lost[owner] = self.clock.monotonic()
             raise
-        except RejectedError:
-            if await self.read(name) is None:
-                raise
+        except AlreadyExistsError:
+            await self.read(name)
             raise ConflictError(Reason.SCOPE_CONFLICT, f"Scope {name} exists by now") from None
         self._record(name)
         self.accesses[name] = AccessList()
@@ -590,7 +591,7 @@ class FakeScopes:
     @port
     async def _create(self, name, fields):
         if name in self.digdir.scopes:
-            raise RejectedError(Reason.REFUSED_BY_DIGDIR, f"Scope {name} already exists")
+            raise AlreadyExistsError(Reason.REFUSED_BY_DIGDIR, f"Scope {name} already exists")
         assert fields["active"] is True
         self.digdir.add_scope(name, **fields)
 
@@ -619,16 +620,15 @@ class FakeScopes:
         except OutcomeUnknownError:
             self.accesses[name] = self.accesses[name].doubted(orgno)
             raise
-        except RejectedError as error:
-            if error.reason == Reason.REFUSED_BY_DIGDIR:
-                self.accesses[name] = self.accesses[name].refusing(orgno, str(error))
+        except BadRequestError as error:
+            self.accesses[name] = self.accesses[name].refusing(orgno, str(error))
             raise
         self.accesses[name] = self.accesses[name].granted(orgno)
 
     @port
     async def _grant(self, name, orgno):
         if orgno in self.digdir.refused_consumers:
-            raise RejectedError(Reason.REFUSED_BY_DIGDIR, "DigDir refused to grant access")
+            raise BadRequestError(Reason.REFUSED_BY_DIGDIR, "DigDir refused to grant access")
         self.digdir.accesses[name][orgno] = "APPROVED"
 
     async def revoke(self, name, orgno):

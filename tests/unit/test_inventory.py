@@ -145,6 +145,22 @@ def test_what_concerns_nobody_here_is_counted():
     assert (found.foreign_clients, found.foreign_scopes) == (1, 1)
 
 
+def test_a_scope_in_conflict_is_counted_neither_as_foreign_nor_twice():
+    resources = [resource("api", "team", None, exposed()), resource("owner", "other", None, exposed())]
+    scopes = [scope("nav:one"), scope(description="by hand")]
+
+    assert take_inventory(resources, [], scopes, POLICY).foreign_scopes == 1
+
+
+def test_a_scope_that_is_missing_or_inactive_takes_nothing_from_the_foreign_ones():
+    resources = [resource("api", "team", None, exposed(), exposed("not.there"))]
+    inactive = scope(description="some-cluster:team:api.arbeid:some.scope.read", active=False)
+
+    found = take_inventory(resources, [], [inactive, scope("nav:one"), scope("nav:two")], POLICY)
+
+    assert found.foreign_scopes == 2
+
+
 def test_where_some_namespaces_are_looked_after_what_belongs_to_others_is_nobodys():
     clients = [client("client-1", "some-cluster:team:gone"), client("client-2", "some-cluster:other:gone")]
 

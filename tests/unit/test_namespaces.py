@@ -1,7 +1,11 @@
 """What the watches tell of namespaces, and what a pass makes of it."""
 
+import logging
+
 import pytest
 
+from maskinporten_operator.model.errors import TransientError
+from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.runtime.namespaces import Namespaces
 from tests.unit.fakes import World
 
@@ -56,6 +60,36 @@ def test_a_namespace_is_selected_from_when_the_watch_shows_it_until_it_no_longer
     assert told == ["team", "team"]
 
 
+def test_all_that_a_list_changes_is_told_at_once():
+    told = []
+    namespaces = Namespaces(told.append, selects=True)
+    selected = namespaces.listen_to_selected()
+    selected.on_list([{"metadata": metadata("a")}, {"metadata": metadata("b")}])
+
+    selected.on_list([{"metadata": metadata("b")}, {"metadata": metadata("c")}])
+    selected.on_list([{"metadata": metadata("b")}, {"metadata": metadata("c")}])
+    selected.on_delete(metadata("c"))
+
+    assert told == [frozenset("ab"), frozenset("ac"), frozenset("c")]
+    assert not namespaces.is_selected("a")
+    assert namespaces.is_selected("b")
+
+
+def test_what_is_told_of_is_so_by_then():
+    seen = []
+    namespaces = Namespaces(
+        lambda names: seen.extend((name, namespaces.is_selected(name)) for name in names), selects=True
+    )
+    selected = namespaces.listen_to_selected()
+
+    selected.on_list([{"metadata": metadata("a")}])
+    selected.on_list([])
+    selected.on_change(metadata("a"))
+    selected.on_delete(metadata("a"))
+
+    assert seen == [("a", True), ("a", False)] * 2
+
+
 def test_without_a_selector_all_are_looked_after(told):
     assert Namespaces(told.extend).is_selected("any")
 
@@ -64,11 +98,32 @@ async def test_nothing_is_done_in_a_namespace_that_isnt_selected():
     world = World()
     world.namespaces.selected = world.cluster.namespace_selected = False
 
-    await world.reconcile()
+    outcome = await world.reconcile()
 
-    assert world.condition["reason"] == "NamespaceNotSelected"
+    assert (world.ready, world.condition["reason"]) == ("False", "NamespaceNotSelected")
+    assert outcome.retry is None
+    assert outcome.level == logging.INFO
     assert world.writes == ["write_status"]
     assert world.digdir.active == []
+    await world.reconcile()
+    assert world.writes == []
+
+
+async def test_what_exists_in_a_namespace_that_is_selected_no_more_is_left_and_told_as_it_was():
+    world = World()
+    await world.settle()
+    before = dict(world.status)
+    world.namespaces.selected = world.cluster.namespace_selected = False
+
+    await world.reconcile()
+
+    assert world.writes == ["write_status"]
+    assert world.condition["reason"] == "NamespaceNotSelected"
+    assert world.status["clientID"] == before["clientID"]
+    assert len(world.digdir.active) == 1
+    world.namespaces.selected = world.cluster.namespace_selected = True
+    await world.settle()
+    assert world.ready == "True"
 
 
 async def test_a_namespace_that_the_watch_hasnt_told_of_yet_is_asked_for():
@@ -92,6 +147,71 @@ async def test_what_is_in_a_namespace_that_goes_is_let_go_before_its_own_turn():
     assert world.cluster.resource["metadata"]["finalizers"] == []
     await world.reconcile()
     assert world.writes == []
+
+
+async def ending(**annotations):
+    """A resource whose namespace goes, and what the watch showed of it before it got these annotations."""
+    world = World()
+    await world.settle()
+    world.namespaces.ending = world.cluster.namespace_terminating = True
+    body = world.cluster.resource
+    world.cluster.annotate(**annotations)
+    return world, body
+
+
+async def test_annotations_that_the_watch_hasnt_shown_count_when_the_namespace_goes():
+    world, body = await ending(**{"digdir.nais.io/delete": "true"})
+
+    await world.reconcile(body)
+
+    assert world.digdir.active == []
+    assert world.cluster.resource["metadata"]["finalizers"] == []
+
+
+async def test_a_deletion_for_good_that_was_called_off_since_the_watch_showed_it_is_none():
+    world, _ = await ending(**{"digdir.nais.io/delete": "true"})
+    body = world.cluster.resource
+    world.cluster.annotate(**{"digdir.nais.io/preserve": "true"})
+
+    await world.reconcile(body)
+
+    assert len(world.digdir.active) == 1
+    assert world.cluster.resource["metadata"]["finalizers"] == []
+
+
+async def test_nothing_is_done_for_one_that_is_gone_with_its_namespace():
+    world, _ = await ending(**{"digdir.nais.io/delete": "true"})
+    body, world.cluster.resource = world.cluster.resource, None
+
+    outcome = await world.reconcile(body)
+
+    assert outcome.retry is None
+    assert world.writes == []
+    assert len(world.digdir.active) == 1
+
+
+async def test_nothing_is_done_for_one_in_whose_place_is_another_by_now():
+    world, _ = await ending(**{"digdir.nais.io/delete": "true"})
+    body = world.cluster.resource
+    world.cluster.touch(uid="another")
+
+    outcome = await world.reconcile(body)
+
+    assert outcome.retry is None
+    assert world.writes == []
+    assert len(world.digdir.active) == 1
+    assert FINALIZER in world.cluster.resource["metadata"]["finalizers"]
+
+
+async def test_one_whose_namespace_goes_stays_while_it_cant_be_read():
+    world, body = await ending(**{"digdir.nais.io/delete": "true"})
+    world.trips.trip("find_maskinportenclient", lambda: TransientError("ClusterUnavailable", "no answer"))
+
+    outcome = await world.reconcile(body)
+
+    assert outcome.retry.failed
+    assert len(world.digdir.active) == 1
+    assert FINALIZER in world.cluster.resource["metadata"]["finalizers"]
 
 
 async def test_another_namespace_of_that_name_is_told_apart_by_the_api_server():

@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError, TransientError
+from maskinporten_operator.model.errors import (
+    AlreadyExistsError,
+    BadRequestError,
+    OutcomeUnknownError,
+    RejectedError,
+    TransientError,
+)
 from maskinporten_operator.model.maskinportenclient import (
     DELETE_ANNOTATION,
     DIGDIRATOR_FINALIZERS,
@@ -259,7 +265,7 @@ async def test_what_somebody_changed_by_hand_is_mended_after_a_resync(converged)
 
     await converged.reconcile()
 
-    assert written(converged) == ["update_scope", "revoke", "grant"]
+    assert written(converged) == ["revoke", "update_scope", "grant"]
     assert converged.digdir.scopes[NAME]["at_max_age"] == 30
     assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
 
@@ -320,6 +326,29 @@ async def test_an_enabled_scope_is_activated_after_who_lost_access_is_revoked(co
     assert sorted(told(converged)) == ["AccessGranted", "AccessRevoked", "ScopeActivated"]
     await converged.reconcile()
     assert converged.writes == []
+
+
+async def test_before_a_scope_is_activated_its_access_list_is_read_anew(converged):
+    edit(converged, first(enabled=False), second(KS))
+    await converged.reconcile()
+    converged.digdir.accesses[NAME][KS] = "APPROVED"  # by hand, since the list was read
+    edit(converged, first(KOMMUNE, SKATT), second(KS))
+
+    await converged.reconcile()
+
+    calls = converged.trips.calls
+    assert calls.index("_list_accesses") < calls.index("_revoke") < calls.index("_update_scope")
+    assert written(converged) == ["revoke", "update_scope"]
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+
+
+async def test_before_an_active_scope_is_updated_its_access_list_isnt_read_anew(converged):
+    edit(converged, first(KOMMUNE, SKATT, atMaxAge=60), second(KS))
+
+    await converged.reconcile()
+
+    assert written(converged) == ["update_scope"]
+    assert "_list_accesses" not in converged.trips.calls
 
 
 async def test_a_scope_isnt_activated_with_a_consumer_whose_revocation_was_refused(converged):
@@ -427,6 +456,19 @@ async def test_where_the_cluster_says_so_a_scope_that_leaves_the_spec_is_deactiv
     assert states(world) == {OTHER: ("Active", 1)}
     await world.reconcile()
     assert world.writes == []
+
+
+@pytest.mark.parametrize("prefix", ["navy", "na", "other"])
+async def test_scopes_of_an_earlier_prefix_are_never_deactivated_and_stay_named(prefix):
+    world = await settled(first(SKATT), second(KS), policy=DEACTIVATING)
+    world.policy = replace(DEACTIVATING, scope_prefix=prefix)
+    edit(world)
+
+    await world.reconcile()
+
+    assert written(world) == []
+    assert active(world) == {NAME, OTHER}
+    assert NAME in world.find_condition("ScopesDeclared")["message"]
 
 
 # Whose it is
@@ -582,6 +624,34 @@ async def test_a_refused_consumer_that_leaves_the_spec_is_named_no_more(world):
     assert world.find_condition("ConsumersValid")["status"] == "True"
 
 
+@pytest.mark.parametrize("kind", [RejectedError, AlreadyExistsError])
+async def test_a_grant_that_is_refused_for_another_reason_says_nothing_of_the_consumer(world, kind):
+    world.trips.trip("_grant", lambda: kind(Reason.REFUSED_BY_DIGDIR, "not now"))
+
+    await world.reconcile()
+
+    assert (world.ready, world.condition["reason"]) == ("False", "RefusedByDigDir")
+    assert world.find_condition("ConsumersValid")["status"] == "True"
+    assert world.digdir.consumers(NAME) == {SKATT}
+    assert world.digdir.consumers(OTHER) == {KS}
+    await world.reconcile()
+    assert world.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert world.ready == "True"
+
+
+@pytest.mark.parametrize("kind", [RejectedError, BadRequestError])
+async def test_a_creation_that_is_refused_is_no_conflict_though_somebody_made_the_scope_meanwhile(world, kind):
+    await world.scopes.ready()
+    world.digdir.add_scope(NAME, "made by hand", KS)
+    world.trips.trip("_create", lambda: kind(Reason.REFUSED_BY_DIGDIR, "not like that"))
+
+    await world.reconcile()
+
+    assert world.condition["reason"] == "RefusedByDigDir"
+    assert active(world) == {NAME, OTHER}
+    assert world.digdir.consumers(NAME) == {KS}
+
+
 async def test_access_that_the_operator_may_not_give_is_told_as_ready_and_the_other_scopes_go_on(world):
     world.trips.trip("_grant", forbidden)
 
@@ -625,14 +695,33 @@ async def test_a_scope_that_is_refused_takes_its_consumers_and_nothing_else(worl
     assert world.ready == "True"
 
 
-async def test_an_update_that_is_refused_takes_that_scopes_consumers_and_nothing_else(converged):
+async def test_an_update_that_is_refused_keeps_nobody_from_losing_or_getting_access(converged):
     edit(converged, first(KS, atMaxAge=60), second(SKATT))
     converged.trips.trip("_update_scope", refused)
 
     await converged.reconcile()
 
-    assert written(converged) == ["update_scope", "revoke", "grant"]
-    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert written(converged) == ["revoke", "revoke", "update_scope", "grant", "revoke", "grant"]
+    assert converged.digdir.consumers(NAME) == {KS}
+    assert converged.digdir.consumers(OTHER) == {SKATT}
+    assert converged.digdir.scopes[NAME]["at_max_age"] == 30
+    assert converged.condition["reason"] == "RefusedByDigDir"
+    await converged.reconcile()
+    assert written(converged) == ["update_scope"]
+    assert converged.ready == "True"
+
+
+async def test_an_activation_that_is_refused_takes_that_scopes_new_consumers_and_nothing_else(converged):
+    edit(converged, first(enabled=False), second(KS))
+    await converged.reconcile()
+    edit(converged, first(SKATT, KS), second(SKATT))
+    converged.trips.trip("_update_scope", refused)
+
+    await converged.reconcile()
+
+    assert written(converged) == ["revoke", "update_scope", "revoke", "grant"]
+    assert active(converged) == {OTHER}
+    assert converged.digdir.consumers(NAME) == {SKATT}
     assert converged.digdir.consumers(OTHER) == {SKATT}
     assert converged.condition["reason"] == "RefusedByDigDir"
 
@@ -852,12 +941,39 @@ async def test_a_scope_whose_creation_was_left_without_an_answer_is_read_before_
     world.digdir.scope_list_lag = 8.0
     world.trips.trip("_create", lost_answer, after=after)
     await world.reconcile()
+    assert written(world) == ["create", "create", "grant"]
 
     await world.reconcile()
 
-    assert written(world).count("create") == (1 if after else 2)
+    assert world.trips.calls.index("read") < world.trips.calls.index("_grant")
+    assert written(world) == [*(() if after else ("create",)), "grant", "grant"]
     assert_made(world)
     assert world.ready == "True"
+
+
+async def test_an_outage_of_scopes_is_nothing_to_a_resource_that_exposes_none():
+    world = World()
+    world.grants.own = world_of().scopes  # whose list can be read
+    world.trips.trip("_list_scopes", unavailable)
+
+    await world.reconcile()
+
+    assert "_list_scopes" in world.trips.calls
+    assert world.ready == "True"
+    assert len(world.digdir.active) == 1
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == SCOPE
+
+
+async def test_an_outage_of_scopes_is_told_of_a_resource_whose_status_names_one():
+    world = World(status={"exposedScopes": [{"name": NAME, "state": "Active", "consumers": 0}]})
+    world.grants.own = world_of().scopes
+    world.trips.trip("_list_scopes", unavailable)
+
+    outcome = await world.reconcile()
+
+    assert outcome.retry.failed
+    assert world.digdir.active == []
+    assert states(world) == {NAME: ("Active", 0)}
 
 
 async def test_an_outage_of_scopes_leaves_a_ready_resource_ready(converged):
@@ -871,17 +987,71 @@ async def test_an_outage_of_scopes_leaves_a_ready_resource_ready(converged):
     assert outcome.retry.failed
 
 
-async def test_what_was_done_before_a_fault_is_told_all_the_same_and_not_again(world):
+async def test_what_was_done_before_and_after_a_fault_is_told_all_the_same_and_not_again(world):
     world.trips.trip("_grant", unavailable)
     await world.reconcile()
-    assert sorted(told(world)) == ["ScopeCreated", "Synchronized"]
+    assert sorted(told(world)) == ["AccessGranted", "ScopeCreated", "Synchronized"]
+    assert all(name in message(world, "ScopeCreated") for name in (NAME, OTHER))
+    assert KS in message(world, "AccessGranted")
+    assert KOMMUNE not in message(world, "AccessGranted")
     world.announcer.told.clear()
 
     await world.settle()
 
-    assert NAME not in message(world, "ScopeCreated")
-    assert OTHER in message(world, "ScopeCreated")
+    assert told(world) == ["AccessGranted"]
     assert message(world, "AccessGranted").count(KOMMUNE) == 1
+    assert KS not in message(world, "AccessGranted")
+
+
+@pytest.mark.parametrize("error", [unavailable, lost_answer], ids=["fault", "lost answer"])
+async def test_a_fault_on_one_scope_gives_up_that_scope_and_the_others_go_on(world, error):
+    world.trips.trip("_create", error)
+
+    outcome = await world.reconcile()
+
+    assert written(world) == ["create", "create", "grant"]
+    assert active(world) == {OTHER}
+    assert world.digdir.consumers(OTHER) == {KS}
+    assert outcome.retry.failed
+    assert world.condition["reason"] == "DigDirUnavailable"
+    await world.settle()
+    assert_made(world)
+
+
+async def test_a_fault_on_one_scope_outranks_a_refusal_of_another(world):
+    world.trips.trip("_create", unavailable)
+    world.digdir.refused_scopes = {SCOPE}
+
+    await world.reconcile()
+
+    assert active(world) == {OTHER}
+    assert world.condition["reason"] == "DigDirUnavailable"
+
+
+async def test_a_second_fault_on_a_scope_ends_the_pass_at_once():
+    world = world_of(first(SKATT), second(KS), exposed("third", consumers=of(KS)))
+    create = world.scopes._create
+
+    async def fail(name, fields):
+        await create(name, fields)
+        raise unavailable()
+
+    world.scopes._create = fail
+
+    outcome = await world.reconcile()
+
+    assert written(world) == ["create", "create"]
+    assert outcome.retry.failed
+    assert "nav:arbeid:third" not in world.digdir.scopes
+
+
+async def test_a_fault_before_the_scopes_ends_the_pass_at_once(world):
+    world.trips.trip("_publish_keys", unavailable)
+
+    await world.reconcile()
+
+    assert written(world) == []
+    assert world.digdir.scopes == {}
 
 
 async def test_no_event_is_told_twice_by_passes_that_follow(converged):
@@ -970,9 +1140,8 @@ async def test_granted_scopes_are_registered_and_the_others_named():
 async def test_a_scope_that_is_granted_later_is_registered_by_the_next_look():
     world = World(spec=spec(consumes=(SCOPE, "udir:b")))
     world.digdir.granted = {SCOPE}
-    world.grants.due = 7.0
     outcome = await world.reconcile()
-    assert outcome.retry.delay == 7.0
+    assert outcome.retry.delay == 180.0
     world.digdir.granted = {SCOPE, "udir:b"}
 
     await world.reconcile()
@@ -980,6 +1149,36 @@ async def test_a_scope_that_is_granted_later_is_registered_by_the_next_look():
     assert world.client.scopes == (SCOPE, "udir:b")
     assert world.ready == "True"
     assert world.find_condition("ScopesGranted")["status"] == "True"
+
+
+async def test_while_the_lists_are_about_to_be_read_nothing_is_registered_or_written():
+    world = World(spec=spec(first(SKATT), consumes=(SCOPE, "udir:b")))
+    world.digdir.granted = {SCOPE}
+    world.grants.due = 7.0
+
+    outcome = await world.reconcile()
+
+    assert world.writes == ["write_status"]
+    assert (world.digdir.clients, world.digdir.scopes, world.cluster.secrets) == ({}, {}, {})
+    assert outcome.retry.delay == 7.0
+    assert not outcome.retry.failed
+    assert world.condition["reason"] == "AwaitingList"
+    assert "udir:b" in world.condition["message"]
+    assert told(world, "Warning") == []
+    world.grants.due = 0.0
+    await world.reconcile()
+    assert world.client.scopes == (SCOPE,)
+    assert world.condition["reason"] == "ScopesNotGranted"
+
+
+async def test_lists_that_are_about_to_be_read_keep_nothing_waiting_while_all_is_granted():
+    world = World(spec=spec(first(SKATT)))
+    world.grants.due = 7.0
+
+    await world.settle()
+
+    assert world.ready == "True"
+    assert active(world) == {NAME}
 
 
 async def test_without_any_grant_no_client_is_registered_and_the_scopes_are_exposed():
@@ -1258,15 +1457,83 @@ async def test_a_deletion_for_good_is_done_whatever_the_status_says_of_scopes(co
     assert is_gone(converged)
 
 
-async def test_a_scope_of_another_organisation_in_the_status_doesnt_keep_a_deletion_from_being_done(converged):
+async def read_by_a_deletion(world):
+    """Delete a resource for good, and give the names of the scopes that were read for it."""
+    seen, read = [], world.scopes.read
+
+    async def note(name):
+        seen.append(name)
+        return await read(name)
+
+    world.scopes.read = note
+    await world.reconcile()
+    return seen
+
+
+@pytest.mark.parametrize("name", ["skatt:some.scope", "navy:some.scope", "nav", "NAV:some.scope"])
+async def test_a_scope_of_another_organisation_in_the_status_is_not_even_read_by_a_deletion(converged, name):
     going(converged, **{DELETE_ANNOTATION: "true"})
-    converged.cluster.resource["status"]["exposedScopes"] = [{"name": "skatt:some.scope"}]
-    converged.trips.trip("read", forbidden)
+    converged.cluster.resource["status"]["exposedScopes"] = [{"name": name}]
+
+    assert set(await read_by_a_deletion(converged)) == {NAME, OTHER}
+    assert is_gone(converged)
+    assert active(converged) == set()
+
+
+@pytest.mark.parametrize("error", [forbidden, refused])
+async def test_a_scope_in_the_status_that_may_not_be_read_doesnt_keep_a_deletion_from_being_done(converged, error):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    converged.cluster.resource["status"]["exposedScopes"] = [{"name": "nav:some.scope"}]
+    converged.trips.trip("read", error)
 
     await converged.reconcile()
 
     assert is_gone(converged)
     assert active(converged) == set()
+
+
+async def test_a_thousand_names_of_the_status_are_believed_and_no_more(converged):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    names = [f"nav:made.up.{number}" for number in range(1002)]
+    converged.cluster.resource["status"]["exposedScopes"] = [{"name": name} for name in names]
+
+    seen = await read_by_a_deletion(converged)
+
+    assert set(seen) == {NAME, OTHER, *names[:1000]}
+    assert is_gone(converged)
+
+
+@pytest.mark.parametrize("error", [forbidden, refused])
+async def test_a_client_in_the_status_that_may_not_be_read_doesnt_keep_a_deletion_from_being_done(converged, error):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    converged.cluster.resource["status"]["clientID"] = "somebody-elses"
+    read = converged.registry.read
+
+    async def find(client_id):
+        if client_id == "somebody-elses":
+            raise error()
+        return await read(client_id)
+
+    converged.registry.read = find
+
+    await converged.reconcile()
+
+    assert is_gone(converged)
+    assert active(converged) == set()
+    assert converged.digdir.active == []
+
+
+async def test_a_client_in_the_status_that_cant_be_read_just_now_holds_a_deletion(converged):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    converged.cluster.resource["status"]["clientID"] = "somebody-elses"
+    converged.trips.trip("read", unavailable)
+
+    await converged.reconcile()
+
+    assert FINALIZER in converged.cluster.resource["metadata"]["finalizers"]
+    assert active(converged) == {NAME, OTHER}
+    await converged.reconcile()
+    assert is_gone(converged)
 
 
 async def test_a_deletion_keeps_client_scopes_and_access_by_default_without_any_call_of_digdir(converged):
@@ -1318,6 +1585,18 @@ async def test_digdirators_finalizers_stay_while_it_isnt_taken_over(ours):
     await world.reconcile()
 
     assert world.cluster.resource["metadata"]["finalizers"] == list(DIGDIRATOR_FINALIZERS)
+
+
+@pytest.mark.parametrize("ours", [[], [FINALIZER]], ids=["unmarked", "marked"])
+async def test_digdirators_finalizers_stay_in_a_namespace_that_isnt_selected(ours):
+    world = world_of(policy=TAKING_OVER, metadata={"finalizers": [*ours, *DIGDIRATOR_FINALIZERS]})
+    world.namespaces.selected = world.cluster.namespace_selected = False
+    going(world, **{DELETE_ANNOTATION: "true"})
+
+    await world.reconcile()
+
+    assert world.cluster.resource["metadata"]["finalizers"] == list(DIGDIRATOR_FINALIZERS)
+    assert world.writes == (["remove_finalizers"] if ours else [])
 
 
 async def test_digdirators_finalizers_stay_on_a_resource_that_isnt_being_deleted():

@@ -17,6 +17,7 @@ from maskinporten_operator.plan.decisions import (
 )
 from maskinporten_operator.plan.scopes import (
     LONGEST_DESCRIPTION,
+    MOST_TOLD,
     READ_ONLY_FIELDS,
     Exposure,
     build_scope_description,
@@ -24,6 +25,7 @@ from maskinporten_operator.plan.scopes import (
     build_scope_status,
     check_exposure,
     find_owner,
+    find_told_scopes,
     judge_consumers,
     judge_withdrawn,
     plan_scopes,
@@ -339,10 +341,11 @@ def test_members_that_aren_t_ours_are_no_drift():
     assert plan(exposure(want(), read, AccessList())) == []
 
 
-def test_an_active_scope_is_updated_before_anybodys_access_changes():
+def test_an_active_scope_is_updated_after_stale_consumers_are_revoked_and_before_new_ones_are_granted():
     steps = plan(exposure(want(SKATT), as_wanted(want(), at_max_age=5), AccessList(frozenset({KOMMUNE}))))
 
-    assert kinds(steps) == [UpdateScope, RevokeAccess, GrantAccess]
+    assert kinds(steps) == [RevokeAccess, UpdateScope, GrantAccess]
+    assert not steps[1].activates
 
 
 def test_consumers_that_left_the_spec_are_revoked_in_order_and_before_others_are_granted():
@@ -382,6 +385,15 @@ def test_a_withdrawn_scope_is_deactivated_where_the_cluster_says_so_and_its_cons
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_withdrawn_scope_that_is_inactive_is_left_alone(policy):
     assert plan(exposure(None, scope(active=False)), policy=policy) == []
+
+
+@pytest.mark.parametrize("prefix", ["navy", "na", "other"])
+@pytest.mark.parametrize("policy", POLICIES, ids=["Keep", "Deactivate"])
+def test_a_withdrawn_scope_of_another_prefix_is_never_deactivated(policy, prefix):
+    one = exposure(registered=scope())
+
+    assert plan(one, policy=replace(policy, scope_prefix=prefix)) == []
+    assert NAME in judge_withdrawn([one]).message
 
 
 def test_a_withdrawn_scope_is_named_with_the_way_to_deactivate_it():
@@ -521,6 +533,22 @@ def test_of_many_a_few_are_named_and_the_rest_counted():
 )
 def test_the_status_tells_name_state_and_consumers_of_each_scope(one, state, consumers):
     assert build_scope_status([one], MARK, POLICY) == [{"name": NAME, "state": state, "consumers": consumers}]
+
+
+def test_a_status_tells_of_a_thousand_scopes_at_most_and_first_of_those_in_the_spec():
+    wanted = [exposure(want(name=f"s{number}")) for number in range(3)]
+    withdrawn = [Exposure(f"nav:w:{number}", None, scope(f"nav:w:{number}")) for number in range(1000)]
+
+    status = build_scope_status([*wanted, *withdrawn], MARK, POLICY)
+
+    assert len(status) == MOST_TOLD == 1000
+    assert [one["name"] for one in status[:4]] == [*(one.name for one in wanted), "nav:w:0"]
+
+
+def test_of_a_status_a_thousand_names_are_believed_and_no_more():
+    names = [f"nav:made.up.{number}" for number in range(1001)]
+
+    assert find_told_scopes({"exposedScopes": [{"name": name} for name in names]}) == names[:1000]
 
 
 def test_the_status_is_silent_about_a_withdrawn_scope_that_is_inactive():
