@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from maskinporten_operator.adapters.digdir.grant_index import LEAST_BETWEEN, GrantIndex
+from maskinporten_operator.adapters.digdir.grant_index import LEAST_BETWEEN, LEAST_DUE, GrantIndex
 from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
 from maskinporten_operator.model.errors import TransientError
+from maskinporten_operator.model.scopes import RegisteredScope
 from tests.adapters.conftest import DEADLINE, held, scope_fields
 
 MAX_AGE = 180.0
@@ -91,6 +92,64 @@ async def test_inactive_scopes_that_are_open_delegated_or_own_may_not_be_registe
     world.digdir.seed(OWN, active=False)
 
     assert await world.names(OPEN, OWN) == set()
+
+
+OPEN_FIELDS = {"active": True, "accessible_for_all": True, "allowed_integration_types": ["maskinporten"]}
+
+
+def open_to_all(world, **fields):
+    """What DigDir lists as open: a scope with other members than it should have, and one as it should be."""
+
+    async def list_open():
+        return (
+            RegisteredScope(OPEN, {name: one for name, one in (OPEN_FIELDS | fields).items() if one != "none"}),
+            RegisteredScope("udir:other", OPEN_FIELDS),
+        )
+
+    world.digdir.scopes.list_open = list_open
+
+
+@pytest.mark.parametrize("member", [True, False, None, "true", 1, "none"], ids=repr)
+async def test_a_scope_that_is_listed_as_open_is_so_only_if_it_says_it(world, member):
+    open_to_all(world, accessible_for_all=member)
+
+    assert await world.names(OPEN, "udir:other") == ({OPEN, "udir:other"} if member is True else {"udir:other"})
+
+
+@pytest.mark.parametrize(
+    ("types", "allowed"),
+    [
+        (["maskinporten"], True),
+        (["krr", "maskinporten"], True),
+        ([], True),
+        (None, True),
+        ("none", True),
+        (["krr"], False),
+        (["idporten", "ansattporten"], False),
+    ],
+    ids=repr,
+)
+async def test_an_open_scope_that_clients_of_another_type_alone_may_have_may_not_be_registered(world, types, allowed):
+    open_to_all(world, allowed_integration_types=types)
+
+    assert await world.names(OPEN, "udir:other") == ({OPEN, "udir:other"} if allowed else {"udir:other"})
+
+
+@pytest.mark.parametrize("types", [5, True, {"a": 1}, [5], [None]], ids=repr)
+async def test_types_of_another_form_hide_no_other_scope(world, types):
+    open_to_all(world, allowed_integration_types=types)
+
+    assert "udir:other" in await world.names(OPEN, "udir:other")
+
+
+@pytest.mark.parametrize(("types", "allowed"), [(("maskinporten", "krr"), True), (("krr",), False)])
+async def test_a_delegated_scope_that_clients_of_another_type_alone_may_have_may_not_be_registered(
+    world, types, allowed
+):
+    fields = {"owner_orgno": "974761076", "delegation_source": "https://www.altinn.no/"}
+    world.digdir.seed(DELEGATED, **fields, allowed_integration_types=types)
+
+    assert await world.names(DELEGATED) == ({DELEGATED} if allowed else set())
 
 
 @pytest.mark.parametrize("delegated", [True, False])
@@ -224,8 +283,23 @@ async def test_one_that_asks_during_a_look_that_began_before_doesnt_wait_for_ano
     hold.release()
     await asyncio.wait_for(first, DEADLINE)
 
-    assert 0 < late.due <= LEAST_BETWEEN
+    assert LEAST_DUE <= late.due <= LEAST_BETWEEN
     assert world.looks() == 2
+
+
+async def test_one_that_asks_during_a_long_look_asks_again_after_two_seconds(world):
+    await world.find(GRANTED)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    hold = world.digdir.fault("hold", path="/scopes/access/all$")
+    first = asyncio.create_task(world.find(MISSING))
+    await held(hold)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+
+    late = await asyncio.wait_for(world.find("unknown:scope"), DEADLINE)
+    hold.release()
+    await asyncio.wait_for(first, DEADLINE)
+
+    assert late.due == LEAST_DUE == 2.0
 
 
 async def test_a_new_scope_of_our_own_prefix_is_looked_for_among_the_own_ones_too(world):
@@ -272,6 +346,39 @@ async def test_after_a_doubt_the_lists_are_read_anew_though_not_more_than_every_
     await world.find(GRANTED, asked=0)
 
     assert world.looks() == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_doubt_that_comes_while_the_lists_are_read_has_them_read_once_more(world, when):
+    await world.find(GRANTED)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    hold = world.digdir.fault("hold", when=when, path="/scopes/access/all$")
+    look = asyncio.create_task(world.find(MISSING))
+    await held(hold)
+    world.index.doubt()
+    hold.release()
+    await asyncio.wait_for(look, DEADLINE)
+    assert world.looks() == 2
+    world.digdir.access(GRANTED, state="DENIED")
+    world.digdir.advance(LEAST_BETWEEN + 1)
+
+    assert await world.names(GRANTED, asked=0) == set()
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    await world.find(GRANTED, asked=0)
+
+    assert world.looks() == 3
+
+
+async def test_a_doubt_outlives_a_look_that_fails(world):
+    await world.find(GRANTED)
+    world.index.doubt()
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.fault("status", status=503, path="/scopes/access/all$")
+    assert await world.names(GRANTED) == {GRANTED}
+    world.digdir.access(GRANTED, state="DENIED")
+    world.digdir.advance(LEAST_BETWEEN + 1)
+
+    assert await world.names(GRANTED) == set()
 
 
 @pytest.mark.parametrize("path", ["/scopes/access/all$", "/scopes/all$", "/scopes$", "/delegationsources$"])

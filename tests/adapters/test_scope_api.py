@@ -5,6 +5,8 @@ import pytest
 
 from maskinporten_operator.adapters.digdir.wire import Grant
 from maskinporten_operator.model.errors import (
+    AlreadyExistsError,
+    BadRequestError,
     OperatorError,
     OutcomeUnknownError,
     RejectedError,
@@ -193,7 +195,7 @@ async def test_a_scope_that_exists_is_not_created_again_even_if_it_is_inactive(d
 
     error = await raised(digdir.scopes.create(scope_fields()))
 
-    assert isinstance(error, RejectedError)
+    assert type(error) is AlreadyExistsError
     assert "already exists" in str(error)
 
 
@@ -203,6 +205,7 @@ async def test_a_consumer_with_a_wrong_number_is_refused_with_digdirs_words(digd
 
     error = await raised(digdir.scopes.grant(NAME, KOMMUNE))
 
+    assert type(error) is BadRequestError
     assert error.reason == "RefusedByDigDir"
     assert "wrong check digit" in str(error)
 
@@ -223,11 +226,21 @@ async def test_another_refusal_of_a_list_is_no_empty_list(digdir, status):
 
 
 @every_call
-@pytest.mark.parametrize("status", [400, 401, 403, 422])
-async def test_a_refusal_is_told_as_one(digdir, operation, status):
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, BadRequestError),
+        (401, RejectedError),
+        (403, RejectedError),
+        (409, AlreadyExistsError),
+        (422, RejectedError),
+    ],
+)
+async def test_a_refusal_is_told_as_one(digdir, operation, status, kind):
     error = await raised(CALLS[operation](answering(digdir, status, json={"error": "no"})))
 
-    assert type(error) is RejectedError
+    assert type(error) is kind
+    assert isinstance(error, RejectedError)
     assert f"HTTP {status}" in str(error)
 
 
@@ -263,11 +276,49 @@ async def test_a_gateways_404_says_nothing_of_absence(digdir, operation):
 
 
 @pytest.mark.parametrize("operation", [name for name in READS if name != "list delegation sources"])
-@pytest.mark.parametrize("body", [5, "x", None, [5], [None], [{}], [{"name": 5}], {"name": 5}], ids=str)
+@pytest.mark.parametrize("body", [5, "x", None, {"name": 5}], ids=str)
 async def test_a_body_of_another_form_is_a_fault(digdir, operation, body):
     error = await raised(CALLS[operation](answering(digdir, 200, json=body)))
 
     assert type(error) is TransientError
+
+
+@pytest.mark.parametrize("body", [[5], [None], [{}], [{"name": 5}], []], ids=str)
+async def test_a_list_is_no_scope(digdir, body):
+    assert type(await raised(answering(digdir, 200, json=body).find(NAME))) is TransientError
+
+
+SCOPE_LISTS = ["list own scopes", "list open scopes", "list delegated scopes"]
+ACCESS_LISTS = ["list a scope's accesses", "list granted scopes"]
+ODD_ROWS = [5, None, "x", [], {}, {"name": 5}, {"prefix": "nav"}, {"scope": NAME}, {"consumer_orgno": KOMMUNE}]
+
+
+def test_every_list_of_rows_is_told_apart():
+    assert {*SCOPE_LISTS, *ACCESS_LISTS} == {*READS} - {"read a scope", "list delegation sources"}
+
+
+@pytest.mark.parametrize("operation", SCOPE_LISTS)
+@pytest.mark.parametrize("odd", ODD_ROWS, ids=str)
+async def test_a_scope_in_a_list_that_cant_be_read_hides_no_other(digdir, operation, odd):
+    rows = [{"name": "nav:first"}, odd, {"prefix": "nav", "subscope": "last"}]
+
+    listed = await CALLS[operation](answering(digdir, 200, json=rows))
+
+    assert [one.name for one in listed] == ["nav:first", "nav:last"]
+
+
+@pytest.mark.parametrize("operation", ACCESS_LISTS)
+@pytest.mark.parametrize("odd", [*ODD_ROWS, {"scope": NAME, "consumer_orgno": 5}], ids=str)
+async def test_an_access_in_a_list_that_cant_be_read_hides_no_other(digdir, operation, odd):
+    rows = [
+        {"scope": NAME, "consumer_orgno": KOMMUNE, "state": "APPROVED"},
+        odd,
+        {"scope": NAME, "consumer_orgno": SKATT, "state": 5},
+    ]
+
+    listed = await CALLS[operation](answering(digdir, 200, json=rows))
+
+    assert listed == (Grant(NAME, KOMMUNE, approved=True), Grant(NAME, SKATT, approved=False))
 
 
 @every_call

@@ -2,10 +2,18 @@
 
 import asyncio
 
+import httpx
 import pytest
 
 from maskinporten_operator.adapters.digdir.scope_index import SOURCES_LAST, SOURCES_LEAST, ScopeIndex
-from maskinporten_operator.model.errors import ConflictError, OutcomeUnknownError, RejectedError, TransientError
+from maskinporten_operator.model.errors import (
+    AlreadyExistsError,
+    BadRequestError,
+    ConflictError,
+    OutcomeUnknownError,
+    RejectedError,
+    TransientError,
+)
 from tests.adapters.conftest import DEADLINE, held, scope_fields
 
 LAG = 10.0
@@ -35,9 +43,9 @@ class World:
         self.slept = []
         self.index = self.start()
 
-    def start(self):
+    def start(self, api=None):
         return ScopeIndex(
-            self.digdir.scopes, cluster="some-cluster", lag=LAG, monotonic=self.monotonic, sleep=self.sleep
+            api or self.digdir.scopes, cluster="some-cluster", lag=LAG, monotonic=self.monotonic, sleep=self.sleep
         )
 
     def monotonic(self):
@@ -241,6 +249,32 @@ async def test_a_creation_that_is_refused_for_what_is_in_it_is_told_as_a_refusal
     assert not world.index.is_doubtful(NAME)
 
 
+@pytest.mark.parametrize(("status", "kind"), [(400, BadRequestError), (403, RejectedError), (422, RejectedError)])
+async def test_a_creation_that_is_refused_is_no_conflict_whatever_is_there(world, status, kind):
+    await world.index.ready()
+    world.digdir.seed(NAME, description="made by hand")
+    world.digdir.fault("status", status=status, method="POST", path="/scopes$")
+
+    with pytest.raises(RejectedError) as caught:
+        await world.index.create(NAME, scope_fields())
+
+    assert type(caught.value) is kind
+    assert world.index.find(NAME) is None
+    assert not world.index.is_doubtful(NAME)
+
+
+async def test_one_that_exists_by_now_and_cant_be_read_is_told_as_what_keeps_it_from_being_read(world):
+    await world.index.ready()
+    world.digdir.seed(NAME, description="made by hand")
+    world.digdir.fault("status", status=503, method="GET", path="/scopes")
+
+    with pytest.raises(TransientError) as caught:
+        await world.index.create(NAME, scope_fields())
+
+    assert type(caught.value) is TransientError
+    assert world.index.find(NAME) is None
+
+
 async def test_a_new_scope_has_no_consumers_and_no_call_is_made_to_know_it(world):
     await world.index.create(NAME, scope_fields())
 
@@ -376,6 +410,14 @@ async def test_a_row_that_is_denied_or_merely_asked_for_is_no_access(world, stat
     assert (await world.index.read_access(NAME)).consumers == {SKATT}
 
 
+@pytest.mark.parametrize("odd", ["", "12345678", "1234567890", "12345678a", "..", "١٢٣٤٥٦٧٨٩", "123456789\n", 5, None])
+async def test_a_consumer_whose_number_cant_be_one_is_none(world, odd):
+    rows = [{"scope": NAME, "consumer_orgno": orgno, "state": "APPROVED"} for orgno in (SKATT, odd, KS)]
+    index = world.start(world.digdir.scopes_answering(lambda _: httpx.Response(200, json=rows)))
+
+    assert (await index.read_access(NAME)).consumers == {SKATT, KS}
+
+
 async def test_a_scope_without_rows_has_no_consumers_also_when_digdir_says_that_there_arent_any(world):
     world.digdir.seed(NAME, description=OURS)
     world.digdir.set(empty_list_is_error=True)
@@ -442,7 +484,7 @@ async def test_rows_that_cant_be_read_leave_what_was_known_and_are_read_again(wo
 async def test_a_consumer_that_digdir_refused_is_remembered_until_the_rows_are_read_again(world):
     await world.made(SKATT)
     world.digdir.set(orgno_check="checksum")
-    with pytest.raises(RejectedError):
+    with pytest.raises(BadRequestError):
         await world.index.grant(NAME, KOMMUNE)
 
     known = await world.index.read_access(NAME)
@@ -466,11 +508,16 @@ async def test_a_consumer_that_digdir_takes_after_all_is_refused_no_more(world):
     assert (known.consumers, dict(known.refused)) == ({KOMMUNE}, {})
 
 
-async def test_what_the_operator_may_not_do_says_nothing_of_the_consumer(world):
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, RejectedError), (403, RejectedError), (404, RejectedError), (409, AlreadyExistsError), (422, RejectedError)],
+)
+async def test_a_refusal_for_any_other_reason_says_nothing_of_the_consumer(world, status, kind):
     await world.made()
-    world.digdir.fault("status", status=403, method="PUT", path="/scopes/access/")
-    with pytest.raises(RejectedError):
+    world.digdir.fault("status", status=status, method="PUT", path="/scopes/access/", times=2)
+    with pytest.raises(RejectedError) as caught:
         await world.index.grant(NAME, SKATT)
+    assert type(caught.value) is kind
 
     known = await world.index.read_access(NAME)
     assert (known.refused, known.doubtful, known.consumers) == ({}, frozenset(), frozenset())
@@ -560,6 +607,25 @@ async def test_a_delegation_source_is_found_by_its_name_and_remembered(world):
     await world.index.find_issuer("altinn")
 
     assert world.digdir.count("list-delegation-sources") == 2
+
+
+async def test_all_that_need_the_sources_first_share_one_read(world):
+    found = await asyncio.gather(*(world.index.find_issuer("altinn") for _ in range(20)), world.index.list_issuers())
+
+    assert found == [*[ALTINN] * 20, (ALTINN,)]
+    assert world.digdir.count("list-delegation-sources") == 1
+
+
+async def test_one_that_waits_for_the_sources_and_is_cancelled_takes_them_from_nobody(world):
+    hold = world.digdir.fault("hold", path="/delegationsources")
+    first = asyncio.create_task(world.index.find_issuer("altinn"))
+    await held(hold)
+    second = asyncio.create_task(world.index.find_issuer("altinn"))
+    await asyncio.sleep(0)
+    first.cancel()
+    hold.release()
+
+    assert await asyncio.wait_for(second, DEADLINE) == ALTINN
 
 
 async def test_a_source_that_isnt_known_is_looked_for_now_and_then(world):

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from digdir_simulator import jws
 from maskinporten_operator.adapters.digdir.errors import NEVER_SENT, find_detail, parse_retry_after
 from maskinporten_operator.model.errors import (
+    AlreadyExistsError,
+    BadRequestError,
     OperatorError,
     OutcomeUnknownError,
     RejectedError,
@@ -158,13 +160,13 @@ async def test_every_call_is_observed_with_its_status(digdir):
 
 
 @every_call
-@pytest.mark.parametrize("status", [400, 409, 422])
-async def test_a_refusal_is_told_in_the_apis_words_without_its_ids(digdir, operation, status):
+@pytest.mark.parametrize(("status", "kind"), [(400, BadRequestError), (409, AlreadyExistsError), (422, RejectedError)])
+async def test_a_refusal_is_told_in_the_apis_words_without_its_ids(digdir, operation, status, kind):
     digdir.fault("status", status=status, path="/api/v1")
 
     error = await raised(CALLS[operation](digdir.client))
 
-    assert type(error) is RejectedError
+    assert type(error) is kind
     assert error.reason == "RefusedByDigDir"
     assert str(error) == (
         f"DigDir refused to {operation} (HTTP {status}: Simulated fault with status {status}): "

@@ -1,13 +1,17 @@
 """What the watches tell of namespaces, and what a pass makes of it."""
 
+import itertools
 import logging
 
 import pytest
 
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
+from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.runtime.namespaces import Namespaces
-from tests.unit.fakes import World
+from maskinporten_operator.runtime.store import ObjectStore
+from tests.specs import exposed
+from tests.unit.fakes import NAMESPACE, SECRET, World, resource_body
 
 GOING = "2026-03-01T12:00:00Z"
 
@@ -147,6 +151,46 @@ async def test_what_is_in_a_namespace_that_goes_is_let_go_before_its_own_turn():
     assert world.cluster.resource["metadata"]["finalizers"] == []
     await world.reconcile()
     assert world.writes == []
+
+
+def looked_after(world, *names, missing=False):
+    """Have the watches tell of these namespaces, and of resources in others beside the world's own."""
+    world.namespaces = Namespaces(lambda _: None, selects=True)
+    world.namespaces.listen_to_selected().on_list([{"metadata": metadata(name)} for name in names])
+    world.fleet = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, itertools.count(1).__next__, lambda *_: None)
+    for number in range(10):
+        other = {"name": f"app-{number}", "namespace": "other-team", "uid": f"u{number}"}
+        spec = {"secretName": "their-secret", "scopes": {"exposes": [exposed()]}}
+        status = {"clientID": f"missing-{number}"} if missing else {}
+        created = {"creationTimestamp": "2025-01-01T00:00:00Z"}
+        world.fleet.offer(resource_body(metadata=other | created, spec=spec, status=status))
+
+
+async def test_one_in_a_namespace_that_isnt_selected_keeps_nobody_from_exposing_its_scope():
+    world = World(spec={"secretName": SECRET, "scopes": {"exposes": [exposed()]}})
+    looked_after(world, NAMESPACE, "other-team")
+    await world.reconcile()
+    assert world.condition["reason"] == "ScopeConflict"
+    looked_after(world, NAMESPACE)
+
+    await world.reconcile()
+
+    assert world.ready == "True"
+    assert list(world.digdir.scopes) == ["nav:arbeid:some.scope.read"]
+
+
+async def test_clients_missing_in_namespaces_that_arent_selected_hold_no_deletion():
+    world = World(metadata={"finalizers": [FINALIZER], "annotations": {"digdir.nais.io/delete": "true"}})
+    world.cluster.touch(deletionTimestamp=GOING)
+    world.clock.advance(60)
+    looked_after(world, NAMESPACE, "other-team", missing=True)
+    await world.reconcile()
+    assert world.condition["reason"] == "MassAbsence"
+    looked_after(world, NAMESPACE, missing=True)
+
+    await world.reconcile()
+
+    assert world.cluster.resource is None
 
 
 async def ending(**annotations):

@@ -301,6 +301,30 @@ def test_one_elsewhere_or_with_another_secret_or_going_away_is_no_rival(store, c
     assert store.find_rival(meta(), CLAIM) is None
 
 
+def test_one_with_an_invalid_spec_is_no_rival_until_it_is_mended(store):
+    older = {"name": "old", "uid": "u1", "creationTimestamp": "2025-01-01T00:00:00Z"}
+    store.offer(exposing_body(10, exposed(atMaxAge=5), **older))
+    store.offer(exposing_body(12, exposed()))
+    assert store.find_rival(meta(), CLAIM) is None
+    assert store.find_rival(meta(), SUBSCOPE) is None
+
+    store.offer(exposing_body(13, exposed(atMaxAge=60), **older))
+
+    assert store.find_rival(meta(), CLAIM) == store.find_rival(meta(), SUBSCOPE) == (NAMESPACE, "old")
+
+
+def test_of_older_rivals_the_oldest_that_is_looked_after_counts(store):
+    for number, (namespace, year) in enumerate([("left-alone", 2023), ("other-team", 2024), ("third-team", 2025)]):
+        created = f"{year}-01-01T00:00:00Z"
+        store.offer(
+            exposing_body(10 + number, exposed(), uid=f"u{number}", namespace=namespace, creationTimestamp=created)
+        )
+
+    assert store.find_rival(meta(), SUBSCOPE) == ("left-alone", NAME)
+    assert store.find_rival(meta(), SUBSCOPE, lambda name: name != "left-alone") == ("other-team", NAME)
+    assert store.find_rival(meta(), SUBSCOPE, lambda name: name == NAMESPACE) is None
+
+
 def test_one_that_names_another_secret_by_now_is_no_rival(store):
     store.offer(body(10, name="old", uid="u1", creationTimestamp="2025-01-01T00:00:00Z"))
     store.offer(body(12))
@@ -421,6 +445,13 @@ def test_the_client_ids_are_those_of_the_statuses(store):
     store.offer(body(12, name="c", uid="u3", status={"clientID": ["junk"]}))
 
     assert list(store.known_client_ids()) == ["client-1"]
+
+
+def test_the_client_id_of_one_in_a_namespace_that_isnt_looked_after_is_not_missed(store):
+    store.offer(body(10, status={"clientID": "client-1"}))
+    store.offer(body(11, uid="u2", namespace="left-alone", status={"clientID": "client-2"}))
+
+    assert list(store.known_client_ids(lambda name: name != "left-alone")) == ["client-1"]
 
 
 def test_the_client_id_of_one_that_is_being_deleted_is_not_missed(store):

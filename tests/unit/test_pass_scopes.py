@@ -726,6 +726,27 @@ async def test_an_activation_that_is_refused_takes_that_scopes_new_consumers_and
     assert converged.condition["reason"] == "RefusedByDigDir"
 
 
+@pytest.mark.parametrize("call", ["read", "read_access"])
+async def test_a_scope_that_may_not_be_read_before_its_activation_keeps_no_other_from_being_changed(converged, call):
+    edit(converged, first(enabled=False), second(KS))
+    await converged.reconcile()
+    edit(converged, first(SKATT), second(SKATT))
+    ask = getattr(converged.scopes, call)
+
+    async def refuse(name, **how):
+        if name == NAME and (call == "read" or how.get("anew")):
+            raise forbidden()
+        return await ask(name, **how)
+
+    setattr(converged.scopes, call, refuse)
+
+    await converged.reconcile()
+
+    assert active(converged) == {OTHER}
+    assert converged.condition["reason"] == "ForbiddenByDigDir"
+    assert converged.digdir.consumers(OTHER) == {SKATT}
+
+
 async def test_a_deactivation_that_is_refused_is_told_and_tried_again(converged):
     edit(converged, first(enabled=False), second(SKATT))
     converged.trips.trip("_deactivate", refused)

@@ -363,6 +363,28 @@ def test_a_registration_that_was_found_waits_for_no_list():
     assert plan(list_due=7.5).hold is None
 
 
+def test_a_scope_that_isnt_known_keeps_all_waiting_until_the_lists_are_newer_than_the_question():
+    one = plan(**NEW | {"granted": Granted(frozenset(), due=7.5), "exposures": (NEW_SCOPE,)})
+
+    assert one.steps == ()
+    assert (one.hold.reason, one.hold.retry_after) == ("AwaitingList", 7.5)
+    assert SCOPE in str(one.hold)
+
+
+@pytest.mark.parametrize("granted", [GRANTED.names, frozenset()], ids=["granted", "lost"])
+def test_scopes_that_are_granted_or_registered_wait_for_no_lists(granted):
+    one = plan(secret=None, granted=Granted(granted, due=7.5))
+
+    assert kinds(one) == [PublishKeys, WriteSecret]
+    assert one.hold is None or one.hold.reason != "AwaitingList"
+
+
+def test_what_else_keeps_a_resource_waiting_is_told_before_the_lists():
+    one = plan(**NEW | {"rival": "older-app", "granted": Granted(frozenset(), due=7.5)})
+
+    assert one.hold.reason == "SecretConflict"
+
+
 EVERY_HOLD = {
     "secret": secret_of(owner_reference(uid="other", name="other-app")),
     "rival": "older-app",
