@@ -51,5 +51,9 @@ class TerminatingError(OperatorError):
     """The resource or its namespace is going away: the pass ends quietly."""
 
 
+class StandbyError(OperatorError):
+    """A write was held back, since another process may lead by now: the pass ends quietly, and is made again later."""
+
+
 class ConflictError(TransientError):
     """The object changed, or is another one, since it was read: look again."""

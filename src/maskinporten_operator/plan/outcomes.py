@@ -11,6 +11,7 @@ from maskinporten_operator.model.conditions import READY, Reason, Status, Verdic
 from maskinporten_operator.model.errors import (
     OperatorError,
     RejectedError,
+    StandbyError,
     TerminatingError,
     TransientError,
     WaitingError,
@@ -26,6 +27,8 @@ R = TypeVar("R", MaskinportenClient, Application)
 
 RECHECK_REJECTED = 600.0
 """Seconds after which a refusal is tried again: rights and grants change without an event."""
+RECHECK_STANDBY = 5.0
+"""Seconds after which a process that couldn't be sure to lead looks whether it can again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +188,8 @@ def fail(error: OperatorError, notices: tuple[Verdict, ...] | None = None, next_
     match error:
         case TerminatingError():
             return Outcome((), None, logging.DEBUG)
+        case StandbyError():
+            return Outcome((), Retry(RECHECK_STANDBY, failed=False), logging.DEBUG)
         case WaitingError():
             status, retry, level = "Unknown", Retry(error.retry_after, failed=False), logging.INFO
         case RejectedError():

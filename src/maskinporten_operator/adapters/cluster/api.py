@@ -13,9 +13,12 @@ from kubernetes.aio.client import ApiClient, Configuration
 from yaml import YAMLError
 
 from maskinporten_operator.adapters.cluster.errors import translate_exception, translate_response
+from maskinporten_operator.adapters.fence import OPEN
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from maskinporten_operator.adapters.fence import Fence
 
     Query = Sequence[tuple[str, str]]
 
@@ -54,9 +57,14 @@ async def load_configuration() -> Configuration:
 class ClusterApi:
     """Requests with JSON in and out; every failure becomes an `OperatorError`."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(
+        self, configuration: Configuration, fence: Fence = OPEN, observe: Callable[[], None] = lambda: None
+    ) -> None:
+        """Every write passes `fence`; `observe` is told of every answer."""
         self.configuration = configuration
         self._api = ApiClient(configuration)
+        self._fence = fence
+        self._observe = observe
 
     async def close(self) -> None:
         """End the connections."""
@@ -74,11 +82,13 @@ class ClusterApi:
         """Send a request and give the answer's body.
 
         Raises:
+            StandbyError: It is a write, and another process may lead by now.
             OperatorError: It failed; `adapters.cluster.errors` says as what.
         """
         try:
             response = await self._send(method, path, query, body, content_type, accept, TIMEOUT)
             data = await response.read()
+            self._observe()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise translate_exception(error) from None
         if not 200 <= response.status <= 299:
@@ -123,4 +133,6 @@ class ClusterApi:
             body=body,
             auth_settings=["BearerToken"],
         )
+        left = self._fence.check(method)
+        seconds = None if seconds is None else min(seconds, left)
         return await self._api.call_api(*parameters, _request_timeout=seconds)
