@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import signal
+import math
+import os
+import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness
+from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness, boottime
 from maskinporten_operator.adapters.cluster.api import ClusterApi, load_configuration
 from maskinporten_operator.adapters.cluster.discovery import find_served, is_served
 from maskinporten_operator.adapters.cluster.events import post_event
+from maskinporten_operator.adapters.cluster.leases import LeaseApi
 from maskinporten_operator.adapters.cluster.resources import ClusterResources
 from maskinporten_operator.adapters.cluster.session import open_session
 from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata, list_objects
@@ -29,6 +33,7 @@ from maskinporten_operator.adapters.digdir.index import RegistrationIndex
 from maskinporten_operator.adapters.digdir.metadata import MetadataReader
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
+from maskinporten_operator.adapters.fence import OPEN, Fence
 from maskinporten_operator.adapters.keys import KeyPool
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.maskinportenclient import parse
@@ -51,25 +56,34 @@ from maskinporten_operator.reconcile.maskinportenclient import reconcile_maskinp
 from maskinporten_operator.reconcile.memory import Memory
 from maskinporten_operator.reconcile.ports import Ports, Sighting
 from maskinporten_operator.runtime.announcer import EventAnnouncer
+from maskinporten_operator.runtime.ending import end_on_signals, limit_end
 from maskinporten_operator.runtime.health import serve_endpoints
+from maskinporten_operator.runtime.lease import Elector
 from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.namespaces import Namespaces
 from maskinporten_operator.runtime.queue import WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shell import EndlessBackoffs, run_shell
+from maskinporten_operator.runtime.states import count_keys, count_resources, count_scopes
 from maskinporten_operator.runtime.store import OwnedObjects
-from maskinporten_operator.runtime.workers import Controller, Workers
+from maskinporten_operator.runtime.vitals import Vitals
+from maskinporten_operator.runtime.workers import Controller, Workers, note_progress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from kubernetes.aio.client import Configuration
+
+    from maskinporten_operator.adapters.cluster.watch import Listener
     from maskinporten_operator.config import Config
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient
     from maskinporten_operator.plan.inventory import Inventory, Item
     from maskinporten_operator.plan.outcomes import Outcome
 
 DRAIN_SECONDS = 5.0
+RELEASE_SECONDS = 2.0
+LOOK_FOR_SYNC_EVERY = 1.0
 NO_NAMESPACE = ("-",)
 """A name that none can have, where a selector selects none."""
 LOOK_FOR_CRD_EVERY = 5.0
@@ -82,11 +96,11 @@ async def run_operator(config: Config) -> None:
     Raises:
         CredentialsError: The operator's own credentials can't be used.
         ClusterUnknownError: No API server is configured.
+        LeaseLostError: This process led, and another one does by now.
         Exception: The API server stopped serving one of our kinds, or a part of the operator ended by a fault.
     """
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    end_on_signals(stopping)
     operator: Operator | None = None
     async with AsyncExitStack() as stack:
         adapters = await open_adapters(config, stack)
@@ -96,6 +110,7 @@ async def run_operator(config: Config) -> None:
                 config.metrics_address,
                 config.health_address,
                 lambda: operator is not None and operator.is_ready(),
+                adapters.vitals.find_faults,
             )
         )
         served = await _wait_for_kinds(adapters.api, config, stopping)
@@ -114,7 +129,7 @@ async def read_inventory(config: Config) -> Inventory:
     """
     async with AsyncExitStack() as stack:
         digdir = await open_digdir(config, Metrics(), stack)
-        api = await open_cluster(stack)
+        api = open_cluster(await load_configuration(), stack)
         namespaces = config.namespaces
         if config.namespace_selector:
             selected, _ = await list_metadata(api, NAMESPACE.path(), config.namespace_selector)
@@ -157,48 +172,78 @@ class Adapters:
     metadata: MetadataReader
     metrics: Metrics
     credentials: AdminCredentials
+    elector: Elector | None
+    fence: Fence
+    vitals: Vitals
 
 
-async def open_cluster(stack: AsyncExitStack) -> ClusterApi:
-    """Open the way to the API server, closed by `stack`."""
-    api = ClusterApi(await load_configuration())
+def open_cluster(configuration: Configuration, stack: AsyncExitStack, fence: Fence = OPEN) -> ClusterApi:
+    """Open a way to the API server, closed by `stack`; every write passes `fence`."""
+    api = ClusterApi(configuration, fence, note_progress)
     stack.push_async_callback(api.close)
     return api
 
 
-async def open_digdir(config: Config, metrics: Metrics, stack: AsyncExitStack) -> Digdir:
-    """Open the way to DigDir, closed by `stack`."""
+async def open_digdir(config: Config, metrics: Metrics, stack: AsyncExitStack, fence: Fence = OPEN) -> Digdir:
+    """Open the way to DigDir, closed by `stack`; every write passes `fence`."""
     credentials = AdminCredentials(config.admin_client_id, build_source(config))
     credentials.report_expiry()
     plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=4))
     metadata = MetadataReader(plain, str(config.maskinporten_well_known_url))
-    authorized = await stack.enter_async_context(
-        open_http(
-            config.ca_bundle,
-            connections=config.workers,
-            auth=JwtGrantAuth(plain, metadata, credentials, config.admin_scopes),
-        )
+    auth = JwtGrantAuth(plain, metadata, credentials, config.admin_scopes, observe=metrics.count_token_request)
+    metrics.gauge(
+        "token_age_seconds", "How old the operator's own token is; absent before the first.", lambda: auth.token_age
     )
-    calls = Calls(authorized, str(config.digdir_base_url), metrics.observe_call)
+    authorized = await stack.enter_async_context(
+        open_http(config.ca_bundle, connections=config.workers, auth=auth, fence=fence)
+    )
+
+    def observe_call(operation: str, status: str, seconds: float) -> None:
+        metrics.observe_call(operation, status, seconds)
+        note_progress()
+
+    calls = Calls(authorized, str(config.digdir_base_url), observe_call)
     return Digdir(credentials, metadata, ClientApi(calls), ScopeApi(calls))
 
 
 async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
     """Build the adapters, each closed by `stack`."""
-    metrics = Metrics()
-    digdir = await open_digdir(config, metrics, stack)
+    metrics, elector = Metrics(), None
+    fence = Fence(lambda: elector.time_left() if elector else math.inf)
+    digdir = await open_digdir(config, metrics, stack, fence)
     metrics.gauge(
         "admin_credential_expiry_timestamp_seconds",
         "When the operator's own credentials end; absent if that is unknown.",
         lambda: digdir.credentials.expires,
     )
-    api = await open_cluster(stack)
+    configuration = await load_configuration()
+    elector = build_elector(config, configuration, stack) if config.leader_election else None
+    api = open_cluster(configuration, stack, fence)
     monotonic, lag, cluster = SystemClock().monotonic, config.list_lag.total_seconds(), config.cluster_name
     registry = RegistrationIndex(digdir.clients, cluster=cluster, lag=lag, monotonic=monotonic)
     scopes = ScopeIndex(digdir.scopes, cluster=cluster, lag=lag, monotonic=monotonic)
     grants = GrantIndex(digdir.scopes, scopes, max_age=config.grant_max_age.total_seconds(), monotonic=monotonic)
     pool = await stack.enter_async_context(KeyPool(config.key_pool_size))
-    return Adapters(api, registry, scopes, grants, pool, digdir.metadata, metrics, digdir.credentials)
+    return Adapters(
+        api,
+        registry,
+        scopes,
+        grants,
+        pool,
+        digdir.metadata,
+        metrics,
+        digdir.credentials,
+        elector,
+        fence,
+        Vitals(monotonic),
+    )
+
+
+def build_elector(config: Config, configuration: Configuration, stack: AsyncExitStack) -> Elector:
+    """Build what contends for the Lease, with connections of its own: a busy operator must not lose it for that."""
+    leases = LeaseApi(open_cluster(configuration, stack), str(config.lease_namespace), config.lease_name)
+    identity = f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{SystemRandomness().hex(8)}"
+    return Elector(leases, identity, boottime, utc_now)
 
 
 class Operator:
@@ -207,10 +252,11 @@ class Operator:
     def __init__(self, config: Config, adapters: Adapters, served: frozenset[Kind]) -> None:
         clock = SystemClock()
         self.config, self.api, self.served = config, adapters.api, served
-        self.credentials = adapters.credentials
-        self.registry, self.scopes = adapters.registry, adapters.scopes
+        self.credentials, self.vitals = adapters.credentials, adapters.vitals
+        self.registry, self.scopes, self.grants = adapters.registry, adapters.scopes, adapters.grants
+        self.elector, self.fence = adapters.elector, adapters.fence
         self.memory = Memory()
-        self.queue = WorkQueue()
+        self.queue = WorkQueue(observe_wait=adapters.metrics.observe_wait, closed=adapters.elector is not None)
         self.router = Router(
             watched_kinds(config),
             self.queue,
@@ -240,16 +286,35 @@ class Operator:
         )
         self.resync = Resync(config.resync_interval.total_seconds(), stores, self.queue, self._list_uids, self._refresh)
         self.workers = Workers(config.workers, self.queue, self._build_controllers(), adapters.metrics)
-        self.watching = False
-        gauge = adapters.metrics.gauge
+        self.vitals.add_check(self.workers.check_stuck)
+        self.watching = self.synced = False
+        self.leading = asyncio.Event()
+        self._show(adapters.metrics, adapters.pool)
+
+    def _show(self, metrics: Metrics, pool: KeyPool) -> None:
+        stores, workers = self.router.stores, self.workers
+        gauge, gauges = metrics.gauge, metrics.gauges
         gauge("queue_depth", "Resources that wait for a pass.", lambda: len(self.queue))
-        gauge("resources", "Known resources.", lambda: sum(len(store) for store in stores))
-        gauge("keys_ready", "Keys minted ahead.", lambda: len(adapters.pool))
+        gauge("resources", "Known resources.", lambda: sum(map(len, stores.values())))
+        gauge("keys_ready", "Keys minted ahead.", lambda: len(pool))
+        gauge("leader", "Whether this process may work: 1 or 0.", lambda: int(self.may_work))
+        gauge("workers", "How many passes may be under way at once.", lambda: self.config.workers)
+        gauge("active_workers", "How many passes are under way.", lambda: workers.active)
+        gauge("longest_running_pass_seconds", "How long the oldest pass under way takes.", lambda: workers.longest_run)
+        gauges(
+            "resources_by_state",
+            "Known resources by Ready and its reason.",
+            ("kind", "ready", "reason"),
+            lambda: count_resources(stores.values()),
+        )
+        gauges("scopes", "Exposed scopes by state.", ("state",), lambda: count_scopes(stores[MASKINPORTEN_CLIENT]))
+        gauges("registered_keys", "Our registered keys by age.", ("age",), lambda: count_keys(self.registry, utc_now()))
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Watch and work until `stopping` is set.
+        """Watch, and work while this process leads, until `stopping` is set.
 
         Raises:
+            LeaseLostError: This process led, and another one does by now.
             Exception: A part of the operator ended by a fault.
         """
         stop_watching: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -261,16 +326,74 @@ class Operator:
             done, _ = await asyncio.wait({shell, ending, *background}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.watching = False
-            await self.workers.drain(DRAIN_SECONDS)
+            if stopping.is_set():
+                await self.workers.drain(DRAIN_SECONDS)
+            else:
+                limit_end()  # something is broken, or another process leads: there is nothing to wait for
             await _cancel(ending, *background)
+            self.fence.close()
+            await self._release()
             stop_watching.set_result(None)
         await shell
         for task in done - {ending, shell}:
             task.result()
 
+    @property
+    def may_work(self) -> bool:
+        """Whether this process surely leads, or has nobody to contend with."""
+        return self.elector is None or self.elector.time_left() > 0
+
     def is_ready(self) -> bool:
-        """Whether the watch runs and DigDir's list was read."""
-        return self.watching and self.registry.is_listed
+        """Whether the watch runs and everything was seen, and DigDir's list was read by the one that leads."""
+        if not (self.watching and self.synced):
+            return False
+        if self.elector and not self.leading.is_set():
+            return self.elector.reached
+        return self.registry.is_listed
+
+    async def _work(self) -> None:
+        """Stand by until this process leads, then work."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_for_sync())
+            if self.elector:
+                await self.elector.leading.wait()
+                self._take_over()
+            self.leading.set()
+            await self.workers.run()
+
+    def _take_over(self) -> None:
+        """Forget what can't be known: until this moment another process may have written."""
+        for index in (self.registry, self.scopes, self.grants):
+            index.begin()
+        doubted_until = SystemClock().monotonic() + self.config.list_lag.total_seconds()
+        self.queue.open()
+        for store in self.router.stores.values():
+            store.doubt(doubted_until)
+            for key in store:
+                self.queue.add(key)
+
+    async def _release(self) -> None:
+        if self.elector:
+            try:
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self.elector.release()
+            except TimeoutError:
+                log.warning("the Lease couldn't be released in time and expires instead")
+
+    async def _look_for_sync(self) -> None:
+        """Return when the stores have held all that the API server lists."""
+        while True:
+            try:
+                for kind, store in self.router.stores.items():
+                    missing = await self._list_uids(kind) - {one.uid for key in store if (one := store.find(key))}
+                    if missing:
+                        break
+                else:
+                    self.synced = True
+                    return
+            except OperatorError as error:
+                log.debug("not compared with the API server's lists", message=str(error))
+            await asyncio.sleep(LOOK_FOR_SYNC_EVERY)
 
     def _build_controllers(self) -> dict[Kind, Controller]:
         passes = {MASKINPORTEN_CLIENT: self._reconcile_client, APPLICATION: self._reconcile_application}
@@ -289,22 +412,29 @@ class Operator:
             owned += [(APPLICATION, kind) for kind in (DEPLOYMENT, SERVICE, *POLICY_KINDS) if kind in self.served]
         selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
         watches = [
-            follow_metadata(self.api, kind, selector, self.router.owned[owner].listen(kind), namespace)
+            self._follow(kind, selector, self.router.owned[owner].listen(kind), namespace)
             for owner, kind in owned
             for namespace in self.config.namespaces or (None,)
         ]
         watches += self._watch_namespaces()
-        runs = [self.workers.run(), self.resync.run(), self.announcer.run(), self.credentials.watch_expiry()]
+        runs = [self._work(), self.resync.run(self.leading), self.announcer.run(), self.credentials.watch_expiry()]
+        runs += [self.elector.run()] if self.elector else []
         return [*runs, *watches]
+
+    async def _follow(self, kind: Kind, selector: str, listener: Listener, namespace: str | None = None) -> None:
+        """Watch metadata, and let it be noticed if that ends."""
+        part = f"the watch of {kind.path(namespace)} by {type(listener).__name__} and {selector or 'no label'}"
+        self.vitals.expect(part)
+        await follow_metadata(self.api, kind, selector, listener, namespace, partial(self.vitals.note, part))
 
     def _watch_namespaces(self) -> list[Any]:
         """Watch the cluster's namespaces; an operator that is given a few of them needn't have the right to."""
         if self.config.namespaces:
             return []
-        ends = follow_metadata(self.api, NAMESPACE, "", self.namespaces.listen_to_ends(), None)
+        ends = self._follow(NAMESPACE, "", self.namespaces.listen_to_ends())
         if not (selector := self.config.namespace_selector):
             return [ends]
-        return [ends, follow_metadata(self.api, NAMESPACE, selector, self.namespaces.listen_to_selected(), None)]
+        return [ends, self._follow(NAMESPACE, selector, self.namespaces.listen_to_selected())]
 
     async def _refresh(self) -> None:
         """Read DigDir's lists anew, and let the access lists be read by the passes that need them."""
@@ -323,7 +453,12 @@ class Operator:
     async def _keep_watching(self, stop: concurrent.futures.Future[None]) -> None:
         """Run the shell, and start it again when it gives up, unless a kind is gone: then the process ends."""
         delays = iter(EndlessBackoffs())
-        session, server = partial(open_session, self.api.configuration), self.api.configuration.host
+        namespaces = self.config.namespaces or (None,)
+        watched = frozenset(kind.path(namespace) for kind in self.router.stores for namespace in namespaces)
+        for path in watched:
+            self.vitals.expect(path)
+        session = partial(open_session, self.api.configuration, partial(self.vitals.note_request, watched=watched))
+        server = self.api.configuration.host
         while True:
             try:
                 await run_shell(self.router.on_event, session, server, self.router.stores, self.config.namespaces, stop)
@@ -370,6 +505,11 @@ async def _look_for_kinds(api: ClusterApi, watched: tuple[Kind, ...]) -> frozens
             log.warning("waiting", message=message)
             told = message
         await asyncio.sleep(LOOK_FOR_CRD_EVERY)
+
+
+def utc_now() -> datetime:
+    """Give the wall-clock time."""
+    return datetime.now(UTC)
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

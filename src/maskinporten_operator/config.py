@@ -30,6 +30,9 @@ _REQUIREMENT = (
 )
 SELECTOR_PATTERN = rf"{_REQUIREMENT}(?:,{_REQUIREMENT})*"
 SERVICE_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?)")
+LEASE_PATTERN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+OWN_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""What Kubernetes puts into a pod with a ServiceAccount."""
 HOST_NAME_PATTERN = r"[0-9A-Za-z]([-0-9A-Za-z.]{0,251}[0-9A-Za-z])?"
 SERVED_ADDRESSES = frozenset({"metrics_address", "health_address"})
 LONGEST_DURATION = timedelta(days=365)
@@ -265,6 +268,23 @@ class Config(BaseSettings):
         Duration,
         Field(default=timedelta(hours=24), description="How long a replaced key stays registered."),
     ]
+    leader_election: Annotated[
+        bool,
+        Field(
+            default=False,
+            description="Whether replicas agree by a Lease on the one that works. More than one needs it; one alone "
+            "doesn't, nor the right to a Lease.",
+        ),
+    ]
+    lease_name: Annotated[
+        str, Field(default="maskinporten-operator", description="The Lease's name, which the replicas share.")
+    ]
+    lease_namespace: Annotated[
+        str | None,
+        Field(
+            default=None, validate_default=True, description="The Lease's namespace; by default the operator pod's own."
+        ),
+    ]
     metrics_address: Annotated[
         Address, Field(default="0.0.0.0:8080", description="Where /metrics is served; empty for nowhere.")
     ]
@@ -340,6 +360,25 @@ class Config(BaseSettings):
         if selector and info.data.get("namespaces"):
             raise ValueError("can't be set beside NAMESPACES: those are looked after whatever their labels")
         return selector
+
+    @field_validator("lease_name")
+    @classmethod
+    def _check_lease_name(cls, name: str) -> str:
+        if not re.fullmatch(LEASE_PATTERN, name):
+            raise ValueError("write a name such as maskinporten-operator: small letters, digits, hyphens and dots")
+        return name
+
+    @field_validator("lease_namespace")
+    @classmethod
+    def _find_lease_namespace(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is None and info.data.get("leader_election"):
+            try:
+                name = OWN_NAMESPACE_FILE.read_text().strip()
+            except (OSError, ValueError):
+                raise ValueError("is needed where LEADER_ELECTION is true and no pod's files tell its own") from None
+        if name is not None and not re.fullmatch(NAMESPACE_PATTERN, name):
+            raise ValueError("write the name of a namespace: small letters, digits and hyphens")
+        return name
 
     @field_validator("admin_cert_chain_file", "admin_key_file", "admin_jwk_file", "ca_bundle")
     @classmethod

@@ -382,6 +382,19 @@ async def test_a_resource_that_is_new_needs_a_list_after_its_first_sight(world):
     assert world.index.absence_provable_at(OURS, 1234.0, marked=False) == 1234.0
 
 
+async def test_after_a_takeover_the_mark_needs_a_list_after_that_and_lag_and_nothing_is_listed_yet(world):
+    await world.index.ready()
+    world.digdir.advance(1000)
+    before = world.monotonic()
+    world.index.begin()
+
+    assert before + LAG <= world.index.absence_provable_at(OURS, 0.0, marked=True) <= world.monotonic() + LAG
+    assert not world.index.is_listed
+    lists = world.lists()
+    await world.index.ready()
+    assert world.lists() == lists + 1
+
+
 async def test_a_resource_with_our_mark_needs_a_list_after_start_and_lag(world):
     before = world.monotonic()
     index = world.start()

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maskinporten_operator import cli
+from maskinporten_operator import cli, config
 from maskinporten_operator.config import ENV_PREFIX, SELECTOR_PATTERN, Config, ConfigError, load_config
 from tests.certificates import authority, private_pem, rsa_key
 from tests.unit.fakes import private_jwk
@@ -53,6 +53,30 @@ def fault(load, **changes):
     with pytest.raises(ConfigError) as caught:
         load(**changes)
     return str(caught.value)
+
+
+# Leader election
+
+
+def test_the_leases_namespace_is_by_default_the_pods_own(load, tmp_path, monkeypatch):
+    file = tmp_path / "namespace"
+    file.write_text("some-namespace\n")
+    monkeypatch.setattr(config, "OWN_NAMESPACE_FILE", file)
+
+    assert load(leader_election="true").lease_namespace == "some-namespace"
+    assert load(leader_election="true", lease_namespace="another").lease_namespace == "another"
+    assert load().lease_namespace is None
+
+
+def test_outside_of_a_pod_the_leases_namespace_is_needed(load, tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "OWN_NAMESPACE_FILE", tmp_path / "none")
+
+    assert "LEASE_NAMESPACE (or --lease-namespace): is needed" in fault(load, leader_election="true")
+
+
+@pytest.mark.parametrize("change", [{"lease_name": "A_b"}, {"lease_name": "-"}, {"lease_namespace": "a.b"}])
+def test_a_lease_has_names_that_kubernetes_takes(load, change):
+    assert "small letters" in fault(load, **change)
 
 
 # Values

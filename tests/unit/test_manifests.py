@@ -99,6 +99,16 @@ def test_every_child_of_an_application_may_be_made_and_deleted():
         assert verbs == {"get", "list", "watch", "create", "patch", "delete"}, kind
 
 
+def test_the_lease_is_the_only_one_that_may_be_read_or_changed():
+    role = read("Role", "rbac-leader-election.yaml")
+    by_verbs = {tuple(rule["verbs"]): rule for rule in role["rules"]}
+
+    assert role["metadata"]["namespace"] == DEPLOYMENT_MANIFEST["metadata"]["namespace"]
+    assert by_verbs.keys() == {("get", "update"), ("create",)}
+    assert by_verbs["get", "update"]["resourceNames"] == [Config.model_fields["lease_name"].default]
+    assert all(rule["resources"] == ["leases"] for rule in role["rules"])
+
+
 def test_both_roles_are_bound_to_the_operators_own_account():
     for path in ("rbac.yaml", "rbac-applications.yaml"):
         binding = read("ClusterRoleBinding", path)

@@ -46,6 +46,31 @@ def version(store, key=KEY):
     return store.find(key).version
 
 
+# Another process's work
+
+
+def test_at_a_takeover_every_resource_counts_as_touched_from_then_on(store):
+    store.offer(body(10))
+    assert not store.find(KEY).sighting.marked
+    seen = store.find(KEY).sighting.at
+    store.doubt(until=0.0)
+
+    assert store.find(KEY).sighting.marked
+    assert store.find(KEY).sighting.at > seen
+
+
+def test_what_is_first_seen_right_after_a_takeover_counts_as_touched_too(gone):
+    now = [100.0]
+    store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: now[0], gone)
+    store.doubt(until=110.0)
+    store.offer(body(10))
+    now[0] = 110.0
+    store.offer(body(11, name="later", uid="later"))
+
+    assert store.find(KEY).sighting.marked
+    assert not store.find(KEY._replace(name="later")).sighting.marked
+
+
 # Events and answers
 
 

@@ -110,6 +110,19 @@ async def test_the_first_list_is_read_at_once_and_the_resync_waits(start):
     assert len(world.queue) == 0
 
 
+async def test_one_that_stands_by_looks_for_what_vanished_and_reads_digdirs_list_when_it_leads(quick):
+    world, leading = World(1000.0), asyncio.Event()
+    task = asyncio.create_task(world.resync.run(leading))
+    world.resync.note_gap()
+    await world.until("list", "list applications")
+    assert world.calls == ["list", "list applications"]
+    leading.set()
+
+    await world.until("list", "list applications", "refresh")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_first_list_that_fails_is_read_again(start):
     world = start()
     world.failures = 2

@@ -34,6 +34,32 @@ def due_in(queue, key):
     return queue._timers[key].when() - asyncio.get_running_loop().time()
 
 
+async def test_one_that_is_closed_takes_nothing_until_it_is_opened():
+    queue = WorkQueue(closed=True)
+    queue.add(A)
+    queue.add_after(A, 0.0)
+    assert len(queue) == 0
+    queue.open()
+    queue.add(B)
+
+    assert await take_all(queue) == [B]
+
+
+async def test_it_tells_how_long_each_key_waited_and_the_longest_still_waits():
+    waits = []
+    queue = WorkQueue(observe_wait=lambda key, seconds: waits.append((key, seconds)))
+    assert queue.longest_wait == 0
+    queue.add(A, Priority.RESYNC)
+    queue.add(A)
+    queue._since[A] -= 7
+    queue.add(B)
+
+    assert 7 <= queue.longest_wait < 7 + DEADLINE
+    await take_all(queue)
+    assert [key for key, _ in waits] == [A, B]
+    assert waits[0][1] >= 7 > waits[1][1]
+
+
 async def test_a_key_that_is_added_twice_is_taken_once(queue):
     queue.add(A)
     queue.add(A)

@@ -19,6 +19,12 @@ class SystemClock:
         return time.monotonic()
 
 
+def boottime() -> float:
+    """Give seconds that go forward while the machine is suspended too, where its system tells them."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
 class SystemRandomness:
     """The operating system's source of chance."""
 

@@ -27,7 +27,7 @@ def run(**flags: Any) -> None:
     --cluster-name is MASKINPORTEN_OPERATOR_CLUSTER_NAME. The API server is found as kubectl finds it: by KUBECONFIG,
     by the pod's ServiceAccount, or by the user's kubeconfig. HTTPS_PROXY and NO_PROXY hold for DigDir only.
 
-    Exit codes: 0 after a signal, 1 after a fault, 2 if the configuration can't be used.
+    Exit codes: 0 after a signal, 1 after a fault or when another replica took over, 2 if the configuration is wrong.
     """
     import asyncio  # noqa: PLC0415
 

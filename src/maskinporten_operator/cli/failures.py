@@ -11,6 +11,7 @@ import click
 from maskinporten_operator.adapters.cluster.api import ClusterUnknownError
 from maskinporten_operator.adapters.digdir.credentials import CredentialsError
 from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.runtime.lease import LeaseLostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def explain_failures() -> Iterator[None]:
-    """Exit with 2 if the configuration can't be used after all, and with 1 if an API failed."""
+    """Exit with 2 if the configuration can't be used after all, with 1 if an API failed or another replica leads."""
     try:
         yield
     except (ClusterUnknownError, CredentialsError) as error:
         click.echo(f"Error: the configuration can't be used:\n  {error}", err=True)
         sys.exit(2)
+    except LeaseLostError as error:
+        click.echo(f"Error: {error}: another replica may lead by now, so this one ends", err=True)
+        sys.exit(1)
     except OperatorError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

@@ -5,26 +5,40 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+import structlog
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from maskinporten_operator.runtime.metrics import Metrics
+
+log = structlog.get_logger()
 
 
 @asynccontextmanager
 async def serve_endpoints(
-    metrics: Metrics, metrics_address: str, health_address: str, is_ready: Callable[[], bool]
+    metrics: Metrics,
+    metrics_address: str,
+    health_address: str,
+    is_ready: Callable[[], bool],
+    find_faults: Callable[[], Sequence[str]],
 ) -> AsyncIterator[None]:
-    """Serve the endpoints while the context lasts; an empty address serves nothing, two equal ones share a server."""
+    """Serve the endpoints while the context lasts; an empty address serves nothing, two equal ones share a server.
+
+    All by the loop that the work is done in: where that is stuck, nobody answers.
+    """
 
     async def livez(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        faults = find_faults()
+        if faults:
+            log.error("a restart is needed", faults=list(faults))
+        return web.Response(text="\n".join(faults or ("ok",)) + "\n", status=500 if faults else 200)
 
     async def readyz(_: web.Request) -> web.Response:
         ready = is_ready()
-        return web.Response(text="ok\n" if ready else "waiting for the first lists\n", status=200 if ready else 503)
+        text = "ok\n" if ready else "waiting for the first lists, or for the Lease\n"
+        return web.Response(text=text, status=200 if ready else 503)
 
     async def show_metrics(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})

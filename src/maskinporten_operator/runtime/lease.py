@@ -125,7 +125,7 @@ class Elector:
         self._held_until = -math.inf
         self._leads_from = math.inf
         self._seen = Holding("", "", "", 0.0)
-        self._seen_at = -math.inf
+        self._seen_at = self._looked_at = -math.inf
         self._told = ""
         self._leader_told: str | None = None
 
@@ -166,7 +166,9 @@ class Elector:
             await self._create()
             return
         holding = parse_holding(lease)
-        if (holding.uid, holding.version) != (self._seen.uid, self._seen.version):
+        blind, self._looked_at = seen - self._looked_at > LEASE_SECONDS, seen
+        if blind or (holding.uid, holding.version) != (self._seen.uid, self._seen.version):
+            # After an outage for all the holder goes on, and isn't outrun by those who couldn't see either.
             self._seen, self._seen_at = holding, seen
         if holding.holder == self.identity:
             self._keep(holding, seen)

@@ -13,12 +13,15 @@ from prometheus_client.registry import Collector
 from maskinporten_operator.model.conditions import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
     from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.plan.outcomes import Outcome
+    from maskinporten_operator.runtime.queue import Key
+
+    Counts = Mapping[tuple[str, ...], float]
 
 PREFIX = "maskinporten_operator"
 KNOWN_RESULTS = frozenset(str(reason) for reason in Reason) | {"Done"}
@@ -32,6 +35,19 @@ class _Gauge(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(self._name, self._text, value=self._read())
+
+
+class _Gauges(Collector):
+    """A gauge with labels whose values are found when somebody looks."""
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Counts]) -> None:
+        self._name, self._text, self._labels, self._read = name, text, labels, read
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for values, count in sorted(self._read().items()):
+            family.add_metric(values, count)
+        yield family
 
 
 class Metrics:
@@ -52,9 +68,26 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._errors = Counter(
+            f"{PREFIX}_reconcile_errors", "Passes that something went wrong in.", ["kind"], registry=self.registry
+        )
+        self._retries = Counter(
+            f"{PREFIX}_retries", "Passes that ended with another one to come.", ["kind"], registry=self.registry
+        )
+        self._waits = Histogram(
+            f"{PREFIX}_queue_wait_seconds", "How long resources wait for a pass.", ["kind"], registry=self.registry
+        )
+        self._tokens = Counter(
+            f"{PREFIX}_token_requests", "Requests for the operator's own token.", ["status"], registry=self.registry
+        )
+
     def gauge(self, name: str, text: str, read: Callable[[], float | None]) -> None:
         """Show a value that is read when somebody looks; None is no value, and then the metric is absent."""
         self.registry.register(_Gauge(f"{PREFIX}_{name}", text, read))
+
+    def gauges(self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Counts]) -> None:
+        """Show values by their labels, read when somebody looks; the labels' values must be few."""
+        self.registry.register(_Gauges(f"{PREFIX}_{name}", text, labels, read))
 
     @contextmanager
     def time_pass(self, kind: Kind) -> Iterator[None]:
@@ -70,6 +103,21 @@ class Metrics:
         reason = str(outcome.verdicts[0].reason) if outcome.verdicts else "Done"
         reason = reason if reason in KNOWN_RESULTS else "Other"  # what a status says may be written by anyone
         self._passes.labels(kind.name, reason).inc()
+
+    def count_retry(self, kind: Kind, outcome: Outcome) -> None:
+        """Count what follows from a pass's end."""
+        if outcome.retry:
+            self._retries.labels(kind.name).inc()
+            if outcome.retry.failed:
+                self._errors.labels(kind.name).inc()
+
+    def observe_wait(self, key: Key, seconds: float) -> None:
+        """Count how long a resource waited for its pass."""
+        self._waits.labels(key.kind.name).observe(seconds)
+
+    def count_token_request(self, status: str) -> None:
+        """Count a request for the operator's own token, by HTTP status or `error`."""
+        self._tokens.labels(status).inc()
 
     def observe_call(self, operation: str, status: str, seconds: float) -> None:
         """Count a call to DigDir."""

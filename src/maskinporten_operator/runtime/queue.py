@@ -46,17 +46,26 @@ class Priority(IntEnum):
 class WorkQueue:
     """Keys to work on, now or after a delay. For one event loop; its size is bounded by the number of keys."""
 
-    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        chance: Callable[[], float] = random.random,
+        observe_wait: Callable[[Key, float], None] = lambda *_: None,
+        *,
+        closed: bool = False,
+    ) -> None:
+        """`observe_wait` is told how long each key waited; one that is `closed` takes nothing until it is opened."""
         self._chance = chance
+        self._observe_wait = observe_wait
         self._ready: asyncio.PriorityQueue[tuple[Priority, int, Key]] = asyncio.PriorityQueue()
         self._order = itertools.count()
         self._queued: dict[Key, Priority] = {}
+        self._since: dict[Key, float] = {}
         self._running: set[Key] = set()
         self._again: dict[Key, Priority] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
         self._actions: dict[Key, deque[float]] = {}
-        self._closed = False
+        self._closed = closed
 
     def __len__(self) -> int:
         """How many keys wait to be worked on now."""
@@ -79,6 +88,7 @@ class WorkQueue:
         waiting[key] = priority
         if waiting is self._queued:
             # One that was queued with less priority stays behind as a blank: `get` passes over it.
+            self._since.setdefault(key, asyncio.get_running_loop().time())
             self._ready.put_nowait((priority, next(self._order), key))
 
     def add_after(self, key: Key, delay: float, priority: Priority = Priority.RETRY) -> None:
@@ -106,6 +116,7 @@ class WorkQueue:
             priority, _, key = await self._ready.get()
             if self._queued.get(key) == priority:
                 del self._queued[key]
+                self._observe_wait(key, asyncio.get_running_loop().time() - self._since.pop(key))
                 self._running.add(key)
                 if timer := self._timers.pop(key, None):
                     timer.cancel()  # the pass that begins decides when the next one is due
@@ -128,6 +139,10 @@ class WorkQueue:
         if timer := self._timers.pop(key, None):
             timer.cancel()
 
+    def open(self) -> None:
+        """Take work from now on."""
+        self._closed = False
+
     def close(self) -> None:
         """Take no more work."""
         self._closed = True
@@ -135,7 +150,13 @@ class WorkQueue:
             timer.cancel()
         self._timers.clear()
         self._queued.clear()
+        self._since.clear()
         self._again.clear()
+
+    @property
+    def longest_wait(self) -> float:
+        """How many seconds the key waits that has waited longest for a worker."""
+        return asyncio.get_running_loop().time() - min(self._since.values()) if self._since else 0.0
 
     @property
     def running(self) -> int:

@@ -49,13 +49,18 @@ class Resync:
         """The watch was interrupted: deletions may have been missed."""
         self._gap.set()
 
-    async def run(self) -> None:
-        """Resync on schedule, and look for missed deletions after gaps, until cancelled."""
+    async def run(self, leading: asyncio.Event | None = None) -> None:
+        """Resync on schedule, and look for missed deletions after gaps, until cancelled.
+
+        DigDir isn't asked for anything before `leading` is set.
+        """
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._run_schedule())
+            group.create_task(self._run_schedule(leading))
             group.create_task(self._watch_gaps())
 
-    async def _run_schedule(self) -> None:
+    async def _run_schedule(self, leading: asyncio.Event | None) -> None:
+        if leading:
+            await leading.wait()
         while not await self._attempt("first list", self._refresh):
             await asyncio.sleep(TRY_AGAIN_AFTER)
         while True:

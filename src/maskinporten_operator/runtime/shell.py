@@ -130,6 +130,9 @@ def build_settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 0.1
     settings.queueing.exit_timeout = 1
     settings.watching.chunk_size = 500
+    # Opened anew so often that a watch that is silent by fault is known by that: see `runtime.vitals`.
+    settings.watching.server_timeout = 25
+    settings.watching.inactivity_timeout = 35
     settings.networking.request_timeout = 15
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = EndlessBackoffs()

@@ -6,6 +6,7 @@ is taken only if its resourceVersion, compared as an integer, is higher than the
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ class ObjectStore:
     on_released: Callable[[Iterable[Key]], None] = lambda _: None
     _entries: dict[Key, Entry] = field(default_factory=dict)
     _by_claim: defaultdict[Claim, set[Key]] = field(default_factory=lambda: defaultdict(set))
+    _doubted_until: float = -math.inf
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -83,6 +85,15 @@ class ObjectStore:
         """Give the resource of that name."""
         return self._entries.get(key)
 
+    def doubt(self, until: float) -> None:
+        """Another process may have worked until now on any resource, whatever it looks like.
+
+        A watch may lag behind that process's writes, so what is first seen before `until` is doubted too.
+        """
+        self._doubted_until = until
+        for entry in self._entries.values():
+            entry.sighting = Sighting(self.monotonic(), marked=True)
+
     def offer(self, body: Body) -> bool:
         """Take in a resource as a watch gave it; say whether that was news."""
         key, version = self.key_of(body), int(body["metadata"]["resourceVersion"])
@@ -94,8 +105,9 @@ class ObjectStore:
             return True
         if entry:
             self._drop(key, entry)
-        marked = self.finalizer in (body["metadata"].get("finalizers") or ())
-        entry = Entry({}, Sighting(self.monotonic(), marked), version)
+        now = self.monotonic()
+        marked = now < self._doubted_until or self.finalizer in (body["metadata"].get("finalizers") or ())
+        entry = Entry({}, Sighting(now, marked), version)
         self._entries[key] = entry
         self._replace(key, entry, body, version)
         return True

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +14,7 @@ import structlog
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.plan.outcomes import Outcome
@@ -20,6 +23,31 @@ if TYPE_CHECKING:
     from maskinporten_operator.runtime.store import ObjectStore
 
     Reconcile = Callable[[Mapping[str, Any], Sighting], Awaitable[Outcome]]
+
+
+STUCK = 50.0
+"""Seconds for which keys wait and nothing gets on; longer than any one call may take."""
+
+
+class Run:
+    """A pass under way: when it began, and when it last got on (monotonic seconds)."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self.began = self.got_on = monotonic()
+
+    def get_on(self) -> None:
+        """Something that it waited for has come."""
+        self.got_on = self._monotonic()
+
+
+_RUN: ContextVar[Run | None] = ContextVar("run", default=None)
+
+
+def note_progress() -> None:
+    """A call ended: if a pass made it, that pass isn't stuck."""
+    if run := _RUN.get():
+        run.get_on()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +75,19 @@ class Workers:
         queue: WorkQueue,
         controllers: Mapping[Kind, Controller],
         metrics: Metrics,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._count = count
         self._queue = queue
         self._controllers = controllers
         self._metrics = metrics
+        self._monotonic = monotonic
+        self._runs: set[Run] = set()
+        self._last_taken = monotonic()
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self._last_taken = self._monotonic()
         async with asyncio.TaskGroup() as group:
             for number in range(self._count):
                 group.create_task(self._work(), name=f"worker-{number}")
@@ -66,11 +99,40 @@ class Workers:
         while self._queue.running and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
 
+    @property
+    def longest_run(self) -> float:
+        """How many seconds the pass takes so far that began first; 0 if there is none."""
+        return self._monotonic() - min(run.began for run in self._runs) if self._runs else 0.0
+
+    @property
+    def active(self) -> int:
+        """How many passes are under way."""
+        return len(self._runs)
+
+    def check_stuck(self) -> str | None:
+        """Say so if keys wait for workers, and no pass has begun or got on for long."""
+        latest = max([self._last_taken, *(run.got_on for run in self._runs)])
+        idle = min(self._monotonic() - latest, self._queue.longest_wait)
+        return f"the queue is stuck for {idle:.0f} s" if idle > STUCK else None
+
+    @contextmanager
+    def _note_run(self) -> Iterator[None]:
+        run = Run(self._monotonic)
+        self._last_taken = run.began
+        self._runs.add(run)
+        token = _RUN.set(run)
+        try:
+            yield
+        finally:
+            _RUN.reset(token)
+            self._runs.discard(run)
+
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
             try:
-                await self._pass(key)
+                with self._note_run():
+                    await self._pass(key)
             finally:
                 self._queue.done(key)
 
@@ -95,6 +157,7 @@ class Workers:
         self._schedule(key, outcome)
 
     def _schedule(self, key: Key, outcome: Outcome) -> None:
+        self._metrics.count_retry(key.kind, outcome)
         if outcome.retry is None:
             self._queue.clear_failures(key)
         elif outcome.retry.delay is None:

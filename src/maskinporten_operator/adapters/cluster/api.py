@@ -28,8 +28,8 @@ JSON_PATCH = "application/json-patch+json"
 JSON = "application/json"
 
 TIMEOUT = 10.0
-SILENCE = 90.0
-"""Seconds without a line after which a watch counts as dead; the API server sends a bookmark every 60."""
+SILENCE = 35.0
+"""Seconds without a line after which a watch counts as dead: longer than the API server keeps an answer open."""
 
 
 class ClusterUnknownError(Exception):

@@ -13,7 +13,7 @@ from maskinporten_operator.adapters.cluster.errors import ExpiredError, translat
 from maskinporten_operator.model.errors import OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from maskinporten_operator.adapters.cluster.api import ClusterApi
     from maskinporten_operator.model.resources import Kind
@@ -22,9 +22,9 @@ LIST_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 PAGE = 500
 FIRST_DELAY = 1.0
-LONGEST_DELAY = 30.0
-WATCH_SECONDS = "270"
-"""How long the server keeps an answer open; less than the 300 s after which the client's library gives up."""
+LONGEST_DELAY = 15.0
+WATCH_SECONDS = "25"
+"""How long the server keeps an answer open. A watch that is silent by fault is known by that it asks no more."""
 log = structlog.get_logger()
 
 
@@ -41,16 +41,21 @@ class Listener(Protocol):
         """An object was deleted, or no longer matches."""
 
 
-async def list_metadata(api: ClusterApi, path: str, selector: str = "") -> tuple[list[Mapping[str, Any]], str]:
+async def list_metadata(
+    api: ClusterApi, path: str, selector: str = "", give_sign: Callable[[], None] = lambda: None
+) -> tuple[list[Mapping[str, Any]], str]:
     """List objects' metadata, page by page; give them and the list's resourceVersion."""
-    return await _list(api, path, LIST_METADATA, selector)
+    return await _list(api, path, LIST_METADATA, selector, give_sign)
 
 
-async def _list(api: ClusterApi, path: str, accept: str, selector: str = "") -> tuple[list[Mapping[str, Any]], str]:
+async def _list(
+    api: ClusterApi, path: str, accept: str, selector: str = "", give_sign: Callable[[], None] = lambda: None
+) -> tuple[list[Mapping[str, Any]], str]:
     items: list[Mapping[str, Any]] = []
     query = [("limit", str(PAGE))] + ([("labelSelector", selector)] if selector else [])
     position = ""
     while True:
+        give_sign()
         more = [("continue", position)] if position else []
         body = await api.request("GET", path, [*query, *more], accept=accept)
         items += body["items"] or []  # an empty list of this kind is null
@@ -66,17 +71,25 @@ async def list_objects(api: ClusterApi, path: str) -> list[Mapping[str, Any]]:
 
 
 async def follow_metadata(
-    api: ClusterApi, kind: Kind, selector: str, listener: Listener, namespace: str | None
+    api: ClusterApi,
+    kind: Kind,
+    selector: str,
+    listener: Listener,
+    namespace: str | None,
+    give_sign: Callable[[], None] = lambda: None,
 ) -> None:
-    """List and watch objects, of a namespace or of all, until cancelled, through outages and gaps."""
+    """List and watch objects, of a namespace or of all, until cancelled, through outages and gaps.
+
+    `give_sign` is called at every request and every line, so that somebody may notice when there is none any more.
+    """
     path = kind.path(namespace)
     delay = FIRST_DELAY
     while True:
         try:
-            items, version = await list_metadata(api, path, selector)
+            items, version = await list_metadata(api, path, selector, give_sign)
             listener.on_list(items, namespace)
             delay = FIRST_DELAY
-            await _watch(api, path, selector, version, listener)
+            await _watch(api, path, selector, version, listener, give_sign)
         except ExpiredError:
             log.debug("watch expired", path=path)
         except OperatorError as error:
@@ -85,14 +98,18 @@ async def follow_metadata(
         delay = min(delay * 2, LONGEST_DELAY)
 
 
-async def _watch(api: ClusterApi, path: str, selector: str, version: str, listener: Listener) -> None:
+async def _watch(
+    api: ClusterApi, path: str, selector: str, version: str, listener: Listener, give_sign: Callable[[], None]
+) -> None:
     """Watch from a version on, again and again while the server ends its answers in order."""
     loop = asyncio.get_running_loop()
     while True:
+        give_sign()
         started = loop.time()
         query = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
         query += [("labelSelector", selector), ("timeoutSeconds", WATCH_SECONDS)]
         async for event in api.stream(path, query, ONE_METADATA):
+            give_sign()
             kind, obj = event["type"], event["object"]
             if kind == "ERROR":
                 raise translate_status(obj)

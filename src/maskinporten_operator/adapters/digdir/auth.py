@@ -34,16 +34,25 @@ class JwtGrantAuth(httpx.Auth):
         credentials: AdminCredentials,
         scopes: Sequence[str],
         now: Callable[[], float] = time.time,
+        observe: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`observe` is told of every request for a token: its HTTP status, or `error`."""
         self._http = http
         self._metadata = metadata
         self._credentials = credentials
         self._scopes = scopes
         self._now = now
+        self._observe = observe
         self._token = ""
+        self._asked = 0.0
         self._renew_at = 0.0
         self._lock = asyncio.Lock()
         self._failure = SharedFailure(now)
+
+    @property
+    def token_age(self) -> float | None:
+        """How many seconds ago the token was asked for; None if there is none yet."""
+        return self._now() - self._asked if self._token else None
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Authorize the request; on a 401 once more with a new token."""
@@ -71,7 +80,9 @@ class JwtGrantAuth(httpx.Auth):
                 server.token_endpoint, data={"grant_type": JWT_BEARER, "assertion": assertion}
             )
         except httpx.HTTPError as error:
+            self._observe("error")
             raise translate_exception(error, operation, writes=False) from None
+        self._observe(str(response.status_code))
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             raise translate_response(response, operation, writes=False)
         if response.is_client_error:
@@ -88,4 +99,5 @@ class JwtGrantAuth(httpx.Auth):
             raise TransientError(
                 Reason.DIGDIR_UNAVAILABLE, f"Maskinporten gave no token (HTTP {response.status_code})"
             ) from None
+        self._asked = asked
         self._renew_at = asked + max(lifetime - RENEW_BEFORE, lifetime / 2)

@@ -70,6 +70,11 @@ class GrantIndex:
             due = await self._look_again(asked)
         return Granted(frozenset(self._find_known(wanted)), self._orgno or self._own.find_orgno(), due)
 
+    def begin(self) -> None:
+        """Count from now on as from a new start: another process may have written until this moment."""
+        self._listing.begin()
+        self._listed = self._tried = -float("inf")
+
     def doubt(self) -> None:
         """DigDir refused what the lists allow: they are read anew when somebody asks next."""
         self._doubted = self._monotonic()

@@ -12,7 +12,7 @@ from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedErro
 from maskinporten_operator.model.registrations import Registration
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from maskinporten_operator.adapters.digdir.client_api import ClientApi
     from maskinporten_operator.model.keys import PublicJwk
@@ -48,6 +48,9 @@ class RegistrationIndex(SharedListing[tuple[Registration, ...]]):
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(tuple(self._by_id.values()))
 
     def find(self, description: str) -> tuple[Registration, ...]:
         """Give the usable registrations with exactly this description."""

@@ -35,6 +35,11 @@ class SharedListing(Generic[T]):
         self._tried = -float("inf")  # when the newest attempt at one was
         self._listing: asyncio.Task[None] | None = None
 
+    def begin(self) -> None:
+        """Count from now on as from a new start: another process may have written until this moment."""
+        self.created = self._monotonic()
+        self._listed = -float("inf")
+
     @property
     def is_listed(self) -> bool:
         """Whether a list has been read since the start of the process."""

@@ -1,0 +1,15 @@
+"""What a pass makes of a write that was held back."""
+
+import pytest
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import StandbyError
+from maskinporten_operator.plan.outcomes import RECHECK_STANDBY, fail, hold_deletion
+
+
+@pytest.mark.parametrize("judge", [fail, hold_deletion])
+def test_it_ends_quietly_and_is_made_again_later(judge):
+    outcome = judge(StandbyError(Reason.CLUSTER_UNAVAILABLE, "nothing is written"))
+
+    assert outcome.verdicts == ()
+    assert (outcome.retry.delay, outcome.retry.failed) == (RECHECK_STANDBY, False)

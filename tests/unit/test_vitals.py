@@ -1,0 +1,170 @@
+"""What /livez goes by: signs of life, and a queue that gets on."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
+from maskinporten_operator.plan.outcomes import DONE
+from maskinporten_operator.runtime import workers as module
+from maskinporten_operator.runtime.health import serve_endpoints
+from maskinporten_operator.runtime.metrics import Metrics
+from maskinporten_operator.runtime.queue import Key, WorkQueue
+from maskinporten_operator.runtime.store import ObjectStore
+from maskinporten_operator.runtime.vitals import SILENCE, Vitals
+from maskinporten_operator.runtime.workers import Controller, Workers, note_progress
+from tests.unit.fakes import NAMESPACE, resource_body
+
+PATHS = frozenset({MASKINPORTEN_CLIENT.path(), APPLICATION.path()})
+DEADLINE = 5.0
+
+
+@pytest.fixture
+def clock():
+    return [1000.0]
+
+
+@pytest.fixture
+def vitals(clock):
+    return Vitals(lambda: clock[0])
+
+
+def test_who_gives_signs_is_well_and_who_gives_none_for_long_is_named(vitals, clock):
+    vitals.expect("one")
+    vitals.expect("two")
+    for _ in range(3):
+        clock[0] += SILENCE * 0.4
+        vitals.note("one")
+
+    assert vitals.find_faults() == ["no sign of two for 60 s"]
+
+
+def test_who_isnt_expected_isnt_missed(vitals, clock):
+    vitals.note("one")
+    clock[0] += 1000
+
+    assert vitals.find_faults() == []
+
+
+def test_a_request_is_a_sign_of_its_own_watch_only(vitals, clock):
+    for path in PATHS:
+        vitals.expect(path)
+    clock[0] += SILENCE + 1
+    vitals.note_request(APPLICATION.path(), PATHS)
+
+    assert [MASKINPORTEN_CLIENT.path() in fault for fault in vitals.find_faults()] == [True]
+
+
+def test_a_request_before_the_watches_is_a_sign_of_all(vitals, clock):
+    for path in PATHS:
+        vitals.expect(path)
+    clock[0] += SILENCE + 1
+    vitals.note_request("/apis/nais.io/v1", PATHS)
+
+    assert vitals.find_faults() == []
+
+
+# The queue
+
+
+class Work:
+    """Two workers whose passes go on for as long as the test wants, and a clock."""
+
+    def __init__(self):
+        self.now = 1000.0
+        self.ended = asyncio.Event()
+        self.call = asyncio.Event()
+        self.queue = WorkQueue()
+        self.store = ObjectStore(MASKINPORTEN_CLIENT, "some-finalizer", lambda: 0.0, lambda *_: None)
+        controller = Controller(self.store, self._pass, lambda *_: None)
+        self.workers = Workers(2, self.queue, {MASKINPORTEN_CLIENT: controller}, Metrics(), lambda: self.now)
+
+    async def _pass(self, *_):
+        while not self.ended.is_set():
+            await asyncio.sleep(0)
+            if self.call.is_set():
+                self.call.clear()
+                note_progress()
+        return DONE
+
+    async def add(self, count):
+        for number in range(count):
+            name = f"app-{number}"
+            self.store.offer(resource_body(metadata={"name": name, "uid": name}))
+            self.queue.add(Key(MASKINPORTEN_CLIENT, NAMESPACE, name))
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    def wait(self, seconds):
+        self.now += seconds
+        for key in self.queue._since:
+            self.queue._since[key] -= seconds
+
+
+@pytest.fixture
+async def work():
+    work = Work()
+    task = asyncio.create_task(work.workers.run())
+    yield work
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_queue_is_stuck_when_keys_wait_and_no_pass_gets_on(work):
+    await work.add(3)
+    work.wait(module.STUCK - 1)
+    assert work.workers.check_stuck() is None
+    work.wait(2)
+
+    assert work.workers.check_stuck() == "the queue is stuck for 51 s"
+
+
+async def test_a_queue_isnt_stuck_while_a_pass_makes_calls(work):
+    await work.add(3)
+    for _ in range(4):
+        work.wait(module.STUCK - 1)
+        work.call.set()
+        async with asyncio.timeout(DEADLINE):
+            while work.call.is_set():
+                await asyncio.sleep(0)
+
+    assert work.workers.check_stuck() is None
+
+
+async def test_long_passes_are_no_stuck_queue_while_nothing_waits(work):
+    await work.add(2)
+    work.wait(1000)
+
+    assert work.workers.check_stuck() is None
+    assert (work.workers.active, work.workers.longest_run) == (2, 1000)
+
+
+async def test_a_queue_that_was_empty_for_long_isnt_stuck_at_the_first_key(work):
+    work.wait(1000)
+    await work.add(3)
+
+    assert work.workers.check_stuck() is None
+
+
+async def test_a_queue_that_nobody_takes_from_is_stuck():
+    work = Work()
+    await work.add(1)
+    work.wait(module.STUCK + 1)
+
+    assert work.workers.check_stuck()
+
+
+# The endpoint
+
+
+@pytest.mark.parametrize(("faults", "status", "text"), [([], 200, "ok\n"), (["one", "two"], 500, "one\ntwo\n")])
+async def test_livez_says_what_is_wrong(faults, status, text, unused_tcp_port):
+    address = f"127.0.0.1:{unused_tcp_port}"
+    async with (
+        serve_endpoints(Metrics(), "", address, lambda: True, lambda: faults),
+        httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http,
+    ):
+        answer = await http.get("/livez")
+
+    assert (answer.status_code, answer.text) == (status, text)
