@@ -100,7 +100,7 @@ class Lab:
             self.cluster = self._stack.enter_context(Cluster.create("bench", audit_policy=policy, nodes=0))
             self.cluster.kubectl("apply", "-f", ROOT / "deploy" / "crds")
             self.cluster.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
-            for name in ("namespace", "rbac", "rbac-applications"):
+            for name in ("namespace", "rbac", "rbac-applications", "rbac-leader-election"):
                 self.cluster.kubectl("apply", "-f", ROOT / "deploy" / "manifests" / f"{name}.yaml")
             self.kube = self._stack.enter_context(KubeClient(self.cluster.admin_kubeconfig))
             self._kubeconfig = self.cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE, "24h")

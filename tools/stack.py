@@ -152,7 +152,9 @@ class Simulator(Process):
 class Operator(Process):
     """maskinporten-operator, configured for a simulator."""
 
-    def __init__(self, folder: Path, kubeconfig: Path, simulator: Simulator, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, kubeconfig: Path, simulator: Simulator, log: str = "operator.log", **settings: str
+    ) -> None:
         """Start it; `settings` are named as in its environment, without the prefix and in small letters."""
         self.health_port = _free_port()
         address = f"127.0.0.1:{self.health_port}"
@@ -169,7 +171,7 @@ class Operator(Process):
         }
         self.environment = {f"MASKINPORTEN_OPERATOR_{name.upper()}": value for name, value in values.items()}
         self.environment["KUBECONFIG"] = str(kubeconfig)
-        super().__init__([str(BIN / "maskinporten-operator"), "run"], self.environment, folder / "operator.log")
+        super().__init__([str(BIN / "maskinporten-operator"), "run"], self.environment, folder / log)
 
     def run_command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run another of its commands, configured as it is itself but for `settings`, to the end."""
@@ -180,8 +182,22 @@ class Operator(Process):
 
     def is_ready(self) -> bool:
         """Whether /readyz says so."""
+        return self._says_well("readyz")
+
+    def is_alive(self) -> bool:
+        """Whether /livez says so."""
+        return self._says_well("livez")
+
+    def leads(self) -> bool:
+        """Whether it says that it leads; one that doesn't answer doesn't."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.health_port}/readyz", trust_env=False).is_success
+            return self.metric("maskinporten_operator_leader") == 1
+        except httpx.HTTPError:
+            return False
+
+    def _says_well(self, endpoint: str) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.health_port}/{endpoint}", trust_env=False).is_success
         except httpx.HTTPError:
             return False
 

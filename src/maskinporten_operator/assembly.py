@@ -208,7 +208,8 @@ async def open_digdir(config: Config, metrics: Metrics, stack: AsyncExitStack, f
 
 async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
     """Build the adapters, each closed by `stack`."""
-    metrics, elector = Metrics(), None
+    metrics = Metrics()
+    elector: Elector | None = None
     fence = Fence(lambda: elector.time_left() if elector else math.inf)
     digdir = await open_digdir(config, metrics, stack, fence)
     metrics.gauge(

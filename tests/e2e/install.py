@@ -22,7 +22,8 @@ def install(cluster: Cluster, crds: Path | None) -> None:
     if crds:
         install_crd(cluster, crds)
     cluster.kubectl("apply", "-k", MANIFESTS)
-    cluster.kubectl("apply", "-f", MANIFESTS / "rbac-applications.yaml")
+    for name in ("rbac-applications", "rbac-leader-election"):
+        cluster.kubectl("apply", "-f", MANIFESTS / f"{name}.yaml")
 
 
 def install_crd(cluster: Cluster, crds: Path) -> None:

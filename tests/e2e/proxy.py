@@ -61,6 +61,7 @@ class ApiServerProxy:
         self.kubeconfig = folder / "proxy-kubeconfig"
         self._holds: list[Hold] = []
         self._refusal: int | None = None
+        self._is_cut = False
         self._open: set[asyncio.Transport] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="api-server-proxy")
@@ -95,6 +96,10 @@ class ApiServerProxy:
         """Answer everything with a status from now on and cut what is open; None forwards again."""
         self._do(self._call(self._refuse, status))
 
+    def cut(self, *, off: bool) -> None:
+        """Break every connection from now on, as where no way leads to the server; or let them through again."""
+        self._do(self._call(self._cut, off))
+
     @staticmethod
     def wait_for(hold: Hold) -> None:
         """Wait until a write is held."""
@@ -117,6 +122,11 @@ class ApiServerProxy:
         for transport in self._open if status else ():
             transport.abort()
 
+    def _cut(self, off: bool) -> None:
+        self._is_cut = off
+        for transport in tuple(self._open) if off else ():
+            transport.abort()
+
     async def _start(self) -> int:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._upstream_tls), **NEVER_ENDING)
         app = web.Application(client_max_size=2**26)
@@ -137,7 +147,9 @@ class ApiServerProxy:
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         transport = request.transport
-        if transport is None or self._refusal:
+        if transport and self._is_cut:
+            transport.abort()
+        if transport is None or self._refusal or self._is_cut:
             return web.Response(status=self._refusal or 503)
         self._open.add(transport)
         try:

@@ -46,6 +46,7 @@ class Stage:
         self.kubeconfig = cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE)
         self.kube = KubeClient(cluster.admin_kubeconfig)
         self.operator: Operator | None = None
+        self.others: list[Operator] = []
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -63,8 +64,9 @@ class Stage:
         self._open.close()
 
     def _end(self) -> None:
-        if self.operator:
-            self.operator.kill()
+        for one in (self.operator, *self.others):
+            if one:
+                one.kill()
         self.sweep()
 
     def read_foreign(self) -> dict[str, dict[str, Any]]:
@@ -80,6 +82,14 @@ class Stage:
         values = {**self.settings, **settings}
         self.operator = Operator(self.folder, self.kubeconfig, self.simulator, **values)
         return self.operator
+
+    def start_another(self, kubeconfig: Path | None = None, **settings: str) -> Operator:
+        """Start one more operator beside `operator`, with a log of its own."""
+        log = f"operator-{next(NUMBERS)}.log"
+        kubeconfig = kubeconfig or self.kubeconfig
+        other = Operator(self.folder, kubeconfig, self.simulator, log, **{**self.settings, **settings})
+        self.others.append(other)
+        return other
 
     def start_ready(self, **settings: str) -> Operator:
         """Start the operator and wait until it is ready."""
