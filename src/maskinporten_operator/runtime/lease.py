@@ -149,7 +149,7 @@ class Elector:
             else:
                 self._tell_success()
             rest = RETRY_SECONDS * random.uniform(0.9, 1.0) - (self._monotonic() - began)  # noqa: S311 - spreads load
-            await self._sleep(max(rest, LEAST_REST))
+            await self._sleep(max(min(rest, self._until_expiry()), LEAST_REST))
 
     async def attempt(self) -> None:
         """Renew the Lease, or take it if nobody has it.
@@ -201,6 +201,11 @@ class Elector:
             else:
                 log.info("released the Lease")
                 return
+
+    def _until_expiry(self) -> float:
+        """Give the seconds until another's Lease may be taken; it is looked at then, and not a rest later."""
+        left = self._seen_at + self._seen.seconds - self._monotonic()
+        return left if left > 0 and not self._held else math.inf
 
     def _keep(self, holding: Holding, seen: float) -> None:
         """The Lease is ours by a write that we may have had no answer to."""
