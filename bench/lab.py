@@ -103,7 +103,7 @@ class Lab:
             for name in ("namespace", "rbac", "rbac-applications", "rbac-leader-election"):
                 self.cluster.kubectl("apply", "-f", ROOT / "deploy" / "manifests" / f"{name}.yaml")
             self.kube = self._stack.enter_context(KubeClient(self.cluster.admin_kubeconfig))
-            self._kubeconfig = self.cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE, "24h")
+            self.kubeconfig = self.cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE, "24h")
         except BaseException:
             self._stack.close()
             raise
@@ -118,13 +118,15 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def start_simulator(self, *, others: int = 0, other_scopes: int = 0, latency_ms: int = 0) -> Simulator:
-        """Start a new simulator whose organisation has so many clients and scopes that aren't ours."""
+    def start_simulator(
+        self, *, others: int = 0, other_scopes: int = 0, latency_ms: int = 0, more: dict[str, Any] | None = None
+    ) -> Simulator:
+        """Start a new simulator whose organisation has so many others' clients and scopes; `more` is for its seed."""
         self._runs += 1
         folder = self.folder / f"run-{self._runs}"
         folder.mkdir()
         seed = folder / "seed.yaml"
-        seed.write_text(f"generate_clients: {others}\ngenerate_scopes: {other_scopes}\n")
+        seed.write_text(json.dumps({"generate_clients": others, "generate_scopes": other_scopes, **(more or {})}))
         options = ("--seed", str(seed), "--set", f"latency_ms={latency_ms}")
         self.simulator = self._stack.enter_context(Simulator(folder, *options))
         return self.simulator
@@ -133,7 +135,7 @@ class Lab:
         """Start an operator for the simulator."""
         folder = self.simulator.log.parent
         self._operator_started = time.monotonic()
-        operator = Operator(folder, self._kubeconfig, self.simulator, log_level="WARNING", **settings)
+        operator = Operator(folder, self.kubeconfig, self.simulator, log_level="WARNING", **settings)
         self.operator = self._stack.enter_context(operator)
         return self.operator.wait_ready(120)
 
@@ -154,8 +156,11 @@ class Lab:
         """Note where ledger and audit log are."""
         assert self.cluster.audit_log
         log = self.cluster.audit_log
-        call = int(self.simulator.control("GET", "ledger/summary")["last_sequence"])
-        return Mark(call, log.stat().st_size if log.exists() else 0)
+        return Mark(self.mark_call(), log.stat().st_size if log.exists() else 0)
+
+    def mark_call(self) -> int:
+        """Note where the ledger is."""
+        return int(self.simulator.control("GET", "ledger/summary")["last_sequence"])
 
     def traffic_since(self, mark: Mark) -> Traffic:
         """Count what the operator did since."""

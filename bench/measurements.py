@@ -16,6 +16,7 @@ from bench.applications import (
     measure_application_repair,
     measure_applications,
 )
+from bench.failover import measure_failover
 from bench.figures import Section, percentile
 from bench.lab import DEFAULT_POOL, Lab, Mark, Readiness, Traffic, wait_until_ready
 from bench.scopes import measure_deletion, measure_scopes
@@ -255,6 +256,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Section]] = {
     "latency": Bench.measure_latency,
     "repair": Bench.measure_repair,
     "refusal": Bench.measure_refusal,
+    "failover": lambda bench: measure_failover(bench.scale, bench.tell),
     "applications": lambda bench: measure_applications(bench.scale, bench.tell),
     "application-latency": lambda bench: measure_application_latency(bench.scale, bench.tell),
     "application-repair": lambda bench: measure_application_repair(bench.scale, bench.tell),

@@ -21,6 +21,7 @@ class Scale:
     exposing: int
     deleted: int
     foreign: int
+    failovers: int
 
     @property
     def fleet(self) -> int:
@@ -41,6 +42,7 @@ FULL = Scale(
     exposing=100,
     deleted=20,
     foreign=5000,
+    failovers=25,
 )
 QUICK = Scale(
     "quick",
@@ -55,4 +57,5 @@ QUICK = Scale(
     exposing=5,
     deleted=3,
     foreign=50,
+    failovers=1,
 )

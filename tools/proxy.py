@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 ADDRESS = "127.0.0.1"
 PER_HOP = frozenset({"connection", "content-length", "host", "keep-alive", "transfer-encoding", "upgrade"})
 """Headers that belong to one connection, in small letters."""
-NEVER_ENDING = {"timeout": aiohttp.ClientTimeout(total=None), "auto_decompress": False, "trust_env": False}
 
 
 @dataclass(eq=False)
@@ -128,7 +127,12 @@ class ApiServerProxy:
             transport.abort()
 
     async def _start(self) -> int:
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._upstream_tls), **NEVER_ENDING)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._upstream_tls),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+            trust_env=False,
+        )
         app = web.Application(client_max_size=2**26)
         app.router.add_route("*", "/{path:.*}", self._forward)
         # When its sender is gone, a held write goes nowhere.

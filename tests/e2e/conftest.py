@@ -6,10 +6,10 @@ import pytest
 
 from tests.e2e.audit import AuditLog
 from tests.e2e.install import CRDS, install
-from tests.e2e.proxy import ApiServerProxy
 from tests.e2e.stage import FOREIGN, NUMBERS, Stage
 from tools.cluster import Cluster
 from tools.generate.__main__ import ROOT
+from tools.proxy import ApiServerProxy
 
 AUDIT_POLICY = ROOT / "tests" / "e2e" / "audit-policy.yaml"
 

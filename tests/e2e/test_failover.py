@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from tests.e2e.audit import OPERATOR
-from tests.e2e.proxy import ApiServerProxy
 from tests.e2e.stage import FOREIGN as OTHERS
 from tests.e2e.stage import PATIENCE, SCOPE, held_kid
 from tools.kube import wait_for
+from tools.proxy import ApiServerProxy
 from tools.replicas import LEASE, SETTINGS, Admin, find_holder, free_lease
 from tools.stack import NAMESPACE, SERVICE_ACCOUNT
 
