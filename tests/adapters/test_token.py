@@ -1,14 +1,18 @@
 """The operator's own token: one for all calls, renewed in time, and nothing of the key shown."""
 
 import asyncio
+import contextlib
 import json
 
 import httpx
 import pytest
 
+from digdir_simulator.in_process import InProcessTransport
+from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, JwkFile
 from maskinporten_operator.adapters.digdir.failures import REMEMBERED
 from maskinporten_operator.model.errors import RejectedError, TransientError, WaitingError
+from tests.adapters.conftest import ADMIN_SCOPES, URL
 
 LIFETIME = 120
 """Of the admin client's tokens."""
@@ -32,6 +36,21 @@ async def test_a_token_is_used_until_shortly_before_its_end_and_then_renewed_onc
 
     assert digdir.count("token") == 2
     assert digdir.simulator.ledger.summary(operation="list-clients")["operations"] == {"list-clients": {"200": 7}}
+
+
+async def test_each_request_for_a_token_is_told_and_so_is_its_age(digdir):
+    told = []
+    auth = JwtGrantAuth(digdir.plain, digdir.metadata, digdir.credentials, ADMIN_SCOPES, digdir.wall, told.append)
+    assert auth.token_age is None
+    digdir.fault("drop", path="/token$")
+    for _ in range(2):
+        async with httpx.AsyncClient(transport=InProcessTransport(digdir.app), base_url=URL, auth=auth) as http:
+            with contextlib.suppress(TransientError):
+                await digdir.client_over(http).list_clients()
+        digdir.advance(REMEMBERED)
+
+    assert told == ["error", "200"]
+    assert auth.token_age == REMEMBERED
 
 
 async def test_a_token_that_is_refused_is_renewed_once_and_the_call_repeated(digdir):

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.e2e
 ADMINS = [Admin("admin-one"), Admin("admin-two")]
 FOREIGN = {**OTHERS, "clients": [admin.seed for admin in ADMINS]}
 OTHER_SCOPE = "krr:global/kontaktinformasjon.read"
+LAG = 7
+"""Seconds by which the lists may lag behind; more than passes have at the end to come to theirs."""
 NAMES = [f"app-{number}" for number in range(4)]
 
 
@@ -42,7 +44,8 @@ class Replicas:
         assert not self.second.leads()
 
     def _start(self, number, kubeconfig):
-        return self.stage.start_another(kubeconfig, **SETTINGS, **ADMINS[number].settings(self.stage.folder))
+        settings = {**SETTINGS, **ADMINS[number].settings(self.stage.folder), "list_lag": f"{LAG + 1}s"}
+        return self.stage.start_another(kubeconfig, **settings)
 
     def wait_for_takeover(self, seconds):
         """Wait until the second replica leads, and give how long that took."""
@@ -136,6 +139,21 @@ def test_ended_in_order_the_other_takes_over_within_seconds(bare_stage, replicas
     assert replicas.first.popen.wait(10) == 0
     assert_whole(bare_stage, namespace)
     assert seconds < 10  # 3 where nothing else is done
+
+
+def test_what_the_one_before_registered_a_moment_ago_isnt_registered_again(bare_stage, replicas, namespace):
+    bare_stage.simulator.control("PATCH", "settings", {"list_lag_seconds": LAG})
+    number = bare_stage.fault("hold", when="after", method="POST", path="/clients$")
+    bare_stage.create(namespace)
+    bare_stage.wait_for_held(number)
+    replicas.first.popen.terminate()
+    replicas.wait_for_takeover(PATIENCE)
+    bare_stage.clear_faults()
+
+    bare_stage.wait_ready(namespace)
+    assert len(bare_stage.registrations(namespace)) == 1
+    assert replicas.first.popen.wait(10) == 0
+    bare_stage.simulator.control("PATCH", "settings", {"list_lag_seconds": 0})
 
 
 def test_killed_the_other_takes_over_when_the_lease_has_expired(bare_stage, replicas, namespace):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Counts = Mapping[tuple[str, ...], float]
 
 PREFIX = "maskinporten_operator"
-KNOWN_RESULTS = frozenset(str(reason) for reason in Reason) | {"Done"}
+KNOWN_RESULTS = frozenset(str(reason) for reason in Reason) | {"Done", "Standby"}
 
 
 class _Gauge(Collector):
@@ -99,8 +99,9 @@ class Metrics:
             self._seconds.labels(kind.name).observe(time.perf_counter() - started)
 
     def count_pass(self, kind: Kind, outcome: Outcome) -> None:
-        """Count a pass by its Ready reason."""
-        reason = str(outcome.verdicts[0].reason) if outcome.verdicts else "Done"
+        """Count a pass by its Ready reason; one without is done with its resource, or was held back."""
+        silent = "Standby" if outcome.retry else "Done"
+        reason = str(outcome.verdicts[0].reason) if outcome.verdicts else silent
         reason = reason if reason in KNOWN_RESULTS else "Other"  # what a status says may be written by anyone
         self._passes.labels(kind.name, reason).inc()
 
