@@ -198,7 +198,9 @@ def show(names: Sequence[str]) -> str:
 
 def _plan_withdrawn(exposure: Exposure, policy: Policy) -> list[ScopeStep]:
     """An emptied template must not cut off every consumer: by default the scope stays as it is."""
-    if policy.withdrawn_scopes == "Keep" or not (exposure.registered and exposure.registered.active):
+    if exposure.refusal or policy.withdrawn_scopes == "Keep":
+        return []
+    if not (exposure.registered and exposure.registered.active):
         return []
     if not exposure.name.startswith(f"{policy.scope_prefix}:"):
         return []  # it didn't leave the spec: the configured prefix changed

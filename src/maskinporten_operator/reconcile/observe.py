@@ -77,12 +77,11 @@ async def read_again(seen: Snapshot, stale: Stale, ports: Ports) -> Snapshot:
     """
     if stale.registration:
         seen = await _read_registration_again(seen, ports)
-    for name in stale.scopes:
-        await ports.scopes.read(name)
-    for name in stale.activated:
-        await ports.scopes.read_access(name, anew=True)
     if stale.scopes:
-        seen = replace(seen, exposures=await observe_exposures(seen.resource, seen.spec, ports))
+        refusals = await _read_scopes_again(stale, ports)
+        exposures = await observe_exposures(seen.resource, seen.spec, ports)
+        told = tuple(replace(one, refusal=refusals.get(one.name, one.refusal)) for one in exposures)
+        seen = replace(seen, exposures=told)
     return seen
 
 
@@ -102,6 +101,19 @@ class Stale:
 
     def __bool__(self) -> bool:
         return self.registration or bool(self.scopes)
+
+
+async def _read_scopes_again(stale: Stale, ports: Ports) -> dict[str, RejectedError]:
+    """Read scopes anew, and give why some can't be read: that keeps no other from being changed."""
+    refusals = {}
+    for name in stale.scopes:
+        try:
+            await ports.scopes.read(name)
+            if name in stale.activated:
+                await ports.scopes.read_access(name, anew=True)
+        except RejectedError as refusal:
+            refusals[name] = refusal
+    return refusals
 
 
 def _find_rival(meta: ObjectMeta, secret_name: str, ports: Ports) -> str | None:

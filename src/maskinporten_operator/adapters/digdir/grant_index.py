@@ -134,4 +134,4 @@ class GrantIndex:
 def _allows_maskinporten(scope: RegisteredScope) -> bool:
     """Whether clients of our type may have a scope; none are named where all may."""
     types = scope.fields.get("allowed_integration_types")
-    return not types or INTEGRATION_TYPE in types
+    return not isinstance(types, list) or not types or INTEGRATION_TYPE in types
