@@ -41,8 +41,8 @@ test: venv ## All tests, on a real control plane too
 	@$(BIN)/pytest
 
 .PHONY: test-unit
-test-unit: venv ## The fast ones: no control plane
-	@$(BIN)/pytest --ignore=tests/e2e --ignore=tests/tools
+test-unit: venv ## The fast ones: neither control plane nor Helm
+	@$(BIN)/pytest --ignore=tests/e2e --ignore=tests/tools --ignore=tests/chart
 
 .PHONY: bench
 bench: venv ## Measure the figures (BENCH="--only burst": some; BENCH=-h: how)
@@ -54,7 +54,7 @@ lock: venv ## Renew the hash-locked requirement files from pyproject.toml
 	@tools/lock
 
 .PHONY: generate
-generate: venv ## Write the files that come from the code: the CRD, docs/configuration.md
+generate: venv ## Write what comes from the code: CRDs, settings, install.yaml
 	@$(BIN)/python -m tools.generate
 
 .PHONY: format

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from maskinporten_operator.model.resources import APPLICATION
 from tools.cluster import Cluster
+from tools.install import install
 from tools.kube import CLIENTS, SECRETS, KubeClient, is_ready, wait_for
 from tools.stack import NAMESPACE, SERVICE_ACCOUNT, Operator, Simulator
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from tools.follow import Following
 
-ROOT = Path(__file__).resolve().parents[1]
 AUDIT_POLICY = Path(__file__).with_name("audit-policy.yaml")
 SCOPE = "skatt:some.scope"
 SETTLE = 2.0
@@ -92,16 +92,13 @@ class Lab:
     """One control plane; simulators and operators come and go on it."""
 
     def __init__(self, *, audited: bool = True) -> None:
-        """Start it and install the CRD, and the operator's rights; `audited` costs the API server a line a write."""
+        """Start it and install the chart: CRDs and rights; `audited` costs the API server a line a write."""
         self._stack = ExitStack()
         try:
             self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
             policy = AUDIT_POLICY if audited else None
             self.cluster = self._stack.enter_context(Cluster.create("bench", audit_policy=policy, nodes=0))
-            self.cluster.kubectl("apply", "-f", ROOT / "deploy" / "crds")
-            self.cluster.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
-            for name in ("namespace", "rbac", "rbac-applications", "rbac-leader-election"):
-                self.cluster.kubectl("apply", "-f", ROOT / "deploy" / "manifests" / f"{name}.yaml")
+            install(self.cluster)
             self.kube = self._stack.enter_context(KubeClient(self.cluster.admin_kubeconfig))
             self.kubeconfig = self.cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE, "24h")
         except BaseException:

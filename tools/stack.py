@@ -21,6 +21,8 @@ BIN = Path(sys.executable).parent
 SECONDS_TO_STOP = 15.0
 NAMESPACE = "maskinporten-operator"
 SERVICE_ACCOUNT = "maskinporten-operator"
+RELEASE = "maskinporten-operator"
+"""The name of the chart's release, after which all that it installs is named."""
 
 
 class Process:

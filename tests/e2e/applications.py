@@ -136,3 +136,25 @@ class Applications:
             state = json.dumps((self.find(name=name) or {}).get("status"), indent=1)
             log = self.stage.operator.output()[-3000:] if self.stage.operator else ""
             raise AssertionError(f"{error}\nstatus: {state}\noperator:\n{log}") from None
+
+
+def build_open_crd(kind: Kind) -> dict[str, Any]:
+    """Build a CRD of somebody else's kind that takes everything."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {
+            "group": kind.group,
+            "names": {"kind": kind.name, "plural": kind.plural},
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": kind.version,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                }
+            ],
+        },
+    }

@@ -5,10 +5,10 @@ import re
 import pytest
 
 from tests.e2e.audit import AuditLog
-from tests.e2e.install import CRDS, install
 from tests.e2e.stage import FOREIGN, NUMBERS, Stage
 from tools.cluster import Cluster
 from tools.generate.__main__ import ROOT
+from tools.install import install
 from tools.proxy import ApiServerProxy
 
 AUDIT_POLICY = ROOT / "tests" / "e2e" / "audit-policy.yaml"
@@ -17,7 +17,7 @@ AUDIT_POLICY = ROOT / "tests" / "e2e" / "audit-policy.yaml"
 @pytest.fixture(scope="session")
 def cluster():
     with Cluster.create(name="mpo", nodes=1, audit_policy=AUDIT_POLICY) as cluster:
-        install(cluster, CRDS)
+        install(cluster)
         yield cluster
 
 

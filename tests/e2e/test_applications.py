@@ -21,10 +21,10 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.plan.children import build_secret_name
 from maskinporten_operator.plan.workload import CREDENTIALS_ANNOTATION, CREDENTIALS_PATH
-from tests.e2e.applications import CHILDREN, ENABLED, Applications
-from tests.e2e.install import install_crd
+from tests.e2e.applications import CHILDREN, ENABLED, Applications, build_open_crd
 from tests.e2e.stage import NUMBERS, PATIENCE, SCOPE, held_kid
 from tools.generate.__main__ import ROOT
+from tools.install import install_crd
 from tools.kube import credentials, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -471,32 +471,12 @@ def test_without_workloads_the_secret_and_the_policies_are_made_and_the_users_de
 
 
 @pytest.fixture
-def policy_crd(stage, request, tmp_path):
+def policy_crd(stage, request):
     """A CRD of the kind, as open as can be; the operator is started anew so that it finds it."""
-    kind = request.param
-    crd = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{kind.group}"},
-        "spec": {
-            "group": kind.group,
-            "names": {"kind": kind.name, "plural": kind.plural},
-            "scope": "Namespaced",
-            "versions": [
-                {
-                    "name": kind.version,
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-                }
-            ],
-        },
-    }
-    manifest = tmp_path / "crd.json"
-    manifest.write_text(json.dumps(crd))
-    install_crd(stage.cluster, manifest)
+    crd = build_open_crd(request.param)
+    install_crd(stage.cluster, json.dumps(crd))
     stage.restart(egress="auto")
-    yield kind
+    yield request.param
     stage.restart()
     stage.kube.request("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}")
 

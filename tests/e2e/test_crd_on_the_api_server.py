@@ -12,16 +12,16 @@ from maskinporten_operator.plan.egress import POLICY_KINDS
 from tests.specs import ACCEPTED, EVERY_FIELD, MOST_EXPOSED, REFUSED, exposed, exposing
 from tools.cluster import ControlPlaneError
 from tools.generate.__main__ import ROOT
+from tools.install import VALUES, ensure_namespace, install
 from tools.kube import wait_for
 
 pytestmark = pytest.mark.e2e
 
 NAMESPACE = "crd-tests"
-MANIFESTS = ROOT / "deploy" / "manifests"
+INSTALL = ROOT / "deploy" / "manifests" / "install.yaml"
 OPERATOR = "maskinporten-operator"
 PLURAL = MASKINPORTEN_CLIENT.plural
 GROUPS = {kind.plural: kind.group for kind in (MASKINPORTEN_CLIENT, APPLICATION, DEPLOYMENT, *POLICY_KINDS)}
-RIGHTS_FOR_APPLICATIONS = MANIFESTS / "rbac-applications.yaml"
 
 LONGEST = [
     [exposed(f"{'a' * 150}{i:04}", "p" * 100) for i in range(MOST_EXPOSED)],
@@ -194,27 +194,13 @@ def test_a_condition_type_occurs_once(cluster):
         )
 
 
-@pytest.fixture(scope="module")
-def installed(cluster):
-    """What the Deployment needs around it; it isn't installed itself."""
-    for name in ("namespace", "rbac", "rbac-applications", "configmap"):
-        cluster.kubectl("apply", "--warnings-as-errors", "-f", MANIFESTS / f"{name}.yaml")
+def test_what_is_installed_without_helm_applies_without_a_warning(cluster):
+    other = "installed-without-helm"  # beside the release, which has objects of the same names
+    ensure_namespace(cluster, other)
+    manifests = INSTALL.read_text().replace(OPERATOR, other)
 
-
-def test_the_manifests_apply_without_a_warning(cluster, installed):
-    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-k", MANIFESTS)
-
-
-def test_pod_security_lets_the_pod_in(cluster, installed):
-    template = yaml.safe_load((MANIFESTS / "deployment.yaml").read_text())["spec"]["template"]
-    metadata = template["metadata"] | {"name": "some-pod", "namespace": OPERATOR}
-    pod = {**template, "apiVersion": "v1", "kind": "Pod", "metadata": metadata}
-    root = {**pod, "spec": {**pod["spec"], "securityContext": {"runAsUser": 0}}}
-    apply = ["apply", "--dry-run=server", "--warnings-as-errors", "-f=-"]
-
-    cluster.kubectl(*apply, stdin=yaml.safe_dump(pod))
-    with pytest.raises(ControlPlaneError, match="violates PodSecurity"):
-        cluster.kubectl(*apply, stdin=yaml.safe_dump(root))
+    apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
+    cluster.kubectl(*apply, "--warnings-as-errors", "-f=-", stdin=manifests)
 
 
 def may(cluster, verb, resource, subresource=""):
@@ -261,17 +247,17 @@ MAKES_AND_DELETES = {"get", "list", "watch", "create", "patch", "delete"}
         ("configmaps", set()),
     ],
 )
-def test_for_applications_the_operator_may_do_what_they_need_and_no_more(cluster, installed, resource, verbs):
+def test_for_applications_the_operator_may_do_what_they_need_and_no_more(cluster, resource, verbs):
     assert rights(cluster, resource) == verbs
 
 
 @pytest.fixture(scope="module")
-def without_applications(cluster, installed):
+def without_applications(cluster):
     """The rights of an operator that leaves Applications to somebody else; the API server takes a moment to see."""
-    cluster.kubectl("delete", "-f", RIGHTS_FOR_APPLICATIONS)
+    install(cluster, {**VALUES, "settings": {"clusterName": "test"}})
     wait_for(lambda: not may(cluster, "create", PLURAL), 30, "the end of the rights for Applications")
     yield
-    cluster.kubectl("apply", "-f", RIGHTS_FOR_APPLICATIONS)
+    install(cluster)
     wait_for(lambda: may(cluster, "create", PLURAL), 30, "the rights for Applications")
 
 

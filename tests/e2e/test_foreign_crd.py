@@ -6,9 +6,9 @@ import pytest
 
 from tests.e2e.audit import AuditLog
 from tests.e2e.conftest import AUDIT_POLICY
-from tests.e2e.install import install, install_crd
 from tests.e2e.stage import PATIENCE, exposed, held_kid
 from tools.cluster import Cluster
+from tools.install import VALUES, install, install_crd
 from tools.kube import wait_for
 
 pytestmark = pytest.mark.e2e
@@ -31,7 +31,7 @@ INVALID = {
 @pytest.fixture(scope="module")
 def cluster():
     with Cluster.create(name="mpo-lax", nodes=0, audit_policy=AUDIT_POLICY) as cluster:
-        install(cluster, None)
+        install(cluster, {**VALUES, "crds": {"install": False}})
         yield cluster
 
 

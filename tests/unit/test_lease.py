@@ -374,7 +374,7 @@ async def test_without_the_right_it_waits_says_so_once_and_isnt_ready(replica, l
 
     assert not replica.reached
     assert [one["event"] for one in logs] == ["waiting for the Lease"]
-    assert "rbac-leader-election.yaml" in logs[0]["hint"]
+    assert "the chart grants" in logs[0]["hint"]
 
 
 async def test_a_call_that_hangs_is_given_up(leases):

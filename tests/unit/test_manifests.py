@@ -1,21 +1,20 @@
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 
-from maskinporten_operator.config import ENV_PREFIX, Config, load_config
-from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE
-from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.config import ENV_PREFIX, Config, ConfigError, load_config
 from tools.generate.__main__ import ROOT
 
-MANIFESTS = ROOT / "deploy" / "manifests"
+INSTALL = ROOT / "deploy" / "manifests" / "install.yaml"
 
 
-def read(kind, pattern="*.yaml"):
-    documents = [document for path in MANIFESTS.glob(pattern) for document in yaml.safe_load_all(path.read_text())]
-    (document,) = (document for document in documents if document["kind"] == kind)
+def read(kind, name="maskinporten-operator"):
+    documents = list(yaml.safe_load_all(INSTALL.read_text()))
+    (document,) = (one for one in documents if (one["kind"], one["metadata"]["name"]) == (kind, name))
     return document
 
 
@@ -26,13 +25,21 @@ POD = DEPLOYMENT_MANIFEST["spec"]["template"]["spec"]
 
 @pytest.fixture
 def environment(monkeypatch, tmp_path):
-    """The container's environment, with the admin's Secret in a file of this test's."""
+    """The container's environment, with the admin's Secret in a file of this test's, and a name for the cluster."""
     key = tmp_path / "jwk.json"
     key.write_text(json.dumps({"kty": "RSA"}))
-    variables = read("ConfigMap")["data"] | {one["name"]: one.get("value", "some-id") for one in CONTAINER["env"]}
+    variables = {one["name"]: one.get("value", "some-id") for one in CONTAINER["env"]}
     for name, value in variables.items():
         monkeypatch.setenv(name, str(key) if name.endswith("_FILE") else value)
+    monkeypatch.setenv(f"{ENV_PREFIX}CLUSTER_NAME", "some-cluster")
     return variables
+
+
+def test_the_name_of_the_cluster_must_be_set_before_it_starts(environment, monkeypatch):
+    monkeypatch.setenv(f"{ENV_PREFIX}CLUSTER_NAME", environment[f"{ENV_PREFIX}CLUSTER_NAME"])
+
+    with pytest.raises(ConfigError, match=r"CLUSTER_NAME \(or --cluster-name\) is missing: "):
+        load_config()
 
 
 def test_the_environment_is_a_complete_configuration(environment):
@@ -47,7 +54,7 @@ def test_every_variable_is_a_setting(environment):
 
 
 def test_the_key_file_is_where_the_secret_is_mounted(environment):
-    (mount,) = (one for one in CONTAINER["volumeMounts"] if one["name"] == "admin")
+    (mount,) = (one for one in CONTAINER["volumeMounts"] if one["name"] == "credentials")
 
     assert Path(environment[f"{ENV_PREFIX}ADMIN_JWK_FILE"]).parent == Path(mount["mountPath"])
     assert mount["readOnly"]
@@ -70,54 +77,21 @@ def test_never_do_two_operators_run_side_by_side():
 
 
 def test_no_rule_has_a_wildcard_or_deletes():
-    for rule in read("ClusterRole", "rbac.yaml")["rules"]:
+    for rule in read("ClusterRole")["rules"]:
         assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
         assert not {"delete", "deletecollection", "escalate", "bind", "impersonate"} & set(rule["verbs"])
 
 
-CHILDREN = {MASKINPORTEN_CLIENT, DEPLOYMENT, SERVICE, *POLICY_KINDS}
-
-
-def test_no_rule_for_applications_has_a_wildcard_and_only_their_children_are_deleted():
-    children = {(kind.group, kind.plural) for kind in CHILDREN}
-    for rule in read("ClusterRole", "rbac-applications.yaml")["rules"]:
-        assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
-        assert not {"deletecollection", "escalate", "bind", "impersonate"} & set(rule["verbs"])
-        named = {(group, resource) for group in rule["apiGroups"] for resource in rule["resources"]}
-        assert named <= children or "delete" not in rule["verbs"]
-
-
-def test_every_child_of_an_application_may_be_made_and_deleted():
-    rules = [rule for path in ("rbac.yaml", "rbac-applications.yaml") for rule in read("ClusterRole", path)["rules"]]
-    for kind in CHILDREN:
-        verbs = {
-            verb
-            for rule in rules
-            if kind.group in rule["apiGroups"] and kind.plural in rule["resources"]
-            for verb in rule["verbs"]
+def test_the_role_is_bound_to_the_operators_own_account():
+    assert read("ClusterRoleBinding")["roleRef"]["name"] == read("ClusterRole")["metadata"]["name"]
+    assert read("ClusterRoleBinding")["subjects"] == [
+        {
+            "kind": "ServiceAccount",
+            "name": POD["serviceAccountName"],
+            "namespace": DEPLOYMENT_MANIFEST["metadata"]["namespace"],
         }
-        assert verbs == {"get", "list", "watch", "create", "patch", "delete"}, kind
+    ]
 
 
-def test_the_lease_is_the_only_one_that_may_be_read_or_changed():
-    role = read("Role", "rbac-leader-election.yaml")
-    by_verbs = {tuple(rule["verbs"]): rule for rule in role["rules"]}
-
-    assert role["metadata"]["namespace"] == DEPLOYMENT_MANIFEST["metadata"]["namespace"]
-    assert by_verbs.keys() == {("get", "update"), ("create",)}
-    assert by_verbs["get", "update"]["resourceNames"] == [Config.model_fields["lease_name"].default]
-    assert all(rule["resources"] == ["leases"] for rule in role["rules"])
-
-
-def test_both_roles_are_bound_to_the_operators_own_account():
-    for path in ("rbac.yaml", "rbac-applications.yaml"):
-        binding = read("ClusterRoleBinding", path)
-
-        assert binding["roleRef"]["name"] == read("ClusterRole", path)["metadata"]["name"]
-        assert binding["subjects"] == [
-            {
-                "kind": "ServiceAccount",
-                "name": POD["serviceAccountName"],
-                "namespace": DEPLOYMENT_MANIFEST["metadata"]["namespace"],
-            }
-        ]
+def test_nothing_says_that_helm_manages_it():
+    assert "helm" not in re.sub("#.*", "", INSTALL.read_text()).lower()

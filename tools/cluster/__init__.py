@@ -1,6 +1,6 @@
 """The local control plane: a real Kubernetes API with pods that kwok plays, for people and for tests."""
 
-from tools.cluster.binaries import ControlPlaneError, MissingToolError, control_plane
+from tools.cluster.binaries import ControlPlaneError, MissingToolError, control_plane, find_built
 from tools.cluster.kwok import Cluster
 
-__all__ = ["Cluster", "ControlPlaneError", "MissingToolError", "control_plane"]
+__all__ = ["Cluster", "ControlPlaneError", "MissingToolError", "control_plane", "find_built"]

@@ -79,6 +79,12 @@ def control_plane() -> Path:
     return folder / "bin"
 
 
+def find_built(name: str) -> Path | None:
+    """Find one of the programs if they are built; nothing is built for it."""
+    path = cache_root() / f"control-plane-{cache_key()}" / "bin" / name
+    return path if path.exists() else None
+
+
 def _pinned(pattern: str, pins: Path) -> str:
     found = re.search(pattern, (pins / "go.mod").read_text(), re.MULTILINE)
     if not found:

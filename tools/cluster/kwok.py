@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +64,7 @@ class Cluster:
         name: str = "mpo",
         *,
         audit_policy: Path | None = None,
+        admission_plugins: Sequence[str] = (),
         nodes: int = 1,
         folder: Path | None = None,
     ) -> Self:
@@ -71,6 +73,7 @@ class Cluster:
         Args:
             name: What its unique name starts with.
             audit_policy: File with an audit policy; its requests are then logged in `audit_log`.
+            admission_plugins: The API server's, besides those that are on by default.
             nodes: Number of nodes that kwok plays.
             folder: Where to keep it. A cluster with a folder outlives this process; one without
                 is ended by the next `create` of anybody, should this process end without doing so.
@@ -86,7 +89,7 @@ class Cluster:
         cluster = cls(name, folder.resolve(), bin_folder, audited=audit_policy is not None)
         cluster._owner = owner
         try:
-            cluster._start(audit_policy)
+            cluster._start(audit_policy, admission_plugins)
             cluster.wait_ready()
             cluster._kwokctl("scale", "node", f"--replicas={nodes}")
         except BaseException:
@@ -105,11 +108,29 @@ class Cluster:
         Raises:
             ControlPlaneError: kubectl failed; the message is what it said.
         """
-        command = [self._bin / "kubectl", "--kubeconfig", self.admin_kubeconfig, *arguments]
         # Never the terminal: a kubectl that waits for input there would look like a hang.
-        done = subprocess.run(command, input=stdin or "", capture_output=True, text=True, check=False)
+        return self._run("kubectl", ["--kubeconfig", self.admin_kubeconfig, *arguments], stdin)
+
+    def helm(self, *arguments: str | Path, stdin: str | None = None) -> str:
+        """Run helm as an administrator and return what it prints; repositories and plugins of the user's are not seen.
+
+        Raises:
+            ControlPlaneError: helm failed; the message is what it said.
+        """
+        return self._run("helm", ["--kubeconfig", self.admin_kubeconfig, *arguments], stdin)
+
+    def _run(self, program: str, arguments: Sequence[str | Path], stdin: str | None) -> str:
+        homes = {f"HELM_{name}_HOME": str(self.folder / "helm") for name in ("CACHE", "CONFIG", "DATA")}
+        done = subprocess.run(
+            [self._bin / program, *arguments],
+            input=stdin or "",
+            env={**os.environ, **homes},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
-            raise ControlPlaneError(f"kubectl {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+            raise ControlPlaneError(f"{program} {' '.join(map(str, arguments))}: {done.stderr.strip()}")
         return done.stdout
 
     def kubeconfig_of(self, service_account: str, namespace: str, duration: str = "1h") -> Path:
@@ -231,14 +252,14 @@ class Cluster:
                 return pid, arguments
         raise ControlPlaneError(f"{name} is not running")
 
-    def _start(self, audit_policy: Path | None) -> None:
+    def _start(self, audit_policy: Path | None, admission_plugins: Sequence[str]) -> None:
         (self.folder / "kwok").mkdir(parents=True, exist_ok=True)
         # Started through this link, kwokctl is found among the processes of this cluster.
         (self.folder / "kwok" / "kwokctl").symlink_to(self._bin / "kwokctl")
         with free_ports(PORT_OPTIONS) as ports:
             self.server = f"https://127.0.0.1:{ports['kubeApiserverPort']}"
             (self.folder / "kwokctl.json").write_text(
-                json.dumps(configuration(self._bin, ports, audit_policy), indent=2)
+                json.dumps(configuration(self._bin, ports, audit_policy, admission_plugins), indent=2)
             )
             self._kwokctl("create", "cluster", f"--kubeconfig={self.admin_kubeconfig}")
         self.admin_kubeconfig.chmod(0o600)
@@ -285,7 +306,9 @@ class Cluster:
         return causes
 
 
-def configuration(bin_folder: Path, ports: dict[str, int], audit_policy: Path | None) -> dict[str, object]:
+def configuration(
+    bin_folder: Path, ports: dict[str, int], audit_policy: Path | None, admission_plugins: Sequence[str] = ()
+) -> dict[str, object]:
     """The document that tells kwokctl all it would otherwise look up, download or choose."""
     return {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
@@ -316,6 +339,11 @@ def configuration(bin_folder: Path, ports: dict[str, int], audit_policy: Path | 
                     {"key": "service-cluster-ip-range", "value": "10.96.0.0/16"},
                     # Asked to end, it otherwise waits a minute for those who watch.
                     {"key": "shutdown-watch-termination-grace-period", "value": "1s"},
+                    *(
+                        [{"key": "enable-admission-plugins", "value": ",".join(admission_plugins)}]
+                        if admission_plugins
+                        else []
+                    ),
                 ],
             }
         ],

@@ -15,6 +15,7 @@ from tools.cluster import Cluster, control_plane
 from tools.cluster.host import try_lock
 from tools.cluster.kwok import remove
 from tools.cluster.progress import progress
+from tools.install import install, list_installed
 from tools.kube import KubeClient, wait_for
 from tools.stack import NAMESPACE, SECONDS_TO_STOP, SERVICE_ACCOUNT, Operator, Process, Simulator
 
@@ -60,13 +61,9 @@ class Stage:
         return self.cluster
 
     def install(self) -> list[str]:
-        """Install the CRDs and the manifests but for the Deployment; give what kubectl said."""
-        deploy = ROOT / "deploy"
-        said = self.cluster.kubectl("apply", "-f", deploy / "crds")
-        self.cluster.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
-        for name in ("namespace", "rbac", "rbac-applications"):
-            said += self.cluster.kubectl("apply", "-f", deploy / "manifests" / f"{name}.yaml")
-        return said.splitlines()
+        """Install the operator's chart; give what that made. The pod of its Deployment is played, like all pods."""
+        install(self.cluster)
+        return list_installed(self.cluster)
 
     def start_simulator(self) -> Simulator:
         """Start DigDir's stand-in."""

@@ -80,8 +80,8 @@ class Story:
             f"Kubernetes {kubernetes_version()} at {cluster.server}; its node and pods are played, nothing runs in them"
         )
         installed = stage.install()
-        tell.say("installed from deploy/crds and deploy/manifests:")
-        tell.show(line.removesuffix(" created") for line in installed)
+        tell.say("installed by Helm from deploy/chart:")
+        tell.show(installed)
         simulator = stage.start_simulator()
         tell.say(f"the simulator of DigDir and Maskinporten at {simulator.url}")
         stage.start_operator()

@@ -9,16 +9,31 @@ from typing import TYPE_CHECKING
 
 import click
 
+from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
+from tools.cluster import find_built
+from tools.generate.chart import render_crd_template, render_schema, render_values
 from tools.generate.configuration import render_configuration
 from tools.generate.crds import DEFINITIONS, render_crd
+from tools.generate.manifests import INSTALL, render_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
+CONDITIONS = {
+    MASKINPORTEN_CLIENT: ".Values.crds.install",
+    APPLICATION: "and .Values.crds.install .Values.settings.applications",
+}
+"""When the chart installs a CRD: that of Applications may be another operator's."""
 OUTPUTS: Mapping[str, Callable[[], str]] = {
     "docs/configuration.md": render_configuration,
     **{f"deploy/crds/{kind.plural}.{kind.group}.yaml": partial(render_crd, kind) for kind in DEFINITIONS},
+    **{
+        f"deploy/chart/templates/crds/{kind.plural}.yaml": partial(render_crd_template, kind, condition)
+        for kind, condition in CONDITIONS.items()
+    },
+    "deploy/chart/values.yaml": render_values,
+    "deploy/chart/values.schema.json": render_schema,
 }
 
 
@@ -27,18 +42,30 @@ OUTPUTS: Mapping[str, Callable[[], str]] = {
 def main(*, check: bool) -> None:
     """Write or compare every file of OUTPUTS."""
     stale = find_stale(ROOT)
+    helm = find_built("helm")
+    if helm is None:
+        print(f"{INSTALL} isn't looked at: helm isn't built yet, `make test` builds it and compares")
     if check and stale:
         sys.exit(f"not as generated: {', '.join(stale)}; run `make generate`")
     for name in stale:
-        path = ROOT / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(OUTPUTS[name](), encoding="utf-8")
+        _write(ROOT / name, OUTPUTS[name]())
         print(f"wrote {name}")
+    # Of the chart as it is now written.
+    if helm and (rendered := render_install(helm)) != _read(ROOT / INSTALL):
+        if check:
+            sys.exit(f"not as generated: {INSTALL}; run `make generate`")
+        _write(ROOT / INSTALL, rendered)
+        print(f"wrote {INSTALL}")
 
 
 def find_stale(root: Path) -> list[str]:
     """Name the files that are absent or aren't what would be written."""
     return [name for name, render in OUTPUTS.items() if _read(root / name) != render()]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def _read(path: Path) -> str | None:

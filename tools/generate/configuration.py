@@ -72,16 +72,17 @@ def _describe_default(field: FieldInfo) -> str:
     value = field.default
     if field.is_required():
         return "**required**"
-    if value is None or value == ():
+    if value in (None, (), ""):
         return "–"
     if isinstance(value, tuple):
         return f"`{' '.join(value)}`"
     if isinstance(value, timedelta):
-        return f"`{_write_duration(value)}`"
+        return f"`{write_duration(value)}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _write_duration(value: timedelta) -> str:
+def write_duration(value: timedelta) -> str:
+    """Write a duration as a setting has it, in the largest unit that it is whole in."""
     seconds = int(value.total_seconds())
     for unit, length in (("h", 3600), ("m", 60)):
         if seconds and seconds % length == 0:

@@ -1,0 +1,67 @@
+{{/*
+What the operator may do, each rule with what it is for. What isn't here is meant too: without Applications nothing is
+deleted, and without `create` on maskinportenclients no late write can bring one back.
+*/}}
+{{- define "mpo.rules" -}}
+# Seeing what users ask for; `patch` sets and removes the finalizer, and removes annotations that are done with.
+- apiGroups: [nais.io]
+  resources: [maskinportenclients]
+  verbs: [get, list, watch, patch]
+# Telling users how it went.
+- apiGroups: [nais.io]
+  resources: [maskinportenclients/status]
+  verbs: [patch]
+# Owning Secrets by owner references that block deletion; asked for where OwnerReferencesPermissionEnforcement is on.
+- apiGroups: [nais.io]
+  resources: [maskinportenclients/finalizers]
+  verbs: [update]
+# Delivering credentials. `list` and `watch` ask for the metadata of our own only, but RBAC can't say that.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, patch]
+# Noticing that a namespace goes away, or gets the labels that select it; of a list of them each is asked by itself.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [{{ ternary "get" "get, list, watch" (gt (len .Values.namespaces) 0) }}]
+# What `kubectl describe` shows.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{/* What settings.applications needs besides. */}}
+{{- define "mpo.rulesForApplications" -}}
+# Seeing what users ask for. No `patch`, and no `create`: an Application is the user's alone.
+- apiGroups: [nais.io]
+  resources: [applications]
+  verbs: [get, list, watch]
+# Telling users how it went.
+- apiGroups: [nais.io]
+  resources: [applications/status]
+  verbs: [patch]
+# Owning children, as above.
+- apiGroups: [nais.io]
+  resources: [applications/finalizers]
+  verbs: [update]
+# Making each Application's client, and deleting it when it is turned off.
+- apiGroups: [nais.io]
+  resources: [maskinportenclients]
+  verbs: [create, delete]
+# The workload, and the way out by whichever of these the API server serves. `list` and `watch` ask for the metadata of
+# our own only.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.gke.io]
+  resources: [fqdnnetworkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [cilium.io]
+  resources: [ciliumnetworkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end -}}

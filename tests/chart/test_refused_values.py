@@ -1,0 +1,167 @@
+"""Wrong values are refused before anything is installed, in words that say where and what."""
+
+import re
+
+import pytest
+
+NOT_A_WORD = {"settings": {"platform": "aws"}}
+REFUSED_BY_THE_SCHEMA = {
+    # value: what is wrong with it, where it is said to be, and what is said
+    "a name that isn't there": ({"replicaCount": 2}, "", "additional properties 'replicaCount' not allowed"),
+    "a setting that isn't there": ({"settings": {"clustername": "a"}}, "/settings", "'clustername' not allowed"),
+    "a name within a record": ({"image": {"name": "a"}}, "/image", "additional properties 'name' not allowed"),
+    "a cluster's name with a space": (
+        {"settings": {"clusterName": "my cluster"}},
+        "/settings/clusterName",
+        "letters digits dots and hyphens",
+    ),
+    "a cluster's name that is too long": ({"settings": {"clusterName": "a" * 64}}, "/settings/clusterName", "63"),
+    "an address without a scheme": (
+        {"settings": {"digdirBaseUrl": "api.samarbeid.digdir.no"}},
+        "/settings/digdirBaseUrl",
+        "a URL with http or https",
+    ),
+    "another environment": ({"environment": "prod"}, "/environment", "must be one of 'test', 'production'"),
+    "another platform": (NOT_A_WORD, "/settings/platform", "must be one of 'gcp', 'onprem', 'generic'"),
+    "another backend": ({"settings": {"egress": "calico"}}, "/settings/egress", "must be one of 'auto'"),
+    "another log level": ({"settings": {"logLevel": "info"}}, "/settings/logLevel", "must be one of 'DEBUG'"),
+    "another policy of deletion": (
+        {"settings": {"deletionPolicy": "Keep"}},
+        "/settings/deletionPolicy",
+        "must be one of 'Retain', 'Delete'",
+    ),
+    "a duration in words": (
+        {"settings": {"keyGrace": "1 day"}},
+        "/settings/keyGrace",
+        "seconds or a number with a unit such as 90s or 30m",
+    ),
+    "a negative duration": ({"settings": {"resyncInterval": -1}}, "/settings/resyncInterval", "got -1, want 0"),
+    "no workers": ({"settings": {"workers": 0}}, "/settings/workers", "minimum: got 0, want 1"),
+    "too many workers": ({"settings": {"workers": 1000}}, "/settings/workers", "maximum: got 1,000, want 256"),
+    "a number in quotes": ({"settings": {"workers": "24"}}, "/settings/workers", "got string, want integer"),
+    "a switch in quotes": ({"settings": {"applications": "true"}}, "/settings/applications", "want boolean"),
+    "the root as user": ({"settings": {"runAsUser": 0}}, "/settings/runAsUser", "minimum: got 0, want 1"),
+    "a port alone": ({"settings": {"metricsAddress": "8080"}}, "/settings/metricsAddress", "host and port"),
+    "a scope without its prefix": (
+        {"settings": {"defaultClientScope": "some.scope"}},
+        "/settings/defaultClientScope",
+        "a scope with its prefix",
+    ),
+    "a host with a scheme": (
+        {"settings": {"maskinportenHosts": ["https://maskinporten.no"]}},
+        "/settings/maskinportenHosts/0",
+        "a host without scheme port and path",
+    ),
+    "a network without its size": (
+        {"settings": {"maskinportenCidrs": ["139.105.36.164"]}},
+        "/settings/maskinportenCidrs/0",
+        "an address a slash and a number of bits",
+    ),
+    "a list as a text": ({"namespaces": "team-a,team-b"}, "/namespaces", "got string, want array"),
+    "a namespace in capitals": ({"namespaces": ["Team"]}, "/namespaces/0", "the name of a namespace"),
+    "a namespace twice": ({"namespaces": ["team", "team"]}, "/namespaces", "items at 0 and 1 are equal"),
+    "a selector's slip": ({"namespaceSelector": "team in a, b"}, "/namespaceSelector", "a label selector"),
+    "no replicas": ({"replicas": 0}, "/replicas", "minimum: got 0, want 1"),
+    "half a replica": ({"replicas": 1.5}, "/replicas", "got number, want integer"),
+    "another kind of credentials": ({"credentials": {"kind": "pem"}}, "/credentials/kind", "'jwk', 'certificate'"),
+    "a file's name for a JWK": ({"credentials": {"jwk": "jwk.json"}}, "/credentials/jwk", "a JSON object"),
+    "a key for certificates": (
+        {"credentials": {"certificateChain": "-----BEGIN PRIVATE KEY-----"}},
+        "/credentials/certificateChain",
+        "certificates in PEM",
+    ),
+    "an encrypted key": (
+        {"credentials": {"privateKey": "-----BEGIN ENCRYPTED PRIVATE KEY-----"}},
+        "/credentials/privateKey",
+        "a key in PEM",
+    ),
+    "an image with its tag": ({"image": {"repository": "a/b:1"}}, "/image/repository", "a name without tag and digest"),
+    "half a digest": ({"image": {"digest": "sha256:abc"}}, "/image/digest", "sha256 and 64 hexadecimal digits"),
+    "a policy of pulling": ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy", "must be one of 'Always'"),
+    "an amount in words": (
+        {"resources": {"limits": {"memory": "plenty"}}},
+        "/resources/limits/memory",
+        "a number with a unit such as 100m or 128Mi",
+    ),
+    "a toleration's slip": ({"tolerations": [{"name": "a"}]}, "/tolerations/0", "'name' not allowed"),
+    "an affinity's slip": ({"affinity": {"nodeaffinity": {}}}, "/affinity", "'nodeaffinity' not allowed"),
+    "a budget of none": ({"podDisruptionBudget": {"minAvailable": 0}}, "/podDisruptionBudget/minAvailable", "want 1"),
+    "a label that is a number": ({"podLabels": {"a": 1}}, "/podLabels/a", "got number, want string"),
+    "port 0": ({"networkPolicy": {"digdir": {"ports": [0]}}}, "/networkPolicy/digdir/ports/0", "got 0, want 1"),
+    "no port": ({"networkPolicy": {"digdir": {"ports": []}}}, "/networkPolicy/digdir/ports", "minItems"),
+    "a peer's slip": (
+        {"networkPolicy": {"metricsFrom": [{"namespace": "monitoring"}]}},
+        "/networkPolicy/metricsFrom/0",
+        "'namespace' not allowed",
+    ),
+    "a rule for nobody": (
+        {"scopePolicy": {"rules": [{"consumes": ["a:b"]}]}},
+        "/scopePolicy/rules/0",
+        "missing property 'namespaceLabels'",
+    ),
+    "a star in the middle": (
+        {"scopePolicy": {"rules": [{"namespaceLabels": {}, "consumes": ["skatt:*:read"]}]}},
+        "/scopePolicy/rules/0/consumes/0",
+        "a scope or its beginning and a star",
+    ),
+    "another action": ({"scopePolicy": {"actions": ["Refuse"]}}, "/scopePolicy/actions/0", "'Deny', 'Warn', 'Audit'"),
+    "an interval without a unit": ({"serviceMonitor": {"interval": "30"}}, "/serviceMonitor/interval", "such as 30s"),
+    "a simulator for anybody's port": ({"simulator": {"port": 80}}, "/simulator/port", "minimum: got 80, want 1,024"),
+}
+NEEDS_A_SENTENCE = {
+    "no cluster's name": ({"settings": {"clusterName": ""}}, "settings.clusterName is missing"),
+    "no credentials": ({"credentials": {"existingSecret": ""}}, "or for a trial simulator.enabled=true"),
+    "credentials twice": ({"credentials": {"jwk": "{}", "clientId": "a"}}, "credentials stand twice"),
+    "a key and nobody's": (
+        {"credentials": {"existingSecret": "", "jwk": "{}"}},
+        "credentials.clientId is missing",
+    ),
+    "a certificate without its key": (
+        {
+            "credentials": {
+                "existingSecret": "",
+                "kind": "certificate",
+                "clientId": "a",
+                "certificateChain": "-----BEGIN CERTIFICATE-----",
+            }
+        },
+        "set credentials.certificateChain and credentials.privateKey",
+    ),
+    "a JWK that is to be a certificate": (
+        {"credentials": {"existingSecret": "", "kind": "certificate", "clientId": "a", "jwk": "{}"}},
+        "and not jwk",
+    ),
+    "simulator and credentials": ({"simulator": {"enabled": True}}, "the simulator has its own"),
+    "simulator in production": (
+        {"simulator": {"enabled": True}, "credentials": {"existingSecret": ""}, "environment": "production"},
+        "the simulator is for trials",
+    ),
+    "on premises without a proxy": (
+        {"settings": {"applications": True, "platform": "onprem"}},
+        "settings.webproxyAddress is missing",
+    ),
+    "namespaces twice": ({"namespaces": ["a"], "namespaceSelector": "team"}, "unset one"),
+    "a monitor of nothing": ({"serviceMonitor": {"enabled": True}, "service": {"enabled": False}}, "service.enabled"),
+    "a drain that never ends": ({"replicas": 2, "podDisruptionBudget": {"minAvailable": 2}}, "less than replicas"),
+    "two certificates to trust": ({"caBundle": {"configMap": "a", "secret": "b"}}, "both set"),
+}
+
+
+@pytest.mark.parametrize(("values", "where", "what"), REFUSED_BY_THE_SCHEMA.values(), ids=REFUSED_BY_THE_SCHEMA)
+def test_the_schema_refuses_and_says_where_and_what(render, values, where, what):
+    with pytest.raises(ValueError, match="values don't meet the specifications of the schema") as refusal:
+        render(**values)
+
+    # One fault, on one line: the words that a pattern means are the name of its group.
+    faults = [
+        line for line in str(refusal.value).splitlines() if re.match(r"\s*- at '[^']*': (?!validation failed)", line)
+    ]
+    assert len(faults) == 1, faults
+    assert f"at '{where}': " in faults[0]
+    assert what in faults[0].replace("_", " ")
+
+
+@pytest.mark.parametrize(("values", "what"), NEEDS_A_SENTENCE.values(), ids=NEEDS_A_SENTENCE)
+def test_values_that_need_or_exclude_each_other_are_refused_with_a_sentence(render, values, what):
+    with pytest.raises(ValueError, match=re.escape(what)):
+        render(**values)

@@ -1,0 +1,389 @@
+"""What the chart renders for values that are right."""
+
+import base64
+import json
+import os
+import subprocess
+
+import pytest
+import yaml
+
+from maskinporten_operator.config import ENV_PREFIX, Config, load_config
+from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE
+from maskinporten_operator.plan.egress import POLICY_KINDS
+from tools.generate.__main__ import ROOT
+from tools.generate.chart import CHART, PLACED, find_value
+from tools.generate.manifests import INSTALL, render_install
+
+JWK = json.dumps({"kty": "RSA"})
+PEM = {"certificateChain": "-----BEGIN CERTIFICATE-----\n", "privateKey": "-----BEGIN PRIVATE KEY-----\n"}
+OTHER_VALUES = {
+    "cluster_name": "other",
+    "digdir_base_url": "https://digdir.example/api/v1",
+    "maskinporten_well_known_url": "https://maskinporten.example/.well-known/oauth-authorization-server",
+    "admin_scopes": ["idporten:dcr.read", "idporten:dcr.write"],
+    "client_name": "Some Organisation",
+    "scope_prefix": "ks",
+    "default_client_scope": "skatt:some.scope",
+    "maskinporten_hosts": ["maskinporten.example"],
+    "maskinporten_cidrs": ["192.0.2.0/24", "2001:db8::/32"],
+    "webproxy_address": "http://proxy.example:8088",
+    "webproxy_exclude": [".example"],
+    "webproxy_cidrs": ["192.0.2.1/32"],
+    "metrics_address": "127.0.0.1:9090",
+    "health_address": "[::]:9091",
+    "run_as_user": 2_147_483_647,
+}
+"""Other values than the default, of settings for which none can be made up."""
+
+
+def change(name, field):
+    """Give a value of a setting that isn't its default, as the chart takes it."""
+    if name in OTHER_VALUES:
+        return OTHER_VALUES[name]
+    default = field.default
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int):
+        return default + 1
+    words = getattr(field.annotation, "__args__", ())
+    if words and all(isinstance(one, str) for one in words):
+        return next(one for one in words if one != default)
+    return "71s"
+
+
+@pytest.fixture
+def load(monkeypatch, tmp_path):
+    """Load the configuration from rendered variables, with files where the Secret would be."""
+
+    def run(environment):
+        for name in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            if name.endswith("_FILE"):
+                file = tmp_path / value.rpartition("/")[2]
+                file.write_text("{}")
+                monkeypatch.setenv(name, str(file))
+            elif name.startswith(ENV_PREFIX):
+                monkeypatch.setenv(name, value if isinstance(value, str) else value[1])
+        return load_config()
+
+    return run
+
+
+SETTINGS = {name: field for name, field in Config.model_fields.items() if name not in PLACED}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_reaches_the_operator_as_it_was_written(render, load, name):
+    value = change(name, SETTINGS[name])
+    section, _, key = find_value(name).partition(".")
+
+    config = load(render(**{section: {key: value}}).environment)
+    default = load(render().environment)
+
+    written = " ".join(value) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else value
+    expected = Config.__pydantic_validator__.validate_assignment(default.model_copy(), name, str(written))
+    assert getattr(config, name) == getattr(expected, name) != getattr(default, name)
+
+
+def test_the_defaults_of_the_chart_are_those_of_the_operator(render, load):
+    config = load(render().environment)
+
+    for name, field in SETTINGS.items():
+        if not field.is_required():
+            assert getattr(config, name) == field.default, name
+
+
+def test_an_address_that_is_empty_serves_nothing(render, load):
+    rendered = render(settings={"metricsAddress": "", "healthAddress": ""})
+
+    assert (load(rendered.environment).metrics_address, load(rendered.environment).health_address) == ("", "")
+    assert "ports" not in rendered.container()
+    assert "livenessProbe" not in rendered.container()
+    assert not rendered.all("Service")
+
+
+@pytest.mark.parametrize(
+    ("environment", "digdir", "maskinporten"),
+    [
+        ("test", "https://api.test.samarbeid.digdir.no/api/v1", "test.maskinporten.no"),
+        ("production", "https://api.samarbeid.digdir.no/api/v1", "maskinporten.no"),
+    ],
+)
+def test_an_environment_names_both_of_its_addresses(render, load, environment, digdir, maskinporten):
+    config = load(render(environment=environment).environment)
+
+    assert (str(config.digdir_base_url), config.maskinporten_well_known_url.host) == (digdir, maskinporten)
+
+
+def test_with_the_simulator_nothing_else_need_be_set(render, load):
+    rendered = render(alone=True, simulator={"enabled": True})
+    url = "http://maskinporten-operator-simulator.maskinporten-operator.svc:8080"
+
+    config = load(rendered.environment)
+
+    assert str(config.digdir_base_url) == f"{url}/api/v1"
+    assert str(config.maskinporten_well_known_url) == f"{url}/.well-known/oauth-authorization-server"
+    assert f"--public-url={url}" in rendered.container("maskinporten-operator-simulator")["args"]
+
+
+def test_the_simulator_and_the_operator_get_the_same_new_key(render):
+    keys = []
+    for _ in range(3):
+        rendered = render(alone=True, simulator={"enabled": True})
+        secret = rendered.find("Secret", "maskinporten-operator-simulator")
+        jwk = json.loads(base64.b64decode(secret["data"]["jwk.json"]))
+        n, d, p, q, e = (int.from_bytes(base64.urlsafe_b64decode(jwk[name] + "==")) for name in "ndpqe")
+        assert p * q == n
+        assert d * e % ((p - 1) * (q - 1)) == 1 or pow(pow(2, e, n), d, n) == 2
+        assert n.bit_length() >= 2048
+        for name in ("maskinporten-operator", "maskinporten-operator-simulator"):
+            (volume,) = [one for one in rendered.pod(name)["spec"]["volumes"] if one["name"] == "credentials"]
+            assert volume["secret"]["secretName"] == secret["metadata"]["name"]
+        keys.append(jwk["kid"])
+    assert len(set(keys)) == 3
+
+
+def test_credentials_that_exist_are_mounted_where_the_settings_say(render):
+    for kind, files in (("jwk", {"jwk.json"}), ("certificate", {"chain.pem", "key.pem"})):
+        keys = {"clientId": "id", "jwk": "the-jwk", "certificateChain": "the-chain", "privateKey": "the-key"}
+        rendered = render(credentials={"kind": kind, "existingSecret": "mine", "keys": keys})
+
+        variables = rendered.environment
+        (volume,) = [one for one in rendered.pod()["spec"]["volumes"] if one["name"] == "credentials"]
+        (mount,) = [one for one in rendered.container()["volumeMounts"] if one["name"] == "credentials"]
+        assert variables[f"{ENV_PREFIX}ADMIN_CLIENT_ID"] == ("mine", "id")
+        assert volume["secret"]["secretName"] == "mine"
+        assert {one["path"] for one in volume["secret"]["items"]} == files
+        assert {one["key"] for one in volume["secret"]["items"]} <= set(keys.values())
+        named = {value for name, value in variables.items() if name.endswith("_FILE")}
+        assert named == {f"{mount['mountPath']}/{file}" for file in files}
+        assert mount["readOnly"]
+        assert not rendered.all("Secret")
+
+
+@pytest.mark.parametrize("values", [{"kind": "jwk", "jwk": JWK}, {"kind": "certificate", **PEM}], ids=["key", "x5c"])
+def test_credentials_given_inline_become_a_secret(render, load, values):
+    rendered = render(credentials={"existingSecret": "", "clientId": "some-id", **values})
+    (secret,) = rendered.all("Secret")
+    (volume,) = [one for one in rendered.pod()["spec"]["volumes"] if one["name"] == "credentials"]
+
+    assert load(rendered.environment).admin_client_id == "some-id"
+    assert volume["secret"]["secretName"] == secret["metadata"]["name"]
+    assert {one["key"] for one in volume["secret"]["items"]} == set(secret["data"])
+    assert {base64.b64decode(one).decode() for one in secret["data"].values()} == set(values.values()) - {
+        values["kind"]
+    }
+
+
+def test_a_proxy_is_for_digdir_and_not_for_the_cluster(render):
+    variables = render(proxy={"url": "http://proxy.example:8088"}).environment
+
+    assert variables["HTTPS_PROXY"] == "http://proxy.example:8088"
+    assert ".svc" in variables["NO_PROXY"].split(",")
+
+
+def test_certificates_to_trust_are_a_file_of_the_map_or_secret(render):
+    for values, source in (({"configMap": "ca"}, "configMap"), ({"secret": "ca"}, "secret")):
+        rendered = render(caBundle={**values, "key": "root.pem"})
+        (volume,) = [one for one in rendered.pod()["spec"]["volumes"] if one["name"] == "ca"]
+        (mount,) = [one for one in rendered.container()["volumeMounts"] if one["name"] == "ca"]
+
+        assert volume[source]["items"] == [{"key": "root.pem", "path": "ca.crt"}]
+        assert rendered.environment[f"{ENV_PREFIX}CA_BUNDLE"] == f"{mount['mountPath']}/ca.crt"
+
+
+def test_one_replica_ends_before_the_next_starts_and_elects_nobody(render):
+    rendered = render()
+
+    assert rendered.find("Deployment")["spec"]["replicas"] == 1
+    assert rendered.find("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert not [name for name in rendered.environment if "LEA" in name.removeprefix(ENV_PREFIX)]
+    assert not rendered.all("PodDisruptionBudget")
+    assert not rendered.find("Role", "maskinporten-operator-lease")
+
+
+def test_of_several_replicas_one_is_elected_by_a_lease_that_it_may_write_by_name(render):
+    rendered = render(replicas=2)
+    spec, variables = rendered.find("Deployment")["spec"], rendered.environment
+    create, rest = rendered.find("Role", "maskinporten-operator-lease")["rules"]
+
+    assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate")
+    assert variables[f"{ENV_PREFIX}LEADER_ELECTION"] == "true"
+    assert create["verbs"] == ["create"]
+    assert rest["resourceNames"] == [variables[f"{ENV_PREFIX}LEASE_NAME"]]
+    assert "list" not in rest["verbs"]
+    assert rendered.find("PodDisruptionBudget")["spec"]["minAvailable"] == 1
+    (spread,) = rendered.pod()["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == spec["selector"]["matchLabels"]
+
+
+CHILDREN = {MASKINPORTEN_CLIENT, DEPLOYMENT, SERVICE, *POLICY_KINDS}
+
+
+def test_no_rule_has_a_wildcard_and_only_children_of_applications_are_deleted(render):
+    children = {(kind.group, kind.plural) for kind in CHILDREN}
+    for namespaces in ([], ["team"]):
+        rendered = render(replicas=2, namespaces=namespaces, settings={"applications": True})
+        roles = [*rendered.all("Role"), *rendered.all("ClusterRole")]
+        own = [one for one in roles if not one["metadata"]["name"].endswith(("-view", "-edit"))]
+        assert len(own) == 3
+        for rule in [rule for role in own for rule in role["rules"]]:
+            assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+            assert not {"deletecollection", "escalate", "bind", "impersonate"} & set(rule["verbs"])
+            named = {(group, resource) for group in rule["apiGroups"] for resource in rule["resources"]}
+            assert named <= children or "delete" not in rule["verbs"]
+
+
+def test_every_child_of_an_application_may_be_made_and_deleted(render):
+    rendered = render(settings={"applications": True})
+    roles = [
+        rendered.find("ClusterRole", name) for name in ("maskinporten-operator", "maskinporten-operator-applications")
+    ]
+    for kind in CHILDREN:
+        verbs = {
+            verb
+            for role in roles
+            for rule in role["rules"]
+            if kind.group in rule["apiGroups"] and kind.plural in rule["resources"]
+            for verb in rule["verbs"]
+        }
+        assert verbs == {"get", "list", "watch", "create", "patch", "delete"}, kind
+
+
+def test_every_role_is_bound_to_the_operators_own_account(render):
+    for namespaces in ([], ["team-a", "team-b"]):
+        rendered = render(replicas=2, namespaces=namespaces, settings={"applications": True})
+        for kind in ("Role", "ClusterRole"):
+            places = {(one["metadata"].get("namespace"), one["metadata"]["name"]) for one in rendered.all(kind)}
+            bindings = rendered.all(f"{kind}Binding")
+            bound = {(one["metadata"].get("namespace"), one["roleRef"]["name"]) for one in bindings}
+            assert bound == {place for place in places if not place[1].endswith(("-view", "-edit"))}
+            for binding in bindings:
+                (subject,) = binding["subjects"]
+                assert subject["name"] == rendered.pod()["spec"]["serviceAccountName"]
+
+
+def test_for_a_list_of_namespaces_nothing_is_granted_elsewhere(render, load):
+    rendered = render(namespaces=["team-a", "team-b"], rbac={"aggregate": False}, settings={"applications": True})
+
+    assert load(rendered.environment).namespaces == ("team-a", "team-b")
+    assert not [*rendered.all("ClusterRole"), *rendered.all("ClusterRoleBinding")]
+    assert {one["metadata"]["namespace"] for one in rendered.all("Role")} == {"team-a", "team-b"}
+
+
+def test_teams_write_resources_and_never_their_status(render):
+    rendered = render(settings={"applications": True})
+    for name in ("maskinporten-operator-view", "maskinporten-operator-edit"):
+        (rule,) = rendered.find("ClusterRole", name)["rules"]
+        assert rule["resources"] == ["maskinportenclients", "applications"]
+    assert rendered.find("ClusterRole", "maskinporten-operator-view")["rules"][0]["verbs"] == ["get", "list", "watch"]
+
+
+def test_the_crd_of_applications_comes_with_applications_and_none_where_the_platform_has_its_own(render):
+    names = lambda rendered: {one["metadata"]["name"] for one in rendered.all("CustomResourceDefinition")}  # noqa: E731
+
+    assert names(render()) == {"maskinportenclients.nais.io"}
+    assert names(render(settings={"applications": True})) == {"maskinportenclients.nais.io", "applications.nais.io"}
+    assert names(render(crds={"install": False}, settings={"applications": True})) == set()
+
+
+def test_a_crd_is_the_generated_one_and_is_kept(render):
+    for crd in render(settings={"applications": True}).all("CustomResourceDefinition"):
+        alone = yaml.safe_load((ROOT / "deploy" / "crds" / f"{crd['metadata']['name']}.yaml").read_text())
+
+        assert crd["spec"] == alone["spec"]
+        assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_a_network_policy_opens_dns_the_api_server_and_digdir_and_nothing_else(render):
+    rendered = render(
+        networkPolicy={"enabled": True, "digdir": {"cidrs": ["192.0.2.0/24"]}, "apiServer": {"cidrs": ["10.0.0.1/32"]}}
+    )
+    spec = rendered.find("NetworkPolicy")["spec"]
+    dns, api_server, digdir = spec["egress"]
+
+    assert {one["port"] for one in dns["ports"]} == {53}
+    assert api_server["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
+    assert digdir == {"ports": [{"port": 443}], "to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}
+    assert spec["podSelector"]["matchLabels"].items() <= rendered.pod()["metadata"]["labels"].items()
+
+
+def test_behind_a_proxy_a_network_policy_opens_the_proxy_instead_of_digdir(render):
+    for url, port in (
+        ("http://proxy.example:8088", 8088),
+        ("http://proxy.example", 80),
+        ("https://proxy.example", 443),
+    ):
+        policy = render(networkPolicy={"enabled": True, "proxy": {"cidrs": ["192.0.2.9/32"]}}, proxy={"url": url}).find(
+            "NetworkPolicy"
+        )
+
+        assert policy["spec"]["egress"][-1] == {
+            "ports": [{"port": port}],
+            "to": [{"ipBlock": {"cidr": "192.0.2.9/32"}}],
+        }
+
+
+def test_prometheus_finds_the_metrics_by_the_service(render):
+    rendered = render(serviceMonitor={"enabled": True, "labels": {"release": "prometheus"}, "interval": "30s"})
+    monitor, service = rendered.find("ServiceMonitor"), rendered.find("Service")
+
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] in {one["name"] for one in service["spec"]["ports"]}
+    assert service["spec"]["selector"].items() <= rendered.pod()["metadata"]["labels"].items()
+
+
+def test_every_pod_is_restricted_with_a_root_that_it_cant_write_to(render):
+    rendered = render(alone=True, simulator={"enabled": True, "persistence": {"enabled": True}})
+    pods = [one["spec"]["template"]["spec"] for one in rendered.all("Deployment")]
+    pods += [one["spec"] for one in rendered.all("Pod")]
+
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"]
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"]
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_pods_are_placed_and_marked_as_the_values_say(render):
+    values = {
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "a", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "imagePullSecrets": ["pull"],
+        "podAnnotations": {"a": "b"},
+        "podLabels": {"team": "platform"},
+        "extraEnv": [{"name": "TZ", "value": "Europe/Oslo"}],
+        "extraVolumes": [{"name": "more", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+        "commonLabels": {"owner": "us"},
+        "image": {"repository": "registry.example:5000/mpo", "digest": f"sha256:{'0' * 64}"},
+    }
+    rendered = render(**values)
+    pod = rendered.pod()
+
+    for name in ("priorityClassName", "nodeSelector", "tolerations", "affinity"):
+        assert pod["spec"][name] == values[name]
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "pull"}]
+    assert pod["metadata"]["annotations"] == {"a": "b"}
+    assert {"team": "platform", "owner": "us"}.items() <= pod["metadata"]["labels"].items()
+    assert rendered.environment["TZ"] == "Europe/Oslo"
+    assert {"name": "more", "emptyDir": {}} in pod["spec"]["volumes"]
+    assert rendered.container()["image"] == f"registry.example:5000/mpo@sha256:{'0' * 64}"
+
+
+def test_what_is_installed_without_helm_is_what_the_chart_renders(helm):
+    assert (ROOT / INSTALL).read_text() == render_install(helm), "run `make generate`"
+
+
+def test_helm_finds_no_fault_with_the_chart(helm):
+    lint = [helm, "lint", CHART, "--strict", "--quiet", "--set=simulator.enabled=true", "--kube-version=1.37"]
+
+    done = subprocess.run(lint, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
