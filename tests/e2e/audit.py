@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tools.cluster import Cluster
 
 CREATED = 201
+READS = {"get", "list", "watch"}
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 
 
@@ -60,11 +61,19 @@ class AuditLog:
             target = event.get("objectRef") or {}
             if event["user"]["username"] != OPERATOR or event["responseStatus"]["code"] >= 300:
                 continue
+            if event["verb"] in READS:
+                continue
             if target.get("resource") == "events" or namespace not in (None, target.get("namespace")):
                 continue
             resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
             writes.append(Write(resource, target.get("name", "")))
         return writes
+
+    def read_all(self) -> list[dict]:
+        """Give everything that was logged since the cluster's start."""
+        self._settle()
+        self._position = 0
+        return self._read()
 
     def _read(self) -> list[dict]:
         with self._path.open("rb") as log:

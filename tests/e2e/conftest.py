@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.e2e.audit import AuditLog
+from tests.e2e.rights import read_rights
 from tests.e2e.stage import FOREIGN, NUMBERS, Stage
 from tools.cluster import Cluster
 from tools.generate.__main__ import ROOT
@@ -19,6 +20,8 @@ def cluster():
     with Cluster.create(name="mpo", nodes=1, audit_policy=AUDIT_POLICY) as cluster:
         install(cluster)
         yield cluster
+        # Whatever the tests made it do, the operator asked for nothing that the chart doesn't let it do.
+        assert read_rights(cluster).refused == set()
 
 
 @pytest.fixture(scope="module")
