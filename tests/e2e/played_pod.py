@@ -1,0 +1,140 @@
+"""A pod of a Deployment as a process of this machine: no container can run on the test's cluster.
+
+Its command line, environment, files and account are those of the pod template as the API server has it. What a cluster
+would do is done by other means: each pod has a loopback address of its own, a Service's name is replaced by the address
+of the pod that it selects, mounted files lie in a folder of the test's, and the account's token is in a kubeconfig.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import os
+import re
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from tools.stack import BIN, Process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tools.cluster import Cluster
+    from tools.kube import KubeClient
+
+ENTRYPOINT = "maskinporten-operator"
+"""The image's, for containers that name no command."""
+LAST_PARTS = itertools.count(1)
+
+
+class PlayedPods:
+    """The pods of one namespace."""
+
+    def __init__(self, cluster: Cluster, kube: KubeClient, namespace: str, folder: Path) -> None:
+        self.cluster = cluster
+        self.kube = kube
+        self.namespace = namespace
+        self.folder = folder
+        self.addresses: dict[str, str] = {}
+        self.running: dict[str, Process] = {}
+        self._net = f"127.{os.getpid() // 250 % 250 + 2}.{os.getpid() % 250 + 1}"
+
+    def start(self, deployment: str) -> Process:
+        """Start what a Deployment says now, in the place of what was started for it before."""
+        template = self.read("apis/apps/v1", "deployments", deployment)["spec"]["template"]
+        (service,) = self.find_services(template["metadata"]["labels"])
+        self.addresses.setdefault(service, f"{self._net}.{next(LAST_PARTS)}")
+        self.stop(deployment)
+        container, folders = template["spec"]["containers"][0], self._write_files(deployment, template["spec"])
+        arguments = [*container.get("command", [ENTRYPOINT]), *container.get("args", [])]
+        program, *rest = [self._localize(one, service, folders) for one in arguments]
+        environment = {
+            one["name"]: self._localize(self._find_value(one), service, folders) for one in container.get("env", [])
+        }
+        if template["spec"].get("automountServiceAccountToken", True):
+            account = template["spec"]["serviceAccountName"]
+            environment["KUBECONFIG"] = str(self.cluster.kubeconfig_of(account, self.namespace))
+        process = Process([str(BIN / program), *rest], environment, self.folder / f"{deployment}.log")
+        self.running[deployment] = process
+        self._wait_ready(process, container, self.addresses[service])
+        return process
+
+    def stop(self, deployment: str) -> None:
+        """End what was started for a Deployment."""
+        if process := self.running.pop(deployment, None):
+            assert process.stop() in (0, -signal.SIGTERM)  # uvicorn ends itself by the signal that it got
+
+    def stop_all(self) -> None:
+        """End everything."""
+        for deployment in list(self.running):
+            self.stop(deployment)
+
+    def run(self, pod: dict[str, Any]) -> int:
+        """Run a pod that ends by itself; give its exit code."""
+        container = pod["spec"]["containers"][0]
+        program, *rest = [self._localize(one, "", {}) for one in (*container["command"], *container["args"])]
+        process = Process([str(BIN / program), *rest], {}, self.folder / "run.log")
+        return process.popen.wait(60)
+
+    def read(self, api: str, plural: str, name: str) -> dict[str, Any]:
+        """Read an object of the namespace."""
+        return self.kube.request("GET", f"/{api}/namespaces/{self.namespace}/{plural}/{name}")
+
+    def find_services(self, labels: dict[str, str]) -> list[str]:
+        """Name the Services that select pods with these labels."""
+        services = self.kube.request("GET", f"/api/v1/namespaces/{self.namespace}/services")["items"]
+        return [
+            one["metadata"]["name"]
+            for one in services
+            if one["spec"].get("selector", {"": ""}).items() <= labels.items()
+        ]
+
+    def _find_value(self, variable: dict[str, Any]) -> str:
+        if "valueFrom" not in variable:
+            return variable.get("value", "")
+        reference = variable["valueFrom"]["secretKeyRef"]
+        data = self.read("api/v1", "secrets", reference["name"])["data"]
+        return base64.b64decode(data[reference["key"]]).decode()
+
+    def _write_files(self, deployment: str, spec: dict[str, Any]) -> dict[str, str]:
+        """Write the volumes' files; give the folder for each path where a volume is mounted."""
+        folders = {}
+        volumes = {one["name"]: one for one in spec["volumes"]}
+        for mount in spec["containers"][0]["volumeMounts"]:
+            volume = volumes[mount["name"]]
+            folder = self.folder / deployment / mount["name"]
+            folder.mkdir(parents=True, exist_ok=True)
+            if source := volume.get("secret"):
+                data = self.read("api/v1", "secrets", source["secretName"])["data"]
+                items = source.get("items") or [{"key": key, "path": key} for key in data]
+                for item in items:
+                    (folder / item["path"]).write_bytes(base64.b64decode(data[item["key"]]))
+            elif "persistentVolumeClaim" not in volume:
+                continue
+            folders[mount["mountPath"]] = str(folder)
+        return folders
+
+    def _localize(self, text: str, service: str, folders: dict[str, str]) -> str:
+        for name, address in self.addresses.items():
+            text = text.replace(f"//{name}.{self.namespace}.svc:", f"//{address}:")
+        if folders:
+            text = re.sub("|".join(map(re.escape, folders)), lambda found: folders[found[0]], text)
+        return text.replace("0.0.0.0", self.addresses.get(service, ""))
+
+    def _wait_ready(self, process: Process, container: dict[str, Any], address: str) -> None:
+        probe = container["readinessProbe"]["httpGet"]
+        ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+        url = f"http://{address}:{ports.get(probe['port'], probe['port'])}{probe['path']}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if httpx.get(url, trust_env=False).is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            if not process.running or time.monotonic() > deadline:
+                raise AssertionError(f"{url} isn't ready:\n{process.output()[-3000:]}")
+            time.sleep(0.05)
