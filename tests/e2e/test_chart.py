@@ -260,6 +260,11 @@ def test_a_second_replica_comes_and_goes_with_its_lease_and_its_budget(release):
         found = release.cluster.kubectl("get", "poddisruptionbudgets,roles", f"-n={NAMESPACE}", "-o=name").split()
         return strategy, sorted(one.rpartition("/")[2] for one in found)
 
+    with pytest.raises(ControlPlaneError, match=f"kubectl scale deployment/{RELEASE} -n {NAMESPACE} --replicas=0"):
+        release.helm("upgrade", RELEASE, chart=CHART, values={**VALUES, "replicas": 2})
+    assert look() == ("Recreate", [])  # the one that runs would not know of the leader
+
+    release.cluster.kubectl("scale", f"deployment/{RELEASE}", f"-n={NAMESPACE}", "--replicas=0")
     release.helm("upgrade", RELEASE, chart=CHART, values={**VALUES, "replicas": 2})
     assert look() == ("RollingUpdate", [RELEASE, f"{RELEASE}-lease"])
 

@@ -29,7 +29,6 @@ TEAM, ELSEWHERE = "rights", "elsewhere"
 SETTINGS = {"applications": "true", "platform": "gcp", "maskinporten_hosts": "test.maskinporten.no"}
 SILENT = {("update", "maskinportenclients/finalizers"), ("update", "applications/finalizers")}
 """Asked for by an admission plugin, which the audit log doesn't tell of; a test of their own is below."""
-ELECTS = "leader_election" in Config.model_fields
 AS_OPERATOR = f"--as=system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 MODES = {"cluster-wide": [], "namespaced": [TEAM]}
 
@@ -47,17 +46,15 @@ def cluster(namespaces):
             install_crd(cluster, json.dumps(build_open_crd(kind)))
         for namespace in (TEAM, ELSEWHERE):
             ensure_namespace(cluster, namespace)
-        replicas = 2 if ELECTS else 1
-        install(cluster, {**VALUES, "namespaces": namespaces, "replicas": replicas})
+        install(cluster, {**VALUES, "namespaces": namespaces})
         yield cluster
 
 
 @pytest.fixture(scope="module")
 def rights(bare_stage, namespaces, cluster):
     """The rights after everything that needs one was done once."""
-    bare_stage.settings |= {"namespaces": " ".join(namespaces)}
-    if ELECTS:
-        bare_stage.settings |= {"leader_election": "true", "lease_name": RELEASE, "lease_namespace": NAMESPACE}
+    election = {"leader_election": "true", "lease_name": RELEASE, "lease_namespace": NAMESPACE}
+    bare_stage.settings |= {"namespaces": " ".join(namespaces), **election}
     apps = Applications(bare_stage, TEAM)
     bare_stage.start_ready(egress="fqdn-gke")
     _make_and_mend(bare_stage, apps)

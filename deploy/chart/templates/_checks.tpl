@@ -49,6 +49,11 @@
 {{- if and (include "mpo.elects" .) .Values.podDisruptionBudget.enabled (ge (int .Values.podDisruptionBudget.minAvailable) (int .Values.replicas)) -}}
 {{- fail "podDisruptionBudget.minAvailable must be less than replicas: otherwise no node can be drained" -}}
 {{- end -}}
+{{- /* Known from the cluster only: a replica that was alone asks for no Lease, and would write beside the leader. */ -}}
+{{- $running := lookup "apps/v1" "Deployment" .Release.Namespace (include "mpo.fullname" .) -}}
+{{- if and (include "mpo.elects" .) $running (not (contains "MASKINPORTEN_OPERATOR_LEADER_ELECTION" (toJson $running))) (gt (int (dig "spec" "replicas" 0 $running)) 0) -}}
+{{- fail (printf "replicas is more than 1, and the one that runs asks for no Lease: end it first, by kubectl scale deployment/%s -n %s --replicas=0" (include "mpo.fullname" .) .Release.Namespace) -}}
+{{- end -}}
 {{- $rules := .Values.scopePolicy.rules -}}
 {{- if and .Values.scopePolicy.enabled (has "Deny" .Values.scopePolicy.actions) (has "Warn" .Values.scopePolicy.actions) -}}
 {{- fail "scopePolicy.actions has Deny and Warn, which Kubernetes doesn't take together: a refusal tells already" -}}
