@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from maskinporten_operator.config import Config
 from maskinporten_operator.model.resources import (
     APPLICATION,
     CILIUM_POLICY,
