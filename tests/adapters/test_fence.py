@@ -18,10 +18,11 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 
 
 class Server:
-    """Notes the first line of each request, and answers it unless it is to hang."""
+    """Notes the first line of each request, and each body, and answers unless it is to hang."""
 
     def __init__(self):
         self.lines = []
+        self.bodies = []
         self.hangs = False
 
     async def __aenter__(self):
@@ -38,7 +39,7 @@ class Server:
                 self.lines.append(head.split(b"\r\n")[0].decode())
                 for line in head.lower().split(b"\r\n"):
                     if line.startswith(b"content-length:"):
-                        await reader.readexactly(int(line.split(b":")[1]))
+                        self.bodies.append(await reader.readexactly(int(line.split(b":")[1])))
                 if self.hangs:
                     await reader.read()
                 writer.write(ANSWER)
@@ -121,6 +122,15 @@ async def test_it_is_asked_again_when_the_connection_is_there(server, http):
     await client.get(server.url)
 
     assert server.lines == ["GET / HTTP/1.1"]
+
+
+async def test_it_is_asked_once_more_when_only_the_body_is_missing(server, http):
+    answers = iter([10.0, 10.0, 0.0])
+    with pytest.raises(StandbyError):
+        await http(lambda: next(answers)).post(server.url, json={"some": "thing"})
+    await http(lambda: 0.0).get(server.url)
+
+    assert server.bodies == []
 
 
 async def test_a_write_that_waited_for_a_connection_is_asked_after_the_wait(server, http):

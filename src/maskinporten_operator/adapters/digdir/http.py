@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from maskinporten_operator.adapters.fence import Fence
 
 TIMEOUT = httpx.Timeout(15.0, connect=5.0, pool=30.0)
-ABOUT_TO_SEND = "http11.send_request_headers.started"
-"""What httpcore calls the moment at which a request has its connection."""
+ABOUT_TO_SEND = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
+"""What httpcore calls the moments at which a request has its connection, and at which only its body is missing.
+
+A process that is stopped between the two must not send the rest when it goes on.
+"""
 
 
 def open_http(
@@ -35,7 +38,7 @@ def open_http(
 
 
 class _Gate:
-    """Holds requests against the fence: before they wait for a connection, and again when they have one."""
+    """Holds requests against the fence: before they wait for a connection, and when they are sent."""
 
     def __init__(self, fence: Fence) -> None:
         self._fence = fence
@@ -44,7 +47,7 @@ class _Gate:
         """Check a request that is authorized, and cut its timeouts to the time that is left."""
 
         async def look_again(event: str, _: Any) -> None:
-            if event == ABOUT_TO_SEND:
+            if event in ABOUT_TO_SEND:
                 self._check(request)
 
         self._check(request)
