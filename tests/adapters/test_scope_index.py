@@ -652,3 +652,11 @@ async def test_an_outage_before_the_sources_were_ever_read_is_told(world):
 
     with pytest.raises(TransientError):
         await world.index.find_issuer("altinn")
+
+
+async def test_all_that_wait_for_the_sources_share_an_outage_too(world):
+    world.digdir.fault("status", status=503, path="/delegationsources")
+    found = await asyncio.gather(*(world.index.find_issuer("altinn") for _ in range(20)), return_exceptions=True)
+
+    assert {type(one) for one in found} == {TransientError}
+    assert world.digdir.count("list-delegation-sources") == 1

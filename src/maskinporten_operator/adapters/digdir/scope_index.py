@@ -67,9 +67,9 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
         self._access: dict[str, _Rows] = {}
         self._access_due = -float("inf")  # rows that were read before this instant are read again
         self._written: defaultdict[str, dict[str, float]] = defaultdict(dict)  # by scope: when whose access was
-        self._sources: Mapping[str, str] = {}
-        self._sources_lock = asyncio.Lock()
-        self._sources_read = self._sources_tried = -float("inf")
+        self._sources = SharedListing(api.list_delegation_sources, self._take_sources, monotonic, sleep)
+        self._issuers: Mapping[str, str] = {}  # by the name of their delegation source
+        self._issuers_read = -float("inf")
 
     def __len__(self) -> int:
         return sum(map(len, self._by_owner.values()))
@@ -187,33 +187,27 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
     async def find_issuer(self, source: str) -> str | None:
         """Find a delegation source's issuer by the source's name; None if DigDir lists none of that name."""
         await self._keep_sources(source)
-        return self._sources.get(source)
+        return self._issuers.get(source)
 
     async def list_issuers(self) -> Sequence[str]:
         """Give the issuers of all delegation sources."""
         await self._keep_sources()
-        return tuple(self._sources.values())
+        return tuple(self._issuers.values())
 
     async def _keep_sources(self, *wanted: str) -> None:
-        """Read the delegation sources once in a while; an outage leaves what was known."""
-        async with self._sources_lock:  # all that wait take what the first one reads
-            await self._read_sources(*wanted)
-
-    async def _read_sources(self, *wanted: str) -> None:
-        now = self._monotonic()
-        knows_all = self._sources_read > -float("inf") and self._sources.keys() >= set(wanted)
-        if knows_all and now - self._sources_read <= SOURCES_LAST:
+        """Read the delegation sources once in a while, one list for all that wait; an outage leaves what was known."""
+        knows_all = self._sources.is_listed and self._issuers.keys() >= set(wanted)
+        if self._monotonic() - self._issuers_read <= (SOURCES_LAST if knows_all else SOURCES_LEAST):
             return
-        if self._sources_read > -float("inf") and now - self._sources_tried <= SOURCES_LEAST:
-            return
-        self._sources_tried = now
         try:
-            self._sources = await self._api.list_delegation_sources()
+            await self._sources.listed_after(self._issuers_read)
         except OperatorError:
             if not knows_all:
                 raise
-        else:
-            self._sources_read = now
+
+    def _take_sources(self, issuers: Mapping[str, str], started: float) -> None:
+        self._issuers = issuers
+        self._issuers_read = started
 
     async def _write_access(self, write: Callable[[str, str], Awaitable[None]], name: str, orgno: str) -> None:
         try:
