@@ -9,7 +9,7 @@ import time
 import pytest
 import yaml
 
-from tests.e2e.audit import OPERATOR
+from tests.e2e.audit import OPERATOR, READS
 from tests.e2e.stage import FOREIGN as OTHERS
 from tests.e2e.stage import PATIENCE, SCOPE, held_kid
 from tools.kube import wait_for
@@ -114,6 +114,7 @@ def list_writers(audit):
         token
         for event in audit._read()
         if event["user"]["username"] == OPERATOR
+        and event["verb"] not in READS
         and event.get("objectRef", {}).get("resource") != "leases"
         and event["responseStatus"]["code"] < 300
         for token in event["user"].get("extra", {}).get("authentication.kubernetes.io/credential-id", ())
