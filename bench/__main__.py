@@ -1,6 +1,7 @@
 """Measures the operator's figures, prints them as tables and writes them as JSON.
 
-Needs a machine that does nothing else: two cores, and about half an hour for all of them.
+Needs a machine that does nothing else: two cores, and about two hours for all
+of them, of which fail-overs and outages take most.
 """
 
 from __future__ import annotations

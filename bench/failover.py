@@ -147,9 +147,11 @@ class Replicas:
 class Load:
     """Creates a resource now and then, and edits every other one."""
 
-    def __init__(self, lab: Lab, namespace: str) -> None:
+    def __init__(self, lab: Lab, namespace: str, every: float = LOAD_EVERY) -> None:
+        """Wait so many seconds after each."""
         self._lab = lab
         self._namespace = namespace
+        self._every = every
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.scopes: dict[str, str] = {}
@@ -168,7 +170,7 @@ class Load:
 
     def _run(self) -> None:
         number = 0
-        while not self._over.wait(LOAD_EVERY):
+        while not self._over.wait(self._every):
             name = f"app-{number}"
             self._lab.create(self._namespace, [name])
             self.scopes[name] = SCOPE
@@ -178,6 +180,10 @@ class Load:
                 self._lab.kube.patch_client(self._namespace, edited, patch)
                 self.scopes[edited] = OTHER_SCOPE
             number += 1
+
+    def is_whole(self) -> bool:
+        """Whether all are what they should be."""
+        return all(self._is_right(name) for name in self.scopes)
 
     def count_wrong(self) -> int:
         """Count those that don't become what they should be."""

@@ -22,6 +22,7 @@ class Scale:
     deleted: int
     foreign: int
     failovers: int
+    outage_seconds: int
 
     @property
     def fleet(self) -> int:
@@ -43,6 +44,7 @@ FULL = Scale(
     deleted=20,
     foreign=5000,
     failovers=25,
+    outage_seconds=600,
 )
 QUICK = Scale(
     "quick",
@@ -58,4 +60,5 @@ QUICK = Scale(
     deleted=3,
     foreign=50,
     failovers=1,
+    outage_seconds=20,
 )

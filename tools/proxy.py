@@ -96,8 +96,8 @@ class ApiServerProxy:
         self._do(self._call(self._refuse, status))
 
     def cut(self, *, off: bool) -> None:
-        """Break every connection from now on, as where no way leads to the server; or let them through again."""
-        self._do(self._call(self._cut, off))
+        """Break every connection and refuse new ones from now on, as a server that is down; or let them in again."""
+        self._do(self._cut(off))
 
     @staticmethod
     def wait_for(hold: Hold) -> None:
@@ -121,9 +121,13 @@ class ApiServerProxy:
         for transport in self._open if status else ():
             transport.abort()
 
-    def _cut(self, off: bool) -> None:
-        self._is_cut = off
-        for transport in tuple(self._open) if off else ():
+    async def _cut(self, off: bool) -> None:
+        self._is_cut = off  # also for connections that are open and have no request under way
+        if not off:
+            await self._listen(self._port)
+            return
+        await self._site.stop()
+        for transport in tuple(self._open):
             transport.abort()
 
     async def _start(self) -> int:
@@ -138,11 +142,16 @@ class ApiServerProxy:
         # When its sender is gone, a held write goes nowhere.
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
+        await self._listen(0)
+        port: int = self._runner.addresses[0][1]
+        self._port = port
+        return port
+
+    async def _listen(self, port: int) -> None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(self._certificate)
-        await web.TCPSite(self._runner, ADDRESS, 0, ssl_context=tls).start()
-        port: int = self._runner.addresses[0][1]
-        return port
+        self._site = web.TCPSite(self._runner, ADDRESS, port, ssl_context=tls)
+        await self._site.start()
 
     async def _stop(self) -> None:
         await self._runner.cleanup()
