@@ -177,6 +177,12 @@ def test_a_foreground_deletion_mints_nothing_and_finishes(stage, namespace, app)
     assert stage.find_secret(namespace) is None
 
 
+def test_a_deletion_that_orphans_leaves_the_secret_to_whoever_wants_it(stage, namespace, app):
+    stage.delete(namespace, policy="Orphan")
+
+    assert "ownerReferences" not in stage.find_secret(namespace)["metadata"]
+
+
 def test_the_deletion_of_an_owner_takes_resource_and_secret_along_and_mints_nothing(stage, namespace):
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     uid = stage.kube.request("POST", path, {"metadata": {"name": "owner"}})["metadata"]["uid"]

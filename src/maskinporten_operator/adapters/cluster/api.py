@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
 JSON = "application/json"
 
 TIMEOUT = 10.0

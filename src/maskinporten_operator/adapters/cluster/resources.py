@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.adapters.cluster.api import APPLY, JSON_PATCH, MERGE_PATCH, ClusterApi
+from maskinporten_operator.adapters.cluster.api import APPLY, MERGE_PATCH, ClusterApi
 from maskinporten_operator.adapters.cluster.errors import AbsentError
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
@@ -83,23 +83,33 @@ class ClusterResources:
 
     async def add_finalizer(self, meta: ObjectMeta) -> Mapping[str, Any]:
         """Put our finalizer on the resource, others' kept."""
-        return await self._apply_finalizers(meta, {"finalizers": [FINALIZER]})
+        manifest = {
+            "apiVersion": meta.kind.api_version,
+            "kind": meta.kind.name,
+            "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "finalizers": [FINALIZER]},
+        }
+        body = await self._apply(meta.kind.path(meta.namespace, meta.name), manifest, FINALIZER_MANAGER)
+        self._accept(meta.kind, body)
+        return body
 
     async def remove_finalizers(self, meta: ObjectMeta, names: Sequence[str]) -> None:
-        """Take finalizers off, our own first, others' kept; done when the resource is gone."""
-        try:
-            # An apply that leaves the field out removes what this manager owned of it; repeated, it writes nothing.
-            body = await self._apply_finalizers(meta, {})
-            for name in names:
-                finalizers = body["metadata"].get("finalizers") or []
-                if name in finalizers and body["metadata"].get("uid") == meta.uid:
-                    body = await self._remove_shared_finalizer(meta, name, finalizers.index(name))
-        except (AbsentError, ConflictError) as error:
-            # An apply with a uid gives 409 both when the object is gone and when it is another one by now.
-            if isinstance(error, ConflictError):
-                current = await self.find(meta.kind, meta.namespace, meta.name)
-                if current and current["metadata"]["uid"] == meta.uid:
-                    raise
+        """Take finalizers off, others' kept; done when the resource is gone.
+
+        Not by an apply that leaves ours out: it takes `foregroundDeletion` and `orphan` along, which the API server
+        adds and no manager owns, and with them what the user said about the Secret.
+
+        Raises:
+            ConflictError: The resource changed between the read and the write.
+        """
+        current = await self.find(meta.kind, meta.namespace, meta.name)
+        if current is None or current["metadata"]["uid"] != meta.uid:
+            return
+        finalizers = current["metadata"].get("finalizers") or []
+        left = [one for one in finalizers if one not in names]
+        if left == finalizers:
+            return
+        guard = {"uid": meta.uid, "resourceVersion": current["metadata"]["resourceVersion"]}
+        await self._patch(meta, {"metadata": {**guard, "finalizers": left}}, MERGE_PATCH)
 
     async def clear_annotations(self, meta: ObjectMeta, names: Iterable[str]) -> Mapping[str, Any]:
         """Remove annotations, if they are there. An apply can't: they are the user's."""
@@ -114,26 +124,6 @@ class ClusterResources:
         """
         patch = {"metadata": {"resourceVersion": str(meta.resource_version)}, "status": status}
         return await self._patch(meta, patch, MERGE_PATCH, subresource="/status")
-
-    async def _apply_finalizers(self, meta: ObjectMeta, finalizers: Mapping[str, Any]) -> Mapping[str, Any]:
-        manifest = {
-            "apiVersion": meta.kind.api_version,
-            "kind": meta.kind.name,
-            "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, **finalizers},
-        }
-        body = await self._apply(meta.kind.path(meta.namespace, meta.name), manifest, FINALIZER_MANAGER)
-        self._accept(meta.kind, body)
-        return body
-
-    async def _remove_shared_finalizer(self, meta: ObjectMeta, name: str, position: int) -> Mapping[str, Any]:
-        """Take a finalizer out of a list that somebody else wrote, or whose applied manifest holds ours too."""
-        path = f"/metadata/finalizers/{position}"
-        patch = [
-            {"op": "test", "path": "/metadata/uid", "value": meta.uid},
-            {"op": "test", "path": path, "value": name},
-            {"op": "remove", "path": path},
-        ]
-        return await self._patch(meta, patch, JSON_PATCH)
 
     async def _patch(self, meta: ObjectMeta, patch: Any, content_type: str, subresource: str = "") -> Mapping[str, Any]:
         path = meta.kind.path(meta.namespace, meta.name) + subresource
