@@ -264,6 +264,7 @@ def test_who_waits_for_a_secret_name_follows_when_the_other_gives_it_up(stage, n
 
     values = stage.read_secret(namespace, "shared")
     assert values["MASKINPORTEN_CLIENT_ID"] == stage.registration(namespace, "second")["client_id"]
+    stage.wait_ready(namespace, "first")
 
 
 def test_who_waits_for_a_secret_name_follows_when_the_other_is_deleted(stage, namespace):
