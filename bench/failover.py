@@ -1,4 +1,4 @@
-"""Fail-overs: one of two replicas ends, dies, is stopped or is cut off, while a small load goes on."""
+"""Fail-overs: one of two replicas ends, dies, stops, even with a write in its hand, or is cut off, under a load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.lab import API_WRITES, SCOPE, Lab
 from tools.kube import is_ready, wait_for
 from tools.proxy import ApiServerProxy
 from tools.replicas import SETTINGS, Admin, free_lease
-from tools.stack import Operator
+from tools.stopping import BODY, StoppingOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,15 @@ CLEAN, DEAD = 3.0, 20.0
 """Seconds that a takeover may take, from a Lease that was given back and from one that expires."""
 STOPPED = 30.0
 """Seconds for which a replica is stopped, or cut off."""
+CLIENTS = "/api/v1/clients"
+WRITES = (
+    f"POST {CLIENTS} HTTP",
+    f"POST {CLIENTS} HTTP{BODY}",
+    f"POST {CLIENTS}/",
+    f"PUT {CLIENTS}/",
+    "PATCH /api/v1/namespaces/",
+)
+"""At which the first replica stops itself, one a run: a client or its body, keys, an edit, a Secret."""
 LOAD_EVERY = 0.2
 PATIENCE = 120.0
 
@@ -85,8 +94,8 @@ def _measure_kind(
         with Replicas(lab, admins) as replicas, Load(lab, namespace) as load:
             since = lab.mark_call()
             time.sleep(1)
+            kind.act(replicas, number)
             started = time.monotonic()
-            kind.act(replicas)
             wait_for(replicas.second.leads, PATIENCE, "the other replica's lead")
             found.seconds.append(time.monotonic() - started)
             if kind.undo:
@@ -131,10 +140,10 @@ class Replicas:
             self._open = stack.pop_all()
         return self
 
-    def _start(self, number: int, kubeconfig: Path) -> Operator:
+    def _start(self, number: int, kubeconfig: Path) -> StoppingOperator:
         folder = self._lab.simulator.log.parent
         settings = {**SETTINGS, **self._admins[number].settings(folder), "list_lag": "2s", "key_pool_size": "32"}
-        return Operator(folder, kubeconfig, self._lab.simulator, f"{NAMES[number]}.log", **settings)
+        return StoppingOperator(folder, kubeconfig, self._lab.simulator, f"{NAMES[number]}.log", **settings)
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
@@ -220,20 +229,28 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is done to the first replica, what is undone later, and how soon the second must lead."""
+    """What is done to the first replica in a run, what is undone later, and how soon the second must lead."""
 
-    act: Callable[[Replicas], None]
+    act: Callable[[Replicas, int], None]
     undo: Callable[[Replicas], None] | None
     most: float
 
 
+def _stop_at_a_write(replicas: Replicas, run: int) -> None:
+    replicas.first.stop_at(WRITES[run % len(WRITES)])
+    replicas.first.wait_stopped(PATIENCE)
+
+
+def _go_on(replicas: Replicas) -> None:
+    replicas.signal(signal.SIGCONT)
+
+
 KINDS = {
-    "SIGTERM": Kind(lambda replicas: replicas.signal(signal.SIGTERM), None, CLEAN),
-    "SIGKILL": Kind(lambda replicas: replicas.first.kill(), None, DEAD),
-    "SIGSTOP": Kind(
-        lambda replicas: replicas.signal(signal.SIGSTOP), lambda replicas: replicas.signal(signal.SIGCONT), DEAD
-    ),
+    "SIGTERM": Kind(lambda replicas, _: replicas.signal(signal.SIGTERM), None, CLEAN),
+    "SIGKILL": Kind(lambda replicas, _: replicas.first.kill(), None, DEAD),
+    "SIGSTOP": Kind(lambda replicas, _: replicas.signal(signal.SIGSTOP), _go_on, DEAD),
+    "SIGSTOP at a write": Kind(_stop_at_a_write, _go_on, DEAD),
     "cut off": Kind(
-        lambda replicas: replicas.proxy.cut(off=True), lambda replicas: replicas.proxy.cut(off=False), DEAD
+        lambda replicas, _: replicas.proxy.cut(off=True), lambda replicas: replicas.proxy.cut(off=False), DEAD
     ),
 }

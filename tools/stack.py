@@ -154,6 +154,8 @@ class Simulator(Process):
 class Operator(Process):
     """maskinporten-operator, configured for a simulator."""
 
+    program: tuple[str, ...] = (str(BIN / "maskinporten-operator"),)
+
     def __init__(
         self, folder: Path, kubeconfig: Path, simulator: Simulator, log: str = "operator.log", **settings: str
     ) -> None:
@@ -173,13 +175,13 @@ class Operator(Process):
         }
         self.environment = {f"MASKINPORTEN_OPERATOR_{name.upper()}": value for name, value in values.items()}
         self.environment["KUBECONFIG"] = str(kubeconfig)
-        super().__init__([str(BIN / "maskinporten-operator"), "run"], self.environment, folder / log)
+        super().__init__([*self.program, "run"], self.environment, folder / log)
 
     def run_command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run another of its commands, configured as it is itself but for `settings`, to the end."""
         changed = {f"MASKINPORTEN_OPERATOR_{name.upper()}": value for name, value in settings.items()}
         environment = {**os.environ, **self.environment, **changed}
-        command = [str(BIN / "maskinporten-operator"), *arguments]
+        command = [*self.program, *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def is_ready(self) -> bool:

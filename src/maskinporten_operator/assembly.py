@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import math
 import os
 import socket
 from contextlib import AsyncExitStack
@@ -209,16 +208,15 @@ async def open_digdir(config: Config, metrics: Metrics, stack: AsyncExitStack, f
 async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
     """Build the adapters, each closed by `stack`."""
     metrics = Metrics()
-    elector: Elector | None = None
-    fence = Fence(lambda: elector.time_left() if elector else math.inf)
+    configuration = await load_configuration()
+    elector = build_elector(config, configuration, stack) if config.leader_election else None
+    fence = Fence(elector.time_left if elector else None)
     digdir = await open_digdir(config, metrics, stack, fence)
     metrics.gauge(
         "admin_credential_expiry_timestamp_seconds",
         "When the operator's own credentials end; absent if that is unknown.",
         lambda: digdir.credentials.expires,
     )
-    configuration = await load_configuration()
-    elector = build_elector(config, configuration, stack) if config.leader_election else None
     api = open_cluster(configuration, stack, fence)
     monotonic, lag, cluster = SystemClock().monotonic, config.list_lag.total_seconds(), config.cluster_name
     registry = RegistrationIndex(digdir.clients, cluster=cluster, lag=lag, monotonic=monotonic)

@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import signal
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -10,7 +12,7 @@ from kubernetes.aio.client import Configuration
 from maskinporten_operator.adapters.cluster.api import ClusterApi
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.http import open_http
-from maskinporten_operator.adapters.fence import LEAST_TO_SPARE, Fence
+from maskinporten_operator.adapters.fence import GRACE, LEAST_TO_SPARE, Fence
 from maskinporten_operator.model.errors import OutcomeUnknownError, StandbyError, TransientError
 
 WRITES = ["POST", "PUT", "PATCH", "DELETE"]
@@ -24,6 +26,7 @@ class Server:
         self.lines = []
         self.bodies = []
         self.hangs = False
+        self.reads = True
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -38,8 +41,10 @@ class Server:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.lines.append(head.split(b"\r\n")[0].decode())
                 for line in head.lower().split(b"\r\n"):
-                    if line.startswith(b"content-length:"):
+                    if self.reads and line.startswith(b"content-length:"):
                         self.bodies.append(await reader.readexactly(int(line.split(b":")[1])))
+                if not self.reads:
+                    await asyncio.sleep(60)
                 if self.hangs:
                     await reader.read()
                 writer.write(ANSWER)
@@ -103,6 +108,59 @@ def test_a_closed_fence_lets_no_write_through():
 
     with pytest.raises(StandbyError):
         fence.check("POST")
+
+
+def test_the_end_of_the_process_is_due_only_within_a_write_and_only_where_one_contends():
+    def due():
+        return signal.getitimer(signal.ITIMER_REAL)[0]
+
+    contending = Fence(lambda: 10.0)
+    with contending.hold("POST") as left:
+        assert left == 10.0
+        assert 10.0 < due() <= 10.0 + GRACE
+    assert due() == 0
+    with contending.hold("GET"):
+        assert due() == 0
+    with Fence().hold("POST"):
+        assert due() == 0
+
+
+async def test_the_end_of_the_process_is_due_while_a_write_to_digdir_is_sent_and_not_while_its_answer_comes(
+    server, http, monkeypatch
+):
+    held = []
+    hold = Fence.hold
+
+    @contextmanager
+    def note(fence, method):
+        with hold(fence, method) as left:
+            held.append(signal.getitimer(signal.ITIMER_REAL)[0] > 0)
+            yield left
+        held.append(signal.getitimer(signal.ITIMER_REAL)[0] > 0)
+
+    monkeypatch.setattr(Fence, "hold", note)
+    server.hangs = True
+    call = asyncio.create_task(http(lambda: 10.0).post(server.url, json={}))
+    while not server.bodies:
+        await asyncio.sleep(0.01)
+    call.cancel()
+
+    assert held == [True, False, True, False]  # the headers, the body
+
+
+async def test_a_write_that_is_cancelled_while_it_is_sent_leaves_no_end_due(server, http):
+    body = b"x" * 50_000_000  # more than the buffers between the two take
+    server.reads = False
+    call = asyncio.create_task(http(lambda: 10.0).post(server.url, content=body))
+    while not signal.getitimer(signal.ITIMER_REAL)[0]:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 @pytest.mark.parametrize("method", WRITES)
@@ -184,3 +242,16 @@ async def test_a_write_to_the_api_server_has_the_time_that_is_left(server, clust
     async with asyncio.timeout(LEAST_TO_SPARE + 5):
         with pytest.raises(TransientError):
             await cluster(lambda: LEAST_TO_SPARE).request("PATCH", "/apis", body={})
+
+
+async def test_the_end_of_the_process_is_due_until_a_write_to_the_api_server_has_its_answer(server, cluster):
+    server.hangs = True
+    call = asyncio.create_task(cluster(lambda: 10.0).request("PATCH", "/apis", body={}))
+    while not server.bodies:
+        await asyncio.sleep(0.01)
+    assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0

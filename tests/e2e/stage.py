@@ -83,11 +83,13 @@ class Stage:
         self.operator = Operator(self.folder, self.kubeconfig, self.simulator, **values)
         return self.operator
 
-    def start_another(self, kubeconfig: Path | None = None, **settings: str) -> Operator:
+    def start_another(
+        self, kubeconfig: Path | None = None, kind: type[Operator] = Operator, **settings: str
+    ) -> Operator:
         """Start one more operator beside `operator`, with a log of its own."""
         log = f"operator-{next(NUMBERS)}.log"
         kubeconfig = kubeconfig or self.kubeconfig
-        other = Operator(self.folder, kubeconfig, self.simulator, log, **{**self.settings, **settings})
+        other = kind(self.folder, kubeconfig, self.simulator, log, **{**self.settings, **settings})
         self.others.append(other)
         return other
 

@@ -16,6 +16,7 @@ from tools.kube import wait_for
 from tools.proxy import ApiServerProxy
 from tools.replicas import LEASE, SETTINGS, Admin, find_holder, free_lease
 from tools.stack import NAMESPACE, SERVICE_ACCOUNT
+from tools.stopping import BODY, StoppingOperator
 
 pytestmark = pytest.mark.e2e
 
@@ -47,7 +48,7 @@ class Replicas:
 
     def _start(self, number, kubeconfig):
         settings = {**SETTINGS, **ADMINS[number].settings(self.stage.folder), "list_lag": f"{LAG + 1}s"}
-        return self.stage.start_another(kubeconfig, **settings)
+        return self.stage.start_another(kubeconfig, StoppingOperator, **settings)
 
     def wait_for_takeover(self, seconds):
         """Wait until the second replica leads, and give how long that took."""
@@ -187,6 +188,29 @@ def test_stopped_and_continued_it_writes_nothing_more_and_ends(bare_stage, repli
     assert_whole(bare_stage, namespace)
     assert replicas.tokens[0] not in list_writers(audit)
     assert not {"create-client", "update-client", "replace-keys"} & set(replicas.calls_of(0, since))
+
+
+@pytest.mark.parametrize(
+    "write", ["POST /api/v1/clients HTTP", f"POST /api/v1/clients HTTP{BODY}", "PATCH /api/v1/namespaces/"]
+)
+def test_stopped_with_a_write_in_its_hand_and_continued_it_ends_without_sending_it(
+    bare_stage, replicas, namespace, audit, write
+):
+    bare_stage.create_ready(namespace, NAMES[0])
+    replicas.first.stop_at(write)
+    change_much(bare_stage, namespace)
+    replicas.first.wait_stopped(PATIENCE)
+    replicas.wait_for_takeover(PATIENCE)
+    assert_whole(bare_stage, namespace)
+    audit.mark()
+    since = bare_stage.sequence
+    os.kill(replicas.first.popen.pid, signal.SIGCONT)
+
+    assert replicas.first.popen.wait(PATIENCE) == 1
+    assert "it stood still in the middle of a write" in replicas.first.output()
+    assert_whole(bare_stage, namespace)
+    assert replicas.tokens[0] not in list_writers(audit)
+    assert replicas.calls_of(0, since) == []
 
 
 def test_without_a_way_to_the_api_server_it_writes_nothing_more_and_ends_when_there_is_one(

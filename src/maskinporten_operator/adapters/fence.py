@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from maskinporten_operator.adapters.tripwire import Tripwire
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import StandbyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 LEAST_TO_SPARE = 3.0
 """Seconds for which this process must surely lead when a write begins."""
+GRACE = 2.0
+"""Seconds past its time after which a process that is still about to write ends.
+
+More than the clients take to give a request up, less than the 5 s for which nobody leads then (`runtime.lease`).
+"""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Fence:
     """Lets writes through while this process leads; a read needs no leave."""
 
-    def __init__(self, time_left: Callable[[], float] = lambda: math.inf) -> None:
-        """`time_left` gives the seconds for which this process surely leads."""
-        self._time_left = time_left
+    def __init__(self, time_left: Callable[[], float] | None = None) -> None:
+        """`time_left` gives the seconds for which this process surely leads; without it nobody contends with it.
+
+        With it, to be called by the main thread.
+        """
+        self._time_left = time_left or (lambda: math.inf)
+        self._tripwire = Tripwire() if time_left else None
         self._closed = False
 
     def close(self) -> None:
@@ -40,6 +51,22 @@ class Fence:
         if left < LEAST_TO_SPARE:
             raise StandbyError(Reason.CLUSTER_UNAVAILABLE, "Another replica may lead by now: nothing is written")
         return left
+
+    @contextmanager
+    def hold(self, method: str) -> Iterator[float]:
+        """Check as `check` does, and let nothing be sent within this block when the time is over.
+
+        A process that was stopped after the check doesn't go on.
+
+        Raises:
+            StandbyError: As `check` does.
+        """
+        left = self.check(method)
+        if self._tripwire is None or left == math.inf:
+            yield left
+            return
+        with self._tripwire.within(left + GRACE):
+            yield left
 
 
 OPEN = Fence()

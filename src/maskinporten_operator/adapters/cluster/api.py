@@ -132,6 +132,6 @@ class ClusterApi:
             body=body,
             auth_settings=["BearerToken"],
         )
-        left = self._fence.check(method)
-        seconds = None if seconds is None else min(seconds, left)
-        return await self._api.call_api(*parameters, _request_timeout=seconds)
+        with self._fence.hold(method) as left:
+            seconds = None if seconds is None else min(seconds, left)
+            return await self._api.call_api(*parameters, _request_timeout=seconds)

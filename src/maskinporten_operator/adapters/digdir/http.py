@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,11 +16,8 @@ if TYPE_CHECKING:
     from maskinporten_operator.adapters.fence import Fence
 
 TIMEOUT = httpx.Timeout(15.0, connect=5.0, pool=30.0)
-ABOUT_TO_SEND = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
-"""What httpcore calls the moments at which a request has its connection, and at which only its body is missing.
-
-A process that is stopped between the two must not send the rest when it goes on.
-"""
+SENDS = ("http11.send_request_headers", "http11.send_request_body")
+"""What httpcore calls the two parts of a request, each sent as soon as it may be."""
 
 
 def open_http(
@@ -38,22 +36,28 @@ def open_http(
 
 
 class _Gate:
-    """Holds requests against the fence: before they wait for a connection, and when they are sent."""
+    """Holds requests against the fence: before they wait for a connection, and while each part of them is sent."""
 
     def __init__(self, fence: Fence) -> None:
         self._fence = fence
 
     async def pass_through(self, request: httpx.Request) -> None:
         """Check a request that is authorized, and cut its timeouts to the time that is left."""
+        sending = ExitStack()
 
-        async def look_again(event: str, _: Any) -> None:
-            if event in ABOUT_TO_SEND:
-                self._check(request)
+        async def follow(event: str, _: Any) -> None:
+            part, _, moment = event.rpartition(".")
+            if part not in SENDS:
+                return
+            if moment == "started":
+                _limit(request, sending.enter_context(self._fence.hold(request.method)))
+            else:  # complete, or failed, as it also is when cancelled
+                sending.close()
 
-        self._check(request)
-        request.extensions["trace"] = look_again
+        _limit(request, self._fence.check(request.method))
+        request.extensions["trace"] = follow
 
-    def _check(self, request: httpx.Request) -> None:
-        left = self._fence.check(request.method)
-        timeouts = request.extensions["timeout"]
-        timeouts |= {phase: min(seconds, left) for phase, seconds in timeouts.items()}
+
+def _limit(request: httpx.Request, seconds: float) -> None:
+    timeouts = request.extensions["timeout"]
+    timeouts |= {phase: min(timeout, seconds) for phase, timeout in timeouts.items()}

@@ -1,0 +1,109 @@
+"""The end of a process that was stopped in the middle of something, seen with processes that are stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+PREAMBLE = """
+import os, signal, threading, time
+from contextlib import ExitStack
+from maskinporten_operator.adapters.tripwire import Tripwire
+
+tripwire = Tripwire()
+
+def stop():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+def tell(text):
+    os.write(1, text.encode())  # at once: what is in a buffer when a process ends is lost
+
+"""
+
+
+def run(script, stopped=0.0):
+    """Run a script with a tripwire, let it go on so long after it has stopped, and give its exit code and output."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PREAMBLE + script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    if stopped:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        time.sleep(stopped)
+        process.send_signal(signal.SIGCONT)
+    output, errors = process.communicate(timeout=30)
+    return process.returncode, output, errors
+
+
+def test_a_process_that_stood_still_past_its_time_does_nothing_more():
+    code, output, errors = run("with tripwire.within(0.2):\n    stop()\n    tell('sent')", stopped=0.5)
+
+    assert (code, output) == (1, "")
+    assert "stood still" in errors
+
+
+def test_one_that_stood_still_for_a_shorter_time_goes_on():
+    assert run("with tripwire.within(20):\n    stop()\n    tell('sent')", stopped=0.2) == (0, "sent", "")
+
+
+def test_what_is_done_in_time_leaves_no_alarm():
+    script = "with tripwire.within(0.1):\n    pass\ntime.sleep(0.3)\ntell('goes on')"
+
+    assert run(script) == (0, "goes on", "")
+
+
+def test_what_failed_leaves_no_alarm():
+    script = """
+try:
+    with tripwire.within(0.1):
+        raise OSError
+except OSError:
+    time.sleep(0.3)
+tell('goes on')
+"""
+
+    assert run(script) == (0, "goes on", "")
+
+
+@pytest.mark.parametrize("order", ["0.2, 20", "20, 0.2"])
+def test_of_several_at_once_the_first_to_be_over_counts(order):
+    script = f"""
+first, second = ({order})
+with tripwire.within(first), tripwire.within(second):
+    time.sleep(5)
+    tell('goes on')
+"""
+
+    assert run(script)[:2] == (1, "")
+
+
+def test_the_others_hold_when_one_is_done():
+    script = """
+one, other = ExitStack(), ExitStack()
+one.enter_context(tripwire.within(0.3))
+other.enter_context(tripwire.within(20))
+other.close()
+time.sleep(5)
+tell('goes on')
+"""
+
+    assert run(script)[:2] == (1, "")
+
+
+def test_a_time_that_is_over_when_it_begins_counts_too():
+    assert run("with tripwire.within(-1):\n    time.sleep(5)\n    tell('goes on')")[:2] == (1, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no PID namespaces")
+def test_a_process_that_is_the_first_of_its_container_ends_too():
+    """The kernel keeps from such a process every signal that it has no handler for, even SIGKILL of its own."""
+    script = "assert os.getpid() == 1\nwith tripwire.within(0.2):\n    time.sleep(5)\n    tell('goes on')"
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    command = ["unshare", *as_root, "--pid", "--fork", sys.executable, "-c", PREAMBLE + script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert "stood still" in done.stderr
