@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.adapters.digdir.listing import SharedListing
+from maskinporten_operator.adapters.digdir.lagging_listing import LaggingListing
 from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError
 from maskinporten_operator.model.registrations import Registration
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from maskinporten_operator.adapters.digdir.client_api import ClientApi
     from maskinporten_operator.model.keys import PublicJwk
 
 
-class RegistrationIndex(SharedListing[tuple[Registration, ...]]):
+class RegistrationIndex(LaggingListing[Registration]):
     """Registrations of this cluster, by id and by description.
 
-    A list tells of what is there, not of what isn't: it may lag behind writes by `lag` seconds. So what was written or
-    read by itself within that time before a list's start outranks the list.
     Foreign registrations aren't kept; one that a resource asks for is read by its id.
     """
 
@@ -35,43 +32,27 @@ class RegistrationIndex(SharedListing[tuple[Registration, ...]]):
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        super().__init__(client.list_clients, self._replace, monotonic, sleep)
+        super().__init__(
+            client.list_clients, lag, monotonic, sleep, key=lambda one: one.client_id, owner=lambda one: one.description
+        )
         self._client = client
         self._mark = f"{cluster}:"
-        self._lag = lag
-        self._by_id: dict[str, Registration] = {}
-        self._by_description: defaultdict[str, set[str]] = defaultdict(set)
-        self._touched: dict[str, float] = {}  # when an id was last written or read by itself
-        self._lost_answers: dict[str, float] = {}  # by description: when a registration's answer was lost
-        self._doubtful: set[str] = set()
         self._elsewhere: set[str] = set()  # ids asked for by themselves that exist and aren't this cluster's
 
-    def __len__(self) -> int:
-        return len(self._by_id)
-
     def __iter__(self) -> Iterator[Registration]:
-        return iter(tuple(self._by_id.values()))
+        return iter(tuple(self._by_key.values()))
 
     def find(self, description: str) -> tuple[Registration, ...]:
         """Give the usable registrations with exactly this description."""
-        return tuple(self._by_id[one] for one in self._by_description.get(description, ()))
+        return self.find_owned(description)
 
     def holds(self, client_id: str) -> bool:
         """Whether the newest list, or a write or read since, has the client; one that isn't ours once it was read."""
-        return client_id in self._by_id or client_id in self._elsewhere
-
-    def is_doubtful(self, client_id: str) -> bool:
-        """Whether a write to it was left without an answer since it was last read."""
-        return client_id in self._doubtful
+        return client_id in self._by_key or client_id in self._elsewhere
 
     def absence_provable_at(self, description: str, first_seen: float, *, marked: bool) -> float:
         """Say when (monotonic seconds) a list may prove that no such registration exists."""
-        moments = [first_seen]
-        if marked:  # an earlier process may have registered it a moment before it ended
-            moments.append(self.created + self._lag)
-        if description in self._lost_answers:
-            moments.append(self._lost_answers[description] + self._lag)
-        return max(moments)
+        return max(first_seen, self.all_provable_at(description, marked=marked))
 
     async def read(self, client_id: str) -> Registration | None:
         """Read a registration with its keys; None if DigDir says that it doesn't exist or is inactive."""
@@ -131,41 +112,23 @@ class RegistrationIndex(SharedListing[tuple[Registration, ...]]):
                 raise
         self._forget(client_id)
 
-    def _replace(self, listed: Sequence[Registration], started: float) -> None:
-        recent = {one for one, touched in self._touched.items() if touched > started - self._lag}
-        kept = [self._by_id[one] for one in recent if one in self._by_id]
-        self._touched = {one: self._touched[one] for one in recent}
-        self._by_id.clear()
-        self._by_description.clear()
-        for registration in (*(one for one in listed if one.client_id not in recent), *kept):
-            self._store(registration)
-        self._doubtful &= self._by_id.keys()
-        self._lost_answers = {
-            description: lost
-            for description, lost in self._lost_answers.items()
-            if started <= lost + self._lag and description not in self._by_description
-        }
+    def _replace(self, listed: Iterable[Registration], started: float) -> None:
+        super()._replace(listed, started)
+        self._doubtful &= self._by_key.keys()
+        for description in self._lost_answers.keys() & self._by_owner.keys():
+            del self._lost_answers[description]
 
     def _store(self, registration: Registration) -> None:
         if registration.usable and registration.description.startswith(self._mark):
-            self._by_id[registration.client_id] = registration
-            self._by_description[registration.description].add(registration.client_id)
+            super()._store(registration)
             self._elsewhere.discard(registration.client_id)
 
     def _record(self, registration: Registration) -> None:
-        """Take in what a write's answer or a read by id said."""
-        self._forget(registration.client_id)
-        self._store(registration)
+        super()._record(registration)
         self._lost_answers.pop(registration.description, None)
-        if registration.client_id not in self._by_id:
+        if registration.client_id not in self._by_key:
             self._elsewhere.add(registration.client_id)
 
     def _forget(self, client_id: str) -> None:
+        super()._forget(client_id)
         self._elsewhere.discard(client_id)
-        self._touched[client_id] = self._monotonic()
-        self._doubtful.discard(client_id)
-        if known := self._by_id.pop(client_id, None):
-            ids = self._by_description[known.description]
-            ids.discard(client_id)
-            if not ids:
-                del self._by_description[known.description]

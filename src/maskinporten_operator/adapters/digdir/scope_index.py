@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.adapters.digdir.lagging_listing import LaggingListing
 from maskinporten_operator.adapters.digdir.listing import SharedListing
 from maskinporten_operator.adapters.digdir.scope_api import is_orgno
 from maskinporten_operator.model.conditions import Reason
@@ -23,7 +24,7 @@ from maskinporten_operator.model.scopes import AccessList, RegisteredScope
 from maskinporten_operator.plan.scopes import find_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 
@@ -40,11 +41,8 @@ class _Rows:
     read_at: float
 
 
-class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
-    """The organisation's scopes by name and by owner, and who may use ours.
-
-    As with registrations, what was written or read by itself within `lag` seconds before a list's start outranks it.
-    """
+class ScopeIndex(LaggingListing[RegisteredScope]):
+    """The organisation's scopes by name and by owner, and who may use ours."""
 
     def __init__(
         self,
@@ -55,15 +53,10 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        super().__init__(api.list_own, self._replace, monotonic, sleep)
+        super().__init__(
+            api.list_own, lag, monotonic, sleep, key=lambda one: one.name, owner=lambda one: find_owner(one, cluster)
+        )
         self._api = api
-        self._cluster = cluster
-        self._lag = lag
-        self._by_name: dict[str, RegisteredScope] = {}
-        self._by_owner: defaultdict[str, set[str]] = defaultdict(set)
-        self._touched: dict[str, float] = {}  # when a scope was last written or read by itself
-        self._doubtful: set[str] = set()
-        self._lost_answers: dict[str, float] = {}  # by owner: when the answer to a creation was lost
         self._access: dict[str, _Rows] = {}
         self._access_due = -float("inf")  # rows that were read before this instant are read again
         self._written: defaultdict[str, dict[str, float]] = defaultdict(dict)  # by scope: when whose access was
@@ -71,38 +64,18 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
         self._issuers: Mapping[str, str] = {}  # by the name of their delegation source
         self._issuers_read = -float("inf")
 
-    def __len__(self) -> int:
-        return sum(map(len, self._by_owner.values()))
-
     def expire_access(self) -> None:
         """Let each access list be read anew when it is needed next."""
         self._access_due = self._monotonic()
 
-    def all_provable_at(self, mark: str, *, marked: bool) -> float:
-        """Say when (monotonic seconds) a list tells of all scopes of a resource.
-
-        `marked` says that our finalizer was on it when this process first saw it: an earlier process may have created
-        one a moment before it ended.
-        """
-        started = self.created if marked else -float("inf")
-        return max(started, self._lost_answers.get(mark, -float("inf"))) + self._lag
-
     def find(self, name: str) -> RegisteredScope | None:
         """Give the scope of this full name, whoever's it is, inactive or not."""
-        return self._by_name.get(name)
-
-    def find_owned(self, mark: str) -> tuple[RegisteredScope, ...]:
-        """Give the scopes that a resource's mark owns by their description, inactive ones too."""
-        return tuple(self._by_name[name] for name in sorted(self._by_owner.get(mark, ())))
+        return self._by_key.get(name)
 
     def find_orgno(self) -> str | None:
         """Find the organisation's number, which each of its scopes tells."""
-        numbers = (scope.fields.get("owner_orgno") for scope in self._by_name.values())
+        numbers = (scope.fields.get("owner_orgno") for scope in self._by_key.values())
         return next((one for one in numbers if isinstance(one, str)), None)
-
-    def is_doubtful(self, name: str) -> bool:
-        """Whether a write to it was left without an answer since it was last read."""
-        return name in self._doubtful
 
     async def read(self, name: str) -> RegisteredScope | None:
         """Read a scope anew; None if DigDir says that it doesn't exist."""
@@ -123,7 +96,7 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
             with self._doubting(name):
                 scope = await self._api.create(fields)
         except (OutcomeUnknownError, asyncio.CancelledError):
-            if owner := find_owner(RegisteredScope(name, fields), self._cluster):
+            if owner := self._owner(RegisteredScope(name, fields)):
                 self._lost_answers[owner] = self._monotonic()
             raise
         except AlreadyExistsError:
@@ -143,7 +116,7 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
         """Deactivate a scope; done when there is none."""
         with self._doubting(name):
             await self._api.deactivate(name)
-        if known := self._by_name.get(name):
+        if known := self._by_key.get(name):
             self._record(RegisteredScope(name, {**known.fields, "active": False}))
 
     async def read_access(self, name: str, *, anew: bool = False) -> AccessList:
@@ -156,8 +129,7 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
         consumers = {row.orgno for row in rows if row.approved and row.scope == name and is_orgno(row.orgno)}
         doubtful: frozenset[str] = frozenset()
         if known:
-            written = self._written.pop(name, {})
-            recent = {orgno: at for orgno, at in written.items() if at > started - self._lag}
+            recent = self._choose_recent(self._written.pop(name, {}), started)
             consumers = (consumers - recent.keys()) | (known.access.consumers & recent.keys())
             doubtful = known.access.doubtful & recent.keys()
             if recent:
@@ -232,39 +204,14 @@ class ScopeIndex(SharedListing[tuple[RegisteredScope, ...]]):
             self._doubtful.discard(name)
             raise
 
-    def _replace(self, listed: Sequence[RegisteredScope], started: float) -> None:
-        recent = {name for name, touched in self._touched.items() if touched > started - self._lag}
-        kept = [self._by_name[name] for name in recent if name in self._by_name]
-        self._touched = {name: self._touched[name] for name in recent}
-        self._by_name.clear()
-        self._by_owner.clear()
-        for scope in (*(one for one in listed if one.name not in recent), *kept):
-            self._store(scope)
-        self._access = {name: rows for name, rows in self._access.items() if name in self._by_name}
-        self._written = defaultdict(dict, {one: at for one, at in self._written.items() if one in self._by_name})
-        self._lost_answers = {owner: lost for owner, lost in self._lost_answers.items() if started <= lost + self._lag}
+    def _replace(self, listed: Iterable[RegisteredScope], started: float) -> None:
+        super()._replace(listed, started)
+        self._access = {name: rows for name, rows in self._access.items() if name in self._by_key}
+        self._written = defaultdict(dict, {one: at for one, at in self._written.items() if one in self._by_key})
 
     def _store(self, scope: RegisteredScope) -> None:
-        owner = find_owner(scope, self._cluster)
-        if owner:
-            self._by_owner[owner].add(scope.name)
-        else:
+        if not self._owner(scope):
             scope = RegisteredScope(
                 scope.name, {one: scope.fields[one] for one in KEPT_OF_OTHERS if one in scope.fields}
             )
-        self._by_name[scope.name] = scope
-
-    def _record(self, scope: RegisteredScope) -> None:
-        """Take in what a write's answer or a read by name said."""
-        self._forget(scope.name)
-        self._store(scope)
-
-    def _forget(self, name: str) -> None:
-        self._touched[name] = self._monotonic()
-        self._doubtful.discard(name)
-        known = self._by_name.pop(name, None)
-        owner = find_owner(known, self._cluster) if known else None
-        if owner and owner in self._by_owner:
-            self._by_owner[owner].discard(name)
-            if not self._by_owner[owner]:
-                del self._by_owner[owner]
+        super()._store(scope)

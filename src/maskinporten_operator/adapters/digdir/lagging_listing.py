@@ -1,0 +1,94 @@
+"""A shared list that lags behind our own writes, and what is known by both together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeVar
+
+from maskinporten_operator.adapters.digdir.listing import SharedListing
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+T = TypeVar("T")
+
+
+class LaggingListing(SharedListing[tuple[T, ...]]):
+    """What DigDir has of one kind, by key and by owner: the mark of the resource whose it is by its description.
+
+    A list tells of what is there, not of what isn't: it may lag behind writes by `lag` seconds. So what was written or
+    read by itself within that time before a list's start outranks the list, and what a creation whose answer was lost
+    has made may be missing from it.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[tuple[T, ...]]],
+        lag: float,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        *,
+        key: Callable[[T], str],
+        owner: Callable[[T], str | None],
+    ) -> None:
+        """`owner` gives None for what is no resource's of this cluster."""
+        super().__init__(read, self._replace, monotonic, sleep)
+        self._key = key
+        self._owner = owner
+        self._lag = lag
+        self._by_key: dict[str, T] = {}
+        self._by_owner: defaultdict[str, set[str]] = defaultdict(set)
+        self._touched: dict[str, float] = {}  # by key: when it was last written or read by itself
+        self._doubtful: set[str] = set()
+        self._lost_answers: dict[str, float] = {}  # by owner: when the answer to a creation was lost
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_owner.values()))
+
+    def find_owned(self, mark: str) -> tuple[T, ...]:
+        """Give what a resource's mark owns by its description."""
+        return tuple(self._by_key[key] for key in sorted(self._by_owner.get(mark, ())))
+
+    def is_doubtful(self, key: str) -> bool:
+        """Whether a write to it was left without an answer since it was last read."""
+        return key in self._doubtful
+
+    def all_provable_at(self, mark: str, *, marked: bool) -> float:
+        """Say when (monotonic seconds) a list tells of all that a resource owns.
+
+        `marked` says that our finalizer was on it when this process first saw it: an earlier process may have created
+        something a moment before it ended.
+        """
+        started = self.created if marked else -float("inf")
+        return max(started, self._lost_answers.get(mark, -float("inf"))) + self._lag
+
+    def _choose_recent(self, moments: Mapping[str, float], started: float) -> dict[str, float]:
+        """Choose what happened so late that a list which was started at `started` may not tell of it."""
+        return {one: at for one, at in moments.items() if started <= at + self._lag}
+
+    def _replace(self, listed: Iterable[T], started: float) -> None:
+        self._touched = self._choose_recent(self._touched, started)
+        self._lost_answers = self._choose_recent(self._lost_answers, started)
+        kept = [self._by_key[key] for key in self._touched if key in self._by_key]
+        self._by_key.clear()
+        self._by_owner.clear()
+        for item in (*(one for one in listed if self._key(one) not in self._touched), *kept):
+            self._store(item)
+
+    def _store(self, item: T) -> None:
+        key = self._key(item)
+        self._by_key[key] = item
+        if owner := self._owner(item):
+            self._by_owner[owner].add(key)
+
+    def _record(self, item: T) -> None:
+        """Take in what a write's answer or a read by itself said."""
+        self._forget(self._key(item))
+        self._store(item)
+
+    def _forget(self, key: str) -> None:
+        self._touched[key] = self._monotonic()
+        self._doubtful.discard(key)
+        known = self._by_key.pop(key, None)
+        if known and (owner := self._owner(known)):
+            self._by_owner[owner].discard(key)
