@@ -20,6 +20,7 @@ from maskinporten_operator.adapters.digdir.metadata import MetadataReader
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 
 DEADLINE = 5.0
+LAG = 10.0
 URL = "http://digdir.test"
 WELL_KNOWN = f"{URL}/.well-known/oauth-authorization-server"
 ADMIN_SCOPES = ("idporten:dcr.read", "idporten:dcr.write", "idporten:scopes.read", "idporten:scopes.write")
@@ -34,6 +35,23 @@ class ManualClock:
 
     def advance(self, seconds):
         self.now += seconds
+
+
+class Ticking:
+    """A world whose clock goes on a little with each look, and by what anybody sleeps."""
+
+    def __init__(self, clock, advance):
+        self.clock = clock
+        self.advance = advance
+        self.slept = []
+
+    def monotonic(self):
+        self.clock.advance(0.001)
+        return self.clock.now
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.advance(seconds)
 
 
 class Digdir:
@@ -101,6 +119,20 @@ class Digdir:
 
     def stored(self, client_id):
         return self.simulator.state.client(client_id)
+
+
+class IndexWorld(Ticking):
+    """DigDir, and what an index of it is made with."""
+
+    def __init__(self, digdir):
+        super().__init__(digdir.monotonic, digdir.advance)
+        self.digdir = digdir
+
+    def build(self, index, api):
+        return index(api, cluster="some-cluster", lag=LAG, monotonic=self.monotonic, sleep=self.sleep)
+
+    def lag(self, seconds=8):
+        self.digdir.set(list_lag_seconds=seconds)
 
 
 def scope_fields(name="nav:arbeid:some.scope.read", **changes):

@@ -8,10 +8,9 @@ from maskinporten_operator.adapters.digdir.grant_index import LEAST_BETWEEN, LEA
 from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.scopes import RegisteredScope
-from tests.adapters.conftest import DEADLINE, held, scope_fields
+from tests.adapters.conftest import DEADLINE, IndexWorld, held, scope_fields
 
 MAX_AGE = 180.0
-LAG = 10.0
 GRANTED, OPEN, DELEGATED, OWN = (
     "skatt:some.scope",
     "udir:some.open.scope",
@@ -27,23 +26,13 @@ def world(digdir):
     return World(digdir)
 
 
-class World:
-    """The index of grants with a clock that goes on a little with each look, and by what anybody sleeps."""
+class World(IndexWorld):
+    """DigDir, and the index of its grants."""
 
     def __init__(self, digdir):
-        self.digdir = digdir
-        self.slept = []
-        own = {"monotonic": self.monotonic, "sleep": self.sleep}
-        self.own = ScopeIndex(digdir.scopes, cluster="some-cluster", lag=LAG, **own)
-        self.index = GrantIndex(digdir.scopes, self.own, max_age=MAX_AGE, **own)
-
-    def monotonic(self):
-        self.digdir.monotonic.advance(0.001)
-        return self.digdir.monotonic.now
-
-    async def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.digdir.advance(seconds)
+        super().__init__(digdir)
+        self.own = self.build(ScopeIndex, digdir.scopes)
+        self.index = GrantIndex(digdir.scopes, self.own, max_age=MAX_AGE, monotonic=self.monotonic, sleep=self.sleep)
 
     async def find(self, *names, asked=None):
         """Ask now, or as somebody who asked before."""

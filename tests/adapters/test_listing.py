@@ -7,29 +7,21 @@ import pytest
 from maskinporten_operator.adapters.digdir.listing import LEAST_BETWEEN_LISTS, SharedListing
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import RejectedError, TransientError
-from tests.adapters.conftest import DEADLINE, ManualClock
+from tests.adapters.conftest import DEADLINE, ManualClock, Ticking
 
 
-class Source:
+class Source(Ticking):
     """What is listed, and how often that was."""
 
     def __init__(self):
-        self.clock = ManualClock(1000.0)
+        clock = ManualClock(1000.0)
+        super().__init__(clock, clock.advance)
         self.errors = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.reads = 0
         self.taken = []
-        self.slept = []
         self.listing = SharedListing(self.read, self.take, self.monotonic, self.sleep)
-
-    def monotonic(self):
-        self.clock.advance(0.001)
-        return self.clock.now
-
-    async def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.clock.advance(seconds)
 
     async def read(self):
         self.reads += 1

@@ -9,9 +9,8 @@ from digdir_simulator import jws
 from maskinporten_operator.adapters.digdir.index import RegistrationIndex
 from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError, TransientError
 from maskinporten_operator.model.keys import PublicJwk
-from tests.adapters.conftest import DEADLINE, fields, held
+from tests.adapters.conftest import DEADLINE, LAG, IndexWorld, fields, held
 
-LAG = 10.0
 OURS = "some-cluster:some-team:some-app"
 
 
@@ -20,26 +19,15 @@ def world(digdir):
     return World(digdir)
 
 
-class World:
-    """An index with a clock that goes on a little with each look, and by what anybody sleeps."""
+class World(IndexWorld):
+    """DigDir, and an index of its clients."""
 
     def __init__(self, digdir):
-        self.digdir = digdir
-        self.slept = []
+        super().__init__(digdir)
         self.index = self.start()
 
-    def start(self):
-        return RegistrationIndex(
-            self.digdir.client, cluster="some-cluster", lag=LAG, monotonic=self.monotonic, sleep=self.sleep
-        )
-
-    def monotonic(self):
-        self.digdir.monotonic.advance(0.001)
-        return self.digdir.monotonic.now
-
-    async def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.digdir.advance(seconds)
+    def start(self, client=None):
+        return self.build(RegistrationIndex, client or self.digdir.client)
 
     def lists(self):
         return self.digdir.count("list-clients")
@@ -47,9 +35,6 @@ class World:
     async def by_hand(self, **changes):
         """Somebody registers a client at DigDir, past the index."""
         return (await self.digdir.client.create_client(fields(**changes))).client_id
-
-    def lag(self, seconds=8):
-        self.digdir.set(list_lag_seconds=seconds)
 
 
 def public(jwk):
@@ -266,12 +251,7 @@ async def test_the_keys_are_read_apart_when_a_client_doesnt_tell_them(world, jwk
         "/api/v1/clients/x": httpx.Response(200, json=fields(client_id="x")),
         "/api/v1/clients/x/jwks": httpx.Response(200, json={"keys": [{"kid": "a"}]}),
     }
-    apart = RegistrationIndex(
-        world.digdir.answering(lambda request: answers[request.url.path]),
-        cluster="some-cluster",
-        lag=LAG,
-        monotonic=world.monotonic,
-    )
+    apart = world.start(world.digdir.answering(lambda request: answers[request.url.path]))
 
     assert [key.kid for key in (await world.index.read(client_id)).keys] == [jwks[0]["kid"]]
     assert [key.kid for key in (await apart.read("x")).keys] == ["a"]
@@ -363,12 +343,7 @@ async def test_an_update_whose_answer_has_no_keys_keeps_those_that_were_known(wo
     registered = await world.index.register(fields())
     published = await world.index.publish_keys(registered, [public(jwks[0])])
     body = {**registered.fields, "client_name": "Another"}
-    silent = RegistrationIndex(
-        world.digdir.answering(lambda _: httpx.Response(200, json=body)),
-        cluster="some-cluster",
-        lag=LAG,
-        monotonic=world.monotonic,
-    )
+    silent = world.start(world.digdir.answering(lambda _: httpx.Response(200, json=body)))
 
     updated = await silent.update(published, fields(client_name="Another"))
 
@@ -488,9 +463,7 @@ async def test_a_list_within_the_lag_doesnt_settle_a_lost_answer(world):
 async def test_an_inactive_client_counts_as_absent(world):
     registered = await world.index.register(fields())
     answers = httpx.Response(200, json={**registered.fields, "active": False})
-    index = RegistrationIndex(
-        world.digdir.answering(lambda _: answers), cluster="some-cluster", lag=LAG, monotonic=world.monotonic
-    )
+    index = world.start(world.digdir.answering(lambda _: answers))
 
     assert await index.read(registered.client_id) is None
 

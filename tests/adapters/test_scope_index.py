@@ -14,9 +14,8 @@ from maskinporten_operator.model.errors import (
     RejectedError,
     TransientError,
 )
-from tests.adapters.conftest import DEADLINE, held, scope_fields
+from tests.adapters.conftest import DEADLINE, LAG, IndexWorld, held, scope_fields
 
-LAG = 10.0
 MARK = "some-cluster:some-team:some-app"
 NAME = "nav:arbeid:some.scope.read"
 OURS = f"{MARK}.arbeid:some.scope.read"
@@ -35,26 +34,15 @@ def world(digdir):
     return World(digdir)
 
 
-class World:
-    """An index with a clock that goes on a little with each look, and by what anybody sleeps."""
+class World(IndexWorld):
+    """DigDir, and an index of its scopes."""
 
     def __init__(self, digdir):
-        self.digdir = digdir
-        self.slept = []
+        super().__init__(digdir)
         self.index = self.start()
 
     def start(self, api=None):
-        return ScopeIndex(
-            api or self.digdir.scopes, cluster="some-cluster", lag=LAG, monotonic=self.monotonic, sleep=self.sleep
-        )
-
-    def monotonic(self):
-        self.digdir.monotonic.advance(0.001)
-        return self.digdir.monotonic.now
-
-    async def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.digdir.advance(seconds)
+        return self.build(ScopeIndex, api or self.digdir.scopes)
 
     async def made(self, *consumers):
         """Ours is there, made by this index a while ago."""
@@ -63,9 +51,6 @@ class World:
             await self.index.grant(NAME, orgno)
         self.digdir.advance(60)
         await self.index.refresh()
-
-    def lag(self, seconds=8):
-        self.digdir.set(list_lag_seconds=seconds)
 
     def row_lists(self):
         return self.digdir.count("list-accesses")
