@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, JsonValue, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, Field, JsonValue, StringConstraints, model_validator
 from pydantic.json_schema import WithJsonSchema
 
 from maskinporten_operator.model.maskinportenclient import Scopes
@@ -22,9 +22,9 @@ from maskinporten_operator.model.resources import (
     ObjectMeta,
     ResourceStatus,
     SpecModel,
-    explain,
     list_of,
     parse_meta,
+    parse_spec,
 )
 
 RESTART_ANNOTATION = "digdir.nais.io/restart-on-rotation"
@@ -304,12 +304,8 @@ class Application:
 
 def parse_application(body: Mapping[str, Any]) -> Application:
     """Turn the raw body into a model; never raises for anything that a user can write."""
-    meta, raw = parse_meta(APPLICATION, body), body.get("spec") or {}
-    spec: ApplicationSpec | InvalidSpec
-    try:
-        spec = ApplicationSpec.model_validate(raw)
-    except ValidationError as error:
-        spec = InvalidSpec(explain(error))
+    meta, raw = parse_meta(APPLICATION, body), body.get("spec")
+    spec = parse_spec(ApplicationSpec, raw)
     if len(meta.name) > LONGEST_NAME or "." in meta.name:
         spec = InvalidSpec(f"metadata.name: {APPLICATION_NAME_RULE[1]}")
     return Application(meta, spec, body.get("status") or {}, tuple(find_unread(ApplicationSpec, raw, "spec")))

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.alias_generators import to_camel
 
 from maskinporten_operator.model.resources import (
@@ -18,9 +18,9 @@ from maskinporten_operator.model.resources import (
     ObjectMeta,
     ResourceStatus,
     SpecModel,
-    explain,
     list_of,
     parse_meta,
+    parse_spec,
     rules,
 )
 
@@ -287,11 +287,7 @@ class MaskinportenClient:
 def parse(body: Mapping[str, Any]) -> MaskinportenClient:
     """Turn the raw body into a model; never raises for anything that a user can write."""
     meta = parse_meta(MASKINPORTEN_CLIENT, body)
-    spec: MaskinportenClientSpec | InvalidSpec
-    try:
-        spec = MaskinportenClientSpec.model_validate(body.get("spec") or {})
-    except ValidationError as error:
-        spec = InvalidSpec(explain(error))
+    spec = parse_spec(MaskinportenClientSpec, body.get("spec"))
     if len(meta.name) > LONGEST_NAME:
         spec = InvalidSpec(f"metadata.name: {NAME_RULE[1]}")
     return MaskinportenClient(meta, spec, body.get("status") or {})

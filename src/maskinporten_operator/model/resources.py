@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -83,6 +83,9 @@ class SpecModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
 
+S = TypeVar("S", bound=SpecModel)
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectMeta:
     """The metadata that decisions may depend on. `resource_version` is comparable as an integer."""
@@ -127,7 +130,15 @@ def parse_meta(kind: Kind, body: Mapping[str, Any]) -> ObjectMeta:
     )
 
 
-def explain(error: ValidationError, root: str = "spec", most: int = 5) -> str:
+def parse_spec(model: type[S], raw: Any) -> S | InvalidSpec:
+    """Read a spec as the API server sent it, or None for none; never raises for anything that a user can write."""
+    try:
+        return model.model_validate(raw or {})
+    except ValidationError as error:
+        return InvalidSpec(_explain(error))
+
+
+def _explain(error: ValidationError, root: str = "spec", most: int = 5) -> str:
     """Say what is wrong and where, at most `most` faults, each value cut to a readable length."""
     faults = error.errors(include_url=False)
     lines = [_explain_fault(root, fault) for fault in faults[:most]]
