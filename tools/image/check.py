@@ -33,7 +33,8 @@ _COMPILED = """
 import pathlib, sys
 root = pathlib.Path("/opt/maskinporten-operator")
 flags = {path.read_bytes()[4] for path in root.rglob("*.pyc")}
-print(flags, "maskinporten_operator.assembly" if __import__("maskinporten_operator.assembly").__cached__ else "")
+from maskinporten_operator.assembly import operator
+print(flags, operator.__name__ if operator.__cached__ else "")
 """
 
 _SIMULATE = """

@@ -42,7 +42,7 @@ def inventory(output: str, **flags: Any) -> None:
     config = load_or_exit(flags)
 
     # After the settings were read: wrong ones are told at once, and --help loads none of this.
-    from maskinporten_operator.assembly import read_inventory  # noqa: PLC0415
+    from maskinporten_operator.assembly.inventory import read_inventory  # noqa: PLC0415
     from maskinporten_operator.cli.failures import explain_failures  # noqa: PLC0415
 
     with explain_failures():

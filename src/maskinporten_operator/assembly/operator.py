@@ -1,41 +1,25 @@
-"""The composition root: configuration → adapters → reconcilers → runtime. Only here do they meet."""
+"""The operator: its parts put together, and run."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
-import socket
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness, boottime
-from maskinporten_operator.adapters.cluster.api import ClusterApi, load_configuration
-from maskinporten_operator.adapters.cluster.discovery import find_served, is_served
+from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness
+from maskinporten_operator.adapters.cluster.discovery import is_served
 from maskinporten_operator.adapters.cluster.events import post_event
-from maskinporten_operator.adapters.cluster.leases import LeaseApi
 from maskinporten_operator.adapters.cluster.resources import ClusterResources
 from maskinporten_operator.adapters.cluster.session import open_session
-from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata, list_objects
-from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
-from maskinporten_operator.adapters.digdir.calls import Calls
-from maskinporten_operator.adapters.digdir.client_api import ClientApi
-from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, CertificateFiles, JwkFile
-from maskinporten_operator.adapters.digdir.grant_index import GrantIndex
-from maskinporten_operator.adapters.digdir.http import open_http
-from maskinporten_operator.adapters.digdir.index import RegistrationIndex
-from maskinporten_operator.adapters.digdir.metadata import MetadataReader
-from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
-from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
-from maskinporten_operator.adapters.fence import OPEN, Fence
-from maskinporten_operator.adapters.keys import KeyPool
+from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata
+from maskinporten_operator.assembly.adapters import open_adapters
+from maskinporten_operator.assembly.kinds import wait_for_kinds, watched_kinds
+from maskinporten_operator.assembly.parameters import build_platform, build_policy
 from maskinporten_operator.model.errors import OperatorError
-from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import (
     APPLICATION,
     DEPLOYMENT,
@@ -46,19 +30,14 @@ from maskinporten_operator.model.resources import (
     Kind,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
-from maskinporten_operator.plan.inventory import State, find_stale_consumers, take_inventory
 from maskinporten_operator.plan.ownership import MANAGED_BY, MANAGED_BY_LABEL
-from maskinporten_operator.plan.platform import Platform, Webproxy, choose_backend, find_published_addresses
-from maskinporten_operator.plan.policy import Policy
 from maskinporten_operator.reconcile.application import reconcile_application
 from maskinporten_operator.reconcile.maskinportenclient import reconcile_maskinportenclient
 from maskinporten_operator.reconcile.memory import Memory
 from maskinporten_operator.reconcile.ports import Ports, Sighting
 from maskinporten_operator.runtime.announcer import EventAnnouncer
-from maskinporten_operator.runtime.ending import end_on_signals, limit_end
+from maskinporten_operator.runtime.ending import cancel, end_on_signals, limit_end
 from maskinporten_operator.runtime.health import serve_endpoints
-from maskinporten_operator.runtime.lease import Elector
-from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.namespaces import Namespaces
 from maskinporten_operator.runtime.queue import WorkQueue
 from maskinporten_operator.runtime.resync import Resync
@@ -66,26 +45,21 @@ from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shell import EndlessBackoffs, run_shell
 from maskinporten_operator.runtime.states import count_keys, count_resources, count_scopes
 from maskinporten_operator.runtime.store import OwnedObjects
-from maskinporten_operator.runtime.vitals import Vitals
-from maskinporten_operator.runtime.workers import Controller, Workers, note_progress
+from maskinporten_operator.runtime.workers import Controller, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from kubernetes.aio.client import Configuration
+    from collections.abc import Mapping
 
     from maskinporten_operator.adapters.cluster.watch import Listener
+    from maskinporten_operator.adapters.keys import KeyPool
+    from maskinporten_operator.assembly.adapters import Adapters
     from maskinporten_operator.config import Config
-    from maskinporten_operator.model.maskinportenclient import MaskinportenClient
-    from maskinporten_operator.plan.inventory import Inventory, Item
     from maskinporten_operator.plan.outcomes import Outcome
+    from maskinporten_operator.runtime.metrics import Metrics
 
 DRAIN_SECONDS = 5.0
 RELEASE_SECONDS = 2.0
 LOOK_FOR_SYNC_EVERY = 1.0
-NO_NAMESPACE = ("-",)
-"""A name that none can have, where a selector selects none."""
-LOOK_FOR_CRD_EVERY = 5.0
 log = structlog.get_logger()
 
 
@@ -112,137 +86,10 @@ async def run_operator(config: Config) -> None:
                 adapters.vitals.find_faults,
             )
         )
-        served = await _wait_for_kinds(adapters.api, config, stopping)
+        served = await wait_for_kinds(adapters.api, config, stopping)
         if served is not None:
             operator = Operator(config, adapters, served)
             await operator.run(stopping)
-
-
-async def read_inventory(config: Config) -> Inventory:
-    """Read what in the organisation belongs to which resource; writes nothing.
-
-    Raises:
-        CredentialsError: The operator's own credentials can't be used.
-        ClusterUnknownError: No API server is configured.
-        OperatorError: Something couldn't be read.
-    """
-    async with AsyncExitStack() as stack:
-        digdir = await open_digdir(config, Metrics(), stack)
-        api = open_cluster(await load_configuration(), stack)
-        namespaces = config.namespaces
-        if config.namespace_selector:
-            selected, _ = await list_metadata(api, NAMESPACE.path(), config.namespace_selector)
-            namespaces = tuple(one["metadata"]["name"] for one in selected) or NO_NAMESPACE
-        paths = [MASKINPORTEN_CLIENT.path(namespace) for namespace in namespaces or (None,)]
-        resources = [parse(body) for path in paths for body in await list_objects(api, path)]
-        policy = build_policy(config)
-        clients, scopes = await digdir.clients.list_clients(), await digdir.scopes.list_own()
-        found = take_inventory(resources, clients, scopes, policy, namespaces)
-        items = [await _tell_revokes(item, digdir.scopes, resources, policy) for item in found.items]
-        return replace(found, items=tuple(items))
-
-
-async def _tell_revokes(item: Item, api: ScopeApi, resources: list[MaskinportenClient], policy: Policy) -> Item:
-    if item.kind != "scope" or item.state != State.ADOPTABLE:
-        return item
-    consumers = [grant.orgno for grant in await api.list_accesses(item.name) if grant.approved]
-    return replace(item, revokes=find_stale_consumers(item, consumers, resources, policy))
-
-
-@dataclass(frozen=True, slots=True)
-class Digdir:
-    """How the operator reaches DigDir and Maskinporten."""
-
-    credentials: AdminCredentials
-    metadata: MetadataReader
-    clients: ClientApi
-    scopes: ScopeApi
-
-
-@dataclass(frozen=True, slots=True)
-class Adapters:
-    """What the operator reaches the world by."""
-
-    api: ClusterApi
-    registry: RegistrationIndex
-    scopes: ScopeIndex
-    grants: GrantIndex
-    pool: KeyPool
-    metadata: MetadataReader
-    metrics: Metrics
-    credentials: AdminCredentials
-    elector: Elector | None
-    fence: Fence
-    vitals: Vitals
-
-
-def open_cluster(configuration: Configuration, stack: AsyncExitStack, fence: Fence = OPEN) -> ClusterApi:
-    """Open a way to the API server, closed by `stack`; every write passes `fence`."""
-    api = ClusterApi(configuration, fence, note_progress)
-    stack.push_async_callback(api.close)
-    return api
-
-
-async def open_digdir(config: Config, metrics: Metrics, stack: AsyncExitStack, fence: Fence = OPEN) -> Digdir:
-    """Open the way to DigDir, closed by `stack`; every write passes `fence`."""
-    credentials = AdminCredentials(config.admin_client_id, build_source(config))
-    credentials.report_expiry()
-    plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=4))
-    metadata = MetadataReader(plain, str(config.maskinporten_well_known_url))
-    auth = JwtGrantAuth(plain, metadata, credentials, config.admin_scopes, observe=metrics.count_token_request)
-    metrics.gauge(
-        "token_age_seconds", "How old the operator's own token is; absent before the first.", lambda: auth.token_age
-    )
-    authorized = await stack.enter_async_context(
-        open_http(config.ca_bundle, connections=config.workers, auth=auth, fence=fence)
-    )
-
-    def observe_call(operation: str, status: str, seconds: float) -> None:
-        metrics.observe_call(operation, status, seconds)
-        note_progress()
-
-    calls = Calls(authorized, str(config.digdir_base_url), observe_call)
-    return Digdir(credentials, metadata, ClientApi(calls), ScopeApi(calls))
-
-
-async def open_adapters(config: Config, stack: AsyncExitStack) -> Adapters:
-    """Build the adapters, each closed by `stack`."""
-    metrics = Metrics()
-    configuration = await load_configuration()
-    elector = build_elector(config, configuration, stack) if config.leader_election else None
-    fence = Fence(elector.time_left if elector else None)
-    digdir = await open_digdir(config, metrics, stack, fence)
-    metrics.gauge(
-        "admin_credential_expiry_timestamp_seconds",
-        "When the operator's own credentials end; absent if that is unknown.",
-        lambda: digdir.credentials.expires,
-    )
-    api = open_cluster(configuration, stack, fence)
-    monotonic, lag, cluster = SystemClock().monotonic, config.list_lag.total_seconds(), config.cluster_name
-    registry = RegistrationIndex(digdir.clients, cluster=cluster, lag=lag, monotonic=monotonic)
-    scopes = ScopeIndex(digdir.scopes, cluster=cluster, lag=lag, monotonic=monotonic)
-    grants = GrantIndex(digdir.scopes, scopes, max_age=config.grant_max_age.total_seconds(), monotonic=monotonic)
-    pool = await stack.enter_async_context(KeyPool(config.key_pool_size))
-    return Adapters(
-        api,
-        registry,
-        scopes,
-        grants,
-        pool,
-        digdir.metadata,
-        metrics,
-        digdir.credentials,
-        elector,
-        fence,
-        Vitals(monotonic),
-    )
-
-
-def build_elector(config: Config, configuration: Configuration, stack: AsyncExitStack) -> Elector:
-    """Build what contends for the Lease, with connections of its own: a busy operator must not lose it for that."""
-    leases = LeaseApi(open_cluster(configuration, stack), str(config.lease_namespace), config.lease_name)
-    identity = f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{SystemRandomness().hex(8)}"
-    return Elector(leases, identity, boottime, utc_now)
 
 
 class Operator:
@@ -307,7 +154,12 @@ class Operator:
             lambda: count_resources(stores.values()),
         )
         gauges("scopes", "Exposed scopes by state.", ("state",), lambda: count_scopes(stores[MASKINPORTEN_CLIENT]))
-        gauges("registered_keys", "Our registered keys by age.", ("age",), lambda: count_keys(self.registry, utc_now()))
+        gauges(
+            "registered_keys",
+            "Our registered keys by age.",
+            ("age",),
+            lambda: count_keys(self.registry, self.ports.clock.now()),
+        )
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Watch, and work while this process leads, until `stopping` is set.
@@ -329,7 +181,7 @@ class Operator:
                 await self.workers.drain(DRAIN_SECONDS)
             else:
                 limit_end()  # something is broken, or another process leads: there is nothing to wait for
-            await _cancel(ending, *background)
+            await cancel(ending, *background)
             self.fence.close()
             await self._release()
             stop_watching.set_result(None)
@@ -474,108 +326,3 @@ class Operator:
             return not all([await is_served(self.api, kind) for kind in self.router.stores])
         except OperatorError:
             return False  # an API server that doesn't answer says nothing
-
-
-async def _wait_for_kinds(api: ClusterApi, config: Config, stopping: asyncio.Event) -> frozenset[Kind] | None:
-    """Wait until our kinds are served, and say what else is; None if a signal came first.
-
-    kopf would be idle for ever without a word.
-    """
-    looking = asyncio.create_task(_look_for_kinds(api, watched_kinds(config)))
-    ending = asyncio.create_task(stopping.wait())
-    await asyncio.wait({looking, ending}, return_when=asyncio.FIRST_COMPLETED)
-    served = looking.result() if looking.done() else None
-    await _cancel(looking, ending)
-    return served
-
-
-async def _look_for_kinds(api: ClusterApi, watched: tuple[Kind, ...]) -> frozenset[Kind]:
-    told = None
-    while True:
-        try:
-            served = await find_served(api, (*watched, DEPLOYMENT, SERVICE, *POLICY_KINDS))
-            missing = [f"{kind.plural}.{kind.group}" for kind in watched if kind not in served]
-            if not missing:
-                return served
-            message = f"the API server doesn't serve {' and '.join(missing)}: a cluster admin must install the CRD"
-        except OperatorError as error:
-            message = str(error)
-        if message != told:
-            log.warning("waiting", message=message)
-            told = message
-        await asyncio.sleep(LOOK_FOR_CRD_EVERY)
-
-
-def utc_now() -> datetime:
-    """Give the wall-clock time."""
-    return datetime.now(UTC)
-
-
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def watched_kinds(config: Config) -> tuple[Kind, ...]:
-    """Name the kinds that are looked after."""
-    return (MASKINPORTEN_CLIENT, APPLICATION) if config.applications else (MASKINPORTEN_CLIENT,)
-
-
-def build_source(config: Config) -> JwkFile | CertificateFiles:
-    """Take from the configuration where the operator's own credentials are."""
-    if config.admin_jwk_file:
-        return JwkFile(config.admin_jwk_file)
-    assert config.admin_cert_chain_file  # the configuration has one way or the other
-    assert config.admin_key_file
-    return CertificateFiles(config.admin_cert_chain_file, config.admin_key_file)
-
-
-def build_policy(config: Config) -> Policy:
-    """Take from the configuration what planning a registration needs."""
-    return Policy(
-        cluster=config.cluster_name,
-        client_name=config.client_name,
-        access_token_lifetime=config.access_token_lifetime,
-        default_scope=config.default_client_scope,
-        key_grace=config.key_grace,
-        scope_prefix=config.scope_prefix,
-        withdrawn_scopes=config.withdrawn_scopes,
-        grant_recheck=config.grant_max_age.total_seconds(),
-        deletion_policy=config.deletion_policy,
-        takes_over=config.take_over_digdirator,
-    )
-
-
-def build_platform(config: Config, served: Collection[Kind]) -> Platform:
-    """Take from the configuration, and from what the API server serves, what planning an Application needs."""
-    well_known = config.maskinporten_well_known_url
-    hosts = config.maskinporten_hosts or (str(well_known.host),)
-    backend = choose_backend(config.egress, config.platform, served)
-    if config.applications:
-        log.info("egress policies", backend=backend, platform=config.platform)
-    return Platform(
-        name=config.platform,
-        cluster=config.cluster_name,
-        workloads=config.workloads,
-        backend=backend,
-        hosts=hosts,
-        port=443 if config.maskinporten_hosts else well_known.port or 443,
-        cidrs=config.maskinporten_cidrs or find_published_addresses(hosts),
-        webproxy=build_webproxy(config),
-        run_as_user=config.run_as_user,
-    )
-
-
-def build_webproxy(config: Config) -> Webproxy | None:
-    """Take the proxy's address apart."""
-    url = config.webproxy_address
-    if url is None:
-        return None
-    return Webproxy(
-        url=f"{url.scheme}://{url.host}:{url.port}",  # with the port: without one, programs differ in which they take
-        host=str(url.host),
-        port=url.port or 80,
-        exclude=config.webproxy_exclude,
-        cidrs=config.webproxy_cidrs,
-    )

@@ -1,0 +1,1 @@
+"""The composition root: configuration → adapters → reconcilers → runtime. Only here do they meet."""

@@ -1,0 +1,62 @@
+"""The kinds that are looked after, and the wait until the API server serves them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from maskinporten_operator.adapters.cluster.discovery import find_served
+from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.model.resources import (
+    APPLICATION,
+    DEPLOYMENT,
+    MASKINPORTEN_CLIENT,
+    SERVICE,
+    Kind,
+)
+from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.runtime.ending import cancel
+
+if TYPE_CHECKING:
+    from maskinporten_operator.adapters.cluster.api import ClusterApi
+    from maskinporten_operator.config import Config
+
+LOOK_FOR_CRD_EVERY = 5.0
+log = structlog.get_logger()
+
+
+def watched_kinds(config: Config) -> tuple[Kind, ...]:
+    """Name the kinds that are looked after."""
+    return (MASKINPORTEN_CLIENT, APPLICATION) if config.applications else (MASKINPORTEN_CLIENT,)
+
+
+async def wait_for_kinds(api: ClusterApi, config: Config, stopping: asyncio.Event) -> frozenset[Kind] | None:
+    """Wait until our kinds are served, and say what else is; None if a signal came first.
+
+    kopf would be idle for ever without a word.
+    """
+    looking = asyncio.create_task(_look_for_kinds(api, watched_kinds(config)))
+    ending = asyncio.create_task(stopping.wait())
+    await asyncio.wait({looking, ending}, return_when=asyncio.FIRST_COMPLETED)
+    served = looking.result() if looking.done() else None
+    await cancel(looking, ending)
+    return served
+
+
+async def _look_for_kinds(api: ClusterApi, watched: tuple[Kind, ...]) -> frozenset[Kind]:
+    told = None
+    while True:
+        try:
+            served = await find_served(api, (*watched, DEPLOYMENT, SERVICE, *POLICY_KINDS))
+            missing = [f"{kind.plural}.{kind.group}" for kind in watched if kind not in served]
+            if not missing:
+                return served
+            message = f"the API server doesn't serve {' and '.join(missing)}: a cluster admin must install the CRD"
+        except OperatorError as error:
+            message = str(error)
+        if message != told:
+            log.warning("waiting", message=message)
+            told = message
+        await asyncio.sleep(LOOK_FOR_CRD_EVERY)

@@ -1,0 +1,71 @@
+"""What planning takes from the configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from maskinporten_operator.plan.platform import Platform, Webproxy, choose_backend, find_published_addresses
+from maskinporten_operator.plan.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from maskinporten_operator.config import Config
+    from maskinporten_operator.model.resources import (
+        Kind,
+    )
+
+
+log = structlog.get_logger()
+
+
+def build_policy(config: Config) -> Policy:
+    """Take from the configuration what planning a registration needs."""
+    return Policy(
+        cluster=config.cluster_name,
+        client_name=config.client_name,
+        access_token_lifetime=config.access_token_lifetime,
+        default_scope=config.default_client_scope,
+        key_grace=config.key_grace,
+        scope_prefix=config.scope_prefix,
+        withdrawn_scopes=config.withdrawn_scopes,
+        grant_recheck=config.grant_max_age.total_seconds(),
+        deletion_policy=config.deletion_policy,
+        takes_over=config.take_over_digdirator,
+    )
+
+
+def build_platform(config: Config, served: Collection[Kind]) -> Platform:
+    """Take from the configuration, and from what the API server serves, what planning an Application needs."""
+    well_known = config.maskinporten_well_known_url
+    hosts = config.maskinporten_hosts or (str(well_known.host),)
+    backend = choose_backend(config.egress, config.platform, served)
+    if config.applications:
+        log.info("egress policies", backend=backend, platform=config.platform)
+    return Platform(
+        name=config.platform,
+        cluster=config.cluster_name,
+        workloads=config.workloads,
+        backend=backend,
+        hosts=hosts,
+        port=443 if config.maskinporten_hosts else well_known.port or 443,
+        cidrs=config.maskinporten_cidrs or find_published_addresses(hosts),
+        webproxy=build_webproxy(config),
+        run_as_user=config.run_as_user,
+    )
+
+
+def build_webproxy(config: Config) -> Webproxy | None:
+    """Take the proxy's address apart."""
+    url = config.webproxy_address
+    if url is None:
+        return None
+    return Webproxy(
+        url=f"{url.scheme}://{url.host}:{url.port}",  # with the port: without one, programs differ in which they take
+        host=str(url.host),
+        port=url.port or 80,
+        exclude=config.webproxy_exclude,
+        cidrs=config.webproxy_cidrs,
+    )
