@@ -19,6 +19,7 @@ from bench.applications import (
 from bench.failover import measure_failover
 from bench.figures import Section, percentile
 from bench.lab import DEFAULT_POOL, Lab, Mark, Readiness, Traffic, wait_until_ready
+from bench.liveness import measure_liveness
 from bench.outage import measure_outages
 from bench.scopes import measure_deletion, measure_scopes
 from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
@@ -259,6 +260,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Section]] = {
     "refusal": Bench.measure_refusal,
     "failover": lambda bench: measure_failover(bench.scale, bench.tell),
     "outage": lambda bench: measure_outages(bench.scale, bench.tell),
+    "liveness": lambda bench: measure_liveness(bench.scale.runs, bench.tell),
     "applications": lambda bench: measure_applications(bench.scale, bench.tell),
     "application-latency": lambda bench: measure_application_latency(bench.scale, bench.tell),
     "application-repair": lambda bench: measure_application_repair(bench.scale, bench.tell),

@@ -43,7 +43,7 @@ FULL = Scale(
     exposing=100,
     deleted=20,
     foreign=5000,
-    failovers=25,
+    failovers=20,
     outage_seconds=600,
 )
 QUICK = Scale(
