@@ -2,17 +2,18 @@
 
 import asyncio
 import math
-import signal
 from contextlib import contextmanager
 
 import httpx
 import pytest
 from kubernetes.aio.client import Configuration
 
+from maskinporten_operator.adapters.clock import boottime
 from maskinporten_operator.adapters.cluster.api import ClusterApi
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.http import open_http
 from maskinporten_operator.adapters.fence import GRACE, LEAST_TO_SPARE, Fence
+from maskinporten_operator.adapters.tripwire import Tripwire
 from maskinporten_operator.model.errors import OutcomeUnknownError, StandbyError, TransientError
 
 WRITES = ["POST", "PUT", "PATCH", "DELETE"]
@@ -52,6 +53,19 @@ class Server:
             pass
         finally:
             writer.close()
+
+
+@pytest.fixture
+def tripwires(monkeypatch):
+    """Notes the tripwires that are made."""
+    made = []
+
+    def make():
+        made.append(Tripwire())
+        return made[-1]
+
+    monkeypatch.setattr("maskinporten_operator.adapters.fence.Tripwire", make)
+    return made
 
 
 @pytest.fixture
@@ -110,23 +124,20 @@ def test_a_closed_fence_lets_no_write_through():
         fence.check("POST")
 
 
-def test_the_end_of_the_process_is_due_only_within_a_write_and_only_where_one_contends():
-    def due():
-        return signal.getitimer(signal.ITIMER_REAL)[0]
-
+def test_the_end_of_the_process_is_due_only_within_a_write_and_only_where_one_contends(tripwires):
     contending = Fence(lambda: 10.0)
     with contending.hold("POST") as left:
         assert left == 10.0
-        assert 10.0 < due() <= 10.0 + GRACE
-    assert due() == 0
+        assert 10.0 < tripwires[0].due - boottime() <= 10.0 + GRACE
+    assert tripwires[0].due is None
     with contending.hold("GET"):
-        assert due() == 0
+        assert tripwires[0].due is None
     with Fence().hold("POST"):
-        assert due() == 0
+        assert len(tripwires) == 1
 
 
 async def test_the_end_of_the_process_is_due_while_a_write_to_digdir_is_sent_and_not_while_its_answer_comes(
-    server, http, monkeypatch
+    server, http, tripwires, monkeypatch
 ):
     held = []
     hold = Fence.hold
@@ -134,9 +145,9 @@ async def test_the_end_of_the_process_is_due_while_a_write_to_digdir_is_sent_and
     @contextmanager
     def note(fence, method):
         with hold(fence, method) as left:
-            held.append(signal.getitimer(signal.ITIMER_REAL)[0] > 0)
+            held.append(tripwires[0].due is not None)
             yield left
-        held.append(signal.getitimer(signal.ITIMER_REAL)[0] > 0)
+        held.append(tripwires[0].due is not None)
 
     monkeypatch.setattr(Fence, "hold", note)
     server.hangs = True
@@ -148,19 +159,19 @@ async def test_the_end_of_the_process_is_due_while_a_write_to_digdir_is_sent_and
     assert held == [True, False, True, False]  # the headers, the body
 
 
-async def test_a_write_that_is_cancelled_while_it_is_sent_leaves_no_end_due(server, http):
+async def test_a_write_that_is_cancelled_while_it_is_sent_leaves_no_end_due(server, http, tripwires):
     body = b"x" * 50_000_000  # more than the buffers between the two take
     server.reads = False
     call = asyncio.create_task(http(lambda: 10.0).post(server.url, content=body))
-    while not signal.getitimer(signal.ITIMER_REAL)[0]:
+    while tripwires[0].due is None:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
-    assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    assert tripwires[0].due
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
 
-    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    assert tripwires[0].due is None
 
 
 @pytest.mark.parametrize("method", WRITES)
@@ -244,14 +255,14 @@ async def test_a_write_to_the_api_server_has_the_time_that_is_left(server, clust
             await cluster(lambda: LEAST_TO_SPARE).request("PATCH", "/apis", body={})
 
 
-async def test_the_end_of_the_process_is_due_until_a_write_to_the_api_server_has_its_answer(server, cluster):
+async def test_the_end_of_the_process_is_due_until_a_write_to_the_api_server_has_its_answer(server, cluster, tripwires):
     server.hangs = True
     call = asyncio.create_task(cluster(lambda: 10.0).request("PATCH", "/apis", body={}))
     while not server.bodies:
         await asyncio.sleep(0.01)
-    assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    assert tripwires[0].due
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
 
-    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    assert tripwires[0].due is None

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -43,6 +44,25 @@ def test_a_process_that_stood_still_past_its_time_does_nothing_more():
 
     assert (code, output) == (1, "")
     assert "stood still" in errors
+
+
+def test_no_other_thread_takes_the_alarm_and_lets_the_main_thread_go_on_meanwhile():
+    """A race that one of forty processes or so lost when any thread could take it."""
+    script = """
+def poll():
+    while True:
+        time.sleep(0.002)
+
+for _ in range(12):
+    threading.Thread(target=poll, daemon=True).start()
+with tripwire.within(0.2):
+    stop()
+    tell('sent')
+"""
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: run(script, stopped=0.4)[:2], range(40)))
+
+    assert set(results) == {(1, "")}
 
 
 def test_one_that_stood_still_for_a_shorter_time_goes_on():
