@@ -127,3 +127,25 @@ def test_a_process_that_is_the_first_of_its_container_ends_too():
 
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
     assert "stood still" in done.stderr
+
+
+def test_where_there_is_no_such_alarm_the_process_runs_without_one_and_says_so():
+    script = """
+import ctypes
+from maskinporten_operator.adapters import tripwire
+
+class Refusing:
+    def timer_create(self, *_):
+        ctypes.set_errno(1)
+        return -1
+
+for libc in (Refusing(), object()):
+    ctypes.CDLL = lambda *_, **__: libc
+    with tripwire.Tripwire().within(0.1):
+        time.sleep(0.3)
+"""
+    code, output, errors = run(script)
+
+    assert (code, errors) == (0, "")
+    assert output.count("can't be ended in time") == 2
+    assert "timer_create: Operation not permitted" in output

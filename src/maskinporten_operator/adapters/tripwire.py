@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import structlog
 
 from maskinporten_operator.adapters.clock import boottime
 
@@ -17,21 +18,26 @@ if TYPE_CHECKING:
     from types import FrameType
 
 TOLD = b'{"event": "it stood still in the middle of a write until another may lead, and ends", "level": "error"}\n'
+log = structlog.get_logger()
 
 
 class Tripwire:
     """An alarm of the kernel's over everything that must be done by a moment.
 
     A process that stands still (SIGSTOP, a frozen container, a suspended machine) can't look at a clock; but an alarm
-    that became due meanwhile comes before anything else that its thread does when it goes on. Elsewhere than on Linux,
-    where nobody runs replicas, there is no alarm.
+    that became due meanwhile comes before anything else that its thread does when it goes on. Where there is no such
+    alarm, the log says so, and the process runs without.
     """
 
     def __init__(self) -> None:
         """Take SIGALRM; to be called by the main thread, which then is the one that is watched."""
         self._deadlines: list[float] = []
-        self._timer = _Timer(signal.SIGALRM) if sys.platform == "linux" else None
+        self._timer: _Timer | None = None
         signal.signal(signal.SIGALRM, _end)
+        try:
+            self._timer = _Timer(signal.SIGALRM)
+        except (OSError, AttributeError) as error:  # not Linux, an old libc, or a seccomp profile
+            log.warning("a process that is stopped in the middle of a write can't be ended in time", error=str(error))
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
