@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 CRDS = ("maskinportenclients.nais.io", "applications.nais.io")
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 VALUES: Mapping[str, Any] = {
-    "settings": {"clusterName": "test", "applications": True},
+    "settings": {"clusterName": "test", "applications": True, "platform": "gcp"},
     "credentials": {"existingSecret": "maskinporten-operator-admin"},
-    "replicas": 2,
 }
-"""With Applications and the right to a Lease; without credentials: the operator runs as a process, and not as a pod."""
+"""With Applications and all that they may need; without credentials, as the operator runs as a process."""
 
 
 def install(cluster: Cluster, values: Mapping[str, Any] = VALUES) -> str:

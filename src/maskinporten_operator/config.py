@@ -36,6 +36,8 @@ OWN_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespa
 HOST_NAME_PATTERN = r"[0-9A-Za-z]([-0-9A-Za-z.]{0,251}[0-9A-Za-z])?"
 SERVED_ADDRESSES = frozenset({"metrics_address", "health_address"})
 LONGEST_DURATION = timedelta(days=365)
+INTERVALS = ("resync_interval", "grant_max_age")
+"""Settings that say how often something is done, and so can't be next to nothing."""
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -314,7 +316,7 @@ class Config(BaseSettings):
         path = (url.path or "").rstrip("/")
         return url if path.endswith(API_PATH) else HttpUrl(str(url).rstrip("/") + API_PATH)
 
-    @field_validator("resync_interval", "grant_max_age")
+    @field_validator(*INTERVALS)
     @classmethod
     def _check_interval(cls, interval: timedelta) -> timedelta:
         if interval < timedelta(seconds=1):

@@ -5,6 +5,7 @@ import pytest
 from tests.chart.rendered import Rendered
 from tools.cluster import control_plane
 from tools.generate.manifests import render_chart
+from tools.stack import RELEASE
 
 LEAST = {"settings": {"clusterName": "test"}, "credentials": {"existingSecret": "some-secret"}}
 
@@ -18,9 +19,9 @@ def helm():
 def render(helm):
     """Render the chart with values besides the least that it needs, or with these alone."""
 
-    def run(*options, alone=False, **values):
+    def run(*options, alone=False, release=RELEASE, **values):
         merged = values if alone else merge(LEAST, values)
-        return Rendered(render_chart(helm, merged, *options))
+        return Rendered(render_chart(helm, merged, *options, release=release))
 
     return run
 

@@ -35,7 +35,38 @@ REFUSED_BY_THE_SCHEMA = {
         "/settings/keyGrace",
         "seconds or a number with a unit such as 90s or 30m",
     ),
-    "a negative duration": ({"settings": {"resyncInterval": -1}}, "/settings/resyncInterval", "got -1, want 0"),
+    "a negative duration": ({"settings": {"listLag": -1}}, "/settings/listLag", "got -1, want 0"),
+    "an interval of nothing": ({"settings": {"resyncInterval": "0s"}}, "/settings/resyncInterval", "at least a second"),
+    "an interval of next to nothing": ({"settings": {"grantMaxAge": "100ms"}}, "/settings/grantMaxAge", "a second"),
+    "a port beyond the last": (
+        {"settings": {"metricsAddress": "0.0.0.0:65536"}},
+        "/settings/metricsAddress",
+        "host and port",
+    ),
+    "a password for a proxy": ({"proxy": {"url": "http://u:p@proxy.example"}}, "/proxy/url", "and no password"),
+    "a path of a proxy": (
+        {"settings": {"webproxyAddress": "http://proxy.example/path"}},
+        "/settings/webproxyAddress",
+        "host and port and no password",
+    ),
+    "a network that can't be": (
+        {"networkPolicy": {"apiServer": {"cidrs": ["999.1.1.1/8"]}}},
+        "/networkPolicy/apiServer/cidrs/0",
+        "an address a slash and a number of bits",
+    ),
+    "more bits than there are": (
+        {"settings": {"webproxyCidrs": ["10.0.0.0/33"]}},
+        "/settings/webproxyCidrs/0",
+        "an address a slash and a number of bits",
+    ),
+    "a name that can't be": ({"nameOverride": "My_Op"}, "/nameOverride", "a letter then small letters digits"),
+    "a name that begins with a digit": ({"fullnameOverride": "9op"}, "/fullnameOverride", "a letter then small"),
+    "a variable without a name": ({"extraEnv": [{"value": "a"}]}, "/extraEnv/0", "missing property 'name'"),
+    "a variable that is a switch": (
+        {"extraEnv": [{"name": "A", "value": True}]},
+        "/extraEnv/0/value",
+        "got boolean, want string",
+    ),
     "no workers": ({"settings": {"workers": 0}}, "/settings/workers", "minimum: got 0, want 1"),
     "too many workers": ({"settings": {"workers": 1000}}, "/settings/workers", "maximum: got 1,000, want 256"),
     "a number in quotes": ({"settings": {"workers": "24"}}, "/settings/workers", "got string, want integer"),
@@ -143,6 +174,19 @@ NEEDS_A_SENTENCE = {
     "namespaces twice": ({"namespaces": ["a"], "namespaceSelector": "team"}, "unset one"),
     "a monitor of nothing": ({"serviceMonitor": {"enabled": True}, "service": {"enabled": False}}, "service.enabled"),
     "a drain that never ends": ({"replicas": 2, "podDisruptionBudget": {"minAvailable": 2}}, "less than replicas"),
+    "the simulator and Maskinporten": (
+        {
+            "simulator": {"enabled": True},
+            "credentials": {"existingSecret": ""},
+            "settings": {"maskinportenWellKnownUrl": "https://maskinporten.example"},
+        },
+        "settings.maskinportenWellKnownUrl is set: unset one of the two",
+    ),
+    "probes that can't get there": ({"settings": {"healthAddress": "127.0.0.1:8081"}}, "the kubelet's probes come"),
+    "a label of the chart's own": (
+        {"podLabels": {"app.kubernetes.io/name": "a"}},
+        "podLabels has app.kubernetes.io/name, which the chart sets itself",
+    ),
     "two certificates to trust": ({"caBundle": {"configMap": "a", "secret": "b"}}, "both set"),
 }
 
@@ -165,3 +209,17 @@ def test_the_schema_refuses_and_says_where_and_what(render, values, where, what)
 def test_values_that_need_or_exclude_each_other_are_refused_with_a_sentence(render, values, what):
     with pytest.raises(ValueError, match=re.escape(what)):
         render(**values)
+
+
+def test_a_kubernetes_that_doesnt_know_the_crds_is_refused_unless_they_are_the_platforms(render):
+    with pytest.raises(ValueError, match=re.escape("1.34.2 doesn't know a function of these CRDs")):
+        render("--kube-version=1.34.2")
+
+    assert render("--kube-version=1.34.2", crds={"install": False}).find("Deployment")
+
+
+def test_a_release_that_no_service_can_be_named_after_is_refused(render):
+    with pytest.raises(ValueError, match="must begin with a letter"):
+        render(release="123")
+
+    assert render(release="a.b").find("Service", "a-b-maskinporten-operator")

@@ -9,8 +9,16 @@ import pytest
 import yaml
 
 from maskinporten_operator.config import ENV_PREFIX, Config, load_config
-from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE
+from maskinporten_operator.model.resources import (
+    CILIUM_POLICY,
+    DEPLOYMENT,
+    FQDN_POLICY,
+    MASKINPORTEN_CLIENT,
+    NETWORK_POLICY,
+    SERVICE,
+)
 from maskinporten_operator.plan.egress import POLICY_KINDS
+from tests.chart.rendered import NAME
 from tools.generate.__main__ import ROOT
 from tools.generate.chart import CHART, PLACED, find_value
 from tools.generate.manifests import INSTALL, render_install
@@ -194,29 +202,28 @@ def test_certificates_to_trust_are_a_file_of_the_map_or_secret(render):
         assert rendered.environment[f"{ENV_PREFIX}CA_BUNDLE"] == f"{mount['mountPath']}/ca.crt"
 
 
-def test_one_replica_ends_before_the_next_starts_and_elects_nobody(render):
-    rendered = render()
-
-    assert rendered.find("Deployment")["spec"]["replicas"] == 1
-    assert rendered.find("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
-    assert not [name for name in rendered.environment if "LEA" in name.removeprefix(ENV_PREFIX)]
-    assert not rendered.all("PodDisruptionBudget")
-    assert not rendered.find("Role", "maskinporten-operator-lease")
-
-
-def test_of_several_replicas_one_is_elected_by_a_lease_that_it_may_write_by_name(render):
-    rendered = render(replicas=2)
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_one_works_by_a_lease_that_it_may_write_by_name_and_a_new_one_waits_for_the_old(render, replicas):
+    rendered = render(replicas=replicas)
     spec, variables = rendered.find("Deployment")["spec"], rendered.environment
     create, rest = rendered.find("Role", "maskinporten-operator-lease")["rules"]
 
-    assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate")
+    assert spec["replicas"] == replicas
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     assert variables[f"{ENV_PREFIX}LEADER_ELECTION"] == "true"
     assert create["verbs"] == ["create"]
     assert rest["resourceNames"] == [variables[f"{ENV_PREFIX}LEASE_NAME"]]
     assert "list" not in rest["verbs"]
-    assert rendered.find("PodDisruptionBudget")["spec"]["minAvailable"] == 1
+
+
+def test_several_replicas_are_apart_from_each_other_and_a_drain_leaves_one(render):
+    rendered = render(replicas=2)
+    budget = rendered.find("PodDisruptionBudget")["spec"]
+
+    assert (budget["minAvailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
     (spread,) = rendered.pod()["spec"]["topologySpreadConstraints"]
-    assert spread["labelSelector"]["matchLabels"] == spec["selector"]["matchLabels"]
+    assert spread["labelSelector"]["matchLabels"] == rendered.find("Deployment")["spec"]["selector"]["matchLabels"]
+    assert not render().all("PodDisruptionBudget")
 
 
 CHILDREN = {MASKINPORTEN_CLIENT, DEPLOYMENT, SERVICE, *POLICY_KINDS}
@@ -236,20 +243,76 @@ def test_no_rule_has_a_wildcard_and_only_children_of_applications_are_deleted(re
             assert named <= children or "delete" not in rule["verbs"]
 
 
+def find_verbs(rendered, kind):
+    names = ("maskinporten-operator", "maskinporten-operator-applications")
+    return {
+        verb
+        for role in [rendered.find("ClusterRole", name) for name in names]
+        for rule in role["rules"]
+        if kind.group in rule["apiGroups"] and kind.plural in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
 def test_every_child_of_an_application_may_be_made_and_deleted(render):
-    rendered = render(settings={"applications": True})
-    roles = [
-        rendered.find("ClusterRole", name) for name in ("maskinporten-operator", "maskinporten-operator-applications")
-    ]
+    rendered = render(settings={"applications": True, "platform": "gcp"})
     for kind in CHILDREN:
-        verbs = {
-            verb
-            for role in roles
-            for rule in role["rules"]
-            if kind.group in rule["apiGroups"] and kind.plural in rule["resources"]
-            for verb in rule["verbs"]
-        }
-        assert verbs == {"get", "list", "watch", "create", "patch", "delete"}, kind
+        assert find_verbs(rendered, kind) == {"get", "list", "watch", "create", "patch", "delete"}, kind
+
+
+@pytest.mark.parametrize(
+    ("settings", "made"),
+    [
+        ({"platform": "generic"}, {DEPLOYMENT, SERVICE}),
+        ({"platform": "gcp", "egress": "none", "workloads": False}, set()),
+        ({"platform": "generic", "egress": "networkpolicy"}, {DEPLOYMENT, SERVICE, NETWORK_POLICY}),
+        ({"egress": "fqdn-gke", "workloads": False}, {NETWORK_POLICY, FQDN_POLICY}),
+        ({"egress": "cilium"}, {DEPLOYMENT, SERVICE, CILIUM_POLICY}),
+    ],
+)
+def test_what_the_settings_let_nobody_make_may_be_deleted_only(render, settings, made):
+    rendered = render(settings={"applications": True, **settings})
+    for kind in CHILDREN - {MASKINPORTEN_CLIENT}:
+        making = {"create", "patch"} if kind in made else set()
+        assert find_verbs(rendered, kind) == {"get", "list", "watch", "delete"} | making, kind
+
+
+def test_names_that_look_like_numbers_stay_texts(render):
+    rendered = render(
+        namespaces=["123", "1e3", "0x10"],
+        credentials={"existingSecret": "0123", "keys": {"clientId": "1", "jwk": "2"}},
+        serviceAccount={"name": "007"},
+        priorityClassName="1e3",
+        imagePullSecrets=["42"],
+        caBundle={"secret": "1e3", "key": "3"},
+        leaderElection={"leaseName": "1e3", "leaseNamespace": "12"},
+    )
+    pod = rendered.pod()["spec"]
+    credentials, ca, _ = pod["volumes"]
+
+    assert {one["metadata"]["namespace"] for one in rendered.all("Role")} == {"123", "1e3", "0x10", "12"}
+    assert rendered.environment[f"{ENV_PREFIX}ADMIN_CLIENT_ID"] == ("0123", "1")
+    assert (credentials["secret"]["secretName"], credentials["secret"]["items"][0]["key"]) == ("0123", "2")
+    assert (ca["secret"]["secretName"], ca["secret"]["items"][0]["key"]) == ("1e3", "3")
+    assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("007", "1e3")
+    assert pod["imagePullSecrets"] == [{"name": "42"}]
+    assert rendered.find("Role", "maskinporten-operator-lease")["rules"][1]["resourceNames"] == ["1e3"]
+
+
+def test_ports_of_other_addresses_are_opened_too(render):
+    urls = {"digdirBaseUrl": "http://192.0.2.1:9999", "maskinportenWellKnownUrl": "http://maskinporten.example/.well"}
+    rendered = render(networkPolicy={"enabled": True}, settings=urls)
+
+    *_, digdir = rendered.find("NetworkPolicy")["spec"]["egress"]
+    assert [one["port"] for one in digdir["ports"]] == [443, 9999, 80]
+
+
+def test_large_numbers_among_the_simulators_settings_stay_whole(render):
+    values = {"simulator": {"enabled": True, "settings": {"latency_ms": 1500000, "name": "a", "on": True}}}
+    rendered = render(alone=True, **values)
+
+    given = [one for one in rendered.container(f"{NAME}-simulator")["args"] if one.startswith("--set=")]
+    assert given == ["--set=latency_ms=1500000", "--set=name=a", "--set=on=true"]
 
 
 def test_every_role_is_bound_to_the_operators_own_account(render):
@@ -270,7 +333,10 @@ def test_for_a_list_of_namespaces_nothing_is_granted_elsewhere(render, load):
 
     assert load(rendered.environment).namespaces == ("team-a", "team-b")
     assert not [*rendered.all("ClusterRole"), *rendered.all("ClusterRoleBinding")]
-    assert {one["metadata"]["namespace"] for one in rendered.all("Role")} == {"team-a", "team-b"}
+    own = {(one["metadata"]["namespace"], one["metadata"]["name"].removeprefix(NAME)) for one in rendered.all("Role")}
+    assert own == {(team, role) for team in ("team-a", "team-b") for role in ("", "-applications")} | {
+        ("maskinporten-operator", "-lease")
+    }
 
 
 def test_teams_write_resources_and_never_their_status(render):

@@ -45,7 +45,7 @@ def test_every_value_is_described_and_nothing_else():
         if values == {} and "properties" in schema:
             return  # an object of Kubernetes' that isn't there
         if isinstance(values, dict) and schema.get("additionalProperties") is False:
-            assert set(values) == set(schema["properties"]) - {"global"}, path
+            assert set(values) == set(schema["properties"]) - (set() if path else {"global", "enabled"}), path
             for name, value in values.items():
                 compare(value, schema["properties"][name], f"{path}.{name}")
         elif isinstance(values, dict):

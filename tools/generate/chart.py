@@ -12,10 +12,21 @@ from typing import TYPE_CHECKING, Any
 from pydantic import HttpUrl
 from pydantic.alias_generators import to_camel
 
-from maskinporten_operator.config import HOST_NAME_PATTERN, SERVED_ADDRESSES, Config
+from maskinporten_operator.config import HOST_NAME_PATTERN, INTERVALS, SERVED_ADDRESSES, Config
 from tools.generate.configuration import write_duration
 from tools.generate.crds import render_crd
-from tools.generate.values_schema import ADDRESS, DURATION, NETWORK, NO_SPACE, URL, build_schema, listing, words
+from tools.generate.values_schema import (
+    ADDRESS,
+    DURATION,
+    INTERVAL_SETTING,
+    NETWORK,
+    NO_SPACE,
+    PROXY,
+    URL,
+    build_schema,
+    listing,
+    words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +45,7 @@ PLACED: Mapping[str, str] = {
     "ca_bundle": "caBundle",
     "namespaces": "namespaces",
     "namespace_selector": "namespaceSelector",
-    "leader_election": "replicas",
+    "leader_election": "leaderElection",
     "lease_name": "leaderElection.leaseName",
     "lease_namespace": "leaderElection.leaseNamespace",
 }
@@ -142,8 +153,12 @@ def _describe(name: str, field: FieldInfo, described: Mapping[str, Any]) -> dict
         simple: Mapping[object, dict[str, Any]] = {
             bool: {"type": "boolean"},
             int: {"type": "integer", **bounds},
-            timedelta: {"type": ["string", "integer"], "pattern": DURATION, "minimum": 0},
-            HttpUrl: {"type": "string", "pattern": URL},
+            timedelta: {
+                "type": ["string", "integer"],
+                "pattern": INTERVAL_SETTING if name in INTERVALS else DURATION,
+                "minimum": 1 if name in INTERVALS else 0,
+            },
+            HttpUrl: {"type": "string", "pattern": PROXY if name == "webproxy_address" else URL},
         }
         rules = simple.get(kind) or {"type": "string", **_find_text_rules(name, described, optional=optional)}
     return {"description": field.description, **rules}

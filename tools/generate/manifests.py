@@ -22,11 +22,14 @@ VALUES: Mapping[str, Any] = {
 }
 HEADER = f"""\
 # Generated from deploy/chart by `make generate`: what Helm renders of it with its defaults, for DigDir's test
-# environment. Set MASKINPORTEN_OPERATOR_CLUSTER_NAME in the Deployment below: it is empty. A Secret that isn't here is
-# needed:
+# environment. In the Deployment below, set the image to the one in your registry, and the value of
+# MASKINPORTEN_OPERATOR_CLUSTER_NAME, which is empty. The pod waits for a Secret that isn't here:
 #
 #   kubectl create secret generic maskinporten-operator-admin -n {NAMESPACE} \\
 #     --from-literal=client-id=<client id> --from-file=jwk.json=<file with the private RSA JWK>
+#
+# Never `kubectl delete` the whole file: with the CRD in it go all resources, and their Secrets with them. To remove the
+# operator alone delete its Deployment.
 #
 # For anything else, render the chart with values of your own: docs/operating.md says how.
 apiVersion: v1
@@ -40,8 +43,8 @@ metadata:
 """
 
 
-def render_chart(helm: Path, values: Mapping[str, Any], *options: str) -> str:
-    """Render the chart as a release of its own name, for a Kubernetes that is new enough.
+def render_chart(helm: Path, values: Mapping[str, Any], *options: str, release: str = RELEASE) -> str:
+    """Render the chart, by default as a release of its own name, for a Kubernetes that is new enough.
 
     Raises:
         ValueError: The values are refused; the text is Helm's.
@@ -49,7 +52,7 @@ def render_chart(helm: Path, values: Mapping[str, Any], *options: str) -> str:
     command: list[str | Path] = [
         helm,
         "template",
-        RELEASE,
+        release,
         CHART,
         "-n",
         NAMESPACE,

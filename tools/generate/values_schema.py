@@ -24,17 +24,25 @@ def words(meaning: str, rule: str, *, empty: bool = False) -> str:
 
 
 OBJECT_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
-NAME = words("small letters digits and hyphens", OBJECT_NAME)
-OPTIONAL_NAME = words("small letters digits and hyphens", OBJECT_NAME, empty=True)
+NAME = words("small letters digits hyphens and dots", OBJECT_NAME)
+OPTIONAL_NAME = words("small letters digits hyphens and dots", OBJECT_NAME, empty=True)
+OWN_NAME = words("a letter then small letters digits and hyphens", r"[a-z]([-a-z0-9]*[a-z0-9])?", empty=True)
 QUANTITY = words("a number with a unit such as 100m or 128Mi", r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 LABEL = words("what a label may be", r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", empty=True)
-NETWORK = words("an address a slash and a number of bits", r"[0-9a-fA-F.:]+/[0-9]{1,3}")
+OCTET = r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+NETWORK = words(
+    "an address a slash and a number of bits",
+    rf"(({OCTET}\.){{3}}{OCTET}/(3[0-2]|[12]?[0-9])|[0-9a-fA-F]*:[0-9a-fA-F:.]*/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))",
+)
 NAMESPACE_RULE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 NAMESPACE = words("the name of a namespace", NAMESPACE_RULE)
 SCOPE = words("a scope or its beginning and a star", r"[0-9A-Za-zæøåÆØÅ_.:/-]*\*?")
+PROXY = words("a URL with host and port and no password", r"https?://[^\s/@]+/?", empty=True)
 URL = words("a URL with http or https", r"https?://\S+", empty=True)
 DURATION = words("seconds or a number with a unit such as 90s or 30m", r"[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?")
-ADDRESS = words("host and port with a colon between them", r"(\[[0-9a-fA-F:]+\]|[^:\s]*):[0-9]{1,5}", empty=True)
+INTERVAL_SETTING = words("at least a second with a unit such as 90s or 30m", r"[0-9]*[1-9][0-9]*(\.[0-9]+)?(s|m|h|d)?")
+PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+ADDRESS = words("host and port with a colon between them", rf"(\[[0-9a-fA-F:]+\]|[^:\s]*):{PORT}", empty=True)
 INTERVAL = words("a number with a unit such as 30s", r"[0-9]+(ms|s|m|h)", empty=True)
 KEY = words("the key of a Secret or ConfigMap", r"[A-Za-z0-9._-]+")
 NO_SPACE = words("no spaces and no commas", r"[^\s,]+")
@@ -124,9 +132,10 @@ PORTS: Schema = {
 WAY_OUT = record("Addresses and their ports.", cidrs=listing("Networks; empty: any.", NETWORK), ports=PORTS)
 
 WHOSE = {
-    "nameOverride": text("Takes the place of the chart's name in names and labels.", LABEL, maxLength=53),
-    "fullnameOverride": text("The name of what is installed.", OPTIONAL_NAME, maxLength=53),
+    "nameOverride": text("Takes the place of the chart's name in names and labels.", OWN_NAME, maxLength=53),
+    "fullnameOverride": text("The name of what is installed.", OWN_NAME, maxLength=53),
     "commonLabels": table("Labels of all that is installed.", LABEL),
+    "enabled": flag("For the condition of a parent chart; not looked at."),
     "global": {"description": "What a parent chart gives to all of its parts; not looked at.", "type": "object"},
 }
 CREDENTIALS = record(
@@ -171,9 +180,9 @@ ACCESS = {
     ),
 }
 PODS = {
-    "replicas": number("How many pods; of several one leads.", 1, 5),
+    "replicas": number("How many pods; one of them works.", 1, 5),
     "leaderElection": record(
-        "The Lease by which one of several pods leads.",
+        "The Lease that says which pod works.",
         leaseName=text("Its name; empty: that of the release.", OPTIONAL_NAME),
         leaseNamespace=text(
             "Where it is; empty: where the release is.", words("the name of a namespace", NAMESPACE_RULE, empty=True)
@@ -203,7 +212,11 @@ PODS = {
     "terminationGracePeriodSeconds": number("How long it may take to end.", 10, 600),
     "podAnnotations": table("Annotations of the pods."),
     "podLabels": table("Labels of the pods.", LABEL),
-    "extraEnv": objects("More variables.", foreign("A variable.", "name", "value", "valueFrom")),
+    "extraEnv": objects(
+        "More variables.",
+        record("A variable.", name=text("Its name."), value=text("A text."), valueFrom=foreign("Or where it is."))
+        | {"required": ["name"]},
+    ),
     "extraVolumes": objects("More volumes.", {"type": "object", "required": ["name"]}),
     "extraVolumeMounts": objects("Where they are.", {"type": "object", "required": ["name", "mountPath"]}),
 }
@@ -285,7 +298,7 @@ def build_schema(settings: Mapping[str, Schema]) -> Schema:
         ),
         proxy=record(
             "The proxy by which the operator reaches DigDir.",
-            url=text("Its address.", URL),
+            url=text("Its address.", PROXY),
             exclude=listing("What is reached without it.", NO_SPACE),
         ),
         namespaces=listing("The namespaces to look after; empty: all of them.", NAMESPACE),

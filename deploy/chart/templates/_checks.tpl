@@ -1,5 +1,21 @@
 {{/* What the schema can't say: values that need or exclude each other. Each refusal says what to do. */}}
 {{- define "mpo.checks" -}}
+{{- if and .Values.crds.install (semverCompare "<1.35.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "Kubernetes %s doesn't know a function of these CRDs: 1.35 does, and crds.install=false leaves them to the platform (for helm template, --kube-version tells the version)" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z]" (include "mpo.fullname" .)) -}}
+{{- fail (printf "%s can't be the name of a Service, which must begin with a letter: choose another name for the release, or set fullnameOverride" (include "mpo.fullname" .)) -}}
+{{- end -}}
+{{- range $labels := list "commonLabels" "podLabels" -}}
+{{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" -}}
+{{- if hasKey (get $.Values $labels) . -}}
+{{- fail (printf "%s has %s, which the chart sets itself" $labels .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if regexMatch "^(127\\.|localhost:|\\[::1\\])" .Values.settings.healthAddress -}}
+{{- fail "settings.healthAddress is the pod's own: the kubelet's probes come from outside; set 0.0.0.0 and the port, or nothing for no probes" -}}
+{{- end -}}
 {{- $credentials := .Values.credentials -}}
 {{- $inline := or $credentials.jwk $credentials.certificateChain $credentials.privateKey -}}
 {{- if not .Values.simulator.enabled -}}
@@ -30,8 +46,10 @@
 {{- if eq .Values.environment "production" -}}
 {{- fail "simulator.enabled is true, and environment is production: the simulator is for trials" -}}
 {{- end -}}
-{{- if .Values.settings.digdirBaseUrl -}}
-{{- fail "simulator.enabled is true, and settings.digdirBaseUrl is set: unset one of the two" -}}
+{{- range list "digdirBaseUrl" "maskinportenWellKnownUrl" -}}
+{{- if get $.Values.settings . -}}
+{{- fail (printf "simulator.enabled is true, and settings.%s is set: unset one of the two" .) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.caBundle.configMap .Values.caBundle.secret -}}
@@ -46,13 +64,8 @@
 {{- if and .Values.serviceMonitor.enabled (not (and .Values.service.enabled .Values.settings.metricsAddress)) -}}
 {{- fail "serviceMonitor.enabled needs service.enabled and settings.metricsAddress: Prometheus finds the pods by the Service" -}}
 {{- end -}}
-{{- if and (include "mpo.elects" .) .Values.podDisruptionBudget.enabled (ge (int .Values.podDisruptionBudget.minAvailable) (int .Values.replicas)) -}}
+{{- if and (include "mpo.replicated" .) .Values.podDisruptionBudget.enabled (ge (int .Values.podDisruptionBudget.minAvailable) (int .Values.replicas)) -}}
 {{- fail "podDisruptionBudget.minAvailable must be less than replicas: otherwise no node can be drained" -}}
-{{- end -}}
-{{- /* Known from the cluster only: a replica that was alone asks for no Lease, and would write beside the leader. */ -}}
-{{- $running := lookup "apps/v1" "Deployment" .Release.Namespace (include "mpo.fullname" .) -}}
-{{- if and (include "mpo.elects" .) $running (not (contains "MASKINPORTEN_OPERATOR_LEADER_ELECTION" (toJson $running))) (gt (int (dig "spec" "replicas" 0 $running)) 0) -}}
-{{- fail (printf "replicas is more than 1, and the one that runs asks for no Lease: end it first, by kubectl scale deployment/%s -n %s --replicas=0" (include "mpo.fullname" .) .Release.Namespace) -}}
 {{- end -}}
 {{- $rules := .Values.scopePolicy.rules -}}
 {{- if and .Values.scopePolicy.enabled (has "Deny" .Values.scopePolicy.actions) (has "Warn" .Values.scopePolicy.actions) -}}

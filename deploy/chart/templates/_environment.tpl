@@ -33,11 +33,9 @@ after. An empty value is none, but for the addresses, where it means that nothin
 {{- with .Values.namespaceSelector }}
 {{ include "mpo.variable" (list "NAMESPACE_SELECTOR" .) }}
 {{- end }}
-{{- if include "mpo.elects" . }}
 {{ include "mpo.variable" (list "LEADER_ELECTION" "true") }}
 {{ include "mpo.variable" (list "LEASE_NAME" (include "mpo.leaseName" .)) }}
 {{ include "mpo.variable" (list "LEASE_NAMESPACE" (include "mpo.leaseNamespace" .)) }}
-{{- end }}
 {{- if or .Values.caBundle.configMap .Values.caBundle.secret }}
 {{ include "mpo.variable" (list "CA_BUNDLE" "/var/run/secrets/maskinporten-operator-ca/ca.crt") }}
 {{- end }}
@@ -67,8 +65,8 @@ after. An empty value is none, but for the addresses, where it means that nothin
 - name: MASKINPORTEN_OPERATOR_ADMIN_CLIENT_ID
   valueFrom:
     secretKeyRef:
-      name: {{ include "mpo.credentialsSecret" . }}
-      key: {{ ternary "client-id" .Values.credentials.keys.clientId .Values.simulator.enabled }}
+      name: {{ include "mpo.credentialsSecret" . | quote }}
+      key: {{ ternary "client-id" .Values.credentials.keys.clientId .Values.simulator.enabled | quote }}
 {{- end }}
 {{- if eq (include "mpo.credentialKind" .) "jwk" }}
 {{ include "mpo.variable" (list "ADMIN_JWK_FILE" (printf "%s/jwk.json" $folder)) }}

@@ -9,16 +9,16 @@
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 53 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 53 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{/* Labels of everything; a selector must not have them, since they change with the version. */}}
 {{- define "mpo.labels" -}}
-app.kubernetes.io/name: {{ include "mpo.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "mpo.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -30,8 +30,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* Labels by which pods are found: (list <root> <component>). */}}
 {{- define "mpo.selector" -}}
 {{- $root := first . -}}
-app.kubernetes.io/name: {{ include "mpo.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/name: {{ include "mpo.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ last . }}
 {{- end -}}
 
@@ -56,6 +56,12 @@ app.kubernetes.io/component: {{ last . }}
 {{/* The port in an address such as 0.0.0.0:8080; empty for no address. */}}
 {{- define "mpo.port" -}}
 {{- regexReplaceAll "^.*:" . "" -}}
+{{- end -}}
+
+{{/* The port of a URL, also if it is the one that its scheme implies. */}}
+{{- define "mpo.urlPort" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end -}}
 
 {{/* What Pod Security's restricted asks of a pod, and of a container. */}}
@@ -92,8 +98,8 @@ capabilities:
 {{- end -}}
 {{- end -}}
 
-{{/* Whether one of several replicas leads: "true" or empty. */}}
-{{- define "mpo.elects" -}}
+{{/* Whether there are several replicas: "true" or empty. */}}
+{{- define "mpo.replicated" -}}
 {{- if gt (int .Values.replicas) 1 }}true{{ end -}}
 {{- end -}}
 

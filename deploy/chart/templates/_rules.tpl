@@ -29,8 +29,15 @@ deleted, and without `create` on maskinportenclients no late write can bring one
   verbs: [create]
 {{- end -}}
 
-{{/* What settings.applications needs besides. */}}
+{{/*
+What settings.applications needs besides. What the settings let nobody make may be deleted only, since it may be left
+over from other settings.
+*/}}
 {{- define "mpo.rulesForApplications" -}}
+{{- $settings := .Values.settings -}}
+{{- $make := "get, list, watch, create, patch, delete" -}}
+{{- $clear := "get, list, watch, delete" -}}
+{{- $egress := ternary "none" $settings.egress (and (eq $settings.egress "auto") (eq $settings.platform "generic")) -}}
 # Seeing what users ask for. No `patch`, and no `create`: an Application is the user's alone.
 - apiGroups: [nais.io]
   resources: [applications]
@@ -47,21 +54,20 @@ deleted, and without `create` on maskinportenclients no late write can bring one
 - apiGroups: [nais.io]
   resources: [maskinportenclients]
   verbs: [create, delete]
-# The workload, and the way out by whichever of these the API server serves. `list` and `watch` ask for the metadata of
-# our own only.
+# The workload, and the way out by what settings.egress allows. `list` and `watch` ask for the metadata of our own only.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [{{ ternary $make $clear $settings.workloads }}]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [{{ ternary $make $clear $settings.workloads }}]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [{{ ternary $make $clear (has $egress (list "auto" "networkpolicy" "fqdn-gke")) }}]
 - apiGroups: [networking.gke.io]
   resources: [fqdnnetworkpolicies]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [{{ ternary $make $clear (has $egress (list "auto" "fqdn-gke")) }}]
 - apiGroups: [cilium.io]
   resources: [ciliumnetworkpolicies]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [{{ ternary $make $clear (has $egress (list "auto" "cilium")) }}]
 {{- end -}}

@@ -199,7 +199,7 @@ class Operator:
         if not (self.watching and self.synced):
             return False
         if self.elector and not self.leading.is_set():
-            return self.elector.reached
+            return self.elector.stands_by
         return self.registry.is_listed
 
     async def _work(self) -> None:

@@ -129,6 +129,11 @@ class Elector:
         self._told = ""
         self._leader_told: str | None = None
 
+    @property
+    def stands_by(self) -> bool:
+        """Whether this process may take part, and isn't the one that has the Lease."""
+        return self.reached and not self._held
+
     def time_left(self) -> float:
         """Give the seconds for which this process surely leads; 0 or less if it doesn't."""
         now = self._monotonic()
