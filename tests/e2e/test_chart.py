@@ -328,12 +328,15 @@ def test_a_policy_says_by_labels_which_scopes_a_namespace_may_use_and_expose(
         assert refused in answer
 
 
-def test_a_policy_holds_for_applications_and_leaves_what_exists_alone_until_its_spec_changes(restricting):
+def test_a_policy_holds_for_applications_and_leaves_what_exists_alone_until_it_asks_for_something_else(restricting):
     kube, path = restricting.kube, APPLICATION.path(TEAM, APP)
 
-    kube.request("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, "application/merge-patch+json")
-    with pytest.raises(httpx.HTTPStatusError, match=r"may not use skatt:some\.scope, nav:some/other/scope"):
-        kube.request("PATCH", path, {"spec": {"port": 8081}}, "application/merge-patch+json")
+    def change(**spec):
+        kube.request("PATCH", path, {"spec": spec}, "application/merge-patch+json")
+
+    change(port=8081)
+    with pytest.raises(httpx.HTTPStatusError, match=r"may not use skatt:some\.scope"):
+        change(maskinporten={"scopes": {"consumes": [{"name": "skatt:some.scope"}]}})
     restricting.wait_ready()
 
 
