@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bench.figures import Section
 from bench.lab import API_WRITES, SCOPE, Lab
+from maskinporten_operator.adapters.tripwire import EXIT_CODE
 from tools.kube import is_ready, wait_for
 from tools.proxy import ApiServerProxy
 from tools.replicas import SETTINGS, Admin, free_lease
@@ -29,6 +30,8 @@ NAMES = ("admin-one", "admin-two")
 OTHER_SCOPE = "krr:global/kontaktinformasjon.read"
 CLEAN, DEAD = 3.0, 20.0
 """Seconds that a takeover may take, from a Lease that was given back and from one that expires."""
+LOST = 1
+"""The exit code of a process that sees that another one leads."""
 STOPPED = 30.0
 """Seconds for which a replica is stopped, or cut off."""
 CLIENTS = "/api/v1/clients"
@@ -53,6 +56,7 @@ class Found:
     wrong: int = 0
     duplicates: int = 0
     overlaps: int = 0
+    unended: int = 0
 
 
 def measure_failover(scale: Scale, tell: Callable[[str], None]) -> Section:
@@ -81,6 +85,8 @@ def _report(section: Section, what: str, kind: Kind, found: Found) -> None:
     section.add(f"{what}: wrong end states", found.wrong, exactly=0)
     section.add(f"{what}: duplicates", found.duplicates, exactly=0)
     section.add(f"{what}: overlaps", found.overlaps)
+    if kind.ends_with:
+        section.add(f"{what}: first replicas that didn't end as they should", found.unended, exactly=0)
 
 
 def _measure_kind(
@@ -101,6 +107,7 @@ def _measure_kind(
             if kind.undo:
                 time.sleep(max(STOPPED - (time.monotonic() - started), 0))
                 kind.undo(replicas)
+                found.unended += replicas.first.wait(PATIENCE) not in kind.ends_with
             time.sleep(1)
             load.end()
             found.resources += len(load.scopes)
@@ -234,6 +241,8 @@ class Kind:
     act: Callable[[Replicas, int], None]
     undo: Callable[[Replicas], None] | None
     most: float
+    ends_with: tuple[int, ...] = ()
+    """The exit codes of the first replica once that is undone."""
 
 
 def _stop_at_a_write(replicas: Replicas, run: int) -> None:
@@ -248,9 +257,9 @@ def _go_on(replicas: Replicas) -> None:
 KINDS = {
     "SIGTERM": Kind(lambda replicas, _: replicas.signal(signal.SIGTERM), None, CLEAN),
     "SIGKILL": Kind(lambda replicas, _: replicas.first.kill(), None, DEAD),
-    "SIGSTOP": Kind(lambda replicas, _: replicas.signal(signal.SIGSTOP), _go_on, DEAD),
-    "SIGSTOP at a write": Kind(_stop_at_a_write, _go_on, DEAD),
+    "SIGSTOP": Kind(lambda replicas, _: replicas.signal(signal.SIGSTOP), _go_on, DEAD, (LOST, EXIT_CODE)),
+    "SIGSTOP at a write": Kind(_stop_at_a_write, _go_on, DEAD, (EXIT_CODE,)),
     "cut off": Kind(
-        lambda replicas, _: replicas.proxy.cut(off=True), lambda replicas: replicas.proxy.cut(off=False), DEAD
+        lambda replicas, _: replicas.proxy.cut(off=True), lambda replicas: replicas.proxy.cut(off=False), DEAD, (LOST,)
     ),
 }

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from bench.figures import Section
-from bench.lab import Lab
+from bench.lab import BenchError, Lab
 from tools.kube import wait_for
 from tools.sabotage import FAULTS, SabotagedOperator
 
@@ -60,6 +60,8 @@ def _measure(lab: Lab, run: int) -> dict[str, float]:
         def look() -> bool:
             time.sleep(PERIOD)
             for fault, operator in operators.items():
+                if not operator.running:
+                    raise BenchError(f"{fault} ended the operator")
                 if fault not in noticed and not operator.is_alive():
                     noticed[fault] = time.monotonic() - struck
             return len(noticed) == len(operators)

@@ -67,6 +67,13 @@ class Process:
             self.kill()
             raise
 
+    def wait(self, seconds: float) -> int | None:
+        """Wait until it has ended by itself; give its exit code, None if it hasn't."""
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def kill(self) -> None:
         """End it at once, with its child processes, as a machine that fails does."""
         with contextlib.suppress(ProcessLookupError):

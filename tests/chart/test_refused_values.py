@@ -183,6 +183,10 @@ NEEDS_A_SENTENCE = {
         "settings.maskinportenWellKnownUrl is set: unset one of the two",
     ),
     "probes that can't get there": ({"settings": {"healthAddress": "127.0.0.1:8081"}}, "the kubelet's probes come"),
+    "a Lease that nobody takes": (
+        {"extraEnv": [{"name": "MASKINPORTEN_OPERATOR_LEADER_ELECTION", "value": "false"}]},
+        "extraEnv has MASKINPORTEN_OPERATOR_LEADER_ELECTION",
+    ),
     "a label of the chart's own": (
         {"podLabels": {"app.kubernetes.io/name": "a"}},
         "podLabels has app.kubernetes.io/name, which the chart sets itself",

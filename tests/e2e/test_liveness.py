@@ -39,6 +39,7 @@ def test_a_stuck_loop_a_dead_watch_and_a_stuck_queue_are_each_noticed(bare_stage
 
     wait_for(look, WITHIN + PATIENCE, "a word of all three")
     assert max(noticed.values()) < WITHIN + PATIENCE / 2, noticed  # WITHIN where nothing else is done
+    assert all(operator.running for operator in operators.values())
     assert "no sign of" in operators["a dead watch"].output()
     assert "the queue is stuck" in operators["a stuck queue"].output()
 

@@ -8,9 +8,14 @@
 {{- end -}}
 {{- range $labels := list "commonLabels" "podLabels" -}}
 {{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" -}}
-{{- if hasKey (get $.Values $labels) . -}}
+{{- if hasKey (get $.Values $labels | default dict) . -}}
 {{- fail (printf "%s has %s, which the chart sets itself" $labels .) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if regexMatch "^MASKINPORTEN_OPERATOR_(LEADER_ELECTION|LEASE_)" .name -}}
+{{- fail (printf "extraEnv has %s: the Lease follows from leaderElection, and every upgrade counts on it" .name) -}}
 {{- end -}}
 {{- end -}}
 {{- if regexMatch "^(127\\.|localhost:|\\[::1\\])" .Values.settings.healthAddress -}}

@@ -6,6 +6,7 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from maskinporten_operator.adapters.clock import boottime
 from maskinporten_operator.adapters.tripwire import Tripwire
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import StandbyError
@@ -61,11 +62,12 @@ class Fence:
         Raises:
             StandbyError: As `check` does.
         """
+        moment = boottime()  # before the check: a stop right after it counts too
         left = self.check(method)
         if self._tripwire is None or left == math.inf:
             yield left
             return
-        with self._tripwire.within(left + GRACE):
+        with self._tripwire.until(moment + left + GRACE):
             yield left
 
 

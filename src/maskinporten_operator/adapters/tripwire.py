@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from maskinporten_operator.adapters.clock import boottime
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
-TOLD = b'{"event": "it stood still in the middle of a write until another may lead, and ends", "level": "error"}\n'
+EXIT_CODE = int(signal.SIGALRM)
 log = structlog.get_logger()
 
 
@@ -25,7 +22,8 @@ class Tripwire:
     """An alarm of the kernel's over everything that must be done by a moment.
 
     A process that stands still (SIGSTOP, a frozen container, a suspended machine) can't look at a clock; but an alarm
-    that became due meanwhile comes before anything else that its thread does when it goes on. Where there is no such
+    that became due meanwhile comes before anything else that its thread does when it goes on. The process ends with
+    `EXIT_CODE`, and without a word: Python would run a handler of its own later, and send first. Where there is no such
     alarm, the log says so, and the process runs without.
     """
 
@@ -33,16 +31,14 @@ class Tripwire:
         """Take SIGALRM; to be called by the main thread, which then is the one that is watched."""
         self._deadlines: list[float] = []
         self._timer: _Timer | None = None
-        signal.signal(signal.SIGALRM, _end)
         try:
-            self._timer = _Timer(signal.SIGALRM)
+            self._timer = _Timer()
         except (OSError, AttributeError) as error:  # not Linux, an old libc, or a seccomp profile
             log.warning("a process that is stopped in the middle of a write can't be ended in time", error=str(error))
 
     @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """End the process, unless what is done here is done within so many seconds."""
-        deadline = boottime() + seconds
+    def until(self, deadline: float) -> Iterator[None]:
+        """End the process, unless what is done here is done by then, as `boottime` counts."""
         self._deadlines.append(deadline)
         self._set()
         try:
@@ -61,23 +57,23 @@ class Tripwire:
             self._timer.set(self.due)
 
 
-def _end(_: int, __: FrameType | None) -> None:
-    os.write(2, TOLD)
-    os._exit(1)
-
-
 class _Timer:
-    """A timer of POSIX that gives a signal to the thread that made it, see timer_create(2).
+    """A timer of POSIX that ends the process, by a signal to the thread that made it; see timer_create(2).
 
     Python has only setitimer(2), whose signal any thread may take. A main thread that goes on after a stop is then
     free to run while another one is about to take it.
     """
 
-    def __init__(self, number: signal.Signals) -> None:
+    def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._id = ctypes.c_void_p()
-        event = _SignalEvent(signo=number, notify=_SIGEV_THREAD_ID, thread_id=threading.get_native_id())
+        event = _SignalEvent(signo=signal.SIGALRM, notify=_SIGEV_THREAD_ID, thread_id=threading.get_native_id())
         self._call("timer_create", _CLOCK_BOOTTIME, ctypes.byref(event), ctypes.byref(self._id))
+        # A handler, since the first process of a container gets no signal without one. It is _exit(2) itself, so the
+        # exit code is the signal's number.
+        handler = ctypes.cast(self._libc._exit, ctypes.c_void_p)  # noqa: SLF001 - its name in C
+        self._libc.signal.restype = ctypes.c_void_p
+        self._libc.signal(ctypes.c_int(signal.SIGALRM), handler)
 
     def set(self, moment: float | None) -> None:
         """Let it strike at a moment, as `boottime` counts, or not at all; at once if that is past."""

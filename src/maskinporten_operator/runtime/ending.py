@@ -48,5 +48,7 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
 
 
 def _end() -> None:
-    os.write(2, TOLD)  # not by the log: whoever hangs may hold its lock
-    os._exit(1)
+    try:
+        os.write(2, TOLD)  # not by the log: whoever hangs may hold its lock
+    finally:
+        os._exit(1)

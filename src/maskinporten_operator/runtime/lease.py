@@ -274,6 +274,6 @@ class Elector:
         self.reached = self.reached and not refused
         if str(error) != self._told:
             what = "the Lease can't be renewed" if self._held else "waiting for the Lease"
-            hint = "the chart grants what it takes with replicas: 2 or more" if refused else None
+            hint = "the chart grants what it takes, by a Role in the namespace of the Lease" if refused else None
             log.warning(what, reason=str(error.reason), message=str(error), hint=hint)
             self._told = str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -133,5 +134,5 @@ class ClusterApi:
             auth_settings=["BearerToken"],
         )
         with self._fence.hold(method) as left:
-            seconds = None if seconds is None else min(seconds, left)
-            return await self._api.call_api(*parameters, _request_timeout=seconds)
+            timeout = None if seconds is None else aiohttp.ClientTimeout(min(seconds, left), ceil_threshold=math.inf)
+            return await self._api.call_api(*parameters, _request_timeout=timeout)
