@@ -71,9 +71,13 @@ def test_the_image_is_of_this_version():
     assert CONTAINER["image"] == f"maskinporten-operator:{version('maskinporten-operator')}"
 
 
-def test_never_do_two_operators_run_side_by_side():
-    assert DEPLOYMENT_MANIFEST["spec"]["replicas"] == 1
-    assert DEPLOYMENT_MANIFEST["spec"]["strategy"] == {"type": "Recreate"}
+def test_a_new_pod_works_by_the_same_lease_as_the_old_one_and_may_write_it(environment):
+    name = environment[f"{ENV_PREFIX}LEASE_NAME"]
+
+    assert environment[f"{ENV_PREFIX}LEADER_ELECTION"] == "true"
+    assert environment[f"{ENV_PREFIX}LEASE_NAMESPACE"] == DEPLOYMENT_MANIFEST["metadata"]["namespace"]
+    assert DEPLOYMENT_MANIFEST["spec"]["strategy"]["type"] == "RollingUpdate"
+    assert [rule.get("resourceNames") for rule in read("Role", f"{name}-lease")["rules"]] == [None, [name]]
 
 
 def test_no_rule_has_a_wildcard_or_deletes():
