@@ -15,6 +15,7 @@ from maskinporten_operator.adapters.digdir.http import open_http
 from maskinporten_operator.adapters.fence import GRACE, LEAST_TO_SPARE, Fence
 from maskinporten_operator.adapters.tripwire import Tripwire
 from maskinporten_operator.model.errors import OutcomeUnknownError, StandbyError, TransientError
+from tests.adapters.conftest import DEADLINE
 
 WRITES = ["POST", "PUT", "PATCH", "DELETE"]
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
@@ -45,7 +46,7 @@ class Server:
                     if self.reads and line.startswith(b"content-length:"):
                         self.bodies.append(await reader.readexactly(int(line.split(b":")[1])))
                 if not self.reads:
-                    await asyncio.sleep(60)
+                    await asyncio.Event().wait()
                 if self.hangs:
                     await reader.read()
                 writer.write(ANSWER)
@@ -53,6 +54,12 @@ class Server:
             pass
         finally:
             writer.close()
+
+
+async def until(condition):
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -152,8 +159,7 @@ async def test_the_end_of_the_process_is_due_while_a_write_to_digdir_is_sent_and
     monkeypatch.setattr(Fence, "hold", note)
     server.hangs = True
     call = asyncio.create_task(http(lambda: 10.0).post(server.url, json={}))
-    while not server.bodies:
-        await asyncio.sleep(0.01)
+    await until(lambda: server.bodies)
     call.cancel()
 
     assert held == [True, False, True, False]  # the headers, the body
@@ -163,10 +169,7 @@ async def test_a_write_that_is_cancelled_while_it_is_sent_leaves_no_end_due(serv
     body = b"x" * 50_000_000  # more than the buffers between the two take
     server.reads = False
     call = asyncio.create_task(http(lambda: 10.0).post(server.url, content=body))
-    while tripwires[0].due is None:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
-    assert tripwires[0].due
+    await until(lambda: server.lines and tripwires[0].due)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -258,8 +261,7 @@ async def test_a_write_to_the_api_server_has_the_time_that_is_left(server, clust
 async def test_the_end_of_the_process_is_due_until_a_write_to_the_api_server_has_its_answer(server, cluster, tripwires):
     server.hangs = True
     call = asyncio.create_task(cluster(lambda: 10.0).request("PATCH", "/apis", body={}))
-    while not server.bodies:
-        await asyncio.sleep(0.01)
+    await until(lambda: server.bodies)
     assert tripwires[0].due
     call.cancel()
     with pytest.raises(asyncio.CancelledError):

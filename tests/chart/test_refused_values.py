@@ -43,11 +43,11 @@ REFUSED_BY_THE_SCHEMA = {
         "/settings/metricsAddress",
         "host and port",
     ),
-    "a password for a proxy": ({"proxy": {"url": "http://u:p@proxy.example"}}, "/proxy/url", "and no password"),
+    "a password for a proxy": ({"proxy": {"url": "http://u:p@proxy.example"}}, "/proxy/url", "with no password"),
     "a path of a proxy": (
         {"settings": {"webproxyAddress": "http://proxy.example/path"}},
         "/settings/webproxyAddress",
-        "host and port and no password",
+        "a URL without a path",
     ),
     "a network that can't be": (
         {"networkPolicy": {"apiServer": {"cidrs": ["999.1.1.1/8"]}}},

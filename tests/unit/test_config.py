@@ -570,9 +570,8 @@ def test_a_configuration_that_cant_be_used_ends_with_code_2_and_one_message():
 def test_an_admin_key_that_cant_be_used_ends_with_code_2_before_anything_is_touched(jwk_file, monkeypatch):
     jwk_file.write_text(json.dumps({"kty": "RSA", "kid": "k", "d": "very-private"}))
     monkeypatch.setattr("maskinporten_operator.logs.configure_logs", lambda *_: None)
-    monkeypatch.setattr(
-        "maskinporten_operator.assembly.adapters.load_configuration", None
-    )  # to call it would be a fault
+    # To call it would be a fault.
+    monkeypatch.setattr("maskinporten_operator.assembly.adapters.load_configuration", None)
 
     result = CliRunner().invoke(cli.main, flags(jwk_file))
 
@@ -587,9 +586,8 @@ def test_a_certificate_of_another_key_ends_with_code_2_before_anything_is_touche
     chain_file.write_text(authority().issue().chain_pem)
     key_file.write_text(private_pem(rsa_key(2)))
     monkeypatch.setattr("maskinporten_operator.logs.configure_logs", lambda *_: None)
-    monkeypatch.setattr(
-        "maskinporten_operator.assembly.adapters.load_configuration", None
-    )  # to call it would be a fault
+    # To call it would be a fault.
+    monkeypatch.setattr("maskinporten_operator.assembly.adapters.load_configuration", None)
     files = {"admin-jwk-file": "", "admin-cert-chain-file": str(chain_file), "admin-key-file": str(key_file)}
 
     result = CliRunner().invoke(cli.main, flags("", **files))

@@ -37,7 +37,7 @@ NETWORK = words(
 NAMESPACE_RULE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 NAMESPACE = words("the name of a namespace", NAMESPACE_RULE)
 SCOPE = words("a scope or its beginning and a star", r"[0-9A-Za-zæøåÆØÅ_.:/-]*\*?")
-PROXY = words("a URL with host and port and no password", r"https?://[^\s/@]+/?", empty=True)
+PROXY = words("a URL without a path and with no password", r"https?://[^\s/@]+/?", empty=True)
 URL = words("a URL with http or https", r"https?://\S+", empty=True)
 DURATION = words("seconds or a number with a unit such as 90s or 30m", r"[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?")
 INTERVAL_SETTING = words("at least a second with a unit such as 90s or 30m", r"[0-9]*[1-9][0-9]*(\.[0-9]+)?(s|m|h|d)?")
