@@ -78,8 +78,15 @@ class Call:
         return document
 
     def flag(self, name: str) -> bool:
-        """Tell whether the query has this parameter as ``true``."""
-        return self.query.get(name, "").lower() == "true"
+        """Tell whether the query has this boolean parameter as ``true``.
+
+        Raises:
+            ApiError: 400, it is neither ``true`` nor ``false``; that DigDir refuses such words is assumed.
+        """
+        word = self.query.get(name, "").lower()
+        if word not in {"", "true", "false"}:
+            raise ApiError(400, Problem(f"The query parameter {name} must be true or false"))
+        return word == "true"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Rules from digdir docs: oidc_protocol_scope and oidc_api_admin_maskinporten.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -162,14 +162,16 @@ def list_own_scopes(simulator: "Simulator", call: Call) -> Answer:
     return list_answer(simulator, documents, "scopes")
 
 
-def _wanted(scope: Scope, call: Call) -> bool:
+def _build_filter(call: Call) -> Callable[[Scope], bool]:
     query = call.query
-    return (
+    inactive, accessible = call.flag("inactive"), call.flag("accessible_for_all")
+    delegated = call.flag("delegated_sources")  # whatever their source is: it names none
+    return lambda scope: (
         scope.visibility == "PUBLIC"
-        and (scope.active or call.flag("inactive"))
+        and (scope.active or inactive)
         and query.get("prefix") in {None, "", scope.prefix}
-        and (not call.flag("accessible_for_all") or scope.accessible_for_all)
-        and query.get("delegated_sources") in {None, "", scope.delegation_source}
+        and (not accessible or scope.accessible_for_all)
+        and (not delegated or bool(scope.delegation_source))
         # DigDir's own web interface sends the type in capitals, others in small letters
         and (not query.get("integration_type") or scope.allows(query["integration_type"].lower()))
     )
@@ -178,7 +180,7 @@ def _wanted(scope: Scope, call: Call) -> bool:
 def list_all_scopes(simulator: "Simulator", call: Call) -> Answer:
     """GET /scopes/all: the public scopes of all organisations, filtered by the query; open to anyone."""
     seen = simulator.state.scopes_at(call.now - simulator.settings.list_lag_seconds)
-    documents = [scope.json for scope in seen if _wanted(scope, call)]
+    documents = [scope.json for scope in filter(_build_filter(call), seen)]
     return list_answer(simulator, documents, "scopes")
 
 

@@ -141,12 +141,14 @@ async def test_a_delegated_scope_that_clients_of_another_type_alone_may_have_may
     assert await world.names(DELEGATED) == ({DELEGATED} if allowed else set())
 
 
-@pytest.mark.parametrize("delegated", [True, False])
-async def test_a_scope_may_be_registered_by_its_delegation_source_only_while_digdir_lists_that(world, delegated):
-    if not delegated:
-        world.digdir.simulator.state.delegation_sources = ()
+async def test_scopes_that_may_be_delegated_are_listed_once_whatever_their_sources_are(world):
+    sources = {DELEGATED: "https://www.altinn.no/", "ssb:delegated": "https://elsewhere.test/"}
+    for name, source in sources.items():
+        world.digdir.seed(name, owner_orgno="974761076", delegation_source=source)
 
-    assert await world.names(DELEGATED) == ({DELEGATED} if delegated else set())
+    assert await world.names(*sources) == set(sources)
+    assert world.digdir.count("list-all-scopes") == 2  # those that are open, and these
+    assert world.digdir.count("list-delegation-sources") == 0
 
 
 async def test_that_nothing_is_granted_is_no_fault(world):
@@ -370,7 +372,7 @@ async def test_a_doubt_outlives_a_look_that_fails(world):
     assert await world.names(GRANTED) == set()
 
 
-@pytest.mark.parametrize("path", ["/scopes/access/all$", "/scopes/all$", "/scopes$", "/delegationsources$"])
+@pytest.mark.parametrize("path", ["/scopes/access/all$", "/scopes/all$", "/scopes$"])
 @pytest.mark.parametrize("status", [400, 403, 503])
 async def test_an_outage_at_the_start_is_told_as_one_that_goes_by(world, path, status):
     world.digdir.fault("status", status=status, path=path)

@@ -36,7 +36,7 @@ CALLS = {
     "list a scope's accesses": lambda api: api.list_accesses(NAME),
     "list granted scopes": lambda api: api.list_granted(),
     "list open scopes": lambda api: api.list_open(),
-    "list delegated scopes": lambda api: api.list_delegated(ALTINN),
+    "list delegated scopes": lambda api: api.list_delegated(),
     "list delegation sources": lambda api: api.list_delegation_sources(),
     "create a scope": lambda api: api.create(scope_fields()),
     "update a scope": lambda api: api.update(NAME, scope_fields()),
@@ -123,10 +123,10 @@ async def test_what_the_organisation_was_granted_is_listed_and_what_is_merely_as
     assert not listed["ks:not.granted"]
 
 
-async def test_open_scopes_and_those_of_a_delegation_source_are_listed(digdir):
+async def test_open_scopes_and_those_that_may_be_delegated_are_listed(digdir):
     assert [one.name for one in await digdir.scopes.list_open()] == ["udir:some.open.scope"]
-    assert [one.name for one in await digdir.scopes.list_delegated(ALTINN)] == ["skatt:delegated.scope"]
-    assert await digdir.scopes.list_delegated("https://unknown.test/") == ()
+    (delegated,) = await digdir.scopes.list_delegated()
+    assert (delegated.name, delegated.fields["delegation_source"]) == ("skatt:delegated.scope", ALTINN)
 
 
 async def test_delegation_sources_are_known_by_their_names_in_small_letters(digdir):

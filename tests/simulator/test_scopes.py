@@ -31,13 +31,23 @@ async def test_a_scope_has_the_documented_fields(digdir):
     [
         ("accessible_for_all=true", {"udir:some.open.scope"}),
         ("prefix=ks", {"ks:not.granted"}),
-        ("delegated_sources=https://www.altinn.no/", {"skatt:delegated.scope"}),
+        ("delegated_sources=true", {"skatt:delegated.scope"}),
+        ("delegated_sources=TRUE", {"skatt:delegated.scope"}),
+        ("delegated_sources=false&prefix=skatt", {"skatt:some.scope", "skatt:delegated.scope"}),
         ("integration_type=KRR", set()),
         ("prefix=ks&integration_type=MASKINPORTEN", {"ks:not.granted"}),
     ],
 )
 async def test_scopes_are_filtered_by_the_query(digdir, query, expected):
     assert await names(digdir, f"/scopes/all?{query}") == expected
+
+
+@pytest.mark.parametrize("parameter", ["delegated_sources", "accessible_for_all", "inactive"])
+@pytest.mark.parametrize("word", ["https://www.altinn.no/", "1", "yes"])
+async def test_a_word_that_is_no_boolean_is_refused(digdir, problems, parameter, word):
+    response = await digdir.http.get("/api/v1/scopes/all", params={parameter: word})
+
+    assert problems(response, 400)
 
 
 async def test_own_scopes_are_listed_with_private_ones(digdir):

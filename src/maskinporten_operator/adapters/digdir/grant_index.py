@@ -119,8 +119,7 @@ class GrantIndex:
     async def _list(self) -> tuple[frozenset[str], str | None]:
         granted = [grant for grant in await self._api.list_granted() if grant.approved]
         scopes = [one for one in await self._api.list_open() if one.fields.get("accessible_for_all") is True]
-        for issuer in await self._own.list_issuers():
-            scopes += [one for one in await self._api.list_delegated(issuer) if one.fields.get("delegation_source")]
+        scopes += [one for one in await self._api.list_delegated() if one.fields.get("delegation_source")]
         usable = {one.name for one in scopes if one.active and _allows_maskinporten(one)}
         names = frozenset({grant.scope for grant in granted} | usable)
         return names, next((grant.orgno for grant in granted), None)

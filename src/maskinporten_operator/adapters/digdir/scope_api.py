@@ -82,9 +82,9 @@ class ScopeApi:
         query = {"accessible_for_all": TRUE}
         return await self._calls.list("/scopes/all", "list open scopes", read_scopes, query)
 
-    async def list_delegated(self, issuer: str) -> tuple[RegisteredScope, ...]:
-        """List the public scopes of all organisations that consumers may delegate at a source."""
-        query = {"delegated_sources": issuer}
+    async def list_delegated(self) -> tuple[RegisteredScope, ...]:
+        """List the public scopes of all organisations that consumers may delegate; each tells the issuer at which."""
+        query = {"delegated_sources": TRUE}
         return await self._calls.list("/scopes/all", "list delegated scopes", read_scopes, query)
 
     async def list_delegation_sources(self) -> Mapping[str, str]:

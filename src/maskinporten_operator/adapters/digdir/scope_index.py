@@ -24,7 +24,7 @@ from maskinporten_operator.model.scopes import AccessList, RegisteredScope
 from maskinporten_operator.plan.scopes import find_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 
@@ -161,20 +161,15 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
         await self._keep_sources(source)
         return self._issuers.get(source)
 
-    async def list_issuers(self) -> Sequence[str]:
-        """Give the issuers of all delegation sources."""
-        await self._keep_sources()
-        return tuple(self._issuers.values())
-
-    async def _keep_sources(self, *wanted: str) -> None:
+    async def _keep_sources(self, wanted: str) -> None:
         """Read the delegation sources once in a while, one list for all that wait; an outage leaves what was known."""
-        knows_all = self._sources.is_listed and self._issuers.keys() >= set(wanted)
-        if self._monotonic() - self._issuers_read <= (SOURCES_LAST if knows_all else SOURCES_LEAST):
+        is_known = self._sources.is_listed and wanted in self._issuers
+        if self._monotonic() - self._issuers_read <= (SOURCES_LAST if is_known else SOURCES_LEAST):
             return
         try:
             await self._sources.listed_after(self._issuers_read)
         except OperatorError:
-            if not knows_all:
+            if not is_known:
                 raise
 
     def _take_sources(self, issuers: Mapping[str, str], started: float) -> None:
