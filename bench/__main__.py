@@ -16,8 +16,9 @@ import click
 from bench.figures import RESULTS, describe_machine, render, write
 from bench.measurements import BENCHMARKS, Bench
 from bench.scale import FULL, QUICK
-from tools.cluster import ControlPlaneError, control_plane
-from tools.cluster.progress import Progress
+from tools.cluster import control_plane
+from tools.programs import ToolError
+from tools.progress import Progress
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,6 +61,6 @@ def main(*, only: tuple[str, ...], quick: bool, path: Path | None) -> None:
 if __name__ == "__main__":
     try:
         main(prog_name="python -m bench")
-    except ControlPlaneError as error:
+    except ToolError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

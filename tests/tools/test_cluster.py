@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tools.cluster import Cluster, ControlPlaneError, MissingToolError, binaries, control_plane, host, kwok
-from tools.cluster.progress import Progress, elapsed
+from tools import host
+from tools.cluster import Cluster, ControlPlaneError, control_plane, kwok
+from tools.cluster.binaries import control_plane_programs, kubernetes_pins
+from tools.programs import MissingToolError, ToolError
+from tools.progress import Progress, elapsed
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +29,7 @@ def empty_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pins(tmp_path):
-    return Path(shutil.copytree(binaries.PINS, tmp_path / "pins"))
+    return Path(shutil.copytree(kubernetes_pins().folder, tmp_path / "pins"))
 
 
 def fake_go(folder, script):
@@ -39,19 +42,19 @@ def fake_go(folder, script):
 
 class TestCache:
     def test_the_key_is_the_same_for_the_same_pins(self, pins):
-        assert binaries.cache_key(pins) == binaries.cache_key()
-        assert len(binaries.cache_key()) == 12
+        assert control_plane_programs(pins).key == control_plane_programs().key
+        assert len(control_plane_programs().key) == 12
 
     @pytest.mark.parametrize("name", ["go.mod", "go.sum"])
     def test_the_key_changes_with_every_pin(self, pins, name):
         with (pins / name).open("a") as file:
             file.write("\n")
-        assert binaries.cache_key(pins) != binaries.cache_key()
+        assert control_plane_programs(pins).key != control_plane_programs().key
 
     def test_the_key_changes_with_the_kind_of_machine(self, monkeypatch):
-        here = binaries.cache_key()
+        here = control_plane_programs().key
         monkeypatch.setattr("platform.machine", lambda: "riscv64")
-        assert binaries.cache_key() != here
+        assert control_plane_programs().key != here
 
     def test_it_lies_where_the_user_says_or_where_caches_belong(self, tmp_path, monkeypatch):
         monkeypatch.delenv("MASKINPORTEN_OPERATOR_CACHE", raising=False)
@@ -61,7 +64,7 @@ class TestCache:
         assert host.cache_root() == tmp_path / "own"
 
     def test_a_filled_one_is_used_at_once_and_without_go(self, empty_cache, monkeypatch):
-        folder = empty_cache / f"control-plane-{binaries.cache_key()}"
+        folder = control_plane_programs().folder
         (folder / "bin").mkdir(parents=True)
         monkeypatch.setenv("PATH", "")
         assert control_plane() == folder / "bin"
@@ -87,12 +90,12 @@ class TestBuild:
     def test_a_failure_shows_the_last_lines_of_go_and_leaves_no_half_cache(self, empty_cache, tmp_path, monkeypatch):
         script = 'case $1 in env) echo go1.26.8 ;; *) echo "undefined: Foo" >&2; exit 1 ;; esac'
         monkeypatch.setenv("PATH", fake_go(tmp_path, script))
-        with pytest.raises(ControlPlaneError, match=r"could not build k8s\.io/.*\n.*undefined: Foo"):
+        with pytest.raises(ToolError, match=r"could not build k8s\.io/.*\n.*undefined: Foo"):
             control_plane()
         assert [path.suffix for path in empty_cache.iterdir()] == [".lock"]
 
     def test_of_two_at_once_the_second_waits_and_says_so(self, empty_cache, monkeypatch, capsys):
-        folder = empty_cache / f"control-plane-{binaries.cache_key()}"
+        folder = control_plane_programs().folder
         monkeypatch.setenv("PATH", "")
         with ThreadPoolExecutor() as pool:
             with host.locked(folder.with_suffix(".lock")):
@@ -110,7 +113,7 @@ class TestBuild:
         )
         monkeypatch.setenv("PATH", fake_go(tmp_path, script))
         folder = control_plane()
-        assert {path.name for path in folder.iterdir()} == set(binaries.PACKAGES)
+        assert {path.name for path in folder.iterdir()} == set(control_plane_programs().packages)
         assert [path.name for path in folder.parent.iterdir()] == ["bin"]
 
     def test_an_interrupted_one_ends_go_and_leaves_nothing(self, empty_cache, tmp_path, monkeypatch):

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import click
 
-from tools.cluster.binaries import ControlPlaneError, MissingToolError, control_plane, kubernetes_version
-from tools.cluster.host import locked
-from tools.cluster.kwok import Cluster, remove
-from tools.cluster.progress import progress
+from tools.cluster.binaries import control_plane, kubernetes_version
+from tools.cluster.kwok import Cluster, ControlPlaneError, remove
+from tools.host import locked
+from tools.programs import MissingToolError, ToolError
+from tools.progress import progress
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".run" / "cluster"
@@ -230,6 +231,6 @@ def _run(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
 if __name__ == "__main__":
     try:
         main(prog_name="python -m tools.cluster")
-    except ControlPlaneError as error:
+    except ToolError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from tools.cluster.binaries import ControlPlaneError, control_plane, kubernetes_version
-from tools.cluster.host import cache_root, end_all, free_ports, locked, running, try_lock
+from tools.cluster.binaries import control_plane, kubernetes_version
+from tools.host import cache_root, end_all, free_ports, locked, running, try_lock
+from tools.programs import ToolError
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 
@@ -31,6 +32,10 @@ PORT_OPTIONS = (
 
 SECONDS_TO_START = 90.0
 LINES_OF_LOG = 8
+
+
+class ControlPlaneError(ToolError):
+    """The control plane doesn't start, or refuses what it is asked."""
 
 
 class Cluster:

@@ -7,10 +7,11 @@ import sys
 
 import click
 
-from tools.cluster import ControlPlaneError, control_plane
+from tools.cluster import control_plane
 from tools.demo.stage import FOLDER, BusyError, Stage, clear, only_one, prepare
 from tools.demo.story import APP, SECRET, TEAM, Story
 from tools.demo.terminal import Terminal, UnexpectedError
+from tools.programs import ToolError
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -28,7 +29,7 @@ def main(context: click.Context, *, keep: bool) -> None:
                 sys.exit(play(prepare(), Terminal(), keep=keep))
         except BusyError as error:
             sys.exit(str(error))
-        except ControlPlaneError as error:
+        except ToolError as error:
             print(error, file=sys.stderr)
             sys.exit(error.exit_code)
 

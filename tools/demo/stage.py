@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tools.cluster import Cluster, control_plane
-from tools.cluster.host import try_lock
 from tools.cluster.kwok import remove
-from tools.cluster.progress import progress
+from tools.host import try_lock
 from tools.install import install, list_installed
 from tools.kube import KubeClient, wait_for
+from tools.progress import progress
 from tools.stack import NAMESPACE, SECONDS_TO_STOP, SERVICE_ACCOUNT, Operator, Process, Simulator
 
 if TYPE_CHECKING:

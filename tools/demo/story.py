@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tools.cluster.binaries import kubernetes_version
-from tools.cluster.progress import progress
 from tools.demo.stage import ROOT
 from tools.demo.terminal import UnexpectedError, expect
 from tools.demo.token import find_refusal, get_token, new_key, verify_token
 from tools.follow import Following
 from tools.kube import APPLICATIONS, CLIENTS, DEPLOYMENTS, POLICIES, credentials, is_ready, is_true, wait_for
+from tools.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
