@@ -22,7 +22,6 @@ INVALID = {
     "a secretName that is none": ({**SPEC, "secretName": "Not a name!"}, "spec.secretName"),
     "a secretName of another type": ({**SPEC, "secretName": 17}, "spec.secretName"),
     "a secretName that is too long": ({**SPEC, "secretName": "a" * 254}, "spec.secretName"),
-    "a scope twice": ({**SPEC, "scopes": {"consumes": [{"name": "a:b"}, {"name": "a:b"}]}}, "more than once: a:b"),
     "a scope that is none": ({**SPEC, "scopes": {"consumes": [{"name": "no colon"}]}}, "spec.scopes.consumes[0].name"),
     "scopes of another type": ({**SPEC, "scopes": ["a:b"]}, "spec.scopes"),
 }

@@ -208,10 +208,6 @@ def test_the_api_server_refuses_what_no_operator_should_see(stage, namespace):
         ({}, "spec.secretName: Required value"),
         ({"secretName": "Not A Name"}, "spec.secretName"),
         ({"secretName": "a" * 254}, "spec.secretName: Too long"),
-        (
-            {"secretName": "ok", "scopes": {"consumes": [{"name": "some:scope"}] * 2}},
-            "consumes names a scope more than once",
-        ),
         ({"secretName": "ok", "clientName": "x" * 256}, "spec.clientName: Too long"),
     ):
         with pytest.raises(httpx.HTTPStatusError, match=words):

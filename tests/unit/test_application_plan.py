@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskinporten_operator.model.application import parse_application
-from maskinporten_operator.model.conditions import ALL_FIELDS_SUPPORTED, AVAILABLE, MASKINPORTEN_READY, READY, Reason
+from maskinporten_operator.model.conditions import (
+    ALL_FIELDS_SUPPORTED,
+    AVAILABLE,
+    MASKINPORTEN_READY,
+    READY,
+    SCOPES_UNIQUE,
+    Reason,
+)
 from maskinporten_operator.model.errors import RejectedError, TransientError
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT
 from maskinporten_operator.plan.application import (
@@ -22,6 +29,7 @@ from maskinporten_operator.plan.children import HASH_ANNOTATION, ChildName, buil
 from maskinporten_operator.plan.outcomes import Retry
 from maskinporten_operator.plan.platform import Platform, Webproxy
 from tests.children import NAME, application_body, carry_out, keep, look, set_ready, settle
+from tests.specs import exposed
 
 PROXY = Webproxy("http://webproxy.test:8088", "webproxy.test", 8088, (".svc",))
 HOSTS = {"hosts": ("maskinporten.no",), "cidrs": ("139.105.36.164/32",)}
@@ -39,7 +47,7 @@ PROBE = st.fixed_dictionaries({"path": st.just("/")}, optional={"initialDelay": 
 SCOPES = st.fixed_dictionaries(
     {},
     optional={
-        "consumes": st.lists(st.sampled_from(["a:b", "a:c"]).map(lambda name: {"name": name}), unique_by=str),
+        "consumes": st.lists(st.sampled_from(["a:b", "a:c"]).map(lambda name: {"name": name}), max_size=3),
         "exposes": st.just([{"name": "some.scope", "product": "arbeid", "enabled": False}]),
     },
 )
@@ -197,6 +205,24 @@ def test_an_error_is_told_at_once_though_the_client_has_yet_to_say_how_it_is():
     outcome = conclude(ENABLED, {}, Platform(), error=RejectedError(Reason.REFUSED_BY_CLUSTER, "no"))
     assert [one.type for one in outcome.verdicts] == [READY, MASKINPORTEN_READY, AVAILABLE, ALL_FIELDS_SUPPORTED]
     assert (outcome.verdicts[0].status, outcome.verdicts[0].message) == ("False", "no")
+
+
+def test_a_scope_that_is_written_twice_is_named_and_keeps_nothing_from_being_made():
+    scopes = {"consumes": [{"name": "a:b"}] * 2, "exposes": [exposed(), exposed(atMaxAge=60)]}
+    spec = ENABLED | {"maskinporten": {"enabled": True, "scopes": scopes}}
+    objects = settle(application_body(spec), Platform(), {})
+
+    outcome = conclude(spec, objects, Platform())
+
+    ready, _, repeated, *_ = outcome.verdicts
+    assert {CLIENT, DEPLOYED} < set(objects)
+    assert objects[CLIENT]["spec"]["scopes"] == scopes
+    assert (ready.type, ready.status) == (READY, "True")
+    assert (repeated.type, repeated.status) == (SCOPES_UNIQUE, "False")
+    assert "a:b" in repeated.message
+    assert "arbeid:some.scope.read" in repeated.message
+    off = spec | {"maskinporten": {"enabled": False, "scopes": scopes}}
+    assert SCOPES_UNIQUE not in {one.type for one in conclude(off, objects, Platform()).verdicts}
 
 
 def test_a_fault_of_the_cluster_says_nothing_of_the_application():

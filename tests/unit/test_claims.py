@@ -26,6 +26,13 @@ def test_a_disabled_scope_is_not_claimed():
     assert claims(exposing(exposed(enabled=False))) == {OWN}
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_of_a_scope_that_is_written_twice_the_last_tells_whether_it_is_claimed(enabled):
+    found = claims(exposing(exposed(enabled=not enabled), exposed(separator=":", enabled=enabled)))
+
+    assert found == ({OWN, claim_scope("arbeid:some.scope.read")} if enabled else {OWN})
+
+
 def test_a_secret_and_a_scope_of_one_name_are_two_claims():
     assert claim_secret("a", "b") != claim_scope("a/b")
 
@@ -39,7 +46,7 @@ def test_every_enabled_scope_of_a_valid_spec_is_claimed_by_its_subscope(spec):
     parsed = parse(resource_body(spec=spec)).spec
     assert not isinstance(parsed, InvalidSpec)
 
-    enabled = {claim_scope(scope.subscope) for scope in parsed.scopes.exposes if scope.enabled}
+    enabled = {claim_scope(scope.subscope) for scope in parsed.exposed_scopes.values() if scope.enabled}
 
     assert claims(spec) == enabled | {claim_secret(NAMESPACE, parsed.secret_name)}
 

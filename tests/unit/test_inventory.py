@@ -61,6 +61,12 @@ def test_a_resource_without_a_client_and_a_scope_that_isnt_there_are_missing():
     ]
 
 
+def test_of_a_scope_that_is_written_twice_the_last_is_taken():
+    twice = resource("api", "team", None, exposed(enabled=False), exposed(separator=":"))
+
+    assert take([twice]).count(("Missing", "scope", SCOPE, "team/api")) == 1
+
+
 def test_a_disabled_scope_that_isnt_there_isnt_missing():
     assert ("Missing", "scope", SCOPE, "team/api") not in take([resource("api", "team", None, exposed(enabled=False))])
 

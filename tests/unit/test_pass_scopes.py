@@ -206,6 +206,26 @@ async def test_a_resource_that_consumes_nothing_exposes_its_scopes_too():
     assert world.find_condition("ScopesGranted") is None
 
 
+async def test_a_scope_that_is_written_twice_is_consumed_once_and_exposed_as_the_last_says():
+    repeated = first(SKATT, atMaxAge=40), first(KOMMUNE, separator=":", atMaxAge=60)
+    world = World(spec=spec(*repeated, consumes=(SCOPE, SCOPE)))
+    await world.settle()
+
+    assert list(world.client.scopes) == [SCOPE]
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == SCOPE
+    assert world.digdir.scopes[NAME]["at_max_age"] == 60
+    assert world.digdir.consumers(NAME) == {KOMMUNE}
+    assert world.ready == "True"
+    condition = world.find_condition("ScopesUnique")
+    assert (condition["status"], condition["reason"]) == ("False", "DuplicateScopes")
+    assert SCOPE in condition["message"]
+    assert SUBSCOPE in condition["message"]
+
+    edit(world, first(KOMMUNE))
+    await world.settle()
+    assert world.find_condition("ScopesUnique") is None
+
+
 async def test_where_the_crd_prunes_the_exposed_scopes_a_second_pass_writes_nothing(world):
     world.cluster.pruned_status_fields = frozenset({"exposedScopes"})
     await world.settle()

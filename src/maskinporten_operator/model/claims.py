@@ -35,10 +35,12 @@ def _find_claims(namespace: str, spec: Mapping[str, Any]) -> Iterator[Claim]:
         yield claim_secret(namespace, name)
     scopes = spec.get("scopes")
     exposed = scopes.get("exposes") if isinstance(scopes, Mapping) else None
+    enabled = {}
     for scope in exposed if isinstance(exposed, list) else ():
-        # A disabled scope isn't made, so it claims nothing.
-        if not isinstance(scope, Mapping) or scope.get("enabled") is not True:
+        if not isinstance(scope, Mapping):
             continue
         product, separator, name = scope.get("product"), scope.get("separator"), scope.get("name")
         if isinstance(product, str) and isinstance(name, str) and isinstance(separator, str | None):
-            yield claim_scope(build_subscope(product, separator, name))
+            enabled[build_subscope(product, separator, name)] = scope.get("enabled") is True
+    # A disabled scope isn't made, so it claims nothing; of one that is written more than once the last counts.
+    yield from (claim_scope(subscope) for subscope, is_made in enabled.items() if is_made)

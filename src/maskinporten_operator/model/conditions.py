@@ -17,6 +17,7 @@ AVAILABLE = "Available"
 SCOPES_GRANTED = "ScopesGranted"
 CONSUMERS_VALID = "ConsumersValid"
 SCOPES_DECLARED = "ScopesDeclared"
+SCOPES_UNIQUE = "ScopesUnique"
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -40,6 +41,7 @@ class Reason(StrEnum):
     SCOPES_NOT_GRANTED = "ScopesNotGranted"
     SCOPE_CONFLICT = "ScopeConflict"
     SCOPES_WITHDRAWN = "ScopesWithdrawn"
+    DUPLICATE_SCOPES = "DuplicateScopes"
     CONSUMERS_REFUSED = "ConsumersRefused"
     DELEGATION_SOURCE_UNKNOWN = "DelegationSourceUnknown"
     KEY_LIMIT_REACHED = "KeyLimitReached"

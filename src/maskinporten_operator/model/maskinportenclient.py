@@ -25,7 +25,7 @@ from maskinporten_operator.model.resources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 FINALIZER = "digdir.nais.io/finalizer"
 DIGDIRATOR_FINALIZERS = ("digdirator.nais.io/finalizer", "finalizer.digdirator.nais.io")
@@ -45,8 +45,8 @@ Subscope = Annotated[str, Field(pattern=SUBSCOPE_PATTERN, max_length=255)]
 _SUBSCOPE = TypeAdapter(Subscope)
 
 # The same in CEL, for rules that the API server checks: what `ExposedScope.subscope` is in Python.
-_SEPARATOR_IN_CEL = "(has({0}.separator) ? {0}.separator : ({0}.name.contains('/') ? '/' : ':'))"
-_SUBSCOPE_IN_CEL = "({0}.product + " + _SEPARATOR_IN_CEL + " + {0}.name)"
+_SEPARATOR_IN_CEL = "(has(self.separator) ? self.separator : (self.name.contains('/') ? '/' : ':'))"
+_SUBSCOPE_IN_CEL = f"(self.product + {_SEPARATOR_IN_CEL} + self.name)"
 
 
 def find_separator(separator: str | None, name: str) -> str:
@@ -89,7 +89,7 @@ class ExposedScope(SpecModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                _SUBSCOPE_IN_CEL.format("self") + f".matches(r'{SUBSCOPE_PATTERN}')",
+                f"{_SUBSCOPE_IN_CEL}.matches(r'{SUBSCOPE_PATTERN}')",
                 f"product, separator and name together must match {SUBSCOPE_PATTERN}",
             ),
             (
@@ -101,7 +101,7 @@ class ExposedScope(SpecModel):
                 "allowedIntegrations must contain maskinporten",
             ),
             (
-                "!has(self.delegationSource) || " + _SEPARATOR_IN_CEL.format("self") + " == '/'",
+                f"!has(self.delegationSource) || {_SEPARATOR_IN_CEL} == '/'",
                 'separator must be "/" when delegationSource is set',
             ),
         )
@@ -200,41 +200,35 @@ class Scopes(SpecModel):
             default=(),
             max_length=500,
             # Not told apart by name: an apply of the whole list must take out what somebody else put in.
-            json_schema_extra=list_of("atomic")
-            | rules(
-                ("self.map(one, one.name).distinct().size() == self.size()", "consumes names a scope more than once")
-            ),
-            description="Scopes that the client asks tokens for.",
+            json_schema_extra=list_of("atomic"),
+            description="Scopes that the client asks tokens for. One that is written more than once counts once.",
         ),
     ]
     exposes: Annotated[
         tuple[ExposedScope, ...],
         Field(
             default=(),
-            # distinct() needs Kubernetes 1.35, and takes the square of the length: with 650 to 700 scopes the API
-            # server's budget is spent, and it refuses with a message that helps nobody.
+            # Each is judged by rules in CEL, for which the API server has a budget.
             max_length=500,
-            json_schema_extra=list_of("atomic")
-            | rules(
-                (
-                    f"self.map(one, {_SUBSCOPE_IN_CEL.format('one')}).distinct().size() == self.size()",
-                    "exposes names a scope more than once",
-                )
-            ),
-            description="Scopes that the organisation offers to others.",
+            json_schema_extra=list_of("atomic"),
+            description="Scopes that the organisation offers to others. Of one that is written more than once the "
+            "last counts.",
         ),
     ]
 
-    @model_validator(mode="after")
-    def _check_for_duplicates(self) -> Self:
-        for field, names in (
-            ("consumes", [scope.name for scope in self.consumes]),
-            ("exposes", [scope.subscope for scope in self.exposes]),
-        ):
-            twice = [name for name, count in Counter(names).items() if count > 1]
-            if twice:
-                raise ValueError(f"{field} names a scope more than once: {', '.join(twice[:5])}")
-        return self
+    @property
+    def repeated_consumed(self) -> tuple[str, ...]:
+        """The consumed scopes that are written more than once."""
+        return _find_repeated(scope.name for scope in self.consumes)
+
+    @property
+    def repeated_exposed(self) -> tuple[str, ...]:
+        """The exposed scopes that are written more than once, by what stands after the prefix."""
+        return _find_repeated(scope.subscope for scope in self.exposes)
+
+
+def _find_repeated(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name, count in Counter(names).items() if count > 1)
 
 
 class MaskinportenClientSpec(SpecModel):
@@ -261,8 +255,13 @@ class MaskinportenClientSpec(SpecModel):
 
     @property
     def consumed_scopes(self) -> tuple[str, ...]:
-        """The full names of the consumed scopes, in the order written."""
-        return tuple(scope.name for scope in self.scopes.consumes)
+        """The full names of the consumed scopes, each once, in the order written."""
+        return tuple(dict.fromkeys(scope.name for scope in self.scopes.consumes))
+
+    @property
+    def exposed_scopes(self) -> Mapping[str, ExposedScope]:
+        """The exposed scopes by what stands after the prefix; the last of those written more than once."""
+        return {scope.subscope: scope for scope in self.scopes.exposes}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from maskinporten_operator.plan.children import (
 from maskinporten_operator.plan.egress import find_unexpressed
 from maskinporten_operator.plan.outcomes import Outcome, Retry, fail
 from maskinporten_operator.plan.ownership import is_owned_by
+from maskinporten_operator.plan.scopes import judge_repeated
 from maskinporten_operator.plan.status import find_condition
 from maskinporten_operator.plan.workload import REPLICAS_ANNOTATION
 
@@ -153,11 +154,15 @@ def judge(
     is_waiting = client_verdict is not None and client_verdict.reason == Reason.AWAITING_CLIENT
     if is_waiting and not error and waited < PATIENCE:
         return Outcome((), Retry(PATIENCE - waited, failed=False), logging.INFO)
-    notices = [judge_workload(seen, platform, deployment), judge_fields(seen, platform)]
-    if client_verdict:
-        notices.insert(0, client_verdict)
+    verdicts = (
+        client_verdict,
+        judge_repeated_scopes(seen.spec),
+        judge_workload(seen, platform, deployment),
+        judge_fields(seen, platform),
+    )
+    notices = tuple(verdict for verdict in verdicts if verdict)
     if error:
-        return fail(error, tuple(notices))
+        return fail(error, notices)
     if client_verdict and client_verdict.status != "True":
         message = f"The MaskinportenClient isn't ready: {client_verdict.message}"
         ready = Verdict(READY, client_verdict.status, client_verdict.reason, message)
@@ -185,6 +190,11 @@ def judge_client(seen: ApplicationSnapshot) -> Verdict | None:
         message = "The MaskinportenClient has yet to say how it is"
         return Verdict(MASKINPORTEN_READY, "Unknown", Reason.AWAITING_CLIENT, message)
     return Verdict(MASKINPORTEN_READY, ready["status"], ready["reason"], ready["message"])
+
+
+def judge_repeated_scopes(spec: ApplicationSpec) -> Verdict | None:
+    """Name the scopes that are written more than once, where they count."""
+    return judge_repeated(spec.maskinporten.scopes) if spec.maskinporten.enabled else None
 
 
 def judge_workload(seen: ApplicationSnapshot, platform: Platform, deployment: Mapping[str, Any] | None) -> Verdict:

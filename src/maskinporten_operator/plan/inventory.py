@@ -119,8 +119,10 @@ def _sort(resources: Iterable[MaskinportenClient], policy: Policy) -> _Resources
     wanted: defaultdict[str, list[tuple[MaskinportenClient, ExposedScope]]] = defaultdict(list)
     for resource in resources:
         known.by_mark[policy.build_description(resource.meta)] = resource
-        for scope in () if isinstance(resource.spec, InvalidSpec) else resource.spec.scopes.exposes:
-            wanted[f"{policy.scope_prefix}:{scope.subscope}"].append((resource, scope))
+        if isinstance(resource.spec, InvalidSpec):
+            continue
+        for subscope, scope in resource.spec.exposed_scopes.items():
+            wanted[f"{policy.scope_prefix}:{subscope}"].append((resource, scope))
     known.wanted = dict(wanted)
     return known
 

@@ -29,6 +29,7 @@ from maskinporten_operator.plan.scopes import (
     Exposure,
     check_exposure,
     judge_consumers,
+    judge_repeated,
     judge_withdrawn,
     plan_scopes,
     show,
@@ -165,6 +166,7 @@ def judge_maskinportenclient(
         judge_consumption(seen.consumption),
         judge_consumers(exposures),
         judge_withdrawn(exposures),
+        judge_repeated(seen.spec.scopes),
         check_duplicates(seen),
     )
     return hold, tuple(notice for notice in notices if notice)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from maskinporten_operator.model.conditions import CONSUMERS_VALID, SCOPES_DECLARED, Reason, Verdict
+from maskinporten_operator.model.conditions import CONSUMERS_VALID, SCOPES_DECLARED, SCOPES_UNIQUE, Reason, Verdict
 from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.plan.decisions import (
     CreateScope,
@@ -20,7 +20,7 @@ from maskinporten_operator.plan.drift import find_drift
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from maskinporten_operator.model.maskinportenclient import ExposedScope
+    from maskinporten_operator.model.maskinportenclient import ExposedScope, Scopes
     from maskinporten_operator.model.scopes import AccessList, RegisteredScope
     from maskinporten_operator.plan.policy import Policy
 
@@ -168,6 +168,16 @@ def judge_withdrawn(exposures: Sequence[Exposure]) -> Verdict | None:
         "To deactivate one, put it back with enabled: false; one of another prefix, at DigDir"
     )
     return Verdict(SCOPES_DECLARED, "False", Reason.SCOPES_WITHDRAWN, message)
+
+
+def judge_repeated(scopes: Scopes) -> Verdict | None:
+    """Name the scopes that are written more than once."""
+    sentences = []
+    if repeated := scopes.repeated_consumed:
+        sentences.append(f"Written more than once in consumes, and counted once: {show(repeated)}")
+    if repeated := scopes.repeated_exposed:
+        sentences.append(f"Written more than once in exposes, where the last of each counts: {show(repeated)}")
+    return Verdict(SCOPES_UNIQUE, "False", Reason.DUPLICATE_SCOPES, ". ".join(sentences)) if sentences else None
 
 
 def build_scope_status(exposures: Iterable[Exposure], mark: str, policy: Policy) -> list[dict[str, Any]]:

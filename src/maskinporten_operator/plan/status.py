@@ -13,6 +13,7 @@ from maskinporten_operator.model.conditions import (
     REGISTRATION_UNIQUE,
     SCOPES_DECLARED,
     SCOPES_GRANTED,
+    SCOPES_UNIQUE,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ OWN_TYPES = frozenset(
         SCOPES_GRANTED,
         CONSUMERS_VALID,
         SCOPES_DECLARED,
+        SCOPES_UNIQUE,
         REGISTRATION_UNIQUE,
         ALL_FIELDS_SUPPORTED,
     }

@@ -25,7 +25,7 @@ async def observe_exposures(
     Raises:
         OperatorError: A list couldn't be read.
     """
-    wanted = {f"{ports.policy.scope_prefix}:{scope.subscope}": scope for scope in spec.scopes.exposes}
+    wanted = {f"{ports.policy.scope_prefix}:{subscope}": scope for subscope, scope in spec.exposed_scopes.items()}
     told = frozenset(find_told_scopes(resource.status))
     try:
         await ports.scopes.ready()
