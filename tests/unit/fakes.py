@@ -584,7 +584,7 @@ class FakeScopes:
             raise
         except AlreadyExistsError:
             await self.read(name)
-            raise ConflictError(Reason.SCOPE_CONFLICT, f"Scope {name} exists by now") from None
+            raise TransientError(Reason.SCOPE_CONFLICT, f"Scope {name} exists by now") from None
         self._record(name)
         self.accesses[name] = AccessList()
 
@@ -708,6 +708,9 @@ class FakeNamespaces:
     def __init__(self):
         self.ending = False
         self.selected = True
+
+    async def ready(self):
+        pass
 
     def is_ending(self, name):
         return self.ending

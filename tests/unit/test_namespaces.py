@@ -1,13 +1,16 @@
 """What the watches tell of namespaces, and what a pass makes of it."""
 
+import asyncio
 import itertools
 import logging
 
 import pytest
 
+from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
+from maskinporten_operator.runtime import namespaces as module
 from maskinporten_operator.runtime.namespaces import Namespaces
 from maskinporten_operator.runtime.store import ObjectStore
 from tests.specs import exposed
@@ -23,6 +26,29 @@ def metadata(name, **more):
 @pytest.fixture
 def told():
     return []
+
+
+async def test_it_is_ready_once_the_selected_namespaces_were_listed_though_there_are_none(namespaces):
+    waiting = asyncio.create_task(namespaces.ready())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    namespaces.listen_to_selected().on_list([])
+
+    await asyncio.wait_for(waiting, 5)
+    await namespaces.ready()
+
+
+async def test_a_list_of_all_namespaces_says_nothing_of_those_that_are_selected(namespaces, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.01)
+    namespaces.listen_to_ends().on_list([])
+
+    with pytest.raises(TransientError, match="couldn't be listed"):
+        await namespaces.ready()
+
+
+async def test_where_all_are_looked_after_nothing_is_waited_for(told):
+    await asyncio.wait_for(Namespaces(told.extend).ready(), 5)
 
 
 @pytest.fixture
@@ -281,3 +307,19 @@ async def test_a_resource_deleted_in_a_namespace_that_isnt_selected_goes_without
 
     assert world.cluster.resource is None
     assert len(world.digdir.active) == 1
+
+
+async def test_before_the_selected_namespaces_are_known_nothing_is_counted_missing_nor_made():
+    world = World()
+    world.namespaces.ready = unlisted
+    world.fleet.client_ids = [f"vanished-{number}" for number in range(10)]
+
+    outcome = await world.reconcile()
+
+    assert outcome.verdicts[0].reason == "ClusterUnavailable"
+    assert world.writes == ["write_status"]
+    assert world.digdir.active == []
+
+
+async def unlisted():
+    raise TransientError(Reason.CLUSTER_UNAVAILABLE, "not listed so far")

@@ -1,5 +1,6 @@
 """The status as it is written, and when it is."""
 
+import logging
 from datetime import timedelta
 
 import pytest
@@ -213,7 +214,6 @@ def test_ready_in_the_words_of_earlier_tools(status, words):
 
 FAULTS = [
     TransientError(Reason.DIGDIR_UNAVAILABLE, "DigDir has a fault"),
-    ConflictError(Reason.CLUSTER_UNAVAILABLE, "changed"),
     OutcomeUnknownError(Reason.DIGDIR_UNAVAILABLE, "the answer was lost"),
     TransientError(Reason.INTERNAL_ERROR, "a fault in the operator"),
     TransientError(Reason.FORBIDDEN_BY_DIGDIR, "no token for the operator's own client"),
@@ -281,7 +281,6 @@ def test_a_resource_that_wasnt_ready_at_its_generation_doesnt_stay_so(error):
     ("error", "status", "retry"),
     [
         (TransientError(Reason.DIGDIR_UNAVAILABLE, "m"), "Unknown", Retry(None, failed=True)),
-        (ConflictError(Reason.CLUSTER_UNAVAILABLE, "m"), "Unknown", Retry(None, failed=True)),
         (WaitingError(Reason.RATE_LIMITED, "m", 7.0), "Unknown", Retry(7.0, failed=False)),
         (RejectedError(Reason.REFUSED_BY_DIGDIR, "m"), "False", Retry(600.0, failed=True)),
     ],
@@ -297,6 +296,14 @@ def test_one_that_is_going_away_is_not_reported_on():
     outcome = fail(TerminatingError(Reason.TERMINATING, "m"), (DUPLICATES,))
 
     assert (outcome.verdicts, outcome.retry) == ((), None)
+
+
+def test_a_conflict_says_nothing_and_is_tried_again_at_once():
+    outcome = fail(ConflictError(Reason.CLUSTER_UNAVAILABLE, "m"), (DUPLICATES,))
+
+    assert outcome.verdicts == ()
+    assert outcome.retry == Retry(None, failed=False, at_once=True)
+    assert outcome.level == logging.DEBUG
 
 
 def test_success_looks_again_when_the_plan_says():

@@ -5,8 +5,13 @@ import asyncio
 import pytest
 
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
+from maskinporten_operator.plan.outcomes import Outcome
+from maskinporten_operator.reconcile.ports import Sighting
 from maskinporten_operator.runtime import queue as module
+from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.queue import ACTIONS_WINDOW, COOL_DOWN, MOST_ACTIONS, Key, Priority, WorkQueue
+from maskinporten_operator.runtime.store import Entry
+from maskinporten_operator.runtime.workers import Controller, Workers
 
 A, B, C = (Key(MASKINPORTEN_CLIENT, "ns", name) for name in "abc")
 DEADLINE = 5.0
@@ -410,3 +415,54 @@ async def test_however_keys_are_added_none_is_lost_and_none_is_worked_on_twice_a
         worker.cancel()
 
     assert served == {A: 200, B: 200, C: 200}
+
+
+async def test_one_that_is_retried_at_once_waits_only_from_its_second_failure_in_a_row_on(queue):
+    queue.retry(A, at_once=True)
+    assert due_in(queue, A) <= 0
+    assert await take(queue) == A
+    queue.retry(A, at_once=True)
+    assert 0.5 < due_in(queue, A) <= 1
+    queue.done(A)
+
+
+async def test_one_that_failed_before_isnt_retried_at_once(queue):
+    queue.retry(A)
+    assert await take(queue) == A
+    queue.retry(A, at_once=True)
+
+    assert due_in(queue, A) > 0.5
+
+
+class Gone:
+    """A store that holds one resource until a pass is made over it, or longer."""
+
+    def __init__(self, *, vanishes):
+        self.entry = Entry({"metadata": {"uid": "u"}}, Sighting(0.0, marked=True), 1)
+        self.vanishes = vanishes
+
+    def find(self, key):
+        return self.entry
+
+    def has_moved(self, key, began):
+        return False
+
+    async def reconcile(self, body, sighting):
+        if self.vanishes:
+            self.entry = None
+        return Outcome((), None, 0, acted=True)
+
+
+@pytest.mark.parametrize(("vanishes", "noted"), [(True, 0), (False, 1)])
+async def test_nothing_is_noted_of_a_resource_that_vanished_during_its_pass(queue, vanishes, noted):
+    store = Gone(vanishes=vanishes)
+    controller = Controller(store, store.reconcile, lambda *_: None)
+    workers = Workers(1, queue, {MASKINPORTEN_CLIENT: controller}, Metrics())
+    queue.add(A)
+    running = asyncio.create_task(workers.run())
+    async with asyncio.timeout(DEADLINE):
+        while len(queue) or queue.running:
+            await asyncio.sleep(0)
+    running.cancel()
+
+    assert len(queue._actions) == noted

@@ -112,7 +112,9 @@ class Operator:
         )
         self.namespaces = Namespaces(self.router.on_namespaces, selects=bool(config.namespace_selector))
         clients, stores = self.router.stores[MASKINPORTEN_CLIENT], tuple(self.router.stores.values())
-        self.announcer = EventAnnouncer(partial(post_event, self.api), is_busy=lambda: bool(self.queue.running))
+        self.announcer = EventAnnouncer(
+            partial(post_event, self.api), lambda: bool(self.queue.running), adapters.metrics.count_dropped_event
+        )
         self.ports = Ports(
             policy=build_policy(config),
             platform=build_platform(config, served),

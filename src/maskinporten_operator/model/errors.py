@@ -56,4 +56,4 @@ class StandbyError(OperatorError):
 
 
 class ConflictError(TransientError):
-    """The object changed, or is another one, since it was read: look again."""
+    """The object changed, or is another one, since it was read: the pass ends quietly, and is made again at once."""

@@ -153,7 +153,7 @@ def judge(
     client_verdict = judge_client(seen)
     is_waiting = client_verdict is not None and client_verdict.reason == Reason.AWAITING_CLIENT
     if is_waiting and not error and waited < PATIENCE:
-        return Outcome((), Retry(PATIENCE - waited, failed=False), logging.INFO)
+        return Outcome((), Retry(PATIENCE - waited, failed=False), logging.INFO, silent="Waiting")
     verdicts = (
         client_verdict,
         judge_repeated_scopes(seen.spec),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from maskinporten_operator.model.application import Application
 from maskinporten_operator.model.conditions import READY, Reason, Status, Verdict
 from maskinporten_operator.model.errors import (
+    ConflictError,
     OperatorError,
     RejectedError,
     StandbyError,
@@ -33,10 +34,14 @@ RECHECK_STANDBY = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When to look again: `delay` seconds, or with backoff when None; `failed` says that something went wrong."""
+    """When to look again: `delay` seconds, or with backoff when None; `failed` says that something went wrong.
+
+    `at_once` says that the first in a row of those with backoff doesn't wait.
+    """
 
     delay: float | None
     failed: bool
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,7 @@ class Outcome:
         elsewhere: Whether the fault says nothing of the resource: one that was ready at its generation stays so.
         judged: Whether every condition was judged, and not Ready alone.
         acted: Whether the pass wrote anything.
+        silent: How the pass is counted that reports nothing.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -147,6 +153,7 @@ class Outcome:
     elsewhere: bool = False
     judged: bool = True
     acted: bool = False
+    silent: Literal["Done", "Waiting", "Standby", "Conflict"] = "Done"
 
 
 DONE = Outcome((), None, logging.INFO)
@@ -189,7 +196,9 @@ def fail(error: OperatorError, notices: tuple[Verdict, ...] | None = None, next_
         case TerminatingError():
             return Outcome((), None, logging.DEBUG)
         case StandbyError():
-            return Outcome((), Retry(RECHECK_STANDBY, failed=False), logging.DEBUG)
+            return Outcome((), Retry(RECHECK_STANDBY, failed=False), logging.DEBUG, silent="Standby")
+        case ConflictError():  # somebody else wrote meanwhile, which happens every day: the next pass sees it
+            return Outcome((), Retry(None, failed=False, at_once=True), logging.DEBUG, silent="Conflict")
         case WaitingError():
             status, retry, level = "Unknown", Retry(error.retry_after, failed=False), logging.INFO
         case RejectedError():

@@ -26,9 +26,11 @@ async def find_place(namespace: str, ports: Ports) -> Place:
     """Find out about a namespace.
 
     That it is going is asked again, since another of that name may be there by now; and that it isn't selected, since
-    the watch may not have told of its labels yet.
+    the watch may not have told of its labels yet. Before the selected ones were listed once nothing is done: who else
+    claims something, and how many registrations are missing, is counted in these.
     """
     seen = ports.namespaces
+    await seen.ready()
     return Place(
         is_ending=seen.is_ending(namespace) and await ports.cluster.is_namespace_terminating(namespace),
         is_selected=seen.is_selected(namespace) or await ports.cluster.is_namespace_selected(namespace),

@@ -135,7 +135,7 @@ class ScopeRegistry(Protocol):
         """Create a scope.
 
         Raises:
-            ConflictError: There is one by now; it has been read.
+            TransientError: There is one by now; it has been read.
         """
 
     async def update(self, name: str, fields: Mapping[str, Any]) -> None:
@@ -197,6 +197,9 @@ class OwnedObjects(Protocol):
 
 class Namespaces(Protocol):
     """What the watches tell of namespaces; a hint, that the API server must confirm."""
+
+    async def ready(self) -> None:
+        """Return when those that are looked after have been listed once; raise when that takes too long."""
 
     def is_ending(self, name: str) -> bool:
         """Whether it was seen to be going away."""

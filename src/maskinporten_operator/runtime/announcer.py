@@ -25,18 +25,24 @@ log = structlog.get_logger()
 class EventAnnouncer:
     """A bounded queue of Events and the one task that posts them."""
 
-    def __init__(self, post: Post, is_busy: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        post: Post,
+        is_busy: Callable[[], bool] = lambda: False,
+        count_dropped: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`count_dropped` is told of each Event that is given up."""
         self._post = post
         self._is_busy = is_busy
         self._waiting: asyncio.Queue[tuple[ObjectMeta, str, str, str]] = asyncio.Queue(MOST_WAITING)
-        self.dropped = 0
+        self._count_dropped = count_dropped
 
     def announce(self, meta: ObjectMeta, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         """Tell of something that happened to a resource; neither waits nor fails."""
         try:
             self._waiting.put_nowait((meta, kind, reason, message))
         except asyncio.QueueFull:
-            self.dropped += 1
+            self._count_dropped()
 
     async def run(self) -> None:
         """Post what is announced until cancelled."""
@@ -49,6 +55,7 @@ class EventAnnouncer:
                 try:
                     await self._post(*event)
                 except OperatorError as error:
+                    self._count_dropped()
                     log.debug("event not posted", reason=str(error.reason), message=str(error))
 
     async def _let_work_go_first(self) -> None:

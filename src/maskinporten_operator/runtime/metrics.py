@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Counts = Mapping[tuple[str, ...], float]
 
 PREFIX = "maskinporten_operator"
-KNOWN_RESULTS = frozenset(str(reason) for reason in Reason) | {"Done", "Standby"}
+KNOWN_RESULTS = frozenset(str(reason) for reason in Reason) | {"Done", "Waiting", "Standby", "Conflict"}
 
 
 class _Gauge(Collector):
@@ -77,6 +77,11 @@ class Metrics:
         self._waits = Histogram(
             f"{PREFIX}_queue_wait_seconds", "How long resources wait for a pass.", ["kind"], registry=self.registry
         )
+        self._dropped_events = Counter(
+            f"{PREFIX}_events_dropped",
+            "Kubernetes Events that were given up: too many waited, or the API server refused one.",
+            registry=self.registry,
+        )
         self._tokens = Counter(
             f"{PREFIX}_token_requests", "Requests for the operator's own token.", ["status"], registry=self.registry
         )
@@ -99,9 +104,8 @@ class Metrics:
             self._seconds.labels(kind.name).observe(time.perf_counter() - started)
 
     def count_pass(self, kind: Kind, outcome: Outcome) -> None:
-        """Count a pass by its Ready reason; one without is done with its resource, or was held back."""
-        silent = "Standby" if outcome.retry else "Done"
-        reason = str(outcome.verdicts[0].reason) if outcome.verdicts else silent
+        """Count a pass by its Ready reason, or by how it ended that reported none."""
+        reason = str(outcome.verdicts[0].reason) if outcome.verdicts else outcome.silent
         reason = reason if reason in KNOWN_RESULTS else "Other"  # what a status says may be written by anyone
         self._passes.labels(kind.name, reason).inc()
 
@@ -119,6 +123,10 @@ class Metrics:
     def count_token_request(self, status: str) -> None:
         """Count a request for the operator's own token, by HTTP status or `error`."""
         self._tokens.labels(status).inc()
+
+    def count_dropped_event(self) -> None:
+        """Count a Kubernetes Event that was given up."""
+        self._dropped_events.inc()
 
     def observe_call(self, operation: str, status: str, seconds: float) -> None:
         """Count a call to DigDir."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     Metadata = Mapping[str, Any]
+
+LONGEST_WAIT = 10.0
+"""Seconds that a pass waits for the first list of the selected namespaces."""
 
 
 @dataclass(slots=True)
@@ -24,6 +31,22 @@ class Namespaces:
     selects: bool = False
     _ending: set[str] = field(default_factory=set)
     _selected: set[str] = field(default_factory=set)
+    _selection_listed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ready(self) -> None:
+        """Return when it is known which namespaces are looked after.
+
+        Raises:
+            TransientError: They couldn't be listed so far.
+        """
+        if not self.selects:
+            return
+        try:
+            async with asyncio.timeout(LONGEST_WAIT):
+                await self._selection_listed.wait()
+        except TimeoutError:
+            message = "The namespaces that are looked after couldn't be listed so far"
+            raise TransientError(Reason.CLUSTER_UNAVAILABLE, message) from None
 
     def is_ending(self, name: str) -> bool:
         """Whether it was seen to be going away."""
@@ -39,7 +62,7 @@ class Namespaces:
 
     def listen_to_selected(self) -> MembersListener:
         """Give what a watch of the selected namespaces tells its news to."""
-        return MembersListener(self._selected, self.on_news, lambda _: True)
+        return MembersListener(self._selected, self.on_news, lambda _: True, self._selection_listed.set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +72,15 @@ class MembersListener:
     members: set[str]
     on_news: Callable[[frozenset[str]], None]
     has_property: Callable[[Metadata], bool]
+    on_listed: Callable[[], None] = lambda: None
 
     def on_list(self, items: Iterable[Metadata], namespace: str | None = None) -> None:  # noqa: ARG002 - all are listed
         """A complete list was read."""
         now = {item["metadata"]["name"] for item in items if self.has_property(item["metadata"])}
-        if news := frozenset(now ^ self.members):
-            self.members.symmetric_difference_update(news)
+        news = frozenset(now ^ self.members)
+        self.members.symmetric_difference_update(news)
+        self.on_listed()
+        if news:
             self.on_news(news)
 
     def on_change(self, metadata: Metadata) -> None:

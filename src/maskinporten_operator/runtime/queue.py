@@ -101,10 +101,11 @@ class WorkQueue:
             timer.cancel()
         self._timers[key] = loop.call_later(delay, self._ring, key, priority)
 
-    def retry(self, key: Key) -> None:
-        """Ask for a pass after a delay that grows with the failures in a row."""
-        self._failures[key] = self._failures.get(key, 0) + 1
-        self.add_after(key, backoff(self._failures[key], self._chance()))
+    def retry(self, key: Key, *, at_once: bool = False) -> None:
+        """Ask for a pass after a delay that grows with the failures in a row; the first may be tried `at_once`."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        waited_for = failures - at_once
+        self.add_after(key, backoff(waited_for, self._chance()) if waited_for else 0.0)
 
     def clear_failures(self, key: Key) -> None:
         """The pass went well."""

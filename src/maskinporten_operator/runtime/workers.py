@@ -151,7 +151,7 @@ class Workers:
         self._metrics.count_pass(key.kind, outcome)
         if controller.store.has_moved(key, began):
             self._queue.add(key, Priority.CHANGE)
-        if outcome.acted:
+        if outcome.acted and controller.store.find(key):  # nothing is kept of what vanished during the pass
             self._queue.note_action(key)
         controller.settle(key, began)
         self._schedule(key, outcome)
@@ -161,7 +161,7 @@ class Workers:
         if outcome.retry is None:
             self._queue.clear_failures(key)
         elif outcome.retry.delay is None:
-            self._queue.retry(key)
+            self._queue.retry(key, at_once=outcome.retry.at_once)
         else:
             if not outcome.retry.failed:
                 self._queue.clear_failures(key)

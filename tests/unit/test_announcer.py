@@ -1,0 +1,74 @@
+"""Events for people: posted behind the passes, and counted when they are given up."""
+
+import asyncio
+
+import pytest
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import TransientError
+from maskinporten_operator.runtime import announcer as module
+from maskinporten_operator.runtime.announcer import EventAnnouncer
+from tests.unit.fakes import resource
+
+DEADLINE = 5.0
+
+
+class Told:
+    """Where Events are posted, and what is counted."""
+
+    def __init__(self):
+        self.posted, self.dropped = [], 0
+        self.refuses = False
+
+    async def post(self, meta, kind, reason, message):
+        if self.refuses:
+            raise TransientError(Reason.CLUSTER_UNAVAILABLE, "no")
+        self.posted.append(message)
+
+    def drop(self):
+        self.dropped += 1
+
+
+@pytest.fixture
+def told():
+    return Told()
+
+
+async def run_until(announcer, is_done):
+    running = asyncio.create_task(announcer.run())
+    async with asyncio.timeout(DEADLINE):
+        while not is_done():
+            await asyncio.sleep(0)
+    running.cancel()
+
+
+async def test_what_is_announced_is_posted_and_not_counted(told):
+    announcer = EventAnnouncer(told.post, count_dropped=told.drop)
+    announcer.announce(resource().meta, "Normal", "Synchronized", "done")
+
+    await run_until(announcer, lambda: told.posted == ["done"])
+
+    assert told.dropped == 0
+
+
+async def test_an_event_too_many_is_dropped_and_counted(told, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WAITING", 2)
+    announcer = EventAnnouncer(told.post, count_dropped=told.drop)
+    for message in "abc":
+        announcer.announce(resource().meta, "Normal", "Synchronized", message)
+    assert told.dropped == 1
+
+    await run_until(announcer, lambda: told.posted == ["a", "b"])
+
+
+async def test_an_event_that_is_refused_is_counted_and_the_next_one_is_posted(told):
+    announcer = EventAnnouncer(told.post, count_dropped=told.drop)
+    told.refuses = True
+    announcer.announce(resource().meta, "Normal", "Synchronized", "a")
+    await run_until(announcer, lambda: told.dropped == 1)
+    told.refuses = False
+    announcer.announce(resource().meta, "Normal", "Synchronized", "b")
+
+    await run_until(announcer, lambda: told.posted == ["b"])
+
+    assert told.dropped == 1
