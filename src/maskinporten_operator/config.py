@@ -128,7 +128,7 @@ class Config(BaseSettings):
     admin_scopes: Annotated[
         Words,
         Field(
-            default=("idporten:dcr.read", "idporten:dcr.write", "idporten:scopes.read", "idporten:scopes.write"),
+            default=("idporten:dcr.write", "idporten:dcr.read", "idporten:scopes.write"),
             description="The scopes of the operator's own token.",
         ),
     ]

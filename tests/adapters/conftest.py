@@ -71,7 +71,7 @@ class Digdir:
         self.scopes = ScopeApi(self.calls_over(self.http))
 
     def authorized(self, credentials, scopes=ADMIN_SCOPES, transport=None):
-        auth = JwtGrantAuth(self.plain, self.metadata, credentials, scopes, self.wall)
+        auth = JwtGrantAuth(self.plain, self.metadata, credentials, scopes, self.wall, monotonic=self.monotonic)
         return httpx.AsyncClient(transport=transport or InProcessTransport(self.app), base_url=URL, auth=auth)
 
     def client_over(self, http):

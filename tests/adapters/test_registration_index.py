@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from digdir_simulator import jws
+from maskinporten_operator.adapters.digdir import index as module
 from maskinporten_operator.adapters.digdir.index import RegistrationIndex
 from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError, TransientError
 from maskinporten_operator.model.keys import PublicJwk
@@ -524,6 +525,44 @@ async def test_a_deletion_whose_answer_was_lost_is_done_by_the_next(world, path)
 
 async def test_a_deletion_of_one_that_doesnt_exist_is_done(world):
     await world.index.delete("unknown")
+
+
+@pytest.mark.parametrize("status", [400, 404, 409])
+async def test_keys_that_arent_deleted_dont_keep_the_client_from_being_deleted(world, jwks, status):
+    registered = await world.index.register(fields())
+    await world.index.publish_keys(registered, [public(jwks[0])])
+    world.digdir.fault("status", status=status, method="DELETE", path="/jwks$")
+
+    await world.index.delete(registered.client_id)
+
+    assert not world.digdir.stored(registered.client_id).active
+    assert not world.index.holds(registered.client_id)
+
+
+async def test_clients_of_others_are_remembered_up_to_a_bound_the_newest_ones(world, monkeypatch):
+    monkeypatch.setattr(module, "MOST_ELSEWHERE", 2)
+    ids = [await world.by_hand(description=f"somebody's {number}") for number in range(3)]
+    await world.index.ready()
+    for one in (ids[0], ids[1], ids[0], ids[2]):
+        await world.index.read(one)
+
+    assert [world.index.holds(one) for one in ids] == [True, False, True]
+
+
+async def test_a_doubt_ends_with_what_it_was_about(world):
+    registered = await world.index.register(fields())
+    world.digdir.fault("drop", when="after", method="PUT", path="/clients/")
+    with pytest.raises(OutcomeUnknownError):
+        await world.index.update(registered, fields(client_name="Another name"))
+    world.digdir.advance(1)
+    await world.index.refresh()
+    assert world.index.is_doubtful(registered.client_id)
+
+    await world.digdir.client.delete_client(registered.client_id)
+    world.digdir.advance(LAG + 1)
+    await world.index.refresh()
+
+    assert not world.index.is_doubtful(registered.client_id)
 
 
 async def test_a_refused_deletion_of_an_active_client_is_told(world):

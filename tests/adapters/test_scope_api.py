@@ -307,6 +307,24 @@ async def test_a_scope_in_a_list_that_cant_be_read_hides_no_other(digdir, operat
     assert [one.name for one in listed] == ["nav:first", "nav:last"]
 
 
+@pytest.mark.parametrize("odd", [5, None, {}, {"name": "x"}, {"issuer": "x"}, {"name": 5, "issuer": "x"}], ids=str)
+async def test_a_delegation_source_that_cant_be_read_hides_no_other(digdir, odd):
+    rows = [{"name": "Altinn", "issuer": ALTINN}, odd, {"name": "other", "issuer": "https://other.test/"}]
+
+    listed = await answering(digdir, 200, json=rows).list_delegation_sources()
+
+    assert listed == {"altinn": ALTINN, "other": "https://other.test/"}
+
+
+@pytest.mark.parametrize(("source", "kept"), [("", False), (ALTINN, True)])
+async def test_an_empty_delegation_source_is_none(digdir, source, kept):
+    body = scope_fields() | {"name": NAME, "delegation_source": source}
+
+    read = await answering(digdir, 200, json=body).find(NAME)
+
+    assert ("delegation_source" in read.fields) is kept
+
+
 @pytest.mark.parametrize("operation", ACCESS_LISTS)
 @pytest.mark.parametrize("odd", [*ODD_ROWS, {"scope": NAME, "consumer_orgno": 5}], ids=str)
 async def test_an_access_in_a_list_that_cant_be_read_hides_no_other(digdir, operation, odd):

@@ -9,7 +9,6 @@ from maskinporten_operator.adapters.digdir.scope_index import SOURCES_LAST, SOUR
 from maskinporten_operator.model.errors import (
     AlreadyExistsError,
     BadRequestError,
-    ConflictError,
     OutcomeUnknownError,
     RejectedError,
     TransientError,
@@ -214,7 +213,7 @@ async def test_a_scope_that_exists_already_is_read_and_told_as_a_conflict(world,
     await world.index.ready()
     world.digdir.seed(NAME, description=description, active=False)
 
-    with pytest.raises(ConflictError) as caught:
+    with pytest.raises(TransientError) as caught:
         await world.index.create(NAME, scope_fields())
 
     assert caught.value.reason == "ScopeConflict"
@@ -577,6 +576,40 @@ async def test_a_deactivated_scope_keeps_its_consumers(world):
     await world.index.deactivate(NAME)
 
     assert world.index.find_access(NAME).consumers == world.digdir.consumers(NAME) == {KOMMUNE}
+
+
+# Without the right to read one
+
+
+async def test_a_scope_that_may_not_be_read_by_itself_is_looked_for_in_a_new_list(world):
+    await world.made()
+    world.digdir.advance(LAG + 1)
+    world.digdir.seed(NAME, description="somebody's")
+    world.digdir.fault("status", status=403, path="/scopes/scope$", times=None)
+    lists = world.digdir.count("list-own-scopes")
+
+    assert (await world.index.read(NAME)).description == "somebody's"
+    assert world.digdir.count("list-own-scopes") == lists + 1
+
+
+async def test_a_doubtful_scope_that_may_not_be_read_by_itself_is_no_longer_so_after_a_list(world):
+    await world.made()
+    world.digdir.fault("drop", when="after", method="PUT", path="/scopes$")
+    with pytest.raises(OutcomeUnknownError):
+        await world.index.update(NAME, scope_fields(NAME, at_max_age=99))
+    world.digdir.advance(LAG + 1)
+    world.digdir.fault("status", status=403, path="/scopes/scope$", times=None)
+
+    assert (await world.index.read(NAME)).fields["at_max_age"] == 99
+    assert not world.index.is_doubtful(NAME)
+
+
+@pytest.mark.parametrize("status", [400, 403])
+async def test_a_scope_that_may_not_be_read_and_isnt_listed_is_told(world, status):
+    world.digdir.fault("status", status=status, path="/scopes/scope$", times=None)
+
+    with pytest.raises(RejectedError):
+        await world.index.read("nav:unknown")
 
 
 # Delegation sources

@@ -113,6 +113,17 @@ async def test_an_empty_list_that_is_answered_as_an_error_is_an_empty_list(digdi
     assert await digdir.client.list_clients() == ()
 
 
+@pytest.mark.parametrize(("status", "is_empty"), [(400, True), (404, True), (401, False), (403, False), (429, False)])
+async def test_a_refusal_is_no_empty_list_whatever_it_says(digdir, status, is_empty):
+    body = {"error_description": "The client does not have any of the required scopes"}
+    client = digdir.answering(lambda _: httpx.Response(status, json=body))
+
+    if is_empty:
+        assert await client.list_clients() == ()
+    else:
+        assert isinstance(await raised(client.list_clients()), RejectedError | WaitingError)
+
+
 async def test_a_404_that_doesnt_say_so_is_no_empty_list(digdir):
     digdir.fault("status", status=404, path="/clients$")
 

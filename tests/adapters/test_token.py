@@ -40,7 +40,9 @@ async def test_a_token_is_used_until_shortly_before_its_end_and_then_renewed_onc
 
 async def test_each_request_for_a_token_is_told_and_so_is_its_age(digdir):
     told = []
-    auth = JwtGrantAuth(digdir.plain, digdir.metadata, digdir.credentials, ADMIN_SCOPES, digdir.wall, told.append)
+    auth = JwtGrantAuth(
+        digdir.plain, digdir.metadata, digdir.credentials, ADMIN_SCOPES, digdir.wall, told.append, digdir.monotonic
+    )
     assert auth.token_age is None
     digdir.fault("drop", path="/token$")
     for _ in range(2):
@@ -190,3 +192,34 @@ async def test_a_cancelled_wait_for_the_token_leaves_the_others_theirs(digdir):
 
     await asyncio.wait_for(second, 5)
     assert digdir.count("list-clients") == 1
+
+
+@pytest.mark.parametrize("seconds", [-600, 600])
+async def test_a_wall_clock_that_is_set_keeps_no_failure_alive_and_no_token(digdir, seconds):
+    digdir.fault("status", status=503, path="^/token$")
+    with pytest.raises(TransientError):
+        await digdir.client.list_clients()
+    digdir.monotonic.advance(REMEMBERED)
+    digdir.wall.advance(seconds)
+
+    await digdir.client.list_clients()
+    assert digdir.count("token") == 2
+    digdir.monotonic.advance(LIFETIME - 10)
+    await digdir.client.list_clients()
+
+    assert digdir.count("token") == 3
+
+
+async def test_a_scope_for_which_a_token_is_refused_is_named_and_no_other(digdir):
+    async with digdir.authorized(digdir.credentials, ["idporten:dcr.write", "not:registered"]) as http:
+        with pytest.raises(TransientError) as caught:
+            await digdir.client_over(http).list_clients()
+
+    assert "that DigDir has given it not:registered, or leave that out of ADMIN_SCOPES" in str(caught.value)
+
+
+async def test_where_a_refusal_names_no_scope_all_that_were_asked_for_are_named(digdir):
+    digdir.fault("status", status=400, body={"error": "invalid_scope"}, path="^/token$")
+
+    with pytest.raises(TransientError, match=", ".join(ADMIN_SCOPES)):
+        await digdir.client.list_clients()

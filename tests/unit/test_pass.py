@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import (
+    BadRequestError,
     ConflictError,
     OutcomeUnknownError,
     RejectedError,
@@ -28,6 +29,7 @@ from maskinporten_operator.plan.outcomes import Retry
 from maskinporten_operator.plan.secret import build_fingerprint
 from tests.unit.fakes import (
     DESCRIPTION,
+    POLICY,
     SCOPE,
     SECRET,
     SERVER,
@@ -41,6 +43,7 @@ from tests.unit.fakes import (
 )
 
 DAY = 24 * 3600.0
+AT_ONCE = Retry(None, failed=False, at_once=True)
 OTHER_SCOPE = "krr:global/kontaktinformasjon.read"
 
 
@@ -171,7 +174,7 @@ async def test_a_secret_that_somebody_makes_during_the_pass_is_not_taken_over(wo
     first = await world.reconcile()
     await world.reconcile()
 
-    assert first.retry.failed
+    assert first.retry == AT_ONCE
     assert world.cluster.secrets[SECRET] == theirs
     assert world.condition["reason"] == "SecretConflict"
 
@@ -352,10 +355,73 @@ async def test_a_registration_that_was_deleted_since_the_list_is_not_written_to(
     converged.digdir.change(converged.client.client_id, active=False)
     converged.cluster.edit_spec(clientName="Another name")
 
+    outcome = await converged.reconcile()
+    assert outcome.retry == AT_ONCE
+    assert converged.writes == []
     await converged.reconcile()
 
     assert converged.writes == ["write_status"]
-    assert converged.ready == "Unknown"
+    assert (converged.ready, converged.condition["reason"]) == ("Unknown", "RegistrationAbsent")
+
+
+async def test_a_resource_whose_mark_is_too_long_is_refused_before_any_call():
+    world = World(replace(POLICY, cluster="c" * 250))
+
+    outcome = await world.reconcile()
+
+    assert world.trips.calls == ["write_status"]
+    assert (outcome.verdicts[0].status, outcome.verdicts[0].reason) == ("False", "InvalidSpec")
+    assert "would have 269 characters" in outcome.verdicts[0].message
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_keys_of_others_that_expired_are_left_out_only_when_digdir_refuses_them_and_told(converged, refuses):
+    foreign = [registered(private_jwk(number, f"theirs-{number}")) for number in (7, 8)]
+    expired = replace(foreign[0], members={**foreign[0].members, "exp": 1})
+    client = converged.client
+    converged.digdir.clients[client.client_id] = replace(client, keys=(*client.keys, expired, foreign[1]))
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true", RESYNC_ANNOTATION: "true"})
+    if refuses:
+        converged.trips.trip("_publish_keys", lambda: BadRequestError(Reason.REFUSED_BY_DIGDIR, "an expired key"))
+
+    await converged.reconcile()
+
+    assert ("theirs-7" in converged.kids) is not refuses
+    assert "theirs-8" in converged.kids
+    assert converged.held.kid in converged.kids
+    told = [message for _, reason, message in converged.announcer.told if reason == "KeysExpired"]
+    assert [("theirs-7" in one, "theirs-8" in one) for one in told] == [(True, False)] * refuses
+
+
+async def test_a_refused_key_set_without_expired_keys_is_sent_once(converged):
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+    converged.trips.trip("_publish_keys", lambda: BadRequestError(Reason.REFUSED_BY_DIGDIR, "no"))
+
+    await converged.reconcile()
+
+    assert converged.writes.count("publish_keys") == 1
+    assert converged.condition["reason"] == "RefusedByDigDir"
+
+
+async def test_a_refused_update_under_which_nothing_differs_writes_no_secret_and_tells_of_none(converged):
+    converged.cluster.edit_spec(clientName="Another name")
+    converged.registry.refusal = RejectedError(Reason.REFUSED_BY_DIGDIR, "no such name")
+    converged.announcer.told.clear()
+
+    for _ in range(3):
+        await converged.reconcile()
+        assert "apply_secret" not in converged.writes
+
+    assert [kind for kind, *_ in converged.announcer.told] == ["Warning"]
+    assert converged.condition["reason"] == "RefusedByDigDir"
+
+
+async def test_an_update_of_what_isnt_in_the_secret_doesnt_write_the_secret(converged):
+    converged.cluster.edit_spec(clientName="Another name")
+
+    await converged.reconcile()
+
+    assert converged.writes == ["update", "write_status"]
 
 
 async def test_a_refused_update_still_repairs_the_secret(converged):
@@ -1129,7 +1195,7 @@ async def test_a_status_that_cant_be_written_is_written_by_the_next_pass(world):
     world.trips.trip("write_status", lambda: ConflictError(Reason.CLUSTER_UNAVAILABLE, "changed"))
 
     outcome = await world.reconcile()
-    assert outcome.retry.failed
+    assert (outcome.verdicts, outcome.retry, outcome.silent) == ((), AT_ONCE, "Conflict")
     assert world.status == {}
     await world.reconcile()
 
@@ -1144,7 +1210,7 @@ async def test_a_status_of_an_old_version_is_not_written_over_a_newer_one(conver
 
     outcome = await converged.reconcile({**stale, "status": {}})
 
-    assert outcome.retry.failed
+    assert outcome.retry == AT_ONCE
     assert converged.status == before
 
 

@@ -9,8 +9,9 @@ from maskinporten_operator.model.scopes import Granted
 from maskinporten_operator.plan.consumption import choose_scopes, sort_consumed
 from maskinporten_operator.plan.policy import Policy
 from maskinporten_operator.plan.registration import (
-    READ_ONLY_FIELDS,
+    NOT_SENT,
     build_fields,
+    check_description,
     check_drift,
     choose,
     order_scopes,
@@ -147,15 +148,38 @@ def test_a_put_is_the_registration_as_read_with_our_fields_replaced():
 
     sent = check_drift(read, desired()).fields
 
-    assert sent == {name: value for name, value in read.fields.items() if name not in READ_ONLY_FIELDS} | desired()
+    assert sent == {name: value for name, value in read.fields.items() if name not in NOT_SENT} | desired()
     assert sent["some_new_field"] == {"deep": [1]}
     assert sent["authorization_lifetime"] == 42
     assert sent["active"] is True
 
 
-@pytest.mark.parametrize("name", sorted(READ_ONLY_FIELDS))
+@pytest.mark.parametrize("name", sorted(NOT_SENT))
 def test_what_the_api_alone_sets_is_not_sent(name):
     assert name not in check_drift(registration(**{name: "read", "scopes": []}), desired()).fields
+
+
+@pytest.mark.parametrize("name", ["authorization_lifetime", "refresh_token_lifetime"])
+def test_a_lifetime_that_reads_zero_is_left_out_so_that_the_api_sets_its_default(name):
+    assert name not in check_drift(registration(**{name: 0, "scopes": []}), desired()).fields
+    assert check_drift(registration(**{name: 1, "scopes": []}), desired()).fields[name] == 1
+
+
+def test_other_members_that_are_zero_or_empty_go_back_as_they_were_read():
+    read = registration(some_number=0, logo_uri="", sso_disabled=False, scopes=[])
+
+    sent = check_drift(read, desired()).fields
+
+    assert (sent["some_number"], sent["logo_uri"], sent["sso_disabled"]) == (0, "", False)
+
+
+@pytest.mark.parametrize(("length", "fits"), [(255, True), (256, False)])
+def test_a_description_that_is_longer_than_digdir_takes_is_told_with_its_length(length, fits):
+    error = check_description("c" * length)
+
+    assert (error is None) is fits
+    if error:
+        assert "256 characters" in str(error)
 
 
 def test_a_fields_change_by_others_is_no_drift():

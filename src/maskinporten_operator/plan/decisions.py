@@ -56,11 +56,19 @@ class UpdateRegistration:
 
 @dataclass(frozen=True, slots=True)
 class PublishKeys:
-    """Make `keep`, and a new key if `mint`, the client's complete key set."""
+    """Make `keep`, and a new key if `mint`, the client's complete key set.
+
+    Attributes:
+        keep: Keys that stay.
+        mint: Whether a new key is added.
+        reason: Why the set changes.
+        expired: The ids of others' keys among them that have expired, which DigDir may refuse: then they go.
+    """
 
     keep: tuple[PublicJwk, ...]
     mint: bool
     reason: str
+    expired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

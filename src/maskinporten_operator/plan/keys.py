@@ -72,7 +72,8 @@ def plan_keys(
     publish = None
     if reason:
         keep = tuple(_to_request(key, renew=bool(renew) and key is current) for key in (*kept, *foreign))
-        publish = PublishKeys(keep, mint=bool(mint), reason=reason)
+        expired = tuple(key.kid for key in foreign if key.expires is not None and key.expires <= now.timestamp())
+        publish = PublishKeys(keep, mint=bool(mint), reason=reason, expired=expired)
     return KeyPlan(publish, next_look=_next_look(orphans, kept, current, grace, now))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import RejectedError
 from maskinporten_operator.model.registrations import INTEGRATION_TYPE, JWT_BEARER, Registration
 from maskinporten_operator.plan.decisions import UpdateRegistration
 from maskinporten_operator.plan.drift import find_drift
@@ -15,8 +17,14 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.policy import Policy
 
-READ_ONLY_FIELDS = frozenset({"client_id", "client_secret", "created", "jwks_uri", "last_updated", "onbehalfof"})
-"""Members that the API adds to its answers and takes in no request."""
+NOT_SENT = frozenset(
+    {"client_id", "client_secret", "created", "jwks_uri", "last_updated", "onbehalfof", "supplier_orgno"}
+)
+"""Members that the API adds to its answers and takes in no request, and one that takes a right of its own."""
+UNSET_IF_ZERO = frozenset({"authorization_lifetime", "refresh_token_lifetime"})
+"""Lifetimes that read 0 on older clients, and that the API refuses when they are sent so."""
+LONGEST_DESCRIPTION = 255
+"""Characters that DigDir takes of a client and of a scope, by its own web interface."""
 
 
 def choose(candidates: Iterable[Registration], *hints: str | None) -> Registration | None:
@@ -51,7 +59,7 @@ def check_drift(
     drifted = find_drift(registration.fields, desired)
     if not drifted:
         return None
-    kept = {name: value for name, value in registration.fields.items() if name not in READ_ONLY_FIELDS}
+    kept = {name: value for name, value in registration.fields.items() if _is_sent(name, value)}
     fallback = kept | dict(without_lost) if without_lost is not None else None
     return UpdateRegistration(registration.client_id, kept | dict(desired), f"{', '.join(drifted)} differ", fallback)
 
@@ -61,3 +69,20 @@ def order_scopes(registered: Iterable[str], written: Iterable[str]) -> tuple[str
     rest = list(registered)
     ordered = [scope for scope in written if scope in rest]
     return (*ordered, *sorted(set(rest) - set(ordered)))
+
+
+def check_description(description: str) -> RejectedError | None:
+    """Say that a resource's mark is longer than DigDir takes, before anything is asked of it."""
+    if len(description) <= LONGEST_DESCRIPTION:
+        return None
+    return RejectedError(
+        Reason.INVALID_SPEC,
+        f"The client's description at DigDir, {description[:80]}…, is made of the names of cluster, namespace and "
+        f"resource and would have {len(description)} characters, and {LONGEST_DESCRIPTION} is the most: choose a "
+        "shorter name",
+    )
+
+
+def _is_sent(name: str, value: object) -> bool:
+    """Whether a member goes back as it was read."""
+    return name not in NOT_SENT and not (name in UNSET_IF_ZERO and value == 0)

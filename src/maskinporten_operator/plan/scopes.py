@@ -16,6 +16,7 @@ from maskinporten_operator.plan.decisions import (
     UpdateScope,
 )
 from maskinporten_operator.plan.drift import find_drift
+from maskinporten_operator.plan.registration import LONGEST_DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from maskinporten_operator.plan.policy import Policy
 
 SEPARATORS = frozenset("/:.")
-LONGEST_DESCRIPTION = 255
-"""Characters that DigDir takes, by its own web interface."""
 READ_ONLY_FIELDS = frozenset({"name", "owner_orgno", "created", "last_updated"})
 MOST_SHOWN = 5
 MOST_TOLD = 1000
@@ -130,13 +129,19 @@ def check_exposure(exposure: Exposure, mark: str, policy: Policy) -> OperatorErr
             Reason.DELEGATION_SOURCE_UNKNOWN,
             f"{exposure.name} can't be exposed: DigDir lists no delegation source {wanted.delegation_source}",
         )
-    if wanted.enabled and len(description := build_scope_description(mark, wanted.subscope)) > LONGEST_DESCRIPTION:
-        return RejectedError(
-            Reason.INVALID_SPEC,
-            f"{exposure.name} can't be exposed: its description at DigDir, {description[:80]}…, would have "
-            f"{len(description)} characters, and {LONGEST_DESCRIPTION} is the most: choose a shorter name",
-        )
-    return None
+    return check_scope_description(exposure.name, wanted, mark)
+
+
+def check_scope_description(name: str, wanted: ExposedScope, mark: str) -> RejectedError | None:
+    """Say that a scope's description would be longer than DigDir takes; nothing is asked of it then."""
+    description = build_scope_description(mark, wanted.subscope)
+    if not wanted.enabled or len(description) <= LONGEST_DESCRIPTION:
+        return None
+    return RejectedError(
+        Reason.INVALID_SPEC,
+        f"{name} can't be exposed: its description at DigDir, {description[:80]}…, would have "
+        f"{len(description)} characters, and {LONGEST_DESCRIPTION} is the most: choose a shorter name",
+    )
 
 
 def judge_consumers(exposures: Sequence[Exposure]) -> Verdict | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from maskinporten_operator.plan.decisions import (
     WriteSecret,
 )
 from maskinporten_operator.plan.registration import order_scopes
-from maskinporten_operator.plan.secret import build_fingerprint, build_secret
+from maskinporten_operator.plan.secret import OwnedSecret, build_fingerprint, build_secret, check_secret
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.registrations import Registration
@@ -55,43 +56,56 @@ class _Execution:
 
     Attributes:
         jwk: The key that the Secret holds, or is about to.
+        secret: The Secret as it was read, or as this plan left it.
         refused: The kinds of steps, and the scopes, that build on something that was refused.
+        postponed: By inactive scope: what DigDir refused to revoke, and is asked again once the scope is active.
+        refusal: The first refusal.
+        fault: The one fault of a scope that the others don't share so far.
     """
 
     seen: Snapshot
     progress: ClientProgress
     ports: Ports
     jwk: PrivateJwk | None = None
+    secret: OwnedSecret | None = None
     refused: set[type[Step] | str] = field(default_factory=set)
+    postponed: defaultdict[str, list[RevokeAccess]] = field(default_factory=lambda: defaultdict(list))
+    refusal: RejectedError | None = None
+    fault: TransientError | None = None
 
     async def run(self, plan: Plan) -> RejectedError | None:
         self._begin()
-        refusal: RejectedError | None = None
-        fault: TransientError | None = None
         for step in plan.steps:
-            if type(step) in self.refused or (isinstance(step, SCOPE_STEPS) and step.scope in self.refused):
-                continue
-            try:
-                await self._carry_out(step)
-            except RejectedError as error:
-                if isinstance(step, MarkIntent):
-                    raise  # nothing remote is done without it
-                if not _is_refused_consumer(step, error):
-                    refusal = refusal or error
-                self._give_up(step)
-            except TransientError as error:
-                if fault or not isinstance(step, SCOPE_STEPS):
-                    raise  # a second one is no scope's own
-                fault = error
-                self.refused.add(step.scope)
+            await self._attempt(step)
         self._tell_secret(plan)
-        if fault:
-            raise fault
-        return refusal
+        if self.fault:
+            raise self.fault
+        return self.refusal
+
+    async def _attempt(self, step: Step) -> None:
+        if type(step) in self.refused or (isinstance(step, SCOPE_STEPS) and step.scope in self.refused):
+            return
+        try:
+            await self._carry_out(step)
+        except RejectedError as error:
+            if isinstance(step, MarkIntent):
+                raise  # nothing remote is done without it
+            if isinstance(step, RevokeAccess) and self._is_inactive(step.scope):
+                self.postponed[step.scope].append(step)
+                return
+            if not _is_refused_consumer(step, error):
+                self.refusal = self.refusal or error
+            self._give_up(step)
+        except TransientError as error:
+            if self.fault or not isinstance(step, SCOPE_STEPS):
+                raise  # a second one is no scope's own
+            self.fault = error
+            self.refused.add(step.scope)
 
     def _begin(self) -> None:
         memory, uid = self.ports.memory, self.seen.resource.meta.uid
-        self.jwk = self.seen.secret.jwk if self.seen.secret else None
+        self.secret = self.seen.secret
+        self.jwk = self.secret.jwk if self.secret else None
         if self.jwk and self.jwk == memory.pending_key(uid):
             memory.record_delivery(uid)  # it was written, and the answer to that was lost
         self.progress.registration = self.seen.registration
@@ -115,6 +129,8 @@ class _Execution:
                 self.progress.wrote = True
             case _:
                 await _expose(step, self.progress, self.ports)
+                for revoke in self.postponed.pop(step.scope, ()):
+                    await self._attempt(revoke)
 
     def _give_up(self, step: Step) -> None:
         """Pass over what builds on a step that was refused."""
@@ -125,8 +141,6 @@ class _Execution:
                 self.refused |= {WriteSecret, ClearAnnotations}
             case CreateScope() | UpdateScope(activates=True):
                 self.refused.add(step.scope)
-            case RevokeAccess() if self._is_inactive(step.scope):
-                self.refused.add(step.scope)  # it isn't activated with a consumer who lost access
 
     def _is_inactive(self, name: str) -> bool:
         scope = self.ports.scopes.find(name)
@@ -160,12 +174,21 @@ class _Execution:
             self.jwk = await _mint(self.progress.resource.meta, self.ports)
             # Left over from a pass that failed after it was published; it must not be in the set twice.
             keys = [self.jwk.public(), *(key for key in keys if key.kid != self.jwk.kid)]
-        self.progress.registration = await self.ports.registry.publish_keys(self.progress.registration, keys)
+        try:
+            published = await self.ports.registry.publish_keys(self.progress.registration, keys)
+        except BadRequestError:
+            if not step.expired:
+                raise
+            left = [key for key in keys if key.kid not in step.expired]
+            published = await self.ports.registry.publish_keys(self.progress.registration, left)
+            expired = ", ".join(step.expired)
+            self.progress.note(f"left out keys that expired and that DigDir takes no more: {expired}", "KeysExpired")
+        self.progress.registration = published
         what = f"published key {self.jwk.kid}" if step.mint and self.jwk else "published the keys anew"
         self.progress.note(f"{what} ({step.reason})")
 
     async def _write_secret(self, step: WriteSecret) -> None:
-        registration, secret, meta = self.progress.registration, self.seen.secret, self.progress.resource.meta
+        registration, secret, meta = self.progress.registration, self.secret, self.progress.resource.meta
         assert registration
         assert self.jwk
         manifest = build_secret(
@@ -176,7 +199,9 @@ class _Execution:
             scopes=order_scopes(registration.scopes, self.seen.spec.consumed_scopes),
             server=self.seen.server,
         )
-        await self.ports.cluster.apply(SECRET, manifest, secret.uid if secret else None)
+        if secret and not check_secret(secret, manifest):
+            return  # what was to change the registration was refused, or isn't in the Secret
+        self.secret = OwnedSecret(await self.ports.cluster.apply(SECRET, manifest, secret.uid if secret else None))
         self.ports.memory.record_delivery(meta.uid)
         self.progress.note(f"wrote Secret {self.seen.spec.secret_name} ({step.reason})")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from maskinporten_operator.model.claims import claim_scope
 from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
-from maskinporten_operator.plan.scopes import Exposure, find_owner, find_told_scopes
+from maskinporten_operator.plan.scopes import Exposure, check_scope_description, find_owner, find_told_scopes
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import ExposedScope, MaskinportenClient, MaskinportenClientSpec
@@ -58,6 +58,8 @@ def recall_exposures(seen: tuple[Exposure, ...], ports: Ports) -> tuple[Exposure
 async def _observe_exposed(
     name: str, wanted: ExposedScope, told: frozenset[str], resource: MaskinportenClient, ports: Ports
 ) -> Exposure:
+    if check_scope_description(name, wanted, ports.policy.build_description(resource.meta)):
+        return Exposure(name, wanted, ports.scopes.find(name))
     try:
         registered = await _read_scope(name, told, resource, ports)
         is_ours = registered is not None and _is_ours(registered, resource, ports)

@@ -16,6 +16,7 @@ from maskinporten_operator.plan.maskinportenclient import (
     plan_maskinportenclient,
 )
 from maskinporten_operator.plan.outcomes import DONE, ClientProgress, Outcome, fail, hold_deletion, stand_aside, succeed
+from maskinporten_operator.plan.registration import check_description
 from maskinporten_operator.plan.scopes import build_scope_status
 from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.execute import execute
@@ -53,6 +54,8 @@ async def _attempt(progress: ClientProgress, sighting: Sighting, ports: Ports) -
         return stand_aside()
     if isinstance(resource.spec, InvalidSpec):
         raise RejectedError(Reason.INVALID_SPEC, resource.spec.message)
+    if too_long := check_description(ports.policy.build_description(resource.meta)):
+        raise too_long
 
     seen = await observe(progress, resource.spec, sighting, ports)
     plan = plan_maskinportenclient(seen, ports.policy, ports.clock.now())

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from maskinporten_operator.adapters.digdir.errors import find_detail, translate_exception, translate_response
+from maskinporten_operator.adapters.digdir.errors import (
+    find_detail,
+    says_invalid_scope,
+    translate_exception,
+    translate_response,
+)
 from maskinporten_operator.adapters.digdir.failures import SharedFailure
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import TransientError
@@ -35,24 +40,26 @@ class JwtGrantAuth(httpx.Auth):
         scopes: Sequence[str],
         now: Callable[[], float] = time.time,
         observe: Callable[[str], None] = lambda _: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`observe` is told of every request for a token: its HTTP status, or `error`."""
+        """`now` is for assertions; `observe` is told of every request for a token: its HTTP status, or `error`."""
         self._http = http
         self._metadata = metadata
         self._credentials = credentials
         self._scopes = scopes
         self._now = now
+        self._monotonic = monotonic
         self._observe = observe
         self._token = ""
         self._asked = 0.0
         self._renew_at = 0.0
         self._lock = asyncio.Lock()
-        self._failure = SharedFailure(now)
+        self._failure = SharedFailure(monotonic)
 
     @property
     def token_age(self) -> float | None:
         """How many seconds ago the token was asked for; None if there is none yet."""
-        return self._now() - self._asked if self._token else None
+        return self._monotonic() - self._asked if self._token else None
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Authorize the request; on a 401 once more with a new token."""
@@ -66,7 +73,7 @@ class JwtGrantAuth(httpx.Auth):
 
     async def _get_token(self, refused: str | None) -> str:
         async with self._lock:  # all that wait take what the first one gets
-            if self._token == (refused or "") or self._now() >= self._renew_at:
+            if self._token == (refused or "") or self._monotonic() >= self._renew_at:
                 await self._failure.guard(self._request_token)
             return self._token
 
@@ -74,7 +81,7 @@ class JwtGrantAuth(httpx.Auth):
         operation = "get the operator's token"
         server = await self._metadata.get()
         assertion = self._credentials.build_assertion(server.issuer, self._scopes, self._now())
-        asked = self._now()
+        asked = self._monotonic()
         try:
             response = await self._http.post(
                 server.token_endpoint, data={"grant_type": JWT_BEARER, "assertion": assertion}
@@ -89,7 +96,7 @@ class JwtGrantAuth(httpx.Auth):
             raise TransientError(
                 Reason.FORBIDDEN_BY_DIGDIR,
                 f"Maskinporten refuses the operator's own client a token (HTTP {response.status_code}"
-                f"{find_detail(response)}): a cluster admin must check its client id, key and scopes",
+                f"{find_detail(response)}): a cluster admin must check {self._suspect(response)}",
             )
         try:
             body = response.raise_for_status().json()
@@ -101,3 +108,10 @@ class JwtGrantAuth(httpx.Auth):
             ) from None
         self._asked = asked
         self._renew_at = asked + max(lifetime - RENEW_BEFORE, lifetime / 2)
+
+    def _suspect(self, response: httpx.Response) -> str:
+        """Say what of the operator's own client a refusal is about."""
+        if not says_invalid_scope(response):
+            return "its client id, key and scopes"
+        named = [scope for scope in self._scopes if scope in find_detail(response)] or self._scopes
+        return f"that DigDir has given it {', '.join(named)}, or leave that out of ADMIN_SCOPES"

@@ -95,8 +95,21 @@ def is_api_error(response: httpx.Response) -> bool:
 
 
 def says_empty(response: httpx.Response) -> bool:
-    """Whether an error is the API's way to say that a list is empty."""
-    return response.is_client_error and "does not have any" in find_detail(response)
+    """Whether an error is the API's way to say that a list is empty.
+
+    With the same words a 403 says that the token "does not have any of the required scopes": a refusal is no list.
+    """
+    is_telling = response.status_code in {httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND}
+    return is_telling and "does not have any" in find_detail(response)
+
+
+def says_invalid_scope(response: httpx.Response) -> bool:
+    """Whether Maskinporten refuses a token because of the scopes that were asked for (RFC 6749 §5.2)."""
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, dict) and body.get("error") == "invalid_scope"
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float:

@@ -17,8 +17,9 @@ REMEMBERED = 2.0
 class SharedFailure:
     """The last failure of something that many wait for, behind a lock of the caller's."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        """`monotonic` gives seconds that only go forward: a wall clock that is set back would keep a failure alive."""
+        self._monotonic = monotonic
         self._error: OperatorError | None = None
         self._until = 0.0
 
@@ -28,12 +29,12 @@ class SharedFailure:
         Raises:
             OperatorError: It failed, now or then.
         """
-        if self._error and self._now() < self._until:
+        if self._error and self._monotonic() < self._until:
             raise self._error
         try:
             result = await attempt()
         except OperatorError as error:
-            self._error, self._until = error, self._now() + REMEMBERED
+            self._error, self._until = error, self._monotonic() + REMEMBERED
             raise
         self._error = None
         return result

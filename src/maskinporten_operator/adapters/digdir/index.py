@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.adapters.digdir.client_api import ClientApi
     from maskinporten_operator.model.keys import PublicJwk
+
+MOST_ELSEWHERE = 1000
+"""Clients that aren't this cluster's of which it is remembered that they exist."""
 
 
 class RegistrationIndex(LaggingListing[Registration]):
@@ -37,7 +41,8 @@ class RegistrationIndex(LaggingListing[Registration]):
         )
         self._client = client
         self._mark = f"{cluster}:"
-        self._elsewhere: set[str] = set()  # ids asked for by themselves that exist and aren't this cluster's
+        # Ids asked for by themselves that exist and aren't this cluster's, the newest last: users write such ids.
+        self._elsewhere: dict[str, None] = {}
 
     def __iter__(self) -> Iterator[Registration]:
         return iter(tuple(self._by_key.values()))
@@ -83,7 +88,7 @@ class RegistrationIndex(LaggingListing[Registration]):
 
     async def update(self, registration: Registration, fields: Mapping[str, Any]) -> Registration:
         """Replace a registration's fields."""
-        self._doubtful.add(registration.client_id)  # until an answer has been recorded
+        self._doubt(registration.client_id)
         updated = await self._client.update_client(registration.client_id, fields)
         if updated.keys is None:
             updated = replace(updated, keys=registration.keys)
@@ -92,7 +97,7 @@ class RegistrationIndex(LaggingListing[Registration]):
 
     async def publish_keys(self, registration: Registration, keys: Sequence[PublicJwk]) -> Registration:
         """Make `keys` the client's complete key set."""
-        self._doubtful.add(registration.client_id)
+        self._doubt(registration.client_id)
         published = replace(registration, keys=await self._client.replace_keys(registration.client_id, keys))
         self._record(published)
         return published
@@ -103,8 +108,9 @@ class RegistrationIndex(LaggingListing[Registration]):
         Raises:
             OperatorError: It isn't proven that the client is gone.
         """
-        try:
+        with suppress(RejectedError):  # they end with the client
             await self._client.delete_keys(client_id)
+        try:
             await self._client.delete_client(client_id)
         except RejectedError:
             # An inactive client takes no more writes: what was deleted before is deleted.
@@ -114,21 +120,23 @@ class RegistrationIndex(LaggingListing[Registration]):
 
     def _replace(self, listed: Iterable[Registration], started: float) -> None:
         super()._replace(listed, started)
-        self._doubtful &= self._by_key.keys()
         for description in self._lost_answers.keys() & self._by_owner.keys():
             del self._lost_answers[description]
 
     def _store(self, registration: Registration) -> None:
         if registration.usable and registration.description.startswith(self._mark):
             super()._store(registration)
-            self._elsewhere.discard(registration.client_id)
+            self._elsewhere.pop(registration.client_id, None)
 
     def _record(self, registration: Registration) -> None:
         super()._record(registration)
         self._lost_answers.pop(registration.description, None)
         if registration.client_id not in self._by_key:
-            self._elsewhere.add(registration.client_id)
+            self._elsewhere.pop(registration.client_id, None)
+            self._elsewhere[registration.client_id] = None
+            while len(self._elsewhere) > MOST_ELSEWHERE:
+                del self._elsewhere[next(iter(self._elsewhere))]
 
     def _forget(self, client_id: str) -> None:
         super()._forget(client_id)
-        self._elsewhere.discard(client_id)
+        self._elsewhere.pop(client_id, None)

@@ -15,10 +15,10 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import (
     AlreadyExistsError,
     BadRequestError,
-    ConflictError,
     OperatorError,
     OutcomeUnknownError,
     RejectedError,
+    TransientError,
 )
 from maskinporten_operator.model.scopes import AccessList, RegisteredScope
 from maskinporten_operator.plan.scopes import find_owner
@@ -79,17 +79,33 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
 
     async def read(self, name: str) -> RegisteredScope | None:
         """Read a scope anew; None if DigDir says that it doesn't exist."""
-        scope = await self._api.find(name)
+        try:
+            scope = await self._api.find(name)
+        except RejectedError as refusal:
+            return await self._find_in_new_list(name, refusal)
         self._forget(name)
         if scope:
             self._record(scope)
         return scope
 
+    async def _find_in_new_list(self, name: str, refusal: RejectedError) -> RegisteredScope | None:
+        """Look for a scope that may not be read in a new list of the organisation's, which takes another right.
+
+        By DigDir's published types reading one takes `idporten:scopes.read`, and listing them `.read` or `.write`.
+        """
+        if refusal.reason != Reason.FORBIDDEN_BY_DIGDIR:
+            raise refusal
+        await self.refresh()
+        if name not in self._by_key:
+            raise refusal  # it is another organisation's
+        self._doubtful.pop(name, None)
+        return self._by_key[name]
+
     async def create(self, name: str, fields: Mapping[str, Any]) -> None:
         """Create a scope.
 
         Raises:
-            ConflictError: There is one by now; it has been read.
+            TransientError: There is one by now; it has been read.
             OutcomeUnknownError: It may exist; it is doubtful.
         """
         try:
@@ -102,7 +118,7 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
         except AlreadyExistsError:
             # A list lags behind, or an answer was lost.
             await self.read(name)
-            raise ConflictError(Reason.SCOPE_CONFLICT, f"Scope {name} exists by now") from None
+            raise TransientError(Reason.SCOPE_CONFLICT, f"Scope {name} exists by now") from None
         self._record(scope)
         self._access[name] = _Rows(AccessList(), self._monotonic())
 
@@ -192,11 +208,11 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
     @contextmanager
     def _doubting(self, name: str) -> Iterator[None]:
         """A scope is doubtful from the moment it is written to until an answer has been recorded, or it was refused."""
-        self._doubtful.add(name)
+        self._doubt(name)
         try:
             yield
         except RejectedError:
-            self._doubtful.discard(name)
+            self._doubtful.pop(name, None)
             raise
 
     def _replace(self, listed: Iterable[RegisteredScope], started: float) -> None:

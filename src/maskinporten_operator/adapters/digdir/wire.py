@@ -77,7 +77,8 @@ def read_scope(body: Any) -> RegisteredScope:
     name = body.get("name")
     if not isinstance(name, str):  # the API computes it
         name = f"{_text(body, 'prefix')}:{_text(body, 'subscope')}"
-    return RegisteredScope(name, body)
+    # An empty source is none, and the API takes no empty one back.
+    return RegisteredScope(name, {key: one for key, one in body.items() if (key, one) != ("delegation_source", "")})
 
 
 def read_scopes(body: Any) -> tuple[RegisteredScope, ...]:
@@ -109,12 +110,12 @@ def _read_each(read: Callable[[Any], T], body: Any) -> Iterator[T]:
 
 
 def read_delegation_sources(body: Any) -> tuple[tuple[str, str], ...]:
-    """Read the names, in small letters, and issuers of delegation sources.
+    """Read the names, in small letters, and issuers of delegation sources. One row's oddity must not hide the others.
 
     Raises:
         ValueError: It is something else.
     """
-    return tuple((_text(one, "name").lower(), _text(one, "issuer")) for one in _list(body))
+    return tuple(_read_each(lambda one: (_text(one, "name").lower(), _text(one, "issuer")), body))
 
 
 def _list(body: Any) -> list[Any]:
