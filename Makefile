@@ -78,6 +78,10 @@ image: ## Build the image by docker, podman or buildah (IMAGE=name:tag, BASE_IMA
 image-check: ## Build it twice, compare the two, and start it as a pod would
 	@$(PYTHON) -m tools.image check
 
+.PHONY: image-archive
+image-archive: ## Build it without a registry, as a file that the tests' node imports
+	@$(PYTHON) -m tools.image archive
+
 ##@ Local cluster
 .PHONY: cluster
 cluster: venv ## Start a control plane here (CLUSTER=kind: with kind; CLUSTER=current: take your context)

@@ -1,1 +1,1 @@
-"""`make image` and `make image-check`. Needs Python alone, and no virtual environment."""
+"""`make image`, `make image-check` and `make image-archive`. Needs Python alone, and no virtual environment."""

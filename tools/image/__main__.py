@@ -1,4 +1,6 @@
-"""Build the image, or build it twice and check it; what with and from comes from the environment.
+"""Build the image; build it twice and check it; or have it in a file for the tests' node.
+
+What the first two do it with and from comes from the environment:
 
 IMAGE       name:tag; by default maskinporten-operator and the version of pyproject.toml
 BASE_IMAGE  an image with Python 3.11 or newer; by default the Dockerfile's. Name it by its digest for builds that
@@ -10,22 +12,16 @@ SOURCE_DATE_EPOCH  instant of everything in the image; by default that of the co
 
 import os
 import shlex
-import shutil
 import sys
 import tempfile
 import tomllib
 from contextlib import suppress
 from pathlib import Path
 
+from tools.image.archive import image_archive
 from tools.image.builders import Builder, ImageError, ask, find_builder
 from tools.image.check import check
-
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "requirements", "src")
-"""What the image is built from."""
-
-BEGIN_OF_ZIP = 315532800
-"""1980, the earliest that a wheel can say."""
+from tools.image.context import BEGIN_OF_ZIP, ROOT, copy_sources
 
 
 def version() -> str:
@@ -63,19 +59,6 @@ def build(builder: Builder, tag: str, context: Path = ROOT, *more: str) -> None:
     builder.build(context, tag, arguments, instant(), *more, *shlex.split(os.environ.get("BUILD_ARGS", "")))
 
 
-def copy_sources(target: Path) -> None:
-    """Copy what the image is built from, as another checkout would have it: other times, modes and order."""
-    for name in reversed(SOURCES):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, target / name, copy_function=shutil.copyfile)
-        else:
-            shutil.copyfile(source, target / name)
-    for number, path in enumerate(target.rglob("*")):
-        path.chmod(0o700 if path.is_dir() else 0o600)
-        os.utime(path, (number, number))
-
-
 def build_twice_and_check(builder: Builder) -> bool:
     """Build the image twice, compare and check it; tell whether all is well.
 
@@ -96,8 +79,11 @@ def build_twice_and_check(builder: Builder) -> bool:
 
 
 def main(command: str) -> int:
-    """Carry out `command`, build or check."""
+    """Carry out `command`: build, check or archive."""
     try:
+        if command == "archive":
+            print(image_archive())
+            return 0
         builder = find_builder(os.environ.get("BUILDER") or None)
         if command == "check":
             return 0 if build_twice_and_check(builder) else 1
@@ -111,6 +97,6 @@ def main(command: str) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["build"], ["check"]):
-        sys.exit(f"usage: python3 -m tools.image build|check\n\n{__doc__}")
+    if sys.argv[1:] not in (["build"], ["check"], ["archive"]):
+        sys.exit(f"usage: python3 -m tools.image build|check|archive\n\n{__doc__}")
     sys.exit(main(sys.argv[1]))

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.programs import ToolError
 
-class ImageError(Exception):
-    """Something that the person at the terminal must know; the text says what to do."""
+
+class ImageError(ToolError):
+    """An image can't be had, or not be looked into; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,20 @@ class Docker:
     name = "docker"
     probe: tuple[str, ...] = ("version", "--format", "{{.Server.Version}}")
 
+    def build_command(
+        self, context: Path, tag: str, arguments: Mapping[str, str], instant: int, *more: str
+    ) -> list[str]:
+        """Return the command that builds the image from the Dockerfile in `context`, as of `instant`, epoch seconds."""
+        named = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        return [self.name, "build", f"--tag={tag}", *named, *self._dated(instant), *more, str(context)]
+
     def build(self, context: Path, tag: str, arguments: Mapping[str, str], instant: int, *more: str) -> None:
         """Build the image from the Dockerfile in `context`, as of `instant`, in epoch seconds.
 
         Raises:
             ImageError: it can't be built; the builder has said why.
         """
-        named = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-        command = [self.name, "build", f"--tag={tag}", *named, *self._dated(instant), *more, str(context)]
+        command = self.build_command(context, tag, arguments, instant, *more)
         environment = os.environ | {"SOURCE_DATE_EPOCH": str(instant), "DOCKER_BUILDKIT": "1"}
         if subprocess.run(command, env=environment, check=False).returncode:
             raise ImageError(f"{self.name} couldn't build {tag}, see above")
