@@ -35,8 +35,7 @@ RUN /opt/maskinporten-operator/bin/python3 -m compileall -q -f --invalidation-mo
 
 FROM ${BASE_IMAGE}
 COPY --from=build /image/ /
-# HOME: kubernetes' client asks for one when it is imported, and the user below has no entry in /etc/passwd.
-ENV PATH=/opt/maskinporten-operator/bin:$PATH HOME=/ PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# By number, so that the kubelet can tell that it isn't root.
+ENV PATH=/opt/maskinporten-operator/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# By number, so that the kubelet can tell that it isn't root. The programs take any: they need no name and no home.
 USER 65532:65532
 ENTRYPOINT ["maskinporten-operator"]

@@ -1,6 +1,7 @@
-"""An operator that does to itself, on a signal, what only a restart mends.
+"""An operator that does to itself, on a signal or from the start, what only a restart mends, or not even that.
 
-As a program, `python -m tools.sabotage …` is `maskinporten-operator …`.
+As a program, `python -m tools.sabotage …` is `maskinporten-operator …`, and with a fault before it, that is there from
+the start.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.cli import main
 from tools.stack import Operator
@@ -26,13 +27,22 @@ FAULTS = {
     "a stuck loop": signal.SIGUSR1,
     "a dead watch": signal.SIGUSR2,
     "a stuck queue": signal.SIGHUP,
+    "a failing watch": signal.SIGWINCH,
+    "a failing watch of Secrets": signal.SIGIO,
 }
+SECRET = "eyJhbGciOiJSUzI1NiJ9"  # noqa: S105 - it must show up nowhere
+"""What the exceptions of failing watches quote."""
 
 
 class SabotagedOperator(Operator):
     """One that runs until a fault is asked for."""
 
     program = (sys.executable, "-m", "tools.sabotage")
+
+    @classmethod
+    def of(cls, fault: str) -> type[SabotagedOperator]:
+        """Give the kind that has a fault from the start."""
+        return type(cls.__name__, (cls,), {"program": (*cls.program, fault)})
 
     def strike(self, fault: str) -> None:
         """Let one of `FAULTS` happen."""
@@ -53,7 +63,7 @@ def _kill_watch(_: int, __: FrameType | None) -> None:
 
 def _stick_queue(_: int, __: FrameType | None) -> None:
     """Let no pass come to an end."""
-    from maskinporten_operator.runtime.workers import Workers  # noqa: PLC0415 - heavy, and not for workers that mint
+    from maskinporten_operator.runtime.workers import Workers  # noqa: PLC0415 - heavy
 
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
@@ -61,7 +71,31 @@ def _stick_queue(_: int, __: FrameType | None) -> None:
     Workers._pass = hang  # type: ignore[assignment] # noqa: SLF001
 
 
+def _break_watch(_: int, __: FrameType | None) -> None:
+    """Let kopf's watch end by an exception whenever it is opened, after a list that works."""
+    from kopf._cogs.clients import watching  # noqa: PLC0415 - heavy
+
+    watching.watch_objs = _fail
+
+
+def _break_metadata_watch(_: int, __: FrameType | None) -> None:
+    """Let our own watches end so."""
+    from maskinporten_operator.adapters.cluster import watch  # noqa: PLC0415 - heavy
+
+    watch._watch = _fail  # noqa: SLF001
+
+
+def _fail(*_: object, **__: object) -> Any:
+    raise KeyError(SECRET)
+
+
+STRIKES = (_stick_loop, _kill_watch, _stick_queue, _break_watch, _break_metadata_watch)
+
+
 if __name__ == "__main__":
-    for number, strike in zip(FAULTS.values(), (_stick_loop, _kill_watch, _stick_queue), strict=True):
-        signal.signal(number, strike)
+    strikes = dict(zip(FAULTS, STRIKES, strict=True))
+    for fault, strike in strikes.items():
+        signal.signal(FAULTS[fault], strike)
+    if sys.argv[1] in FAULTS:
+        strikes[sys.argv.pop(1)](0, None)
     main()

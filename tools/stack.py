@@ -181,8 +181,12 @@ class Operator(Process):
             **settings,
         }
         self.environment = {f"MASKINPORTEN_OPERATOR_{name.upper()}": value for name, value in values.items()}
-        self.environment["KUBECONFIG"] = str(kubeconfig)
+        self.environment |= self.find_api_server(kubeconfig)
         super().__init__([*self.program, "run"], self.environment, folder / log)
+
+    def find_api_server(self, kubeconfig: Path) -> dict[str, str]:
+        """Give the variables by which it finds the API server."""
+        return {"KUBECONFIG": str(kubeconfig)}
 
     def run_command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run another of its commands, configured as it is itself but for `settings`, to the end."""

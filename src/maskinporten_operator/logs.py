@@ -7,8 +7,14 @@ from typing import Literal
 
 import structlog
 
-LIBRARIES = {"kopf": logging.ERROR, "httpx": logging.WARNING, "httpcore": logging.WARNING, "asyncio": logging.WARNING}
-"""Libraries whose chatter isn't the operator's; kopf's debug logs hold whole objects."""
+LIBRARIES = {
+    "kopf": logging.CRITICAL,
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
+"""Libraries whose chatter isn't the operator's. kopf's logs hold whole objects and the texts of arbitrary exceptions;
+what goes wrong there, `runtime.vitals` and `runtime.faults` tell."""
 
 
 def configure_logs(level: str, style: Literal["json", "text"]) -> None:

@@ -4,8 +4,9 @@ import asyncio
 import gc
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
 
 import pytest
 
@@ -26,33 +27,43 @@ async def until(condition, seconds=SOON):
 
 
 class Maker:
-    """Makes numbers for keys, in a thread, and fails as often as it is told to."""
+    """Makes numbers for keys, and fails as often as it is told to, at the start or at the work."""
 
     def __init__(self):
         self.made = 0
         self.failures = []
+        self.refusals = []
+        self.started = self.ended = 0
         self.asked = []
 
-    def __call__(self, count):
+    async def start(self):
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.started += 1
+        return self
+
+    async def mint(self, count):
         self.asked.append(count)
         if self.failures:
             raise self.failures.pop(0)
+        await asyncio.sleep(0)
         numbers = range(self.made, self.made + count)
         self.made += count
         return list(numbers)
 
+    async def end(self):
+        self.ended += 1
+
 
 @pytest.fixture
 def maker(monkeypatch):
-    maker, real_sleep = Maker(), asyncio.sleep
-    monkeypatch.setattr(module, "mint_keys", maker)
-    monkeypatch.setattr(module, "ProcessPoolExecutor", lambda count, **_: ThreadPoolExecutor(count))
+    real_sleep = asyncio.sleep
     monkeypatch.setattr(module.asyncio, "sleep", lambda seconds: real_sleep(min(seconds, 0.01)))
-    return maker
+    return Maker()
 
 
 async def test_the_pool_fills_up_to_its_size_and_no_further(maker):
-    async with KeyPool(10) as pool:
+    async with KeyPool(10, maker.start) as pool:
         await until(lambda: len(pool) == 10)
         await asyncio.sleep(0.05)
 
@@ -61,7 +72,7 @@ async def test_the_pool_fills_up_to_its_size_and_no_further(maker):
 
 
 async def test_what_is_taken_is_made_again(maker):
-    async with KeyPool(3) as pool:
+    async with KeyPool(3, maker.start) as pool:
         taken = [await pool.take() for _ in range(20)]
         await until(lambda: len(pool) == 3)
 
@@ -70,7 +81,7 @@ async def test_what_is_taken_is_made_again(maker):
 
 
 async def test_a_pool_without_a_store_makes_keys_when_they_are_asked_for(maker):
-    async with KeyPool(0) as pool:
+    async with KeyPool(0, maker.start) as pool:
         await asyncio.sleep(0.05)
         assert maker.made == 0
 
@@ -79,7 +90,7 @@ async def test_a_pool_without_a_store_makes_keys_when_they_are_asked_for(maker):
 
 
 async def test_many_at_once_get_a_key_each(maker):
-    async with KeyPool(2) as pool:
+    async with KeyPool(2, maker.start) as pool:
         taken = await asyncio.wait_for(asyncio.gather(*(pool.take() for _ in range(30))), SOON)
 
     assert sorted(taken) == list(range(30))
@@ -87,32 +98,36 @@ async def test_many_at_once_get_a_key_each(maker):
 
 @pytest.mark.parametrize(
     "error",
-    [BrokenProcessPool("killed"), OSError("no more processes"), ValueError("odd"), RuntimeError("shutdown")],
+    [ConnectionError("killed"), OSError("no more processes"), ValueError("odd"), RuntimeError("shutdown")],
     ids=lambda error: type(error).__name__,
 )
 async def test_whatever_fails_in_a_worker_it_is_started_again(maker, error):
     maker.failures = [error, error]
-    async with KeyPool(2) as pool:
+    async with KeyPool(2, maker.start) as pool:
         assert await asyncio.wait_for(pool.take(), SOON) == 0
         await until(lambda: len(pool) == 2)
 
     assert maker.failures == []
+    assert (maker.started, maker.ended) == (3, 3)
 
 
-async def test_a_worker_that_cant_be_started_is_tried_again(maker, monkeypatch):
-    attempts = []
-
-    def start(count, **_):
-        attempts.append(count)
-        if len(attempts) < 3:
-            raise OSError("the process table is full")
-        return ThreadPoolExecutor(count)
-
-    monkeypatch.setattr(module, "ProcessPoolExecutor", start)
-    async with KeyPool(2) as pool:
+async def test_a_worker_that_cant_be_started_is_tried_again(maker):
+    maker.refusals = [OSError("the process table is full")] * 2
+    async with KeyPool(2, maker.start) as pool:
         assert await asyncio.wait_for(pool.take(), SOON) == 0
 
-    assert len(attempts) == 3
+    assert (maker.refusals, maker.started) == ([], 1)
+
+
+async def test_a_pool_is_failing_from_a_failure_until_keys_are_minted_again(maker):
+    maker.failures = [OSError("no")] * 1000
+    async with KeyPool(2, maker.start) as pool:
+        assert not pool.failing
+        await until(lambda: pool.failing)
+        maker.failures.clear()
+        await until(lambda: len(pool) == 2)
+
+        assert not pool.failing
 
 
 async def test_one_that_waits_in_vain_is_told_after_a_time(maker, monkeypatch):
@@ -120,7 +135,7 @@ async def test_one_that_waits_in_vain_is_told_after_a_time(maker, monkeypatch):
     real_timeout = asyncio.timeout
     monkeypatch.setattr(module.asyncio, "timeout", lambda _: real_timeout(0.05))
 
-    async with KeyPool(1) as pool:
+    async with KeyPool(1, maker.start) as pool:
         with pytest.raises(TransientError, match="No key could be made") as caught:
             await pool.take()
 
@@ -129,7 +144,7 @@ async def test_one_that_waits_in_vain_is_told_after_a_time(maker, monkeypatch):
 
 async def test_one_that_gives_up_waiting_takes_no_key_from_the_others(maker):
     maker.failures = [OSError("no")]
-    async with KeyPool(0) as pool:
+    async with KeyPool(0, maker.start) as pool:
         first, second = (asyncio.create_task(pool.take()) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
@@ -143,24 +158,44 @@ async def test_a_worker_process_makes_real_keys_and_a_killed_one_is_replaced():
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
     async with KeyPool(1) as pool:
         first = await asyncio.wait_for(pool.take(), DEADLINE)
-        (worker,) = pool._executor._processes.values()
-        os.kill(worker.pid, signal.SIGKILL)
+        worker = pool._minter.pid
+        os.kill(worker, signal.SIGKILL)
         second, third = [await asyncio.wait_for(pool.take(), DEADLINE) for _ in range(2)]
-        (successor,) = pool._executor._processes.values()
+        successor = pool._minter.pid
 
-        assert successor.pid != worker.pid
-    successor.join(SOON)
-    await asyncio.sleep(0.1)
+        assert successor != worker
     gc.collect()
 
     assert len({first.n, second.n, third.n}) == 3
     assert all(PrivateJwk.find(PrivateJwk("k", key).serialize()) for key in (first, second, third))
-    assert not successor.is_alive()
-    assert complaints == []  # such as a batch whose failure nobody took
+    assert not is_running(worker)
+    assert not is_running(successor)
+    assert complaints == []  # such as a process that nobody waited for
+
+
+async def test_a_worker_process_ends_with_its_parent():
+    script = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE).pid, flush=True)"
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script + "; input()", *module.PROGRAM, stdin=PIPE, stdout=PIPE
+    )
+    worker = int(await parent.stdout.readline())
+    assert is_running(worker)
+    parent.kill()
+    await parent.communicate()
+
+    await until(lambda: not is_running(worker), DEADLINE)
+
+
+def is_running(pid):
+    """One that has ended may still be there, where nobody has asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 async def test_nothing_is_minted_while_keys_are_taken_and_the_store_is_not_low(maker):
-    async with KeyPool(40) as pool:
+    async with KeyPool(40, maker.start) as pool:
         await until(lambda: len(pool) == 40)
 
         for _ in range(25):

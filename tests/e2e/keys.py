@@ -6,15 +6,14 @@ import functools
 import json
 from typing import Any
 
-from maskinporten_operator.adapters.keys import mint_keys
+from maskinporten_operator.adapters.minting import mint_key
 from maskinporten_operator.model.keys import PrivateJwk
 
 
 @functools.cache
 def make_jwk(kid: str) -> PrivateJwk:
     """Make a key; the same one for the same `kid`."""
-    (key,) = mint_keys(1)
-    return PrivateJwk(kid, key)
+    return PrivateJwk(kid, mint_key())
 
 
 def private_jwk(kid: str) -> str:

@@ -1,4 +1,4 @@
-"""What only a restart mends is told by /livez within a minute."""
+"""What only a restart mends is told by /livez within a minute, and what not even that mends ends the process."""
 
 import time
 
@@ -6,17 +6,18 @@ import pytest
 
 from tests.e2e.stage import PATIENCE
 from tools.kube import wait_for
-from tools.sabotage import FAULTS, SabotagedOperator
+from tools.sabotage import SECRET, SabotagedOperator
 
 pytestmark = pytest.mark.e2e
 
 WITHIN = 60.0
+STUCK = ("a stuck loop", "a dead watch", "a stuck queue")
 
 
 def test_a_stuck_loop_a_dead_watch_and_a_stuck_queue_are_each_noticed(bare_stage):
     stage = bare_stage
     operators = {}
-    for number, fault in enumerate(FAULTS):  # each with a namespace of its own, so that they are in nobody's way
+    for number, fault in enumerate(STUCK):  # each with a namespace of its own, so that they are in nobody's way
         namespace = f"struck-{number}"
         stage.kube.create_namespace(namespace)
         operators[fault] = stage.start_another(kind=SabotagedOperator, namespaces=namespace, workers="1")
@@ -55,3 +56,49 @@ def test_ended_by_a_signal_in_the_middle_of_a_stuck_loop_it_ends_all_the_same(ba
 
     assert operator.popen.wait(PATIENCE) == 1
     assert time.monotonic() - started < 15  # 10 where nothing else is done
+
+
+def wait_for_end(operator, seconds):
+    """Wait until it has ended, and give whether it ever was ready meanwhile."""
+    ready = []
+
+    def look():
+        ready.append(operator.is_ready())
+        return not operator.running
+
+    wait_for(look, seconds, "the process's end")
+    return any(ready)
+
+
+def assert_told(operator, part):
+    assert operator.popen.returncode == 1
+    *_, last = operator.output().splitlines()
+    assert last.startswith(f"Error: {part} can't work (KeyError in _fail (sabotage.py:")
+    assert SECRET not in operator.output()
+    assert operator.output().count("internal error") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "part"),
+    [("a failing watch", "the watch of resources"), ("a failing watch of Secrets", "the operator")],
+)
+def test_a_watch_that_always_fails_is_never_ready_and_ends_the_process_within_a_minute(bare_stage, fault, part):
+    started = time.monotonic()
+    operator = bare_stage.start_another(kind=SabotagedOperator.of(fault))
+
+    assert not wait_for_end(operator, WITHIN + PATIENCE)
+    assert time.monotonic() - started < WITHIN + PATIENCE / 2  # WITHIN where nothing else is done
+    assert_told(operator, part)
+
+
+def test_a_watch_that_begins_to_fail_is_not_ready_any_more_and_ends_the_process(bare_stage):
+    bare_stage.kube.create_namespace("failing")
+    operator = bare_stage.start_another(kind=SabotagedOperator, namespaces="failing")
+    operator.wait_ready(PATIENCE)
+    operator.strike("a failing watch")
+    wait_for(lambda: not operator.is_ready(), PATIENCE, "the end of readiness")  # at the latest when it is opened anew
+    began = time.monotonic()
+
+    assert not wait_for_end(operator, WITHIN + PATIENCE)
+    assert time.monotonic() - began < WITHIN
+    assert_told(operator, "the watch of resources")

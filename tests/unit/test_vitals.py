@@ -31,38 +31,56 @@ def vitals(clock):
 
 
 def test_who_gives_signs_is_well_and_who_gives_none_for_long_is_named(vitals, clock):
-    vitals.expect("one")
+    one = vitals.expect("one")
     vitals.expect("two")
     for _ in range(3):
         clock[0] += SILENCE * 0.4
-        vitals.note("one")
+        one.note()
 
     assert vitals.find_faults() == ["no sign of two for 60 s"]
 
 
-def test_who_isnt_expected_isnt_missed(vitals, clock):
-    vitals.note("one")
-    clock[0] += 1000
-
-    assert vitals.find_faults() == []
-
-
 def test_a_request_is_a_sign_of_its_own_watch_only(vitals, clock):
-    for path in PATHS:
-        vitals.expect(path)
+    paths = vitals.expect_paths(PATHS)
     clock[0] += SILENCE + 1
-    vitals.note_request(APPLICATION.path(), PATHS)
+    paths.on_request(APPLICATION.path())
 
     assert [MASKINPORTEN_CLIENT.path() in fault for fault in vitals.find_faults()] == [True]
 
 
 def test_a_request_before_the_watches_is_a_sign_of_all(vitals, clock):
-    for path in PATHS:
-        vitals.expect(path)
+    paths = vitals.expect_paths(PATHS)
     clock[0] += SILENCE + 1
-    vitals.note_request("/apis/nais.io/v1", PATHS)
+    paths.on_request("/apis/nais.io/v1")
 
     assert vitals.find_faults() == []
+
+
+def test_a_watch_works_from_its_beginning_to_a_failure_and_from_the_next_one_on(vitals):
+    part = vitals.expect("one")
+    assert vitals.find_idle() == ["one"]
+    part.begin()
+    assert vitals.find_idle() == []
+    part.fail()
+    part.note()
+    assert vitals.find_idle() == ["one"]
+    part.begin()
+
+    assert vitals.find_idle() == []
+
+
+def test_watches_of_one_session_work_each_by_itself_and_end_together(vitals):
+    paths = vitals.expect_paths(PATHS)
+    for path in ("/apis/nais.io/v1", *PATHS):
+        paths.on_request(path)
+        paths.on_watch(path)
+    assert vitals.find_idle() == []
+
+    paths.on_failure(APPLICATION.path(), "HTTP 503")
+    assert vitals.find_idle() == [APPLICATION.path()]
+
+    paths.on_end()
+    assert set(vitals.find_idle()) == PATHS
 
 
 # The queue
@@ -162,9 +180,23 @@ async def test_a_queue_that_nobody_takes_from_is_stuck():
 async def test_livez_says_what_is_wrong(faults, status, text, unused_tcp_port):
     address = f"127.0.0.1:{unused_tcp_port}"
     async with (
-        serve_endpoints(Metrics(), "", address, lambda: True, lambda: faults),
+        serve_endpoints(Metrics(), "", address, list, lambda: faults),
         httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http,
     ):
         answer = await http.get("/livez")
 
     assert (answer.status_code, answer.text) == (status, text)
+
+
+async def test_readyz_says_what_is_missing(unused_tcp_port):
+    address, missing = f"127.0.0.1:{unused_tcp_port}", ["one", "two"]
+    async with (
+        serve_endpoints(Metrics(), "", address, lambda: missing, list),
+        httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http,
+    ):
+        before = await http.get("/readyz")
+        missing.clear()
+        after = await http.get("/readyz")
+
+    assert (before.status_code, before.text) == (503, "waiting for one\nwaiting for two\n")
+    assert (after.status_code, after.text) == (200, "ok\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from jose import jwt
 
-from maskinporten_operator.adapters.keys import mint_keys
+from maskinporten_operator.adapters.minting import mint_key
 from maskinporten_operator.model.keys import PrivateJwk
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def find_refusal(secret: Mapping[str, str]) -> str | None:
 
 def new_key() -> dict[str, str]:
     """Make a private key, a JWK."""
-    (key,) = mint_keys(1)
-    return dict(json.loads(PrivateJwk(str(uuid.uuid4()), key).serialize()))
+    return dict(json.loads(PrivateJwk(str(uuid.uuid4()), mint_key()).serialize()))
 
 
 def verify_token(secret: Mapping[str, str], token: str) -> dict[str, Any]:

@@ -37,12 +37,14 @@ from maskinporten_operator.reconcile.memory import Memory
 from maskinporten_operator.reconcile.ports import Ports, Sighting
 from maskinporten_operator.runtime.announcer import EventAnnouncer
 from maskinporten_operator.runtime.ending import cancel, end_on_signals, limit_end
+from maskinporten_operator.runtime.faults import FaultError, Restarts, explain_fault
 from maskinporten_operator.runtime.health import serve_endpoints
+from maskinporten_operator.runtime.lease import LeaseLostError
 from maskinporten_operator.runtime.namespaces import Namespaces
 from maskinporten_operator.runtime.queue import WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
-from maskinporten_operator.runtime.shell import EndlessBackoffs, run_shell
+from maskinporten_operator.runtime.shell import EndlessBackoffs, is_outage, run_shell
 from maskinporten_operator.runtime.states import count_keys, count_resources, count_scopes
 from maskinporten_operator.runtime.store import OwnedObjects
 from maskinporten_operator.runtime.workers import Controller, Workers
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 5.0
 RELEASE_SECONDS = 2.0
 LOOK_FOR_SYNC_EVERY = 1.0
+EXPECTED = (OperatorError, LeaseLostError)
+"""How a part may end the process; anything else is a fault."""
 log = structlog.get_logger()
 
 
@@ -70,7 +74,7 @@ async def run_operator(config: Config) -> None:
         CredentialsError: The operator's own credentials can't be used.
         ClusterUnknownError: No API server is configured.
         LeaseLostError: This process led, and another one does by now.
-        Exception: The API server stopped serving one of our kinds, or a part of the operator ended by a fault.
+        FaultError: It can't work.
     """
     stopping = asyncio.Event()
     end_on_signals(stopping)
@@ -82,7 +86,7 @@ async def run_operator(config: Config) -> None:
                 adapters.metrics,
                 config.metrics_address,
                 config.health_address,
-                lambda: operator is not None and operator.is_ready(),
+                lambda: operator.find_missing() if operator else ["the API server and its CRDs"],
                 adapters.vitals.find_faults,
             )
         )
@@ -135,7 +139,9 @@ class Operator:
         self.resync = Resync(config.resync_interval.total_seconds(), stores, self.queue, self._list_uids, self._refresh)
         self.workers = Workers(config.workers, self.queue, self._build_controllers(), adapters.metrics)
         self.vitals.add_check(self.workers.check_stuck)
-        self.watching = self.synced = False
+        self.pool = adapters.pool
+        self.shell = Restarts("the watch of resources", is_outage, EndlessBackoffs())
+        self.running = self.synced = False
         self.leading = asyncio.Event()
         self._show(adapters.metrics, adapters.pool)
 
@@ -168,17 +174,17 @@ class Operator:
 
         Raises:
             LeaseLostError: This process led, and another one does by now.
-            Exception: A part of the operator ended by a fault.
+            FaultError: It can't work.
         """
         stop_watching: concurrent.futures.Future[None] = concurrent.futures.Future()
         ending = asyncio.create_task(stopping.wait())
         shell = asyncio.create_task(self._keep_watching(stop_watching))
         background = [asyncio.create_task(one) for one in self._background()]
-        self.watching = True
+        self.running = True
         try:
             done, _ = await asyncio.wait({shell, ending, *background}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self.watching = False
+            self.running = False
             if stopping.is_set():
                 await self.workers.drain(DRAIN_SECONDS)
             else:
@@ -189,20 +195,28 @@ class Operator:
             stop_watching.set_result(None)
         await shell
         for task in done - {ending, shell}:
-            task.result()
+            if error := task.exception():
+                raise error if isinstance(error, EXPECTED) else explain_fault("the operator", error)
 
     @property
     def may_work(self) -> bool:
         """Whether this process surely leads, or has nobody to contend with."""
         return self.elector is None or self.elector.time_left() > 0
 
-    def is_ready(self) -> bool:
-        """Whether the watch runs and everything was seen, and DigDir's list was read by the one that leads."""
-        if not (self.watching and self.synced):
-            return False
+    def find_missing(self) -> list[str]:
+        """Name what this process lacks to work, or to stand by if another one leads."""
+        if not self.running:
+            return ["the start or the end of the process"]
+        missing = self.vitals.find_idle()
+        if self.shell.in_doubt:
+            missing.append("the watch of resources, which ended by a fault, to be steady")
+        if not self.synced:
+            missing.append("the first comparison with the API server's lists")
+        if self.pool.failing:
+            missing.append("keys, which can't be minted")
         if self.elector and not self.leading.is_set():
-            return self.elector.stands_by
-        return self.registry.is_listed
+            return missing if self.elector.stands_by else [*missing, "the Lease"]
+        return missing if self.registry.is_listed else [*missing, "DigDir's list of clients"]
 
     async def _work(self) -> None:
         """Stand by until this process leads, then work."""
@@ -277,8 +291,7 @@ class Operator:
     async def _follow(self, kind: Kind, selector: str, listener: Listener, namespace: str | None = None) -> None:
         """Watch metadata, and let it be noticed if that ends."""
         part = f"the watch of {kind.path(namespace)} by {type(listener).__name__} and {selector or 'no label'}"
-        self.vitals.expect(part)
-        await follow_metadata(self.api, kind, selector, listener, namespace, partial(self.vitals.note, part))
+        await follow_metadata(self.api, kind, selector, listener, namespace, self.vitals.expect(part))
 
     def _watch_namespaces(self) -> list[Any]:
         """Watch the cluster's namespaces; an operator that is given a few of them needn't have the right to."""
@@ -305,23 +318,20 @@ class Operator:
 
     async def _keep_watching(self, stop: concurrent.futures.Future[None]) -> None:
         """Run the shell, and start it again when it gives up, unless a kind is gone: then the process ends."""
-        delays = iter(EndlessBackoffs())
-        namespaces = self.config.namespaces or (None,)
-        watched = frozenset(kind.path(namespace) for kind in self.router.stores for namespace in namespaces)
-        for path in watched:
-            self.vitals.expect(path)
-        session = partial(open_session, self.api.configuration, partial(self.vitals.note_request, watched=watched))
-        server = self.api.configuration.host
-        while True:
-            try:
-                await run_shell(self.router.on_event, session, server, self.router.stores, self.config.namespaces, stop)
-            except Exception as error:
-                if await self._is_kind_gone():
-                    raise
-                log.warning("the watch ended and is started again", error=type(error).__name__)
-                await asyncio.sleep(next(delays))
-            else:
-                return
+        stores, namespaces = self.router.stores, self.config.namespaces
+        paths = self.vitals.expect_paths(kind.path(namespace) for kind in stores for namespace in namespaces or (None,))
+        configuration = self.api.configuration
+        session = partial(open_session, configuration, paths)
+
+        async def watch() -> None:
+            await run_shell(self.router.on_event, session, configuration.host, stores, namespaces, stop)
+
+        async def look_around() -> None:
+            paths.on_end()
+            if await self._is_kind_gone():
+                raise FaultError("the API server stopped serving a CRD of ours: a cluster admin must install it")
+
+        await self.shell.run(watch, look_around)
 
     async def _is_kind_gone(self) -> bool:
         try:

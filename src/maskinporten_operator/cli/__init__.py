@@ -1,4 +1,4 @@
-"""The command line. Heavy imports stay inside the commands: workers that mint keys start from this module too."""
+"""The command line. Heavy imports stay inside the commands, so that help and wrong settings are told at once."""
 
 from __future__ import annotations
 

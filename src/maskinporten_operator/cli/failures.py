@@ -11,6 +11,7 @@ import click
 from maskinporten_operator.adapters.cluster.api import ClusterUnknownError
 from maskinporten_operator.adapters.digdir.credentials import CredentialsError
 from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.runtime.faults import FaultError
 from maskinporten_operator.runtime.lease import LeaseLostError
 
 if TYPE_CHECKING:
@@ -28,6 +29,6 @@ def explain_failures() -> Iterator[None]:
     except LeaseLostError as error:
         click.echo(f"Error: {error}: another replica may lead by now, so this one ends", err=True)
         sys.exit(1)
-    except OperatorError as error:
+    except (OperatorError, FaultError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

@@ -21,12 +21,13 @@ async def serve_endpoints(
     metrics: Metrics,
     metrics_address: str,
     health_address: str,
-    is_ready: Callable[[], bool],
+    find_missing: Callable[[], Sequence[str]],
     find_faults: Callable[[], Sequence[str]],
 ) -> AsyncIterator[None]:
     """Serve the endpoints while the context lasts; an empty address serves nothing, two equal ones share a server.
 
-    All by the loop that the work is done in: where that is stuck, nobody answers.
+    `find_missing` names what isn't there yet, or not now, and `find_faults` what only a restart mends. All by the loop
+    that the work is done in: where that is stuck, nobody answers.
     """
 
     async def livez(_: web.Request) -> web.Response:
@@ -36,9 +37,8 @@ async def serve_endpoints(
         return web.Response(text="\n".join(faults or ("ok",)) + "\n", status=500 if faults else 200)
 
     async def readyz(_: web.Request) -> web.Response:
-        ready = is_ready()
-        text = "ok\n" if ready else "waiting for the first lists, or for the Lease\n"
-        return web.Response(text=text, status=200 if ready else 503)
+        missing = [f"waiting for {one}" for one in find_missing()]
+        return web.Response(text="\n".join(missing or ("ok",)) + "\n", status=503 if missing else 200)
 
     async def show_metrics(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import logging
+import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import kopf
+from kopf._cogs.clients.errors import APIError
+from kopf._cogs.clients.watching import WatchingError
 
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    import aiohttp
 
     from maskinporten_operator.model.resources import Kind
 
@@ -23,6 +27,13 @@ if TYPE_CHECKING:
 
 FIRST_BACKOFFS = (1, 2, 4, 8)
 LONGEST_BACKOFF = 10
+IDENTITY = "maskinporten-operator"
+"""Used for nothing here. kopf would ask for the user's name, and a pod's user has none."""
+OUTAGES = (
+    *(APIError, WatchingError, kopf.LoginError, aiohttp.ClientError, json.JSONDecodeError),
+    *(ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError),
+)
+"""What an API server, or the way to it, may end the watch by. Anything else is a fault on this side."""
 
 
 class EndlessBackoffs:
@@ -30,6 +41,11 @@ class EndlessBackoffs:
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain(FIRST_BACKOFFS, itertools.repeat(LONGEST_BACKOFF))
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the watch ended by what the API server did or didn't answer, which passes."""
+    return isinstance(error, OUTAGES) or (error.__cause__ is not None and is_outage(error.__cause__))
 
 
 async def run_shell(
@@ -56,21 +72,29 @@ async def run_shell(
 
     Raises:
         Exception: kopf gave up: the kind vanished from the API server, or the watch broke in a way it doesn't know.
+            Also whatever `on_event` or `open_session` raised.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
+    shell = _Shell(open_session, server, stop)
 
     def settle(error: Exception | None) -> None:
         if not ended.done():
             ended.set_exception(error) if error else ended.set_result(None)
 
+    def take(kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
+        try:
+            on_event(kind, event, body)
+        except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
+            shell.give_up(error)
+
     def pass_on(kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
-        loop.call_soon_threadsafe(on_event, kind, event, body)
+        loop.call_soon_threadsafe(take, kind, event, body)
 
     def run() -> None:
         try:
-            asyncio.run(_watch(pass_on, open_session, server, tuple(kinds), tuple(namespaces), stop))
-        except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
+            asyncio.run(shell.run(pass_on, tuple(kinds), tuple(namespaces)))
+        except Exception as error:  # noqa: BLE001 - as above
             loop.call_soon_threadsafe(settle, error)
         else:
             loop.call_soon_threadsafe(settle, None)
@@ -79,45 +103,68 @@ async def run_shell(
     await ended
 
 
-async def _watch(
-    on_event: OnEvent,
-    open_session: Callable[[], aiohttp.ClientSession],
-    server: str,
-    kinds: tuple[Kind, ...],
-    namespaces: tuple[str, ...],
-    stop: concurrent.futures.Future[None],
-) -> None:
-    registry = kopf.OperatorRegistry()
-    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+class _Shell:
+    """One run of kopf, in its own thread."""
 
-    def pass_stop_on(_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # this loop ended before
-            loop.call_soon_threadsafe(stopping.set)
+    def __init__(
+        self, open_session: Callable[[], aiohttp.ClientSession], server: str, stop: concurrent.futures.Future[None]
+    ) -> None:
+        self._open_session = open_session
+        self._server = server
+        self._stop = stop
+        self._fault: Exception | None = None
+        self._end: Callable[[], None] = lambda: None
 
-    # kopf would wait for the future itself in a thread, which outlasts its own end: that would never be told.
-    stop.add_done_callback(pass_stop_on)
-    delays = itertools.chain([0.0], EndlessBackoffs())
+    def give_up(self, error: Exception) -> None:
+        """End because of an error that kopf doesn't get to see, or would try again without end; from any thread."""
+        self._fault = self._fault or error
+        self._end()
 
-    @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.AiohttpSession:
-        # kopf comes back here after every 401, at once.
-        await asyncio.sleep(next(delays))
-        return kopf.AiohttpSession(server=server, aiohttp_session=open_session())
+    async def run(self, on_event: OnEvent, kinds: tuple[Kind, ...], namespaces: tuple[str, ...]) -> None:
+        """Watch until the end is asked for."""
+        registry = kopf.OperatorRegistry()
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
 
-    for kind in kinds:
+        def end(_: object = None) -> None:
+            with contextlib.suppress(RuntimeError):  # this loop ended before
+                loop.call_soon_threadsafe(stopping.set)
 
-        @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural, param=kind)
-        async def enqueue(event: Mapping[str, Any], param: Any = None, **_: Any) -> None:
-            on_event(param, event["type"], event["object"])
+        # kopf would wait for the future itself in a thread, which outlasts its own end: that would never be told.
+        self._stop.add_done_callback(end)
+        self._end = end
+        delays = itertools.chain([0.0], EndlessBackoffs())
 
-    await kopf.operator(
-        registry=registry,
-        settings=build_settings(),
-        standalone=True,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        stop_flag=stopping,
-    )
+        @kopf.on.login(registry=registry)
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            # kopf comes back here after every 401, at once.
+            await asyncio.sleep(next(delays))
+            try:
+                session = self._open_session()
+            except Exception as error:
+                self.give_up(error)
+                await stopping.wait()  # else kopf would try again, each minute and for ever
+                raise
+            return kopf.AiohttpSession(server=self._server, aiohttp_session=session)
+
+        for kind in kinds:
+
+            @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural, param=kind)
+            async def enqueue(event: Mapping[str, Any], param: Any = None, **_: Any) -> None:
+                on_event(param, event["type"], event["object"])
+
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=build_settings(),
+                identity=IDENTITY,  # type: ignore[arg-type]
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                stop_flag=stopping,
+            )
+        finally:
+            if self._fault:
+                raise self._fault
 
 
 def build_settings() -> kopf.OperatorSettings:

@@ -1,40 +1,67 @@
-"""Signs of life, by which /livez goes: of what should give one again and again, and of what may be stuck."""
+"""How the parts are, for /livez and /readyz: whether each gives signs of life, and whether each watch works."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SILENCE = 50.0
 """Seconds without a sign after which a part counts as dead.
 
 A watch asks the API server for more, or tries to, more often than that, whether or not the server answers.
 """
+log = structlog.get_logger()
+
+
+class Part:
+    """A watch, as it tells of itself, from any thread.
+
+    Attributes:
+        name: What the log and the endpoints call it.
+        seen: When it last gave a sign of life (monotonic seconds).
+        works: Whether it has told of all that there is, and would be told of a change now.
+    """
+
+    def __init__(self, name: str, monotonic: Callable[[], float]) -> None:
+        self.name = name
+        self._monotonic = monotonic
+        self.seen = monotonic()
+        self.works = False
+
+    def note(self) -> None:
+        """It asks the API server, or was told something."""
+        self.seen = self._monotonic()
+
+    def begin(self) -> None:
+        """It has listed all, and from now on is told of changes."""
+        self.works = True
+
+    def fail(self) -> None:
+        """It wasn't answered, or not as it should be."""
+        self.works = False
 
 
 class Vitals:
-    """When each part last gave a sign. Signs may come from any thread."""
+    """The parts that must give signs of life, and what else is asked how it is."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._signs: dict[str, float] = {}
+        self._parts: list[Part] = []
         self._checks: list[Callable[[], str | None]] = []
 
-    def expect(self, part: str) -> None:
-        """Expect signs of a part from now on."""
-        self._signs[part] = self._monotonic()
+    def expect(self, name: str) -> Part:
+        """Expect signs of a part from now on; it tells of itself by what this gives."""
+        part = Part(name, self._monotonic)
+        self._parts.append(part)
+        return part
 
-    def note(self, part: str) -> None:
-        """Take a sign of one part."""
-        if part in self._signs:
-            self._signs[part] = self._monotonic()
-
-    def note_request(self, path: str, watched: frozenset[str]) -> None:
-        """Take a request as a sign: of the watch that it is for, or of all `watched` that are still being prepared."""
-        for part in {path} & watched or watched:
-            self.note(part)
+    def expect_paths(self, paths: Iterable[str]) -> Paths:
+        """Expect signs of watches that are known by the paths that they ask for."""
+        return Paths({path: self.expect(path) for path in paths})
 
     def add_check(self, check: Callable[[], str | None]) -> None:
         """Ask this too: what is wrong, or None."""
@@ -44,8 +71,42 @@ class Vitals:
         """Say what only a restart mends."""
         now = self._monotonic()
         silent = [
-            f"no sign of {part} for {now - seen:.0f} s"
-            for part, seen in tuple(self._signs.items())
-            if now - seen > SILENCE
+            f"no sign of {part.name} for {now - part.seen:.0f} s"
+            for part in tuple(self._parts)
+            if now - part.seen > SILENCE
         ]
         return silent + [fault for check in self._checks if (fault := check())]
+
+    def find_idle(self) -> list[str]:
+        """Name the watches that don't work, or not yet."""
+        return [part.name for part in tuple(self._parts) if not part.works]
+
+
+class Paths:
+    """Watches that share a session, which tells of its requests by their paths."""
+
+    def __init__(self, parts: dict[str, Part]) -> None:
+        self._parts = parts
+
+    def on_request(self, path: str) -> None:
+        """A sign of the watch that it is for, or of all that are still being prepared."""
+        part = self._parts.get(path)
+        for one in [part] if part else self._parts.values():
+            one.note()
+
+    def on_watch(self, path: str) -> None:
+        """A watch was granted, as is asked for after a list."""
+        if part := self._parts.get(path):
+            part.begin()
+
+    def on_failure(self, path: str, why: str | None) -> None:
+        """A request wasn't answered, or not as it should be; without a reason, it was given up."""
+        if why:
+            log.warning("watch failed", path=path, message=why)
+        if part := self._parts.get(path):
+            part.fail()
+
+    def on_end(self) -> None:
+        """None of them is left."""
+        for part in self._parts.values():
+            part.fail()

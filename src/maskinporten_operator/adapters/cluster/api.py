@@ -9,10 +9,15 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.client import ApiClient, Configuration
 from yaml import YAMLError
 
+from maskinporten_operator.adapters.cluster.client import (
+    ApiClient,
+    ConfigException,
+    Configuration,
+    load_incluster_config,
+    load_kube_config,
+)
 from maskinporten_operator.adapters.cluster.errors import translate_exception, translate_response
 from maskinporten_operator.adapters.fence import OPEN
 
@@ -45,10 +50,10 @@ async def load_configuration() -> Configuration:
     configuration = Configuration()
     try:
         if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
-            kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            await kubernetes_config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except (kubernetes_config.ConfigException, OSError, ValueError, YAMLError) as error:
+            await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError, ValueError, YAMLError) as error:
         raise ClusterUnknownError(f"no API server is configured ({type(error).__name__}): set KUBECONFIG") from None
     configuration.client_session_kwargs = {"trust_env": False}  # a proxy for DigDir isn't one for the API server
     return configuration
@@ -98,8 +103,10 @@ class ClusterApi:
         except ValueError as error:  # a gateway's page
             raise translate_exception(error) from None
 
-    async def stream(self, path: str, query: Query, accept: str) -> AsyncIterator[Mapping[str, Any]]:
-        """Send a watch and give its events until the server ends it.
+    async def stream(
+        self, path: str, query: Query, accept: str, on_begin: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """Send a watch and give its events until the server ends it; `on_begin` is called when it was granted.
 
         Raises:
             OperatorError: It failed, or was silent for too long.
@@ -108,6 +115,7 @@ class ClusterApi:
             response = await self._send("GET", path, query, None, JSON, accept, None)
             if not 200 <= response.status <= 299:
                 raise translate_response(response.status, await response.read(), response.headers)
+            on_begin()
             lines = response.response.content
             try:
                 while True:

@@ -41,6 +41,19 @@ class Listener(Protocol):
         """An object was deleted, or no longer matches."""
 
 
+class Signs(Protocol):
+    """Told how a watch is; from its own loop."""
+
+    def note(self) -> None:
+        """It asks the API server, or was told something."""
+
+    def begin(self) -> None:
+        """It has listed all, and from now on is told of changes."""
+
+    def fail(self) -> None:
+        """It wasn't answered, or not as it should be."""
+
+
 async def list_metadata(
     api: ClusterApi, path: str, selector: str = "", give_sign: Callable[[], None] = lambda: None
 ) -> tuple[list[Mapping[str, Any]], str]:
@@ -76,40 +89,36 @@ async def follow_metadata(
     selector: str,
     listener: Listener,
     namespace: str | None,
-    give_sign: Callable[[], None] = lambda: None,
+    signs: Signs,
 ) -> None:
-    """List and watch objects, of a namespace or of all, until cancelled, through outages and gaps.
-
-    `give_sign` is called at every request and every line, so that somebody may notice when there is none any more.
-    """
+    """List and watch objects, of a namespace or of all, until cancelled, through outages and gaps."""
     path = kind.path(namespace)
     delay = FIRST_DELAY
     while True:
         try:
-            items, version = await list_metadata(api, path, selector, give_sign)
+            items, version = await list_metadata(api, path, selector, signs.note)
             listener.on_list(items, namespace)
             delay = FIRST_DELAY
-            await _watch(api, path, selector, version, listener, give_sign)
+            await _watch(api, path, selector, version, listener, signs)
         except ExpiredError:
             log.debug("watch expired", path=path)
         except OperatorError as error:
+            signs.fail()
             log.warning("watch failed", path=path, reason=str(error.reason), message=str(error))
         await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load, guards nothing
         delay = min(delay * 2, LONGEST_DELAY)
 
 
-async def _watch(
-    api: ClusterApi, path: str, selector: str, version: str, listener: Listener, give_sign: Callable[[], None]
-) -> None:
+async def _watch(api: ClusterApi, path: str, selector: str, version: str, listener: Listener, signs: Signs) -> None:
     """Watch from a version on, again and again while the server ends its answers in order."""
     loop = asyncio.get_running_loop()
     while True:
-        give_sign()
+        signs.note()
         started = loop.time()
         query = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
         query += [("labelSelector", selector), ("timeoutSeconds", WATCH_SECONDS)]
-        async for event in api.stream(path, query, ONE_METADATA):
-            give_sign()
+        async for event in api.stream(path, query, ONE_METADATA, signs.begin):
+            signs.note()
             kind, obj = event["type"], event["object"]
             if kind == "ERROR":
                 raise translate_status(obj)
