@@ -38,6 +38,7 @@ demo-down: venv ## Stop a demo that was left running
 .PHONY: test
 test: venv ## All tests, on a real control plane too
 	@$(BIN)/python -m tools.cluster build > /dev/null
+	@$(BIN)/python -m tools.cluster helm3 > /dev/null
 	@$(BIN)/pytest
 
 .PHONY: test-unit

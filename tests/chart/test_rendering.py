@@ -18,11 +18,15 @@ from maskinporten_operator.model.resources import (
     SERVICE,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
+from tests.chart.conftest import LEAST
 from tests.chart.rendered import NAME
+from tests.e2e.played_pod import has_token
+from tools.cluster import helm3
 from tools.generate.__main__ import ROOT
 from tools.generate.chart import CHART, PLACED, find_value
-from tools.generate.manifests import INSTALL, render_install
+from tools.generate.manifests import INSTALL, render_chart, render_install
 
+SIMULATOR = f"{NAME}-simulator"
 JWK = json.dumps({"kty": "RSA"})
 PEM = {"certificateChain": "-----BEGIN CERTIFICATE-----\n", "privateKey": "-----BEGIN PRIVATE KEY-----\n"}
 OTHER_VALUES = {
@@ -136,21 +140,55 @@ def test_with_the_simulator_nothing_else_need_be_set(render, load):
     assert f"--public-url={url}" in rendered.container("maskinporten-operator-simulator")["args"]
 
 
-def test_the_simulator_and_the_operator_get_the_same_new_key(render):
-    keys = []
-    for _ in range(3):
-        rendered = render(alone=True, simulator={"enabled": True})
-        secret = rendered.find("Secret", "maskinporten-operator-simulator")
-        jwk = json.loads(base64.b64decode(secret["data"]["jwk.json"]))
-        n, d, p, q, e = (int.from_bytes(base64.urlsafe_b64decode(jwk[name] + "==")) for name in "ndpqe")
-        assert p * q == n
-        assert d * e % ((p - 1) * (q - 1)) == 1 or pow(pow(2, e, n), d, n) == 2
-        assert n.bit_length() >= 2048
-        for name in ("maskinporten-operator", "maskinporten-operator-simulator"):
-            (volume,) = [one for one in rendered.pod(name)["spec"]["volumes"] if one["name"] == "credentials"]
-            assert volume["secret"]["secretName"] == secret["metadata"]["name"]
-        keys.append(jwk["kid"])
-    assert len(set(keys)) == 3
+def test_the_simulators_pod_puts_the_key_into_the_secret_that_the_operator_mounts(render):
+    rendered = render(alone=True, simulator={"enabled": True})
+    secret, pod = rendered.find("Secret", f"{SIMULATOR}-admin"), rendered.pod(SIMULATOR)["spec"]
+    (volume,) = [one for one in rendered.pod()["spec"]["volumes"] if one["name"] == "credentials"]
+    (role,) = [one for one in rendered.all("Role") if one["metadata"]["name"] == SIMULATOR]
+    (maker,), (simulator,) = pod["initContainers"], pod["containers"]
+
+    assert not secret.keys() & {"data", "stringData"}
+    assert volume["secret"]["secretName"] == secret["metadata"]["name"]
+    assert role["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": [secret["metadata"]["name"]],
+            "verbs": ["get", "patch"],
+        }
+    ]
+    assert f"--secret={secret['metadata']['name']}" in maker["args"]
+    assert maker["args"][-1].partition("=")[2] == "/var/run/digdir-simulator/admin.jwk"
+    assert f"--admin-jwk-file={maker['args'][-1].partition('=')[2]}" in simulator["args"]
+    assert has_token(maker, pod)
+    assert not has_token(simulator, pod)
+    assert not [one for one in pod["volumes"] if "secret" in one]
+
+
+RENDERED = {
+    "trial": {"simulator": {"enabled": True, "persistence": {"enabled": True}, "seed": {"prefixes": ["nav"]}}},
+    "production": {
+        **LEAST,
+        "environment": "production",
+        "replicas": 2,
+        "settings": {"clusterName": "test", "applications": True, "platform": "gcp"},
+        "networkPolicy": {"enabled": True},
+        "scopePolicy": {"enabled": True},
+    },
+}
+
+
+@pytest.mark.parametrize("values", RENDERED.values(), ids=RENDERED)
+def test_every_rendering_is_the_same_by_helm_3_as_by_helm_4(helm, values):
+    rendered = [render_chart(program, values) for program in (helm, helm, helm3())]
+
+    assert rendered[0] == rendered[1]
+    assert sort(rendered[0]) == sort(rendered[2])
+
+
+def sort(text):
+    """Give the manifests in an order of their own: releases of Helm don't agree on one."""
+    return sorted((one for one in yaml.safe_load_all(text) if one), key=json.dumps)
 
 
 def test_credentials_that_exist_are_mounted_where_the_settings_say(render):
@@ -410,7 +448,7 @@ def test_every_pod_is_restricted_with_a_root_that_it_cant_write_to(render):
     assert len(pods) == 3
     for pod in pods:
         assert pod["securityContext"]["runAsNonRoot"]
-        for container in pod["containers"]:
+        for container in (*pod["containers"], *pod.get("initContainers", ())):
             assert container["securityContext"]["readOnlyRootFilesystem"]
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 

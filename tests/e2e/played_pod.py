@@ -11,6 +11,7 @@ import base64
 import itertools
 import os
 import re
+import shutil
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 ENTRYPOINT = "maskinporten-operator"
 """The image's, for containers that name no command."""
 LAST_PARTS = itertools.count(1)
+
+
+def has_token(container: dict[str, Any], spec: dict[str, Any]) -> bool:
+    """Whether a container of a pod has the token of the pod's account."""
+    tokens = {
+        volume["name"]
+        for volume in spec["volumes"]
+        if any("serviceAccountToken" in source for source in volume.get("projected", {}).get("sources", ()))
+    }
+    mounts = {one["name"] for one in container["volumeMounts"]}
+    return spec.get("automountServiceAccountToken", True) or bool(tokens & mounts)
 
 
 class PlayedPods:
@@ -48,17 +60,28 @@ class PlayedPods:
         (service,) = self.find_services(template["metadata"]["labels"])
         self.addresses.setdefault(service, f"{self._net}.{next(LAST_PARTS)}")
         self.stop(deployment)
-        container, folders = template["spec"]["containers"][0], self._write_files(deployment, template["spec"])
-        arguments = [*container.get("command", [ENTRYPOINT]), *container.get("args", [])]
-        program, *rest = [self._localize(one, service, folders) for one in arguments]
-        environment = {
-            one["name"]: self._localize(self._find_value(one), service, folders) for one in container.get("env", [])
-        }
-        if template["spec"].get("automountServiceAccountToken", True):
-            account = template["spec"]["serviceAccountName"]
-            environment["KUBECONFIG"] = str(self.cluster.kubeconfig_of(account, self.namespace))
-        process = Process([str(BIN / program), *rest], environment, self.folder / f"{deployment}.log")
-        self.running[deployment] = process
+        spec = template["spec"]
+        volumes = self._write_files(deployment, spec)
+
+        def begin(container: dict[str, Any]) -> Process:
+            folders = {
+                one["mountPath"]: volumes[one["name"]] for one in container["volumeMounts"] if one["name"] in volumes
+            }
+            arguments = [*container.get("command", [ENTRYPOINT]), *container.get("args", [])]
+            program, *rest = [self._localize(one, service, folders) for one in arguments]
+            environment = {
+                one["name"]: self._localize(self._find_value(one), service, folders) for one in container.get("env", [])
+            }
+            if has_token(container, spec):
+                account = spec["serviceAccountName"]
+                environment["KUBECONFIG"] = str(self.cluster.kubeconfig_of(account, self.namespace))
+            return Process([str(BIN / program), *rest], environment, self.folder / f"{deployment}.log")
+
+        for container in spec.get("initContainers", ()):
+            first = begin(container)
+            assert first.popen.wait(60) == 0, first.output()
+        (container,) = spec["containers"]
+        process = self.running[deployment] = begin(container)
         self._wait_ready(process, container, self.addresses[service])
         return process
 
@@ -100,21 +123,21 @@ class PlayedPods:
         return base64.b64decode(data[reference["key"]]).decode()
 
     def _write_files(self, deployment: str, spec: dict[str, Any]) -> dict[str, str]:
-        """Write the volumes' files; give the folder for each path where a volume is mounted."""
+        """Write the volumes' files; give the folder of each volume."""
         folders = {}
-        volumes = {one["name"]: one for one in spec["volumes"]}
-        for mount in spec["containers"][0]["volumeMounts"]:
-            volume = volumes[mount["name"]]
-            folder = self.folder / deployment / mount["name"]
+        for volume in spec["volumes"]:
+            folder = self.folder / deployment / volume["name"]
+            if "emptyDir" in volume:
+                shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             if source := volume.get("secret"):
                 data = self.read("api/v1", "secrets", source["secretName"])["data"]
                 items = source.get("items") or [{"key": key, "path": key} for key in data]
                 for item in items:
                     (folder / item["path"]).write_bytes(base64.b64decode(data[item["key"]]))
-            elif "persistentVolumeClaim" not in volume:
+            elif not volume.keys() & {"persistentVolumeClaim", "emptyDir"}:
                 continue
-            folders[mount["mountPath"]] = str(folder)
+            folders[volume["name"]] = str(folder)
         return folders
 
     def _localize(self, text: str, service: str, folders: dict[str, str]) -> str:

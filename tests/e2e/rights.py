@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.e2e.audit import CREATED, OPERATOR, AuditLog
+from tests.e2e.audit import CREATED, AuditLog
 from tools.stack import NAMESPACE, SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
@@ -36,14 +36,15 @@ class Rights(NamedTuple):
     refused: set[Right]
 
 
-def read_rights(cluster: Cluster) -> Rights:
-    """Compare the roles that are bound to the operator's account now with all that it has asked for since the start."""
-    granted = _read_granted(cluster)
+def read_rights(cluster: Cluster, account: str = SERVICE_ACCOUNT) -> Rights:
+    """Compare the roles that are bound to an account now with all that it has asked for since the start."""
+    granted = _read_granted(cluster, account)
+    user = f"system:serviceaccount:{NAMESPACE}:{account}"
     used: set[Right] = set()
     refused: set[Right] = set()
     for event in AuditLog(cluster).read_all():
         target = event.get("objectRef")
-        if event["user"]["username"] != OPERATOR or not target:  # discovery: anybody may
+        if event["user"]["username"] != user or not target:  # discovery: anybody may
             continue
         answer = event.get("responseStatus", {})
         resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
@@ -72,14 +73,14 @@ def _find_granted(asked: Right, granted: set[Right]) -> Right:
     return next((one for one in candidates if one in granted), asked)
 
 
-def _read_granted(cluster: Cluster) -> set[Right]:
+def _read_granted(cluster: Cluster, account: str) -> set[Right]:
     kinds = "clusterroles,clusterrolebindings,roles,rolebindings"
     items = json.loads(cluster.kubectl("get", kinds, "--all-namespaces", "-o=json"))["items"]
     roles = {(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]): one for one in items}
     granted: set[Right] = set()
     for binding in items:
         subjects = binding.get("subjects") or []
-        if not any((one.get("namespace"), one["name"]) == (NAMESPACE, SERVICE_ACCOUNT) for one in subjects):
+        if not any((one.get("namespace"), one["name"]) == (NAMESPACE, account) for one in subjects):
             continue
         namespace, reference = binding["metadata"].get("namespace"), binding["roleRef"]
         role = roles[reference["kind"], namespace if reference["kind"] == "Role" else None, reference["name"]]

@@ -7,6 +7,7 @@ import threading
 import httpx
 import pytest
 
+from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT, SECRET
 from maskinporten_operator.plan.children import build_secret_name
 from tests.e2e.audit import AuditLog
@@ -49,13 +50,14 @@ RESTRICTING = {
 class Release:
     """The chart's release, and its pods as processes."""
 
-    def __init__(self, cluster, kube, folder):
-        self.cluster, self.kube = cluster, kube
+    def __init__(self, cluster, kube, folder, program):
+        self.cluster, self.kube, self.program = cluster, kube, program
         self.pods = PlayedPods(cluster, kube, NAMESPACE, folder)
 
     def helm(self, *arguments, chart=None, values=None):
         more = (chart, "--values=-") if chart else ()
-        return self.cluster.helm(*arguments, *more, "-n", NAMESPACE, stdin=json.dumps(values) if values else None)
+        stdin = json.dumps(values) if values else None
+        return self.cluster.helm(*arguments, *more, "-n", NAMESPACE, stdin=stdin, program=self.program)
 
     def install(self, values=VALUES, chart=CHART):
         said = self.helm("install", RELEASE, chart=chart, values=values)
@@ -76,6 +78,11 @@ class Release:
     def writes(self, since):
         entries = self.simulator("GET", f"ledger?since={since}")["entries"]
         return [one["operation"] for one in entries if one["operation"] in WRITES]
+
+    @property
+    def admin_secret(self):
+        """What is in the Secret of the simulator's admin client."""
+        return self.pods.read("api/v1", "secrets", f"{SIMULATOR}-admin").get("data")
 
     @property
     def sequence(self):
@@ -143,14 +150,20 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def release(cluster, tmp_path_factory):
+def program():
+    """Helm 4; another file of tests has another."""
+    return "helm"
+
+
+@pytest.fixture(scope="module")
+def release(cluster, program, tmp_path_factory):
     """A trial, installed from an older chart, with the example applied to it and Ready."""
     older = tmp_path_factory.mktemp("older") / "chart"
     shutil.copytree(CHART, older)
     crd = older / "templates" / "crds" / "maskinportenclients.yaml"
     crd.write_text(crd.read_text().replace("    - name: Reason\n", "    - name: Earlier\n"))
     with KubeClient(cluster.admin_kubeconfig) as kube:
-        release = Release(cluster, kube, tmp_path_factory.mktemp("pods"))
+        release = Release(cluster, kube, tmp_path_factory.mktemp("pods"), program)
         try:
             release.notes = release.install(chart=older)
             release.start()
@@ -169,6 +182,31 @@ def test_the_example_is_ready_by_what_the_chart_installed_alone(release):
     assert "helm test" in release.notes
     assert "The simulator knows the scopes" in release.notes
     assert read_rights(release.cluster).refused == set()
+
+
+def test_the_simulator_may_get_and_patch_its_secret_and_does_both(release):
+    rights = read_rights(release.cluster, SIMULATOR)
+
+    assert {(one.verb, one.resource, one.namespace, one.name) for one in rights.granted} == {
+        (verb, "secrets", NAMESPACE, f"{SIMULATOR}-admin") for verb in ("get", "patch")
+    }
+    assert rights.granted == rights.used
+    assert rights.refused == set()
+
+
+def test_a_new_pod_of_the_simulator_keeps_the_key_that_is_there_and_the_operator_goes_on_with_it(release):
+    before = release.admin_secret
+
+    release.pods.start(SIMULATOR)
+
+    assert release.admin_secret == before
+    path = MASKINPORTEN_CLIENT.path(TEAM, APP)
+    patch = {"metadata": {"annotations": {RESYNC_ANNOTATION: "true"}}}
+    release.kube.request("PATCH", path, patch, "application/merge-patch+json")
+    is_done = lambda: RESYNC_ANNOTATION not in release.kube.request("GET", path)["metadata"]["annotations"]  # noqa: E731
+    wait_for(is_done, PATIENCE, "a pass that reads the client anew, with a new token")
+    assert release.simulator("GET", "ledger/summary")["operations"]["token"].keys() == {"200"}
+    release.wait_ready()
 
 
 def test_its_pods_are_let_into_a_restricted_namespace(release):
@@ -198,13 +236,13 @@ def test_helm_test_asks_the_operator_whether_it_is_ready(release):
 
 def test_upgrade_and_rollback_and_uninstall_lose_and_rewrite_nothing(release):
     before, since, audit = release.describe(), release.sequence, AuditLog(release.cluster)
-    credentials = release.pods.read("api/v1", "secrets", SIMULATOR)["data"]
+    credentials = release.admin_secret
 
     release.helm("upgrade", RELEASE, chart=CHART, values=CHANGED)
     release.pods.start(RELEASE)
     release.wait_for_resync()
     assert release.pods.running[RELEASE].output().count('"level": "debug"')
-    assert release.pods.read("api/v1", "secrets", SIMULATOR)["data"] == credentials
+    assert release.admin_secret == credentials
     crd = release.kube.request(
         "GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/maskinportenclients.nais.io"
     )
@@ -216,7 +254,7 @@ def test_upgrade_and_rollback_and_uninstall_lose_and_rewrite_nothing(release):
     release.helm("rollback", RELEASE, "1")
     release.pods.start(RELEASE)
     release.wait_for_resync()
-    assert release.pods.read("api/v1", "secrets", SIMULATOR)["data"] == credentials
+    assert release.admin_secret == credentials
     assert release.describe() == before
 
     release.helm("upgrade", RELEASE, chart=CHART, values=VALUES)
@@ -231,7 +269,7 @@ def test_upgrade_and_rollback_and_uninstall_lose_and_rewrite_nothing(release):
     release.pods.stop(SIMULATOR)
     release.start()
     release.wait_for_resync()
-    assert release.pods.read("api/v1", "secrets", SIMULATOR)["data"] != credentials
+    assert release.admin_secret != credentials
     assert release.describe() == before
     assert release.writes(0) == []
 
@@ -261,10 +299,10 @@ def test_a_second_replica_comes_and_goes_with_its_budget_and_they_share_a_lease(
         return replicas, sorted(one.rpartition("/")[2] for one in found)
 
     release.helm("upgrade", RELEASE, chart=CHART, values={**VALUES, "replicas": 2})
-    assert look() == (2, [RELEASE, f"{RELEASE}-lease"])
+    assert look() == (2, [RELEASE, f"{RELEASE}-lease", SIMULATOR])
 
     release.helm("upgrade", RELEASE, chart=CHART, values=VALUES)
-    assert look() == (1, [f"{RELEASE}-lease"])
+    assert look() == (1, [f"{RELEASE}-lease", SIMULATOR])
 
 
 def create_client(release, namespace, name, *consumed, exposed=()):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tools import host
-from tools.cluster import Cluster, ControlPlaneError, control_plane, kwok
+from tools.cluster import Cluster, ControlPlaneError, control_plane, helm3, kwok
 from tools.cluster.binaries import control_plane_programs, kubernetes_pins
 from tools.programs import MissingToolError, ToolError
 from tools.progress import Progress, elapsed
@@ -68,6 +68,17 @@ class TestCache:
         (folder / "bin").mkdir(parents=True)
         monkeypatch.setenv("PATH", "")
         assert control_plane() == folder / "bin"
+
+    def test_helm_3_is_built_by_itself_and_leaves_the_control_planes_key_alone(
+        self, empty_cache, tmp_path, monkeypatch
+    ):
+        before = control_plane_programs().key
+        script = '[ $1 = env ] && { echo go1.27.1; exit; }\nwhile [ "$1" != -o ]; do shift; done; : > "$2"'
+        monkeypatch.setenv("PATH", fake_go(tmp_path, script))
+        program = helm3()
+        assert program.is_file()
+        assert [path.name for path in empty_cache.iterdir() if path.is_dir()] == [program.parents[1].name]
+        assert control_plane_programs().key == before
 
 
 class TestBuild:

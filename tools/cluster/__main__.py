@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import click
 
-from tools.cluster.binaries import control_plane, kubernetes_version
+from tools.cluster.binaries import control_plane, helm3, kubernetes_version
 from tools.cluster.kwok import Cluster, ControlPlaneError, remove
 from tools.host import locked
 from tools.programs import MissingToolError, ToolError
@@ -37,6 +37,12 @@ def main() -> None:
 def build() -> None:
     """Build the control plane into the cache, if it isn't there."""
     print(control_plane())
+
+
+@main.command("helm3")
+def build_helm3() -> None:
+    """Build Helm 3 into the cache, if it isn't there, and print its path."""
+    print(helm3())
 
 
 @main.command()

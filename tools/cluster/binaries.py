@@ -58,6 +58,18 @@ def control_plane() -> Path:
     return control_plane_programs().get()
 
 
+def helm3() -> Path:
+    """Get a Helm of the oldest version that installs the chart; it is built first where the cache doesn't have it.
+
+    Raises:
+        MissingToolError: It isn't in the cache, and there is no Go that could build it.
+        ToolError: Go could not build it.
+    """
+    pins = Pins(_FOLDER.with_name("helm3"))
+    packages = {"helm": (pins, "helm.sh/helm/v3/cmd/helm")}
+    return Programs(name="helm3", title="Helm 3", duration="about two minutes", packages=packages).get() / "helm"
+
+
 def find_built(name: str) -> Path | None:
     """Find one of the programs if they are built; nothing is built for it."""
     return control_plane_programs().find(name)

@@ -70,6 +70,7 @@ class Cluster:
         *,
         audit_policy: Path | None = None,
         admission_plugins: Sequence[str] = (),
+        emulated_version: str | None = None,
         nodes: int = 1,
         folder: Path | None = None,
     ) -> Self:
@@ -79,6 +80,7 @@ class Cluster:
             name: What its unique name starts with.
             audit_policy: File with an audit policy; its requests are then logged in `audit_log`.
             admission_plugins: The API server's, besides those that are on by default.
+            emulated_version: The Kubernetes that it behaves like, such as 1.34; its own by default.
             nodes: Number of nodes that kwok plays.
             folder: Where to keep it. A cluster with a folder outlives this process; one without
                 is ended by the next `create` of anybody, should this process end without doing so.
@@ -94,7 +96,7 @@ class Cluster:
         cluster = cls(name, folder.resolve(), bin_folder, audited=audit_policy is not None)
         cluster._owner = owner
         try:
-            cluster._start(audit_policy, admission_plugins)
+            cluster._start(audit_policy, admission_plugins, emulated_version)
             cluster.wait_ready()
             cluster._kwokctl("scale", "node", f"--replicas={nodes}")
         except BaseException:
@@ -116,15 +118,17 @@ class Cluster:
         # Never the terminal: a kubectl that waits for input there would look like a hang.
         return self._run("kubectl", ["--kubeconfig", self.admin_kubeconfig, *arguments], stdin)
 
-    def helm(self, *arguments: str | Path, stdin: str | None = None) -> str:
+    def helm(self, *arguments: str | Path, stdin: str | None = None, program: str | Path = "helm") -> str:
         """Run helm as an administrator and return what it prints; repositories and plugins of the user's are not seen.
+
+        `program` is the path of another than the pinned Helm 4.
 
         Raises:
             ControlPlaneError: helm failed; the message is what it said.
         """
-        return self._run("helm", ["--kubeconfig", self.admin_kubeconfig, *arguments], stdin)
+        return self._run(program, ["--kubeconfig", self.admin_kubeconfig, *arguments], stdin)
 
-    def _run(self, program: str, arguments: Sequence[str | Path], stdin: str | None) -> str:
+    def _run(self, program: str | Path, arguments: Sequence[str | Path], stdin: str | None) -> str:
         homes = {f"HELM_{name}_HOME": str(self.folder / "helm") for name in ("CACHE", "CONFIG", "DATA")}
         done = subprocess.run(
             [self._bin / program, *arguments],
@@ -257,14 +261,14 @@ class Cluster:
                 return pid, arguments
         raise ControlPlaneError(f"{name} is not running")
 
-    def _start(self, audit_policy: Path | None, admission_plugins: Sequence[str]) -> None:
+    def _start(self, audit_policy: Path | None, admission_plugins: Sequence[str], emulated_version: str | None) -> None:
         (self.folder / "kwok").mkdir(parents=True, exist_ok=True)
         # Started through this link, kwokctl is found among the processes of this cluster.
         (self.folder / "kwok" / "kwokctl").symlink_to(self._bin / "kwokctl")
         with free_ports(PORT_OPTIONS) as ports:
             self.server = f"https://127.0.0.1:{ports['kubeApiserverPort']}"
             (self.folder / "kwokctl.json").write_text(
-                json.dumps(configuration(self._bin, ports, audit_policy, admission_plugins), indent=2)
+                json.dumps(configuration(self._bin, ports, audit_policy, admission_plugins, emulated_version), indent=2)
             )
             self._kwokctl("create", "cluster", f"--kubeconfig={self.admin_kubeconfig}")
         self.admin_kubeconfig.chmod(0o600)
@@ -312,9 +316,14 @@ class Cluster:
 
 
 def configuration(
-    bin_folder: Path, ports: dict[str, int], audit_policy: Path | None, admission_plugins: Sequence[str] = ()
+    bin_folder: Path,
+    ports: dict[str, int],
+    audit_policy: Path | None,
+    admission_plugins: Sequence[str] = (),
+    emulated_version: str | None = None,
 ) -> dict[str, object]:
     """The document that tells kwokctl all it would otherwise look up, download or choose."""
+    emulation = [{"key": "emulated-version", "value": emulated_version}] if emulated_version else []
     return {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlConfiguration",
@@ -349,8 +358,10 @@ def configuration(
                         if admission_plugins
                         else []
                     ),
+                    *emulation,
                 ],
-            }
+            },
+            *({"name": name, "extraArgs": emulation} for name in ("kube-controller-manager", "kube-scheduler")),
         ],
     }
 

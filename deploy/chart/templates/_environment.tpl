@@ -59,14 +59,14 @@ after. An empty value is none, but for the addresses, where it means that nothin
 {{/* The credentials are files of a Secret, under names that don't depend on its keys. */}}
 {{- define "mpo.credentialVariables" -}}
 {{- $folder := "/var/run/secrets/maskinporten-operator" }}
-{{- if and .Values.credentials.clientId (not .Values.simulator.enabled) }}
-{{ include "mpo.variable" (list "ADMIN_CLIENT_ID" .Values.credentials.clientId) }}
+{{- with ternary "admin-client" .Values.credentials.clientId .Values.simulator.enabled }}
+{{ include "mpo.variable" (list "ADMIN_CLIENT_ID" .) }}
 {{- else }}
 - name: MASKINPORTEN_OPERATOR_ADMIN_CLIENT_ID
   valueFrom:
     secretKeyRef:
       name: {{ include "mpo.credentialsSecret" . | quote }}
-      key: {{ ternary "client-id" .Values.credentials.keys.clientId .Values.simulator.enabled | quote }}
+      key: {{ .Values.credentials.keys.clientId | quote }}
 {{- end }}
 {{- if eq (include "mpo.credentialKind" .) "jwk" }}
 {{ include "mpo.variable" (list "ADMIN_JWK_FILE" (printf "%s/jwk.json" $folder)) }}

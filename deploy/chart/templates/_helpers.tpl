@@ -85,6 +85,11 @@ capabilities:
 {{- include "mpo.fullname" . | trunc 53 }}-simulator
 {{- end -}}
 
+{{/* The Secret with the key of the simulator's admin client. */}}
+{{- define "mpo.simulatorSecret" -}}
+{{- include "mpo.simulator" . }}-admin
+{{- end -}}
+
 {{- define "mpo.simulatorUrl" -}}
 {{- printf "http://%s.%s.svc:%d" (include "mpo.simulator" .) .Release.Namespace (int .Values.simulator.port) -}}
 {{- end -}}
@@ -92,7 +97,7 @@ capabilities:
 {{/* The Secret with the operator's own credentials: the simulator's, one that exists, or one of the values. */}}
 {{- define "mpo.credentialsSecret" -}}
 {{- if .Values.simulator.enabled -}}
-{{- include "mpo.simulator" . -}}
+{{- include "mpo.simulatorSecret" . -}}
 {{- else -}}
 {{- .Values.credentials.existingSecret | default (printf "%s-credentials" (include "mpo.fullname" .)) -}}
 {{- end -}}
