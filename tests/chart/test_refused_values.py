@@ -215,13 +215,6 @@ def test_values_that_need_or_exclude_each_other_are_refused_with_a_sentence(rend
         render(**values)
 
 
-def test_a_kubernetes_that_doesnt_know_the_crds_is_refused_unless_they_are_the_platforms(render):
-    with pytest.raises(ValueError, match=re.escape("1.34.2 doesn't know a function of these CRDs")):
-        render("--kube-version=1.34.2")
-
-    assert render("--kube-version=1.34.2", crds={"install": False}).find("Deployment")
-
-
 def test_a_release_that_no_service_can_be_named_after_is_refused(render):
     with pytest.raises(ValueError, match="must begin with a letter"):
         render(release="123")

@@ -18,6 +18,7 @@ from maskinporten_operator.model.resources import (
     SERVICE,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
+from tests.cel import check_age
 from tests.chart.conftest import LEAST
 from tests.chart.rendered import NAME
 from tests.e2e.played_pod import has_token
@@ -189,6 +190,23 @@ def test_every_rendering_is_the_same_by_helm_3_as_by_helm_4(helm, values):
 def sort(text):
     """Give the manifests in an order of their own: releases of Helm don't agree on one."""
     return sorted((one for one in yaml.safe_load_all(text) if one), key=json.dumps)
+
+
+def test_a_kubernetes_that_is_older_than_what_was_tried_is_refused(render):
+    assert render("--kube-version=1.34.0").find("Deployment")
+    with pytest.raises(ValueError, match=r"requires kubeVersion: >=1\.34\.0-0"):
+        render("--kube-version=1.33.9")
+
+
+def test_no_policy_calls_what_older_api_servers_lack(render):
+    rendered = render(scopePolicy={"enabled": True}, settings={"applications": True})
+    policies = [one["spec"] for one in rendered.all("ValidatingAdmissionPolicy")]
+    fields = ("expression", "messageExpression")
+
+    assert len(policies) == 2
+    for policy in policies:
+        parts = [*policy["matchConditions"], *policy["variables"], *policy["validations"]]
+        check_age([part[field] for part in parts for field in fields if field in part])
 
 
 def test_credentials_that_exist_are_mounted_where_the_settings_say(render):

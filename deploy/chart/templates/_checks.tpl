@@ -1,8 +1,5 @@
 {{/* What the schema can't say: values that need or exclude each other. Each refusal says what to do. */}}
 {{- define "mpo.checks" -}}
-{{- if and .Values.crds.install (semverCompare "<1.35.0-0" .Capabilities.KubeVersion.Version) -}}
-{{- fail (printf "Kubernetes %s doesn't know a function of these CRDs: 1.35 does, and crds.install=false leaves them to the platform (for helm template, --kube-version tells the version)" .Capabilities.KubeVersion.Version) -}}
-{{- end -}}
 {{- if not (regexMatch "^[a-z]" (include "mpo.fullname" .)) -}}
 {{- fail (printf "%s can't be the name of a Service, which must begin with a letter: choose another name for the release, or set fullnameOverride" (include "mpo.fullname" .)) -}}
 {{- end -}}
