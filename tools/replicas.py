@@ -34,7 +34,7 @@ class Admin:
             "client_id": self.client_id,
             "client_name": "Admin client",
             "description": f"Client of the operator {self.client_id}",
-            "integration_type": "api_klient",
+            "integration_type": "maskinporten",
             "application_type": "web",
             "token_endpoint_auth_method": "private_key_jwt",
             "grant_types": ["urn:ietf:params:oauth:grant-type:jwt-bearer"],

@@ -94,7 +94,7 @@ def check_path(parameters: Mapping[str, str]) -> list[Finding]:
     orgno = parameters.get("consumer_orgno", "000000000")
     if len(orgno) == 9 and orgno.isdecimal() and orgno.isascii():
         return []
-    return [Finding(Kind.FORM_LIMIT, "path", "consumer_orgno", "must have nine digits")]
+    return [Finding(Kind.LIMIT, "path", "consumer_orgno", "must have nine digits")]
 
 
 NO_BODY: Any = object()

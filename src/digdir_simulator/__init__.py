@@ -10,8 +10,8 @@ As a process of its own: ``digdir-simulator --help``.
 """
 
 from digdir_simulator.app import create_app
-from digdir_simulator.config import Config, Settings
+from digdir_simulator.config import Config, Manners, Settings
 from digdir_simulator.faults import AnswerDroppedError
 from digdir_simulator.simulator import Simulator
 
-__all__ = ["AnswerDroppedError", "Config", "Settings", "Simulator", "create_app"]
+__all__ = ["AnswerDroppedError", "Config", "Manners", "Settings", "Simulator", "create_app"]

@@ -1,8 +1,11 @@
 """The ASGI application: the routes, and the way of a call through latency, faults and ledger."""
 
 import asyncio
+import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -12,32 +15,44 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from digdir_contract import Finding, Operation, check_body, check_path, check_query, load
+from digdir_contract.checks import NO_BODY
 from digdir_simulator import accesses, clients, keys, scopes, tokens
-from digdir_simulator.calls import JSON, Answer, Call, Operation
+from digdir_simulator.calls import JSON, Answer, Call, Handler
 from digdir_simulator.config import Config
 from digdir_simulator.control import Control, ControlError, control_error
 from digdir_simulator.errors import ApiError, Problem, TokenError, api_error_body
 from digdir_simulator.faults import AnswerDroppedError, Fault
 from digdir_simulator.ledger import Entry
+from digdir_simulator.requests import find_refused, refuse
 from digdir_simulator.simulator import Clock, Simulator
 from digdir_simulator.state_file import StateFileError
 
 ABORT_EXTENSION = "digdir_simulator.abort"
 """ASGI extension by which a server lends the application a way to abort the connection."""
 
-OPERATIONS = (*clients.OPERATIONS, *keys.OPERATIONS, *scopes.OPERATIONS, *accesses.OPERATIONS)
-"""All operations of the admin API."""
+HANDLERS = clients.HANDLERS | keys.HANDLERS | scopes.HANDLERS | accesses.HANDLERS
+"""What carries out each operation of the contract."""
 
-TOKEN = Operation("token", "POST", "/token", tokens.token)
+_SCOPES_WRITE = "idporten:scopes.write"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Serves one operation, as an ASGI application of its own: this path is hot in benchmarks."""
+    """Serves one operation, as an ASGI application of its own: this path is hot in benchmarks.
+
+    Attributes:
+        name: that of the operation in the ledger.
+        template: its path, with parameters in braces.
+        handler: carries it out.
+        operation: what the contract says of it; None for the token endpoint, of which it says nothing.
+    """
 
     simulator: Simulator
-    operation: Operation
+    name: str
     template: str
+    handler: Handler
+    operation: Operation | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
@@ -45,7 +60,8 @@ class Endpoint:
         if body is None:
             return
         query = scope["query_string"].decode("latin-1")
-        query_parameters = dict(parse_qsl(query, keep_blank_values=True))
+        parameters = parse_qsl(query, keep_blank_values=True)
+        query_parameters = dict(parameters)
         call = Call(
             method=scope["method"],
             path=scope["path"],
@@ -59,15 +75,17 @@ class Endpoint:
             consumer=scope["path_params"].get("consumer_orgno"),
         )
         entry = self.simulator.ledger.open(
-            operation=self.operation.name,
+            operation=self.name,
             method=call.method,
             template=self.template,
             path=call.path,
             query=query,
             wall=call.now,
         )
+        findings = self._check(call, parameters)
+        self.simulator.ledger.violate(entry, [str(one) for one in findings])
         try:
-            answer = await self._answer(call, entry)
+            answer = await self._answer(call, entry, findings)
         except AnswerDroppedError:
             abort = scope.get("extensions", {}).get(ABORT_EXTENSION)
             if abort is None:
@@ -78,6 +96,7 @@ class Endpoint:
         finally:
             entry.concern(call.client_id, call.scope, call.consumer)
             entry.caller = call.caller.client_id or None
+            self.simulator.ledger.violate(entry, call.violations)
             entry.close(entry.status)
         headers = [
             (b"content-type", answer.content_type.encode()),
@@ -87,26 +106,41 @@ class Endpoint:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, call: Call, entry: Entry) -> Answer:
+    def _check(self, call: Call, parameters: list[tuple[str, str]]) -> list[Finding]:
+        """Compare a call with the contract, and read its body."""
+        operation = self.operation
+        if operation is None:
+            return []
+        document: Any = NO_BODY
+        if call.body and operation.text is None:
+            try:
+                document = json.loads(call.body)
+            except (ValueError, RecursionError):
+                document = None
+        if operation.body is not None and isinstance(document, dict):
+            call.document = document
+        return check_path(call.params) + check_query(operation, parameters) + check_body(operation, document)
+
+    async def _answer(self, call: Call, entry: Entry, findings: list[Finding]) -> Answer:
         simulator = self.simulator
-        if simulator.settings.latency_ms and self.operation is not TOKEN:
+        if simulator.settings.latency_ms and self.operation is not None:
             await asyncio.sleep(simulator.settings.latency_ms / 1000)
         faults = simulator.faults.striking(call.method, call.path)
         if not faults:
-            answer = await self._carry_out_for_good(call)
+            answer = await self._carry_out_for_good(call, findings)
         else:
             entry.fault = ", ".join(f"{fault.order.kind} {fault.order.when}" for fault in faults)
-            answer = await self._answer_with(faults, call, entry)
+            answer = await self._answer_with(faults, call, entry, findings)
         entry.status = answer.status
         return answer
 
-    async def _answer_with(self, faults: list[Fault], call: Call, entry: Entry) -> Answer:
+    async def _answer_with(self, faults: list[Fault], call: Call, entry: Entry, findings: Sequence[Finding]) -> Answer:
         for fault in faults:
             if fault.order.when == "before":
                 instead = await fault.strike(self.simulator.clock())
                 if instead is not None:
                     return instead
-        answer = await self._carry_out_for_good(call)
+        answer = await self._carry_out_for_good(call, findings)
         entry.concern(call.client_id, call.scope, call.consumer)
         entry.status = answer.status
         for fault in faults:
@@ -116,12 +150,12 @@ class Endpoint:
                     return instead
         return answer
 
-    async def _carry_out_for_good(self, call: Call) -> Answer:
+    async def _carry_out_for_good(self, call: Call, findings: Sequence[Finding]) -> Answer:
         """Carry out the operation, and answer when no kill of the process can undo what the answer says.
 
         Reading waits too, since it may show what another call has just changed.
         """
-        answer = self._carry_out(call)
+        answer = self._carry_out(call, findings)
         if self.simulator.journal is not None:
             try:
                 await self.simulator.journal.written()
@@ -130,24 +164,38 @@ class Endpoint:
                 return Answer(503, api_error_body(503, [problem], call.now))
         return answer
 
-    def _carry_out(self, call: Call) -> Answer:
+    def _carry_out(self, call: Call, findings: Sequence[Finding]) -> Answer:
         """Authorise and carry out the operation; nothing else happens meanwhile."""
         simulator = self.simulator
         call.now = simulator.clock()
         try:
-            if self.operation.scopes:
-                call.caller = simulator.issuer.caller(call.headers.get("authorization"), call.now)
-                if not self.operation.scopes & call.caller.scopes:
-                    needed = " or ".join(sorted(self.operation.scopes))
-                    raise ApiError(  # noqa: TRY301 - one place turns refusals into answers
-                        403, Problem(f"The token lacks the scope {needed}", object_name="Authorization")
-                    )
-            return self.operation.handler(simulator, call)
+            if self.operation is not None:
+                self._admit(self.operation, call, findings)
+            return self.handler(simulator, call)
         except ApiError as error:
             challenge = (("www-authenticate", error.challenge),) if error.challenge else ()
             return Answer(error.status, error.body(call.now), headers=challenge)
         except TokenError as error:
             return Answer(error.status, error.body(simulator.config.public_url))
+
+    def _admit(self, operation: Operation, call: Call, findings: Sequence[Finding]) -> None:
+        """Refuse a caller without the right, and then a request that the API is known to refuse.
+
+        Raises:
+            ApiError: 401, 403 or 400.
+        """
+        settings = self.simulator.settings
+        if not operation.open:
+            call.caller = self.simulator.issuer.caller(call.headers.get("authorization"), call.now)
+            rights = operation.sufficient_rights
+            if operation.name == "read-scope" and settings.scope_read_with_write_right:
+                rights |= {_SCOPES_WRITE}
+            if not rights & call.caller.scopes:
+                needed = " or ".join(sorted(rights))
+                raise ApiError(403, Problem(f"The token lacks the scope {needed}", object_name="Authorization"))
+        refused = find_refused(findings, form_limits=settings.form_limits_enforced)
+        if refused:
+            raise refuse(refused, operation)
 
 
 async def _read_body(receive: Receive) -> bytes | None:
@@ -176,6 +224,21 @@ def _constant(body: bytes) -> ASGIApp:
     return serve  # type: ignore[return-value]
 
 
+def _enter_unpublished(simulator: Simulator, request: Request, status: int) -> None:
+    """Enter a call of something that isn't there."""
+    path = request.url.path
+    entry = simulator.ledger.open(
+        operation="unpublished",
+        method=request.method,
+        template="",
+        path=path,
+        query=request.url.query,
+        wall=simulator.clock(),
+    )
+    simulator.ledger.violate(entry, ["path is that of no operation"])
+    entry.close(status)
+
+
 def create_app(config: Config | None = None, *, clock: Clock = time.time) -> Starlette:
     """Return a simulator as an ASGI application; the `Simulator` is its ``state.simulator``.
 
@@ -192,21 +255,20 @@ def create_app(config: Config | None = None, *, clock: Clock = time.time) -> Sta
     config = config or Config()
     simulator = Simulator(config, clock)
 
-    def api_error(_request: Request, error: Exception) -> Response:
+    def api_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if not request.url.path.startswith("/control/"):
+            _enter_unpublished(simulator, request, error.status_code)
         body = ApiError(error.status_code, Problem(error.detail, object_name="Request")).body(clock())
         return Response(body, error.status_code, media_type=JSON, headers=error.headers)
 
     admin_api = [
-        Route(
-            config.api_prefix + operation.path,
-            Endpoint(simulator, operation, config.api_prefix + operation.path),
-            methods=[operation.method],
-        )
-        for operation in OPERATIONS
+        Route(template, Endpoint(simulator, name, template, HANDLERS[name], operation), methods=[operation.method])
+        for name, operation in load().operations.items()
+        for template in [config.prefixes[operation.version] + operation.path]
     ]
     maskinporten = [
-        Route("/token", Endpoint(simulator, TOKEN, "/token"), methods=["POST"]),
+        Route("/token", Endpoint(simulator, "token", "/token", tokens.token), methods=["POST"]),
         Route("/.well-known/oauth-authorization-server", _constant(tokens.metadata(config.public_url))),
         Route("/jwk", _constant(simulator.issuer.jwks_body)),
     ]

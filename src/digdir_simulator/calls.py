@@ -1,43 +1,35 @@
-"""A call, the operation it asks for, and its answer: what the modules of operations have in common."""
+"""A call, its answer, and what an operation works with: what the modules of operations have in common."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from cryptography.x509 import Certificate
+
+from digdir_simulator.config import Settings
 from digdir_simulator.errors import ApiError, Problem, to_json
-
-if TYPE_CHECKING:
-    from digdir_simulator.simulator import Simulator
+from digdir_simulator.issuer import ANYONE, Caller, Issuer, UsedGrants
+from digdir_simulator.state import Scope, State
 
 JSON = "application/json;charset=UTF-8"
 
-DCR_READ = "idporten:dcr.read"
-DCR_WRITE = "idporten:dcr.write"
-DCR_MODIFY = "idporten:dcr.modify"
-SCOPES_READ = "idporten:scopes.read"
-SCOPES_WRITE = "idporten:scopes.write"
 
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who an access token was issued to.
+class Digdir(Protocol):
+    """What an operation works with.
 
     Attributes:
-        client_id: the client.
-        orgno: the consumer organisation.
-        scopes: the scopes of the token.
-        expires: epoch seconds.
+        state: what DigDir knows.
+        settings: how it behaves.
+        issuer: signs access tokens, and recognises them.
+        used_grants: the assertions that were used.
+        trusted: the certificates that the token endpoint trusts.
     """
 
-    client_id: str
-    orgno: str
-    scopes: frozenset[str]
-    expires: float
-
-
-ANYONE = Caller(client_id="", orgno="", scopes=frozenset(), expires=float("inf"))
-"""The caller of an open operation."""
+    state: State
+    settings: Settings
+    issuer: Issuer
+    used_grants: UsedGrants
+    trusted: tuple[Certificate, ...]
 
 
 @dataclass(slots=True)
@@ -45,10 +37,13 @@ class Call:
     """One request, its body read.
 
     Attributes:
+        query: the decoded query; of a repeated parameter the last.
+        document: the JSON object in the body, of an operation that takes one.
         now: the instant at which the operation is carried out, epoch seconds.
         client_id: the client that the call concerns, for the ledger.
         scope: the scope that the call concerns, for the ledger.
         consumer: the organisation whose access the call gives or takes, for the ledger.
+        violations: in what the call breaks the contract of the API, for the ledger.
     """
 
     method: str
@@ -58,35 +53,16 @@ class Call:
     headers: Mapping[str, str]
     body: bytes
     now: float
+    document: Mapping[str, Any] = field(default_factory=dict)
     caller: Caller = ANYONE
     client_id: str | None = None
     scope: str | None = None
     consumer: str | None = None
-
-    def document(self) -> dict[str, Any]:
-        """Return the body, a JSON object.
-
-        Raises:
-            ApiError: 400, it is none.
-        """
-        try:
-            document = json.loads(self.body)
-        except (ValueError, RecursionError) as error:
-            raise ApiError(400, Problem("The request body is not valid JSON")) from error
-        if not isinstance(document, dict):
-            raise ApiError(400, Problem("The request body must be a JSON object"))
-        return document
+    violations: list[str] = field(default_factory=list)
 
     def flag(self, name: str) -> bool:
-        """Tell whether the query has this boolean parameter as ``true``.
-
-        Raises:
-            ApiError: 400, it is neither ``true`` nor ``false``; that DigDir refuses such words is assumed.
-        """
-        word = self.query.get(name, "").lower()
-        if word not in {"", "true", "false"}:
-            raise ApiError(400, Problem(f"The query parameter {name} must be true or false"))
-        return word == "true"
+        """Tell whether the query has this boolean parameter as ``true``; other words but ``false`` came no further."""
+        return self.query.get(name, "").lower() == "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,40 +80,27 @@ class Answer:
         return cls(status, to_json(value))
 
 
-Handler = Callable[["Simulator", Call], Answer]
+Handler = Callable[[Digdir, Call], Answer]
+"""Carries out an operation; a plain function, so that operations never interleave."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation of the admin API.
-
-    Attributes:
-        name: its name in the ledger.
-        method: HTTP method.
-        path: path below the API prefix, with parameters in braces.
-        handler: carries it out; a plain function, so that operations never interleave.
-        scopes: the caller's token needs one of these; empty for an open operation.
-    """
-
-    name: str
-    method: str
-    path: str
-    handler: Handler
-    scopes: frozenset[str] = field(default=frozenset())
+def may_use(digdir: Digdir, orgno: str, scope: Scope, at: float | None = None) -> bool:
+    """Tell whether the organisation may have tokens with `scope`, now or at the instant `at`."""
+    return digdir.state.may_use(orgno, scope, at, owner_needs_access=digdir.settings.owner_needs_access)
 
 
-def list_answer(simulator: "Simulator", documents: list[bytes], what: str) -> Answer:
+def list_answer(digdir: Digdir, documents: list[bytes], what: str) -> Answer:
     """Answer with a list; or, when it is empty and so set, with the error that DigDir is known to give.
 
     The text "does not have any" is what DigDir's own web interface looks for; the status 404 is assumed.
     """
-    if not documents and simulator.settings.empty_list_is_error:
+    if not documents and digdir.settings.empty_list_is_error:
         raise ApiError(404, Problem(f"The organization does not have any {what}", object_name="Organization"))
     return Answer(200, b"[" + b",".join(documents) + b"]")
 
 
-def deleted_answer(simulator: "Simulator", document: bytes) -> Answer:
+def deleted_answer(digdir: Digdir, document: bytes = b"") -> Answer:
     """Answer a DELETE with what became of the thing, or, when so set, with a 204."""
-    if simulator.settings.deleted_status == 204:
+    if digdir.settings.deleted_status == 204:
         return Answer(204)
     return Answer(200, document)

@@ -10,20 +10,76 @@ MAX_LAG_SECONDS = 120.0
 """DigDir documents that a change reaches Maskinporten within two minutes."""
 
 
-class Settings(BaseModel):
-    """Switches for behaviour that is undocumented, varies between versions of the API, or is an annoyance.
+class Manners(BaseModel):
+    """How DigDir behaves where nothing public tells how: a setting for each question that the contract lists.
 
-    Read and changed at run time through ``/control/settings``.
+    What each is about, and what speaks for which value, is in ``unknown`` of the contract.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    created_status: Literal[200, 201] = Field(
-        default=201, description="status of POST /clients and POST /scopes; 200 is documented, 201 observed"
-    )
+    created_status: Literal[200, 201] = Field(default=201, description="status of POST /clients and POST /scopes")
     deleted_status: Literal[200, 204] = Field(
         default=200, description="status of every DELETE; 204 never has a body, 200 has one for scopes and accesses"
     )
+    duplicate_scope_status: Literal[400, 409] = Field(
+        default=409, description="refusal of POST of a scope whose namesake is active"
+    )
+    empty_list_is_error: bool = Field(
+        default=False, description='an empty list is answered with a "does not have any" error'
+    )
+    list_includes_jwks: bool = Field(default=True, description="GET /clients has the keys of each client")
+    empty_jwks: Literal["keys", "empty-object", "not-found"] = Field(
+        default="keys", description='GET jwks without keys: {"keys": []}, {} or a 404'
+    )
+    missing_keys_deletion_status: Literal[200, 404, 409] = Field(
+        default=200, description="answer to DELETE jwks of a client without keys"
+    )
+    expired_keys_accepted: bool = Field(default=True, description="keys may be sent that have expired")
+    inactive_client_is_found: bool = Field(
+        default=False, description="an inactive client is read by its id; else that takes ?inactive=true"
+    )
+    inactive_client_changes: Literal["refused", "stays-inactive", "reactivated"] = Field(
+        default="reactivated",
+        description="changes of an inactive client: a 409, taken, or taken and PUT with active true brings it back",
+    )
+    allow_clients_without_scopes: bool = Field(
+        default=False, description="POST and PUT of a client accept an empty list of scopes"
+    )
+    owner_needs_access: bool = Field(
+        default=False, description="an organisation needs an access of its own to use its own scopes"
+    )
+    inactive_scope_access_changes: bool = Field(
+        default=True, description="access to an inactive scope may be given and taken back; else that is a 409"
+    )
+    missing_access_revocation_status: Literal[200, 404] = Field(
+        default=404, description="answer to DELETE of an access that was never given"
+    )
+    access_list_includes_denied: bool = Field(
+        default=False, description="lists of accesses have those taken back without ?inactive=true too"
+    )
+    orgno_check: Literal["digits", "checksum"] = Field(
+        default="digits",
+        description="which consumers PUT of an access refuses: not nine digits, or a wrong check digit",
+    )
+    scope_read_with_write_right: bool = Field(
+        default=True, description="idporten:scopes.write suffices for GET /scopes/scope; else that takes scopes.read"
+    )
+    form_limits_enforced: bool = Field(
+        default=True, description="limits that are known of DigDir's web form alone hold for requests too"
+    )
+    assertion_max_seconds: Literal[120, 180] = Field(default=120, description="greatest exp - iat of an assertion")
+    assertion_skew_seconds: Literal[0, 10] = Field(
+        default=10, description="by which an assertion's iat may be in the future, and its exp in the past"
+    )
+
+
+class Settings(Manners):
+    """All that may change while a simulator runs: how DigDir behaves, and how slow it is.
+
+    Read and changed at run time through ``/control/settings``.
+    """
+
     latency_ms: float = Field(default=0, ge=0, le=60_000, description="wait before each admin call is carried out")
     list_lag_seconds: float = Field(
         default=0,
@@ -33,23 +89,6 @@ class Settings(BaseModel):
     )
     propagation_delay_seconds: float = Field(
         default=0, ge=0, le=MAX_LAG_SECONDS, description="the token endpoint sees the state of this long ago"
-    )
-    empty_list_is_error: bool = Field(
-        default=False, description='an empty list is answered with a "does not have any" error'
-    )
-    list_includes_jwks: bool = Field(default=True, description="GET /clients has the keys of each client")
-    empty_jwks: Literal["keys", "not-found", "empty-object"] = Field(
-        default="keys", description='GET jwks without keys: {"keys": []}, a 404 or {}'
-    )
-    allow_clients_without_scopes: bool = Field(
-        default=False, description="POST and PUT of a client accept an empty list of scopes"
-    )
-    access_list_includes_denied: bool = Field(
-        default=False, description="lists of accesses have those taken back without ?inactive=true too"
-    )
-    orgno_check: Literal["digits", "checksum"] = Field(
-        default="digits",
-        description="which consumers PUT of an access refuses: not nine digits, or a wrong check digit",
     )
 
 
@@ -92,6 +131,11 @@ class Config(BaseModel):
         if self.admin_jwk is not None and self.trusted_certificates is not None:
             raise ValueError("the admin client has a key or a certificate, not both")
         return self
+
+    @property
+    def prefixes(self) -> dict[str, str]:
+        """The path before the operations of each version of the API."""
+        return {"v1": self.api_prefix, "v2": self.api_prefix.removesuffix("/v1") + "/v2"}
 
     @property
     def issuer(self) -> str:

@@ -153,6 +153,10 @@ class Control:
         """GET /control/ledger/summary?operation=&client_id=&scope=&since=."""
         return _json(self._simulator.ledger.summary(**_ledger_filter(request)))
 
+    async def list_violations(self, _request: Request) -> Response:
+        """GET /control/violations: the calls that break the contract of the API."""
+        return _json(self._simulator.ledger.violating())
+
     async def clear_ledger(self, _request: Request) -> Response:
         """DELETE /control/ledger."""
         self._simulator.ledger.clear()
@@ -254,6 +258,7 @@ class Control:
             ("GET", "/control/ledger", self.read_ledger),
             ("DELETE", "/control/ledger", self.clear_ledger),
             ("GET", "/control/ledger/summary", self.summarise_ledger),
+            ("GET", "/control/violations", self.list_violations),
             ("GET", "/control/state", self.export_state),
             ("PUT", "/control/state", self.import_state),
             ("GET", "/control/clients", self.list_clients),

@@ -1,121 +1,41 @@
-"""The operations on a client's keys, ``/clients/{client_id}/jwks``.
+"""The operations on a client's keys, ``/clients/{client_id}/jwks`` and ``…/key`` of v2.
 
 Rules from digdir docs: oidc_api_admin_maskinporten and oidc_func_clientreg.
 """
 
+import base64
+import json
 import re
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 
 from digdir_simulator import jws
-from digdir_simulator.calls import DCR_MODIFY, DCR_READ, DCR_WRITE, Answer, Call, Operation
+from digdir_simulator.calls import Answer, Call, Digdir, Handler, deleted_answer
 from digdir_simulator.clients import find_client, find_writable_client
 from digdir_simulator.errors import ApiError, Problem, to_json
+from digdir_simulator.requests import MAX_KEYS, parse_key, parse_keys, require_distinct, require_form
 from digdir_simulator.state import Client, Key
 
-if TYPE_CHECKING:
-    from digdir_simulator.simulator import Simulator
-
-MAX_KEYS = 5
-"""A client has at most this many keys."""
-
-MAX_LIFETIME_SECONDS = 365 * 24 * 3600
-"""A key lives for at most a year from when it was last sent."""
-
-MIN_BITS = 2048
-"""Least length of a modulus; assumed."""
-
-_KID = re.compile(r"[A-Za-z0-9._-]{1,255}")
-_SHOWN_MEMBERS = ("kty", "kid", "use", "alg", "n", "e", "x5c")
+_PEM_LABEL = re.compile(r"-----BEGIN ([A-Z ]+)-----")
 
 
-def _problem(message: str, field: str) -> ApiError:
-    return ApiError(400, Problem(message, field, "JsonWebKey"))
+def _problem(message: str, field: str, status: int = 400) -> ApiError:
+    return ApiError(status, Problem(message, field, "JsonWebKey"))
 
 
-def parse_key(jwk: object, client: Client | None, now: float) -> Key:
-    """Return the key that a JWK describes, as registered at the instant `now`.
-
-    A key that the client has already, same kid and same modulus, keeps its ``created``. Without
-    ``exp`` the key lives for a year; a later ``exp`` is cut to that. A past ``exp`` is taken as it is.
-
-    Raises:
-        ApiError: 400, the JWK breaks a rule.
-    """
-    if not isinstance(jwk, dict):
-        raise _problem("A key must be a JSON object", "keys")
-    _require_members(jwk)
-    exp = jwk.get("exp")
-    if exp is not None and (not isinstance(exp, int) or isinstance(exp, bool) or exp <= 0):
-        raise _problem("exp must be a positive number of seconds since 1970", "exp")
-    latest = int(now) + MAX_LIFETIME_SECONDS
-    members = {name: jwk[name] for name in _SHOWN_MEMBERS if jwk.get(name) is not None}
-    members.setdefault("alg", "RS256")
-    before = client.key(jwk["kid"]) if client else None
-    same = before is not None and (before.jwk["n"], before.jwk["e"]) == (jwk["n"], jwk["e"])
-    return Key(
-        jwk=members,
-        exp=latest if exp is None else min(exp, latest),
-        created=before.created if before is not None and same else now,
-        last_updated=now,
-    )
-
-
-def _require_members(jwk: Mapping[str, Any]) -> None:
-    if jws.PRIVATE_MEMBERS & jwk.keys():
-        raise _problem("The key has private members; send the public key only", "keys")
-    if jwk.get("kty") != "RSA":
-        raise _problem("kty must be RSA", "kty")
-    kid = jwk.get("kid")
-    if not isinstance(kid, str) or not _KID.fullmatch(kid):
-        raise _problem("kid must be given, with only letters, digits and . _ -", "kid")
-    if jwk.get("use") != "sig":
-        raise _problem("use must be sig", "use")
-    alg = jwk.get("alg")
-    if alg is not None and not (isinstance(alg, str) and alg in jws.HASHES):
-        raise _problem(f"alg must be one of {', '.join(jws.HASHES)}", "alg")
-    x5c = jwk.get("x5c")
-    if x5c is not None and not (isinstance(x5c, list) and all(isinstance(item, str) for item in x5c)):
-        raise _problem("x5c must be a list of strings", "x5c")
-    try:
-        bits = jws.public_key(jwk).key_size
-    except jws.MalformedJwsError as error:
-        raise _problem(f"The key is malformed: {error}", "n") from error
-    if bits < MIN_BITS:
-        raise _problem(f"The key must have at least {MIN_BITS} bits", "n")
-
-
-def parse_keys(jwks: object, client: Client | None, now: float) -> tuple[Key, ...]:
-    """Return the keys of a JWK set.
-
-    Raises:
-        ApiError: 400 for an empty or too large set or a wrong key, 409 for duplicates.
-    """
-    if not isinstance(jwks, list) or not jwks:
-        raise _problem("keys must have at least one key", "keys")
-    if len(jwks) > MAX_KEYS:
-        raise _problem(f"A client can have at most {MAX_KEYS} keys", "keys")
-    keys = tuple(parse_key(jwk, client, now) for jwk in jwks)
-    _require_distinct(keys)
-    return keys
-
-
-def _require_distinct(keys: Sequence[Key]) -> None:
-    for what, values in (
-        ("kid", {key.kid for key in keys}),
-        ("modulus", {key.jwk["n"] for key in keys}),
-    ):
-        if len(values) < len(keys):
-            raise ApiError(409, Problem(f"Two keys have the same {what}", "keys", "JsonWebKey"))
-
-
-def list_keys(simulator: "Simulator", call: Call) -> Answer:
-    """GET …/jwks: the key set; what is answered without keys is a setting, since it isn't documented."""
-    client = find_client(simulator, call)
+def list_keys(digdir: Digdir, call: Call) -> Answer:
+    """GET …/jwks: the key set; what is answered without keys is a setting."""
+    client = find_client(digdir, call)
     if client.keys:
         return Answer.of(client.jwks_document)
-    match simulator.settings.empty_jwks:
+    match digdir.settings.empty_jwks:
         case "not-found":
             raise ApiError(404, Problem(f"Client {client.client_id} has no keys", object_name="JsonWebKey"))
         case "empty-object":
@@ -124,24 +44,35 @@ def list_keys(simulator: "Simulator", call: Call) -> Answer:
             return Answer.of(client.jwks_document)
 
 
-def _store(simulator: "Simulator", call: Call, client: Client, keys: tuple[Key, ...]) -> Client:
+def _store(digdir: Digdir, call: Call, client: Client, keys: tuple[Key, ...]) -> Client:
     client = replace(client, keys=keys)
-    simulator.state.put_client(client, call.now)
+    digdir.state.put_client(client, call.now)
     return client
 
 
-def replace_keys(simulator: "Simulator", call: Call) -> Answer:
+def _require_unexpired(digdir: Digdir, keys: Iterable[Key], now: float) -> None:
+    if not digdir.settings.expired_keys_accepted:
+        problems = [Problem(f"Key {key.kid} has expired", "exp", "JsonWebKey") for key in keys if key.exp <= now]
+        if problems:
+            raise ApiError(400, *problems)
+
+
+def replace_keys(digdir: Digdir, call: Call) -> Answer:
     """POST …/jwks: replace the whole set; a key to be kept must be sent again."""
-    document = call.document()
-    client = find_writable_client(simulator, call)
-    keys = parse_keys(document.get("keys"), client, call.now)
-    return Answer.of(_store(simulator, call, client, keys).jwks_document)
+    client = find_writable_client(digdir, call)
+    keys = parse_keys(call.document["keys"], client, call.now)
+    _require_unexpired(digdir, keys, call.now)
+    return Answer.of(_store(digdir, call, client, keys).jwks_document)
 
 
-def delete_keys(simulator: "Simulator", call: Call) -> Answer:
-    """DELETE …/jwks: remove every key, the only way to remove the last of them."""
-    _store(simulator, call, find_writable_client(simulator, call), ())
-    return Answer(simulator.settings.deleted_status)
+def delete_keys(digdir: Digdir, call: Call) -> Answer:
+    """DELETE …/jwks: remove every key, the only way to remove the last of them; without any, as is set."""
+    client = find_writable_client(digdir, call)
+    status = digdir.settings.missing_keys_deletion_status
+    if not client.keys and status != 200:
+        raise ApiError(status, Problem(f"Client {client.client_id} has no keys", object_name="JsonWebKey"))
+    _store(digdir, call, client, ())
+    return deleted_answer(digdir)
 
 
 def _find_key(client: Client, call: Call) -> Key:
@@ -151,45 +82,93 @@ def _find_key(client: Client, call: Call) -> Key:
     return key
 
 
-def read_key(simulator: "Simulator", call: Call) -> Answer:
+def read_key(digdir: Digdir, call: Call) -> Answer:
     """GET …/jwks/{kid}."""
-    return Answer(200, to_json(_find_key(find_client(simulator, call), call).document))
+    return Answer(200, to_json(_find_key(find_client(digdir, call), call).document))
 
 
-def put_key(simulator: "Simulator", call: Call) -> Answer:
-    """PUT …/jwks/{kid}: add the key, or replace the one with this kid; other keys stay."""
-    document = call.document()
-    client = find_writable_client(simulator, call)
+def put_key(digdir: Digdir, call: Call) -> Answer:
+    """PUT …/jwks/{kid}: add the key, or replace the one with this kid; other keys stay.
+
+    That another kid in the body, or a sixth key, is refused with a 400 is assumed.
+    """
+    client = find_writable_client(digdir, call)
     kid = call.params["kid"]
-    if document.setdefault("kid", kid) != kid:
+    if call.document["kid"] != kid:
         raise _problem("kid must be that of the path", "kid")
-    key = parse_key(document, client, call.now)
-    others = tuple(other for other in client.keys if other.kid != kid)
+    return _put(digdir, call, client, parse_key(call.document, client, call.now))
+
+
+def _put(digdir: Digdir, call: Call, client: Client, key: Key) -> Answer:
+    _require_unexpired(digdir, [key], call.now)
+    others = tuple(other for other in client.keys if other.kid != key.kid)
     if len(others) >= MAX_KEYS:
         raise _problem(f"A client can have at most {MAX_KEYS} keys", "keys")
-    _require_distinct((*others, key))
-    _store(simulator, call, client, (*others, key))
+    require_distinct((*others, key))
+    _store(digdir, call, client, (*others, key))
     return Answer(200, to_json(key.document))
 
 
-def delete_key(simulator: "Simulator", call: Call) -> Answer:
+def delete_key(digdir: Digdir, call: Call) -> Answer:
     """DELETE …/jwks/{kid}: remove one key."""
-    client = find_writable_client(simulator, call)
+    client = find_writable_client(digdir, call)
     gone = _find_key(client, call)
-    _store(simulator, call, client, tuple(key for key in client.keys if key is not gone))
-    return Answer(simulator.settings.deleted_status)
+    _store(digdir, call, client, tuple(key for key in client.keys if key is not gone))
+    return deleted_answer(digdir)
 
 
-_READ = frozenset({DCR_READ})
-_CHANGE = frozenset({DCR_WRITE, DCR_MODIFY})
-_SET = "/clients/{client_id}/jwks"
-_ONE = _SET + "/{kid}"
+def add_key(digdir: Digdir, call: Call) -> Answer:
+    """POST /api/v2/…/key: add a key from a JWK, a public key in PEM or a certificate in PEM; other keys stay.
 
-OPERATIONS = (
-    Operation("list-keys", "GET", _SET, list_keys, _READ),
-    Operation("replace-keys", "POST", _SET, replace_keys, _CHANGE),
-    Operation("delete-keys", "DELETE", _SET, delete_keys, _CHANGE),
-    Operation("read-key", "GET", _ONE, read_key, _READ),
-    Operation("put-key", "PUT", _ONE, put_key, _CHANGE),
-    Operation("delete-key", "DELETE", _ONE, delete_key, _CHANGE),
-)
+    That one without a kid gets a UUID, and one whose kid is there already is refused with a 409, is assumed.
+    """
+    client = find_writable_client(digdir, call)
+    jwk = {"kid": str(uuid.uuid4()), "use": "sig"} | _parse_text(call.body)
+    require_form("put-key", jwk)
+    if client.key(jwk["kid"]) is not None:
+        raise _problem("The client has a key with this kid already", "kid", 409)
+    return _put(digdir, call, client, parse_key(jwk, client, call.now))
+
+
+def _parse_text(body: bytes) -> dict[str, Any]:
+    """Return the JWK that a text is or describes.
+
+    Raises:
+        ApiError: 400, it is neither a JWK nor PEM with a public RSA key or a certificate with one.
+    """
+    try:
+        text = body.decode("ascii").strip()
+        label = _PEM_LABEL.match(text)
+        if label is None:
+            return _require_object(json.loads(text))
+        if label[1] != "CERTIFICATE":
+            return _as_jwk(load_pem_public_key(body))
+        certificate = x509.load_pem_x509_certificate(body)
+        der = certificate.public_bytes(Encoding.DER)
+        return _as_jwk(certificate.public_key()) | {"x5c": [base64.b64encode(der).decode()]}
+    except (ValueError, RecursionError, UnsupportedAlgorithm) as error:
+        raise _problem("The body is no JWK, public RSA key or certificate", "key") from error
+
+
+def _require_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")  # noqa: TRY004 - one refusal for all that is no key
+    return value
+
+
+def _as_jwk(key: object) -> dict[str, Any]:
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise ValueError("no RSA key")  # noqa: TRY004 - as above
+    return {name: value for name, value in jws.as_public_jwk(key, "").items() if name != "kid"}
+
+
+HANDLERS: dict[str, Handler] = {
+    "list-keys": list_keys,
+    "replace-keys": replace_keys,
+    "delete-keys": delete_keys,
+    "read-key": read_key,
+    "put-key": put_key,
+    "delete-key": delete_key,
+    "add-key": add_key,
+}
+"""By the operation's name in the contract."""

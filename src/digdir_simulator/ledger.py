@@ -3,7 +3,7 @@
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -26,6 +26,8 @@ class Entry:
             while under way and for a call dropped before it was carried out.
         fault: the faults that struck, None if none did.
         duration_ms: None while under way.
+        violations: in what it breaks the contract of the API, also where the API passes over that. They hold no
+            values of the request.
     """
 
     sequence: int
@@ -43,6 +45,7 @@ class Entry:
     status: int | None = None
     fault: str | None = None
     duration_ms: float | None = None
+    violations: list[str] = field(default_factory=list)
 
     def concern(self, client_id: str | None, scope: str | None, consumer: str | None) -> None:
         """Note what the call concerns."""
@@ -62,6 +65,7 @@ class Ledger:
     def __init__(self, size: int) -> None:
         """Keep at most `size` entries."""
         self._entries: deque[Entry] = deque(maxlen=size)
+        self._violating: deque[Entry] = deque(maxlen=size)
         self._sequence = 0
         self._cleared = 0
 
@@ -81,9 +85,21 @@ class Ledger:
         self._entries.append(entry)
         return entry
 
+    def violate(self, entry: Entry, violations: list[str]) -> None:
+        """Note in what a call breaks the contract, if in anything."""
+        if violations:
+            if not entry.violations:
+                self._violating.append(entry)
+            entry.violations += violations
+
+    def violating(self) -> list[dict[str, Any]]:
+        """Return the calls that break the contract, also those that gave way to newer ones in the ledger."""
+        return [asdict(entry) for entry in self._violating]
+
     def clear(self) -> None:
         """Forget all entries; the sequence goes on."""
         self._entries.clear()
+        self._violating.clear()
         self._cleared = self._sequence
 
     @property

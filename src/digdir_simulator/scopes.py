@@ -6,66 +6,26 @@ Rules from digdir docs: oidc_protocol_scope and oidc_api_admin_maskinporten.
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from digdir_simulator.calls import SCOPES_READ, SCOPES_WRITE, Answer, Call, Operation, deleted_answer, list_answer
-from digdir_simulator.checks import Check, boolean, list_problems, one_of, seconds, text
-from digdir_simulator.clients import INTEGRATION_TYPES
+from digdir_contract import load
+from digdir_simulator.calls import Answer, Call, Digdir, Handler, deleted_answer, list_answer
 from digdir_simulator.errors import ApiError, Problem, timestamp, to_json
 from digdir_simulator.state import Scope, State
 
-if TYPE_CHECKING:
-    from digdir_simulator.simulator import Simulator
-
-MAX_DESCRIPTION = 255
-MAX_LONG_DESCRIPTION = 1023
+SCOPE_FIELDS = tuple(
+    name
+    for name, member in load().schemas["Scope"].items()
+    if not member.read_only and name not in {"name", "owner_orgno"}
+)
+"""The writable fields. ``name``, ``owner_orgno`` and the instants are DigDir's to set."""
 
 _SUBSCOPE = re.compile(r"[A-Za-zÆØÅæøå0-9.:/_-]*")
 
-
-def _subscope(value: Any) -> str | None:
-    """Check the part after the prefix; which characters DigDir takes is assumed."""
-    if not isinstance(value, str):
-        return "must be a string"
-    return None if _SUBSCOPE.fullmatch(value) else "may have letters, digits and the characters . : / - _ only"
-
-
-_integration_type = one_of(*sorted(INTEGRATION_TYPES))
-
-
-def _integration_types(value: Any) -> str | None:
-    if not isinstance(value, list):
-        return "must be a list of integration types"
-    return next((wrong for wrong in map(_integration_type, value) if wrong), None)
-
-
-CHECKS: dict[str, Check] = {
-    "prefix": text(MAX_DESCRIPTION),
-    "subscope": _subscope,
-    "description": text(MAX_DESCRIPTION),
-    "description#nn": text(MAX_DESCRIPTION),
-    "description#en": text(MAX_DESCRIPTION),
-    "description#se": text(MAX_DESCRIPTION),
-    "long_description": text(MAX_LONG_DESCRIPTION),
-    "visibility": one_of("PUBLIC", "PRIVATE"),
-    "token_type": one_of("SELF_CONTAINED", "OPAQUE"),
-    "allowed_integration_types": _integration_types,
-    "at_max_age": seconds(0),
-    "authorization_max_lifetime": seconds(0),
-    "delegation_source": text(MAX_DESCRIPTION),
-    "accessible_for_all": boolean,
-    "requires_user_consent": boolean,
-    "requires_user_authentication": boolean,
-    "requires_pseudonymous_tokens": boolean,
-    "enforced_aud_for_access_token": text(MAX_DESCRIPTION),
-    "active": boolean,
-}
-"""The writable fields. All others are ignored: ``name``, ``owner_orgno`` and the instants are DigDir's
-to set, and that unknown ones do no harm is assumed, as with clients. ``INTERNAL`` is for DigDir's own scopes."""
-
-_REQUIRED = ("prefix", "subscope", "description", "visibility")
+_REQUIRED = ("prefix", "subscope", "description")
 
 _DEFAULTS: dict[str, Any] = {
+    "visibility": "PUBLIC",
     "token_type": "SELF_CONTAINED",
     "allowed_integration_types": [],
     "at_max_age": 0,
@@ -74,7 +34,11 @@ _DEFAULTS: dict[str, Any] = {
     "requires_user_consent": False,
     "requires_user_authentication": False,
     "requires_pseudonymous_tokens": False,
+    "supports_european_businesses": False,
 }
+
+_FIXED = ("protected",)
+"""Fields that DigDir alone sets, and shows."""
 
 _WITH_MEANING = ("description", "visibility", "at_max_age", "delegation_source", "accessible_for_all", "active")
 """Besides these, ``allowed_integration_types``; the other fields are only shown."""
@@ -88,28 +52,23 @@ def parse_fields(document: Mapping[str, Any], issuers: Collection[str], scope: S
     """Return the writable fields of a request with defaults for those it leaves out, except ``active``.
 
     Args:
-        document: the request; a member that is null counts as left out.
+        document: a request that keeps the contract; a member that is null counts as left out.
         issuers: the delegation sources that exist.
-        scope: the existing scope, whose name can't change.
+        scope: the existing scope, whose name stays, whatever the request says of it.
 
     Raises:
-        ApiError: 400, with one entry per wrong field.
+        ApiError: 400, with one entry per wrong field. Which characters a subscope may have is assumed.
     """
-    given = {name: document[name] for name in CHECKS if document.get(name) is not None}
-    fixed = {} if scope is None else {"prefix": scope.prefix, "subscope": scope.subscope}
-    given = fixed | given
-    problems = list_problems(given, CHECKS, "Scope")
-    problems += [
-        _problem(f"{name} must not be empty", name)
-        for name in _REQUIRED
-        if not given.get(name) or (isinstance(given[name], str) and not given[name].strip())
-    ]
-    source = given.get("delegation_source")
-    if isinstance(source, str) and source not in issuers:
+    given = {name: document[name] for name in SCOPE_FIELDS if document.get(name) is not None}
+    problems = []
+    if scope is not None:
+        given |= {"prefix": scope.prefix, "subscope": scope.subscope}
+    elif not _SUBSCOPE.fullmatch(given["subscope"]):
+        wrong = "may have letters, digits and the characters . : / - _ only"
+        problems.append(_problem(f"subscope {wrong}", "subscope"))
+    problems += [_problem(f"{name} must not be empty", name) for name in _REQUIRED if not given[name].strip()]
+    if "delegation_source" in given and given["delegation_source"] not in issuers:
         problems.append(_problem("delegation_source must be the issuer of a delegation source", "delegation_source"))
-    problems += [_problem(f"{name} can not be changed", name) for name in fixed if given[name] != fixed[name]]
-    if scope is not None and document.get("name") not in (None, scope.name):
-        problems.append(_problem("name can not be changed", "name"))
     if problems:
         raise ApiError(400, *problems)
     return _DEFAULTS | given
@@ -129,17 +88,17 @@ def _build(fields: Mapping[str, Any], owner_orgno: str, created: float, now: flo
     )
 
 
-def find_own_scope(simulator: "Simulator", call: Call) -> Scope:
+def find_own_scope(digdir: Digdir, call: Call) -> Scope:
     """Return the scope that the query names, inactive or not.
 
     Raises:
-        ApiError: 400 without a name, which is assumed; 404 if it is unknown; 403 if it belongs to
+        ApiError: 400 without a name, and 404 if it is unknown, both assumed; 403 if it belongs to
             another organisation.
     """
     name = call.query.get("scope")
     if not name:
         raise ApiError(400, _problem("The query parameter scope is required"))
-    scope = simulator.state.scope(name)
+    scope = digdir.state.scope(name)
     if scope is None:
         raise ApiError(404, _problem(f"Scope {name} was not found"))
     if scope.owner_orgno != call.caller.orgno:
@@ -151,15 +110,24 @@ def _issuers(state: State) -> set[str]:
     return {source.issuer for source in state.delegation_sources}
 
 
-def list_own_scopes(simulator: "Simulator", call: Call) -> Answer:
-    """GET /scopes: the organisation's own, public and private; inactive ones only with ?inactive=true."""
-    inactive = call.flag("inactive")
+def _note_owner(call: Call) -> None:
+    """Note another organisation as owner; a request may repeat the token's own, and no other is known to be taken."""
+    if call.document.get("owner_orgno") not in (None, call.caller.orgno):
+        call.violations.append("body owner_orgno must be the organisation of the token")
+
+
+def list_own_scopes(digdir: Digdir, call: Call) -> Answer:
+    """GET /scopes: the organisation's own, public and private; inactive ones only with ?inactive=true.
+
+    With ``?scope=``, an older filter, the one of that name.
+    """
+    inactive, name = call.flag("inactive"), call.query.get("scope")
     documents = [
         scope.json
-        for scope in simulator.state.scopes_at(call.now - simulator.settings.list_lag_seconds)
-        if scope.owner_orgno == call.caller.orgno and (scope.active or inactive)
+        for scope in digdir.state.scopes_at(call.now - digdir.settings.list_lag_seconds)
+        if scope.owner_orgno == call.caller.orgno and (scope.active or inactive) and name in {None, "", scope.name}
     ]
-    return list_answer(simulator, documents, "scopes")
+    return list_answer(digdir, documents, "scopes")
 
 
 def _build_filter(call: Call) -> Callable[[Scope], bool]:
@@ -177,57 +145,62 @@ def _build_filter(call: Call) -> Callable[[Scope], bool]:
     )
 
 
-def list_all_scopes(simulator: "Simulator", call: Call) -> Answer:
+def list_all_scopes(digdir: Digdir, call: Call) -> Answer:
     """GET /scopes/all: the public scopes of all organisations, filtered by the query; open to anyone."""
-    seen = simulator.state.scopes_at(call.now - simulator.settings.list_lag_seconds)
+    seen = digdir.state.scopes_at(call.now - digdir.settings.list_lag_seconds)
     documents = [scope.json for scope in filter(_build_filter(call), seen)]
-    return list_answer(simulator, documents, "scopes")
+    return list_answer(digdir, documents, "scopes")
 
 
-def read_scope(simulator: "Simulator", call: Call) -> Answer:
+def read_scope(digdir: Digdir, call: Call) -> Answer:
     """GET /scopes/scope?scope=: one of the organisation's own scopes, inactive or not."""
-    return Answer(200, find_own_scope(simulator, call).json)
+    return Answer(200, find_own_scope(digdir, call).json)
 
 
-def create_scope(simulator: "Simulator", call: Call) -> Answer:
+def create_scope(digdir: Digdir, call: Call) -> Answer:
     """POST /scopes: register a scope, owned by the organisation of the token.
 
     A ``name`` in the request is ignored, since DigDir builds it from prefix and subscope. A scope of
     that name must never have existed: an inactive one is not made active again.
     """
-    fields = parse_fields(call.document(), _issuers(simulator.state))
+    _note_owner(call)
+    fields = parse_fields(call.document, _issuers(digdir.state))
     prefix = fields["prefix"]
     name = call.scope = f"{prefix}:{fields['subscope']}"
-    if simulator.state.prefix_owner(prefix) != call.caller.orgno:
+    if digdir.state.prefix_owner(prefix) != call.caller.orgno:
         raise ApiError(403, _problem(f"Prefix {prefix} does not belong to the organization", "prefix"))
-    if name in simulator.state.scopes:
-        raise ApiError(409, _problem(f"Scope {name} already exists"))
+    namesake = digdir.state.scope(name)
+    if namesake is not None:
+        status = digdir.settings.duplicate_scope_status if namesake.active else 409
+        raise ApiError(status, _problem(f"Scope {name} already exists"))
     scope = _build({"active": True} | fields, call.caller.orgno, call.now, call.now)
-    simulator.state.put_scope(scope, call.now)
-    return Answer(simulator.settings.created_status, scope.json)
+    digdir.state.put_scope(scope, call.now)
+    return Answer(digdir.settings.created_status, scope.json)
 
 
-def update_scope(simulator: "Simulator", call: Call) -> Answer:
+def update_scope(digdir: Digdir, call: Call) -> Answer:
     """PUT /scopes?scope=: replace every writable field; what is left out gets its default.
 
     A request without ``active`` makes the scope inactive, as observed of DigDir; with ``true`` it
     makes an inactive scope active again.
     """
-    before = find_own_scope(simulator, call)
-    fields = parse_fields(call.document(), _issuers(simulator.state), before)
-    scope = _build({"active": False} | fields, before.owner_orgno, before.created, call.now)
-    simulator.state.put_scope(scope, call.now)
+    _note_owner(call)
+    before = find_own_scope(digdir, call)
+    fields = parse_fields(call.document, _issuers(digdir.state), before)
+    fixed = {name: before.more[name] for name in _FIXED if name in before.more}
+    scope = _build({"active": False} | fields | fixed, before.owner_orgno, before.created, call.now)
+    digdir.state.put_scope(scope, call.now)
     return Answer(200, scope.json)
 
 
-def delete_scope(simulator: "Simulator", call: Call) -> Answer:
+def delete_scope(digdir: Digdir, call: Call) -> Answer:
     """DELETE /scopes?scope=: make it inactive; accesses and registrations of clients stay.
 
     That an inactive one may be deleted again is assumed.
     """
-    scope = replace(find_own_scope(simulator, call), active=False, last_updated=call.now)
-    simulator.state.put_scope(scope, call.now)
-    return deleted_answer(simulator, scope.json)
+    scope = replace(find_own_scope(digdir, call), active=False, last_updated=call.now)
+    digdir.state.put_scope(scope, call.now)
+    return deleted_answer(digdir, scope.json)
 
 
 def _list_prefixes(state: State, owners: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -244,21 +217,21 @@ def _list_prefixes(state: State, owners: Mapping[str, str]) -> list[dict[str, An
     ]
 
 
-def list_own_prefixes(simulator: "Simulator", call: Call) -> Answer:
+def list_own_prefixes(digdir: Digdir, call: Call) -> Answer:
     """GET /prefix: the prefixes of the caller's organisation."""
-    state = simulator.state
+    state = digdir.state
     owners = {prefix: owner for prefix, owner in state.prefix_owners().items() if owner == call.caller.orgno}
-    return list_answer(simulator, [to_json(prefix) for prefix in _list_prefixes(state, owners)], "prefixes")
+    return list_answer(digdir, [to_json(prefix) for prefix in _list_prefixes(state, owners)], "prefixes")
 
 
-def list_all_prefixes(simulator: "Simulator", _call: Call) -> Answer:
+def list_all_prefixes(digdir: Digdir, _call: Call) -> Answer:
     """GET /prefix/all: the prefixes of all organisations; open to anyone. None is ever inactive."""
-    state = simulator.state
+    state = digdir.state
     prefixes = [to_json(prefix) for prefix in _list_prefixes(state, state.prefix_owners())]
-    return list_answer(simulator, prefixes, "prefixes")
+    return list_answer(digdir, prefixes, "prefixes")
 
 
-def list_delegation_sources(simulator: "Simulator", _call: Call) -> Answer:
+def list_delegation_sources(digdir: Digdir, _call: Call) -> Answer:
     """GET /delegationsources; open to anyone."""
     return Answer.of(
         [
@@ -266,24 +239,22 @@ def list_delegation_sources(simulator: "Simulator", _call: Call) -> Answer:
                 "issuer": source.issuer,
                 "name": source.name,
                 "created": timestamp(source.created),
-                "last_updated": timestamp(source.last_updated),
+                "lastUpdated": timestamp(source.last_updated),
             }
-            for source in simulator.state.delegation_sources
+            for source in digdir.state.delegation_sources
         ]
     )
 
 
-_READ = frozenset({SCOPES_READ, SCOPES_WRITE})
-_WRITE = frozenset({SCOPES_WRITE})
-
-OPERATIONS = (
-    Operation("list-own-scopes", "GET", "/scopes", list_own_scopes, _READ),
-    Operation("create-scope", "POST", "/scopes", create_scope, _WRITE),
-    Operation("update-scope", "PUT", "/scopes", update_scope, _WRITE),
-    Operation("delete-scope", "DELETE", "/scopes", delete_scope, _WRITE),
-    Operation("read-scope", "GET", "/scopes/scope", read_scope, _READ),
-    Operation("list-all-scopes", "GET", "/scopes/all", list_all_scopes),
-    Operation("list-own-prefixes", "GET", "/prefix", list_own_prefixes, _READ),
-    Operation("list-all-prefixes", "GET", "/prefix/all", list_all_prefixes),
-    Operation("list-delegation-sources", "GET", "/delegationsources", list_delegation_sources),
-)
+HANDLERS: dict[str, Handler] = {
+    "list-own-scopes": list_own_scopes,
+    "create-scope": create_scope,
+    "update-scope": update_scope,
+    "delete-scope": delete_scope,
+    "read-scope": read_scope,
+    "list-all-scopes": list_all_scopes,
+    "list-own-prefixes": list_own_prefixes,
+    "list-all-prefixes": list_all_prefixes,
+    "list-delegation-sources": list_delegation_sources,
+}
+"""By the operation's name in the contract."""

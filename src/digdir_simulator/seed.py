@@ -6,10 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from digdir_simulator.calls import DCR_READ, DCR_WRITE, SCOPES_READ, SCOPES_WRITE
-from digdir_simulator.clients import parse_fields
 from digdir_simulator.errors import ApiError
-from digdir_simulator.keys import parse_keys
+from digdir_simulator.requests import complete_client, parse_client, parse_keys, require_form
 from digdir_simulator.state import (
     SINCE_ALWAYS,
     Access,
@@ -24,7 +22,7 @@ from digdir_simulator.state import (
 DIGDIR = "991825827"
 """Organisation number of DigDir, the owner of the admin scopes."""
 
-ADMIN_SCOPES = (DCR_READ, DCR_WRITE, SCOPES_READ, SCOPES_WRITE)
+ADMIN_SCOPES = ("idporten:dcr.read", "idporten:dcr.write", "idporten:scopes.read", "idporten:scopes.write")
 """The scopes that the admin client has."""
 
 
@@ -161,10 +159,7 @@ def parse_seed(document: object) -> Seed:
 
 
 def _admin_scopes(organisation: str) -> tuple[list[SeedScope], list[SeedGrant]]:
-    scopes = [
-        SeedScope(name=name, owner_orgno=DIGDIR, visibility="PRIVATE", allowed_integration_types=("api_klient",))
-        for name in ADMIN_SCOPES
-    ]
+    scopes = [SeedScope(name=name, owner_orgno=DIGDIR, visibility="PRIVATE") for name in ADMIN_SCOPES]
     return scopes, [SeedGrant(scope=name, consumer_orgno=organisation) for name in ADMIN_SCOPES]
 
 
@@ -225,7 +220,7 @@ def seed_client(state: State, document: Mapping[str, Any], now: float) -> Client
         ValueError: its fields or keys are wrong.
     """
     try:
-        fields = parse_fields(document)
+        fields = parse_client(complete_client(document))
         keys = _keys(document["keys"], now) if document.get("keys") else ()
     except ApiError as error:
         message = "; ".join(problem.message for problem in error.problems)
@@ -246,6 +241,7 @@ def seed_client(state: State, document: Mapping[str, Any], now: float) -> Client
 
 
 def _keys(jwks: list[Any], now: float) -> tuple[Key, ...]:
+    require_form("replace-keys", {"keys": jwks})
     keys = []
     for key, jwk in zip(parse_keys(jwks, None, now), jwks, strict=True):
         created = float(jwk.get("created", now))
@@ -273,7 +269,9 @@ def load(seed: Seed, now: float) -> State:
     usable = [
         name
         for name, versions in state.scopes.items()
-        if versions.current.allows("maskinporten") and state.may_use(organisation.orgno, versions.current)
+        if name not in ADMIN_SCOPES
+        and versions.current.allows("maskinporten")
+        and state.may_use(organisation.orgno, versions.current)
     ]
     for number in range(1, seed.generate_clients + 1):
         client = {

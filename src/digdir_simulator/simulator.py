@@ -14,12 +14,12 @@ from digdir_simulator.certificates import load_trusted
 from digdir_simulator.config import Config, Settings
 from digdir_simulator.errors import ApiError
 from digdir_simulator.faults import Faults
-from digdir_simulator.keys import MAX_KEYS, parse_key
+from digdir_simulator.issuer import Issuer, UsedGrants
 from digdir_simulator.ledger import Ledger
+from digdir_simulator.requests import JWT_BEARER, MAX_KEYS, parse_key, require_form
 from digdir_simulator.seed import ADMIN_SCOPES, Seed, load, parse_seed
 from digdir_simulator.state import SINCE_ALWAYS, Client, Key, State
 from digdir_simulator.state_file import Journal, StateFile, StateFileError
-from digdir_simulator.tokens import Issuer, UsedGrants
 
 Clock = Callable[[], float]
 """Returns the present instant in epoch seconds."""
@@ -145,9 +145,9 @@ class Simulator:
                 "client_name": "Admin client",
                 "description": "Client of the operator itself",
                 "application_type": "web",
-                "integration_type": "api_klient",
+                "integration_type": "maskinporten",
                 "scopes": list(ADMIN_SCOPES),
-                "grant_types": ["urn:ietf:params:oauth:grant-type:jwt-bearer"],
+                "grant_types": [JWT_BEARER],
                 "token_endpoint_auth_method": "private_key_jwt",
                 "access_token_lifetime": 120,
                 "authorization_lifetime": 7200,
@@ -163,7 +163,9 @@ class Simulator:
 
 def _parse_admin_key(jwk: Mapping[str, Any], now: float) -> Key:
     try:
-        return parse_key({"use": "sig", **jws.public_jwk(jwk)}, None, now)
+        public = {"use": "sig", **jws.public_jwk(jwk)}
+        require_form("put-key", public)
+        return parse_key(public, None, now)
     except ApiError as error:
         message = f"the admin client's JWK: {error.problems[0].message}"
         raise ValueError(message) from error

@@ -164,6 +164,18 @@ class Client:
         return b'%b,"jwks":%b}' % (self.json_without_jwks[:-1], keys)
 
 
+_SHOWN_OF_EVERY_SCOPE: dict[str, Any] = {
+    "token_type": "SELF_CONTAINED",
+    "authorization_max_lifetime": 0,
+    "requires_user_consent": False,
+    "requires_user_authentication": False,
+    "requires_pseudonymous_tokens": False,
+    "protected": False,
+    "supports_european_businesses": False,
+}
+"""Fields that DigDir's listing has of each scope, with the values of one for which nothing else was said."""
+
+
 @dataclass(frozen=True)
 class Scope:
     """A scope that some organisation owns.
@@ -219,7 +231,7 @@ class Scope:
             "subscope": self.subscope,
             "description": self.description,
             "visibility": self.visibility,
-            "token_type": "SELF_CONTAINED",
+            **_SHOWN_OF_EVERY_SCOPE,
             "allowed_integration_types": list(self.allowed_integration_types),
             "at_max_age": self.at_max_age,
             "accessible_for_all": self.accessible_for_all,
@@ -386,13 +398,13 @@ class State:
             owners.setdefault(versions.current.prefix, versions.current.owner_orgno)
         return owners
 
-    def may_use(self, orgno: str, scope: Scope, at: float | None = None) -> bool:
+    def may_use(self, orgno: str, scope: Scope, at: float | None = None, *, owner_needs_access: bool = False) -> bool:
         """Tell whether the organisation may have tokens with `scope`.
 
-        It may when it was granted the scope, the scope is open to all, or it owns the scope. That
-        an owner needs no access entry of its own is assumed.
+        It may when it was granted the scope, the scope is open to all, or it owns the scope and owners
+        need no access of their own.
         """
-        if scope.accessible_for_all or scope.owner_orgno == orgno:
+        if scope.accessible_for_all or (scope.owner_orgno == orgno and not owner_needs_access):
             return True
         access = self.access(scope.name, orgno, at)
         return access is not None and access.state == "APPROVED"

@@ -5,29 +5,19 @@ maskinporten_feilsoking; RFC 7523, RFC 6749, RFC 8414 and RFC 8707. The order of
 """
 
 import hashlib
-import heapq
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-
+from digdir_contract import load
 from digdir_simulator import jws
-from digdir_simulator.calls import Answer, Call, Caller
+from digdir_simulator.calls import Answer, Call, Digdir, may_use
 from digdir_simulator.certificates import Chain, MalformedChainError
-from digdir_simulator.clients import JWT_BEARER
-from digdir_simulator.errors import ApiError, Problem, TokenError, to_json
+from digdir_simulator.config import Settings
+from digdir_simulator.errors import TokenError, to_json
+from digdir_simulator.requests import JWT_BEARER
 from digdir_simulator.state import Client, Delegation, Key, Scope
-
-if TYPE_CHECKING:
-    from digdir_simulator.simulator import Simulator
-
-MAX_ASSERTION_SECONDS = 120
-"""``exp - iat`` of an assertion may be at most this."""
-
-CLOCK_SKEW_SECONDS = 10
-"""``iat`` may lie at most this far in the future."""
 
 DEFAULT_TOKEN_SECONDS = 120
 """Lifetime of an access token when the client has none."""
@@ -62,93 +52,11 @@ _CLAIMS: dict[str, Callable[[Any], bool]] = {
 """The claims of an assertion and what they must be; undocumented claims are refused."""
 
 _REQUIRED_CLAIMS = frozenset({"iat", "exp", "scope"})
-_BEARER_CACHE_SIZE = 2_000
 _END_OF_TIME = 2**53
 
 
-class UsedGrants:
-    """Remembers the assertions that were used, each until its own expiry and no longer."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._used: set[tuple[str, str]] = set()
-        self._by_expiry: list[tuple[float, tuple[str, str]]] = []
-
-    def __len__(self) -> int:
-        return len(self._used)
-
-    def use(self, issuer: str, identifier: str, expires: float, now: float) -> bool:
-        """Note the use of a grant; False if it was used before."""
-        while self._by_expiry and self._by_expiry[0][0] <= now:
-            self._used.discard(heapq.heappop(self._by_expiry)[1])
-        grant = (issuer, identifier)
-        if grant in self._used:
-            return False
-        self._used.add(grant)
-        heapq.heappush(self._by_expiry, (expires, grant))
-        return True
-
-
-class Issuer:
-    """Signs access tokens, and recognises its own when the admin API is called with them."""
-
-    def __init__(self, identifier: str, kid: str, key: rsa.RSAPrivateKey) -> None:
-        """Sign as `identifier` with `key`, published under `kid`."""
-        self.identifier = identifier
-        self._key = key
-        self._public_key = key.public_key()
-        self._header = {"kid": kid, "alg": "RS256", "typ": "JWT"}
-        self.jwks_body = to_json({"keys": [jws.as_public_jwk(self._public_key, kid)]})
-        self._known: dict[str, Caller] = {}
-
-    def sign(self, claims: Mapping[str, Any]) -> str:
-        """Return `claims` as a signed token."""
-        return jws.sign(self._header, claims, self._key)
-
-    def caller(self, authorization: str | None, now: float) -> Caller:
-        """Return who an Authorization header speaks for.
-
-        Raises:
-            ApiError: 401; the text of its body is assumed.
-        """
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise ApiError(401, Problem("A bearer token is required", object_name="Authorization"), challenge="Bearer")
-        caller = self._known.get(token) or self._recognise(token)
-        if caller is None:
-            raise self._invalid("The access token is not valid")
-        if caller.expires <= now:
-            self._known.pop(token, None)
-            raise self._invalid("The access token has expired")
-        return caller
-
-    def _invalid(self, message: str) -> ApiError:
-        return ApiError(401, Problem(message, object_name="Authorization"), challenge='Bearer error="invalid_token"')
-
-    def _recognise(self, token: str) -> Caller | None:
-        """Verify a token that wasn't seen before; calls come in bursts with the same one."""
-        try:
-            header, claims = jws.parse(token)
-        except jws.MalformedJwsError:
-            return None
-        if header != self._header or not jws.verifies(token, self._public_key, "RS256"):
-            return None
-        if claims["iss"] != self.identifier:
-            return None
-        if len(self._known) >= _BEARER_CACHE_SIZE:
-            self._known.clear()
-        caller = Caller(
-            client_id=claims["client_id"],
-            orgno=claims["consumer"]["ID"].removeprefix("0192:"),
-            scopes=frozenset(claims["scope"].split()),
-            expires=claims["exp"],
-        )
-        self._known[token] = caller
-        return caller
-
-
 def metadata(public_url: str) -> bytes:
-    """Return the authorization server metadata (RFC 8414); DigDir's live document wasn't at hand."""
+    """Return the authorization server metadata (RFC 8414, RFC 9396); DigDir's live document wasn't at hand."""
     return to_json(
         {
             "issuer": public_url + "/",
@@ -157,6 +65,7 @@ def metadata(public_url: str) -> bytes:
             "token_endpoint_auth_methods_supported": ["private_key_jwt"],
             "token_endpoint_auth_signing_alg_values_supported": list(jws.HASHES),
             "grant_types_supported": [JWT_BEARER],
+            "authorization_details_types_supported": list(load().authorization_details_types.values),
         }
     )
 
@@ -169,7 +78,7 @@ def _invalid_grant(detail: str, code: str | None = None) -> TokenError:
     return TokenError("invalid_grant", f"Invalid assertion. Client authentication failed. {detail}", code=code)
 
 
-def token(simulator: "Simulator", call: Call) -> Answer:
+def token(digdir: Digdir, call: Call) -> Answer:
     """POST /token: exchange a signed assertion for an access token (RFC 7523 section 2.1).
 
     Raises:
@@ -183,22 +92,24 @@ def token(simulator: "Simulator", call: Call) -> Answer:
     client_id = claims.get("iss")
     call.client_id = client_id if isinstance(client_id, str) else None
     # Maskinporten sees what was registered a while ago
-    seen = call.now - simulator.settings.propagation_delay_seconds
-    client = simulator.state.client(client_id, seen) if isinstance(client_id, str) else None
+    seen = call.now - digdir.settings.propagation_delay_seconds
+    client = digdir.state.client(client_id, seen) if isinstance(client_id, str) else None
     if client is None or not client.active:
         raise _invalid_grant("Unknown client.", "MP-100")
-    _authenticate(simulator, assertion, header, client, call.now)
-    _verify_claims(claims, simulator.issuer.identifier, call.now)
+    _authenticate(digdir, assertion, header, client, call.now)
+    _verify_claims(claims, digdir.issuer.identifier, digdir.settings, call.now)
     identifier = claims.get("jti") or hashlib.sha256(assertion.encode()).hexdigest()
-    if not simulator.used_grants.use(client.client_id, identifier, claims["exp"], call.now):
+    if not digdir.used_grants.use(
+        client.client_id, identifier, claims["exp"] + digdir.settings.assertion_skew_seconds, call.now
+    ):
         raise _invalid_grant("The grant has been used before", "MP-012")
     if JWT_BEARER not in client.fields["grant_types"]:
         raise TokenError("unauthorized_client", "The client may not use this grant type")
     names = claims["scope"].split()
-    scopes = _registered_scopes(simulator, client, names, seen)
+    scopes = _registered_scopes(digdir, client, names, seen)
     consumer = claims.get("consumer_org")
-    _require_access(simulator, client, scopes, consumer, seen)
-    return _issue(simulator, client, scopes, claims, call.now)
+    _require_access(digdir, client, scopes, consumer, seen)
+    return _issue(digdir, client, scopes, claims, call.now)
 
 
 def _assertion(call: Call) -> str:
@@ -217,23 +128,19 @@ def _assertion(call: Call) -> str:
     return assertion[0]
 
 
-def _authenticate(
-    simulator: "Simulator", assertion: str, header: Mapping[str, Any], client: Client, now: float
-) -> None:
+def _authenticate(digdir: Digdir, assertion: str, header: Mapping[str, Any], client: Client, now: float) -> None:
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in jws.HASHES:
         raise _invalid_assertion("alg")
     if "x5c" in header:
-        _verify_certificate(simulator, assertion, header, client, now)
+        _verify_certificate(digdir, assertion, header, client, now)
     elif "kid" in header:
         _verify_key(assertion, header, client, now)
     else:
         raise _invalid_assertion("header: kid or x5c is required")
 
 
-def _verify_certificate(
-    simulator: "Simulator", assertion: str, header: Mapping[str, Any], client: Client, now: float
-) -> None:
+def _verify_certificate(digdir: Digdir, assertion: str, header: Mapping[str, Any], client: Client, now: float) -> None:
     if "kid" in header:
         raise _invalid_x5c("Only one of kid and x5c may be given")
     if client.keys:
@@ -242,7 +149,7 @@ def _verify_certificate(
         chain = Chain(header["x5c"])
     except MalformedChainError as error:
         raise _invalid_x5c(str(error)) from error
-    if not chain.leads_to(simulator.trusted) or not chain.is_valid(now):
+    if not chain.leads_to(digdir.trusted) or not chain.is_valid(now):
         raise _invalid_grant("The certificate is not valid or not trusted", "MP-120")
     if chain.orgno != client.client_orgno:
         raise _invalid_grant("The certificate's organization number is not that of the client", "MP-122")
@@ -264,18 +171,22 @@ def _verify_key(assertion: str, header: Mapping[str, Any], client: Client, now: 
         raise _invalid_grant("Expired key", "MP-121")
 
 
-def _verify_claims(claims: Mapping[str, Any], issuer: str, now: float) -> None:
+def _verify_claims(claims: Mapping[str, Any], issuer: str, settings: Settings, now: float) -> None:
     if claims.get("aud") not in (issuer, [issuer]):
         raise _invalid_grant("Invalid JWT claim aud", "MP-110")
     _verify_forms(claims)
-    if claims["iat"] > now + CLOCK_SKEW_SECONDS:
+    skew = settings.assertion_skew_seconds
+    if claims["iat"] > now + skew:
         raise _invalid_grant("Issue time is after now")
-    if claims.get("nbf", 0) > now + CLOCK_SKEW_SECONDS:
+    if claims.get("nbf", 0) > now + skew:
         raise _invalid_assertion("nbf")
-    if claims["exp"] <= now:
+    if claims["exp"] + skew <= now:
         raise _invalid_grant("JWT has expired", "MP-130")
-    if claims["exp"] - claims["iat"] > MAX_ASSERTION_SECONDS:
-        raise _invalid_assertion(f"exp: more than {MAX_ASSERTION_SECONDS} seconds after iat")
+    if claims["exp"] - claims["iat"] > settings.assertion_max_seconds:
+        raise _invalid_grant("JWT has too long lifetime")
+    resources = claims.get("resource", [])
+    if any("#" in resource for resource in ([resources] if isinstance(resources, str) else resources)):
+        raise TokenError("invalid_target", "The resource must not have a fragment")  # RFC 8707 section 2
 
 
 def _verify_forms(claims: Mapping[str, Any]) -> None:
@@ -290,10 +201,10 @@ def _verify_forms(claims: Mapping[str, Any]) -> None:
             raise _invalid_assertion(name)
 
 
-def _registered_scopes(simulator: "Simulator", client: Client, names: list[str], seen: float) -> list[Scope]:
+def _registered_scopes(digdir: Digdir, client: Client, names: list[str], seen: float) -> list[Scope]:
     scopes = []
     for name in dict.fromkeys(names):
-        scope = simulator.state.scope(name, seen)
+        scope = digdir.state.scope(name, seen)
         if name not in client.scopes or scope is None:
             raise TokenError(
                 "invalid_scope", f"Token request contains invalid scopes for client, {name}", code="MP-200"
@@ -308,15 +219,13 @@ def _registered_scopes(simulator: "Simulator", client: Client, names: list[str],
     return scopes
 
 
-def _require_access(
-    simulator: "Simulator", client: Client, scopes: list[Scope], consumer_org: str | None, seen: float
-) -> None:
+def _require_access(digdir: Digdir, client: Client, scopes: list[Scope], consumer_org: str | None, seen: float) -> None:
     supplier = client.client_orgno
     if consumer_org == supplier:
         raise TokenError("invalid_request", "consumer_org must not be the client's own organization")
     consumer = consumer_org or supplier
     for scope in scopes:
-        if not simulator.state.may_use(consumer, scope, seen):
+        if not may_use(digdir, consumer, scope, seen):
             raise TokenError(
                 "forbidden",
                 f"Consumer {consumer} has not been granted access to the scope {scope.name}",
@@ -325,7 +234,7 @@ def _require_access(
             )
         if consumer_org is None:
             continue
-        delegated = Delegation(scope.name, consumer, supplier) in simulator.state.delegations
+        delegated = Delegation(scope.name, consumer, supplier) in digdir.state.delegations
         if scope.delegation_source is None or not delegated:
             raise TokenError(
                 "forbidden",
@@ -340,15 +249,13 @@ def _organisation(orgno: str) -> dict[str, str]:
     return {"authority": "iso6523-actorid-upis", "ID": f"0192:{orgno}"}
 
 
-def _issue(
-    simulator: "Simulator", client: Client, scopes: list[Scope], request: Mapping[str, Any], now: float
-) -> Answer:
+def _issue(digdir: Digdir, client: Client, scopes: list[Scope], request: Mapping[str, Any], now: float) -> Answer:
     lifetimes = [client.fields.get("access_token_lifetime") or DEFAULT_TOKEN_SECONDS]
     lifetimes += [scope.at_max_age for scope in scopes if scope.at_max_age]
     expires_in = min(lifetimes)
     names = " ".join(scope.name for scope in scopes)
     claims: dict[str, Any] = {
-        "iss": simulator.issuer.identifier,
+        "iss": digdir.issuer.identifier,
         "client_id": client.client_id,
         "client_amr": "private_key_jwt" if client.keys else "virksomhetssertifikat",
         "consumer": _organisation(request.get("consumer_org") or client.client_orgno),
@@ -369,7 +276,7 @@ def _issue(
         200,
         to_json(
             {
-                "access_token": simulator.issuer.sign(claims),
+                "access_token": digdir.issuer.sign(claims),
                 "token_type": "Bearer",
                 "expires_in": expires_in,
                 "scope": names,

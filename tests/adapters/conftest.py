@@ -192,6 +192,7 @@ async def digdir(admin_jwk, jwk_file):
     digdir = Digdir(JwkFile(jwk_file), admin_jwk=jws.public_jwk(admin_jwk))
     async with digdir.plain, digdir.http:
         yield digdir
+    assert digdir.simulator.ledger.violating() == []
 
 
 @pytest.fixture
@@ -203,5 +204,6 @@ def trusting():
         digdir = Digdir(source, trusted_certificates=trusted.chain_pem)
         async with digdir.plain, digdir.http:
             yield digdir
+        assert digdir.simulator.ledger.violating() == []
 
     return trusting

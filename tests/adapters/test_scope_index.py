@@ -226,7 +226,7 @@ async def test_a_scope_that_exists_already_is_read_and_told_as_a_conflict(world,
 
 async def test_a_creation_that_is_refused_for_what_is_in_it_is_told_as_a_refusal(world):
     with pytest.raises(RejectedError) as caught:
-        await world.index.create(NAME, scope_fields(visibility="SECRET"))
+        await world.index.create(NAME, scope_fields(description=" "))
 
     assert caught.value.reason == "RefusedByDigDir"
     assert world.index.find(NAME) is None

@@ -21,10 +21,15 @@ from maskinporten_operator.model.errors import (
 )
 from maskinporten_operator.model.keys import PublicJwk
 from tests.adapters.conftest import fields
+from tests.certificates import rsa_key
 
 
 def public(jwk, **changes):
     return PublicJwk({"use": "sig", **jws.public_jwk(jwk)} | changes)
+
+
+def some_key():
+    return PublicJwk(jws.as_public_jwk(rsa_key(0).public_key(), "some-kid"))
 
 
 async def raised(awaitable):
@@ -39,7 +44,7 @@ CALLS = {
     "list a client's keys": lambda client: client.list_keys("client-1"),
     "register a client": lambda client: client.create_client(fields()),
     "update a client": lambda client: client.update_client("client-1", fields()),
-    "replace a client's keys": lambda client: client.replace_keys("client-1", []),
+    "replace a client's keys": lambda client: client.replace_keys("client-1", [some_key()]),
     "delete a client": lambda client: client.delete_client("client-1"),
     "delete a client's keys": lambda client: client.delete_keys("client-1"),
 }

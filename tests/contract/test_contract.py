@@ -1,5 +1,8 @@
 """The contract of DigDir's API as data, and its checks."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from digdir_contract import Kind, check_answer, check_body, check_path, check_query, load
@@ -14,6 +17,8 @@ CLIENT = {
     "token_endpoint_auth_method": "private_key_jwt",
 }
 SECRET = "very-secret"
+ROOT = Path(__file__).parents[2]
+ROW = r"^\| `(\w+)` \| ([^|]+) \|"
 
 
 def of_body(operation: str, document: object) -> set[tuple[Kind, str]]:
@@ -90,7 +95,7 @@ def test_an_integration_type_is_known_in_either_case():
 
 def test_a_consumer_in_a_path_has_nine_digits():
     assert check_path({"consumer_orgno": "889640782"}) == []
-    assert [found.kind for found in check_path({"consumer_orgno": "88964078²"})] == [Kind.FORM_LIMIT]
+    assert [found.kind for found in check_path({"consumer_orgno": "88964078²"})] == [Kind.LIMIT]
 
 
 def test_a_client_as_documented_breaks_nothing():
@@ -185,3 +190,9 @@ def test_deletions_may_be_answered_without_a_body():
 
 def test_limits_of_requests_do_not_hold_for_answers():
     assert of_answer("read-client", 200, {"client_id": "id", "refresh_token_lifetime": 0}) == set()
+
+
+def test_the_documentation_has_a_row_for_each_question_with_its_answers():
+    text = (ROOT / "docs" / "simulator.md").read_text().split("### What isn't known")[1]
+    rows = {name: set(re.findall("`([^`]+)`", values)) for name, values in re.findall(ROW, text, re.MULTILINE)}
+    assert rows == {name: {str(value).lower() for value in one.values} for name, one in CONTRACT.unknown.items()}

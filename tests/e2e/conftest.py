@@ -28,13 +28,15 @@ def cluster():
 def bare_stage(cluster, tmp_path_factory, request):
     """A simulator and no operator yet. A file's SETTINGS are the operator's.
 
-    What others have in the organisation must be at the end as it was at the start.
+    What others have in the organisation must be at the end as it was at the start, and all that was said to DigDir
+    what its published API takes.
     """
     settings = getattr(request.module, "SETTINGS", {})
     foreign = getattr(request.module, "FOREIGN", FOREIGN)
     with Stage(cluster, tmp_path_factory.mktemp("stage"), foreign, **settings) as stage:
         yield stage
         assert stage.read_foreign() == stage.foreign
+        assert stage.violations == []
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +56,10 @@ def proxy(bare_stage, tmp_path_factory):
 
 @pytest.fixture
 def stage(running, namespace):
-    """The stage, for one test: it must leave no fault behind, and the operator unharmed."""
+    """The stage, for one test: it must leave no fault behind, the operator unharmed, and DigDir's contract kept."""
     yield running
     running.clear_faults()
+    assert running.violations == []
     assert running.operator.running
     output = running.operator.output()
     assert "internal error" not in output

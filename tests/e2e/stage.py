@@ -292,6 +292,12 @@ class Stage:
         summary: dict[str, Any] = self.simulator.control("GET", "ledger/summary")
         return int(summary["last_sequence"])
 
+    @property
+    def violations(self) -> list[dict[str, Any]]:
+        """Give the calls that break the contract of DigDir's API."""
+        found: list[dict[str, Any]] = self.simulator.control("GET", "violations")
+        return found
+
     def calls(self, operation: str, since: int = 0) -> list[dict[str, Any]]:
         """Give the calls of an operation after the one with the number `since`."""
         found: list[dict[str, Any]] = self.simulator.control("GET", f"ledger?operation={operation}&since={since}")[

@@ -9,6 +9,7 @@ import pytest
 from jose import jwt
 from jose.jwk import construct
 
+from digdir_contract import check_answer, load
 from digdir_simulator import Config, Simulator, create_app, jws
 
 PUBLIC_URL = "http://digdir.test"
@@ -44,6 +45,8 @@ def client_request(**changes):
         "client_name": "NAV",
         "description": "cluster:team:app",
         "integration_type": "maskinporten",
+        "grant_types": [JWT_BEARER],
+        "token_endpoint_auth_method": "private_key_jwt",
         "scopes": ["skatt:some.scope"],
     } | changes
     return {name: value for name, value in request.items() if value is not None}
@@ -183,11 +186,14 @@ def clock():
 
 
 @pytest.fixture
-async def digdir(clock, admin_jwk) -> AsyncIterator[Digdir]:
+async def digdir(clock, admin_jwk, request) -> AsyncIterator[Digdir]:
+    """One simulator. What a test sends keeps the contract of DigDir's API, unless it is marked `violates`."""
     app = create_app(Config(public_url=PUBLIC_URL, admin_jwk=public(admin_jwk)), clock=clock)
     digdir = Digdir(app, clock, admin_jwk)
     async with digdir.http:
         yield digdir
+    if request.node.get_closest_marker("violates") is None:
+        assert digdir.simulator.ledger.violating() == []
 
 
 def problems_of(response, status):
@@ -195,6 +201,7 @@ def problems_of(response, status):
     assert response.status_code == status, response.text
     body = response.json()
     assert body["status"] == status
+    assert check_answer(load().operations["list-clients"], 400, body) == []  # the form is the same of all
     assert len(body["correlation_id"]) == 32
     int(body["correlation_id"], 16)
     messages = [error["errorMessage"] for error in body["errors"]]

@@ -62,9 +62,7 @@ async def test_an_empty_list_of_accesses_is_an_error_if_so_set(digdir, scope, pr
 async def test_a_given_access_shows_in_the_consumers_own_list(digdir, scope, jwk):
     await digdir.grant()
     await digdir.control("POST", "/grants", {"scope": "idporten:scopes.read", "consumer_orgno": SKATT})
-    seed = digdir.client_request(
-        client_orgno=SKATT, integration_type="api_klient", scopes=["idporten:scopes.read"], keys=[digdir.public(jwk)]
-    )
+    seed = digdir.client_request(client_orgno=SKATT, scopes=["idporten:scopes.read"], keys=[digdir.public(jwk)])
     client_id = (await digdir.control("POST", "/clients", seed))["client_id"]
     token = (await digdir.ask_token(client_id, jwk, "idporten:scopes.read")).json()["access_token"]
     shown = (await digdir.admin("GET", "/scopes/access/all", token)).json()
@@ -152,12 +150,14 @@ async def test_only_the_owner_of_a_scope_reads_or_changes_its_accesses(digdir, p
         assert problems(response, status)
 
 
+@pytest.mark.violates
 @pytest.mark.parametrize("orgno", ["12345678", "1234567890", "12345678x", "१२३४५६७८९", "all", "0192:974761076"])
 async def test_a_consumer_without_nine_digits_is_refused(digdir, scope, problems, orgno):
     assert problems(await digdir.grant(orgno), 400) == ["consumer_orgno must have nine digits"]
     assert await digdir.accesses(scope=PENSION, inactive="true") == {}
 
 
+@pytest.mark.violates
 async def test_a_check_digit_is_not_looked_at_unless_so_set(digdir, scope, problems):
     assert (await digdir.grant("123456789")).status_code == 200
     await digdir.set(orgno_check="checksum")
@@ -204,6 +204,7 @@ async def test_lists_of_given_accesses_lag(digdir, scope, clock):
     assert await digdir.accesses(scope=PENSION) == {(PENSION, SKATT): "APPROVED"}
 
 
+@pytest.mark.violates
 async def test_the_ledger_names_scope_and_consumer_of_an_access(digdir, scope):
     await digdir.grant()
     await digdir.revoke()
@@ -215,3 +216,20 @@ async def test_the_ledger_names_scope_and_consumer_of_an_access(digdir, scope):
         ("grant-access", PENSION, "1", 400),
     ]
     assert ledger["entries"][0]["template"] == "/api/v1/scopes/access/{consumer_orgno}"
+
+
+async def test_access_to_an_inactive_scope_changes_unless_set_otherwise(digdir, scope, problems):
+    await digdir.grant()
+    await digdir.delete_scope()
+    assert (await digdir.revoke()).status_code == 200
+    assert (await digdir.grant()).status_code == 200
+    await digdir.set(inactive_scope_access_changes=False)
+    assert problems(await digdir.revoke(), 409)
+    assert problems(await digdir.grant("971032146"), 409)
+
+
+async def test_taking_back_what_was_never_given_succeeds_if_so_set(digdir, scope):
+    await digdir.set(missing_access_revocation_status=200)
+    response = await digdir.revoke("971032146")
+    assert (response.status_code, response.json()["state"]) == (200, "DENIED")
+    assert await digdir.accesses(scope=PENSION, inactive="true") == {}

@@ -6,10 +6,10 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from digdir_simulator import jws, scopes
-from digdir_simulator.clients import CHECKS, parse_fields
+from digdir_contract import load
+from digdir_simulator import Settings, jws, scopes
 from digdir_simulator.errors import ApiError, TokenError, to_json
-from digdir_simulator.keys import parse_key, parse_keys
+from digdir_simulator.requests import complete_client, parse_client, parse_key, parse_keys, require_form
 from digdir_simulator.tokens import _CLAIMS, _verify_claims
 
 ANY = st.recursive(
@@ -19,6 +19,7 @@ ANY = st.recursive(
 )
 patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # shared processors
 SCOPE = {"prefix": "nav", "subscope": "s", "description": "d", "visibility": "PUBLIC"}
+SCHEMAS = load().schemas
 KEY = {"kty": "RSA", "kid": "k", "use": "sig", "alg": "RS256", "n": "AQAB", "e": "AQAB"}
 
 
@@ -28,23 +29,25 @@ def with_members(document, names):
 
 
 @patiently
-@given(with_members({"client_name": "n", "description": "d", "integration_type": "maskinporten"}, CHECKS))
+@given(with_members({"client_name": "n", "description": "d", "integration_type": "maskinporten"}, SCHEMAS["Client"]))
 def test_any_client_is_taken_or_refused(document):
     with contextlib.suppress(ApiError):
-        json.loads(to_json(parse_fields(document)))
+        json.loads(to_json(parse_client(complete_client(document))))
 
 
 @patiently
-@given(with_members(SCOPE, scopes.CHECKS))
+@given(with_members(SCOPE, SCHEMAS["Scope"]))
 def test_any_scope_is_taken_or_refused(document):
     with contextlib.suppress(ApiError):
+        require_form("create-scope", document)
         json.loads(to_json(scopes.parse_fields(document, {"https://source.test/"})))
 
 
 @patiently
-@given(with_members(KEY, {*KEY, "exp", "x5c"}))
+@given(with_members(KEY, SCHEMAS["Key"]))
 def test_any_key_is_taken_or_refused(jwk):
     with contextlib.suppress(ApiError):
+        require_form("put-key", jwk)
         parse_key(jwk, None, 0)
 
 
@@ -52,6 +55,7 @@ def test_any_key_is_taken_or_refused(jwk):
 @given(ANY)
 def test_any_set_of_keys_is_taken_or_refused(jwks):
     with contextlib.suppress(ApiError):
+        require_form("replace-keys", {"keys": jwks})
         parse_keys(jwks, None, 0)
 
 
@@ -59,7 +63,7 @@ def test_any_set_of_keys_is_taken_or_refused(jwks):
 @given(with_members({"aud": "i", "iss": "c", "iat": 0, "exp": 9, "scope": "a:b"}, _CLAIMS))
 def test_any_claims_are_taken_or_refused(claims):
     with contextlib.suppress(TokenError):
-        _verify_claims(claims, "i", 1)
+        _verify_claims(claims, "i", Settings(), 1)
 
 
 @patiently

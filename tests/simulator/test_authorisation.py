@@ -36,6 +36,7 @@ async def test_an_expired_token_is_refused_also_when_it_was_used_before(digdir, 
     assert response.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
+@pytest.mark.violates
 @pytest.mark.parametrize(
     ("scope", "method", "path", "status"),
     [
@@ -43,6 +44,9 @@ async def test_an_expired_token_is_refused_also_when_it_was_used_before(digdir, 
         ("idporten:dcr.read", "POST", "/clients", 403),
         ("idporten:dcr.read", "DELETE", "/clients/x", 403),
         ("idporten:dcr.write", "GET", "/clients", 403),
+        ("idporten:dcr.write", "GET", "/clients/x/jwks", 404),
+        ("idporten:dcr.write", "GET", "/clients/x/jwks/y", 403),
+        ("idporten:scopes.write", "GET", "/clients/x/jwks", 403),
         ("idporten:dcr.write", "DELETE", "/clients/x", 404),
         ("idporten:dcr.write", "GET", "/scopes", 403),
         ("idporten:scopes.read", "GET", "/scopes", 200),
@@ -72,6 +76,14 @@ async def test_each_operation_takes_its_scope(digdir, scope, method, path, statu
     assert response.status_code == status
 
 
+async def test_reading_one_scope_takes_its_own_right_if_so_set(digdir):
+    await digdir.set(scope_read_with_write_right=False)
+    for right, status in (("idporten:scopes.write", 403), ("idporten:scopes.read", 200)):
+        path = "/scopes/scope?scope=nav:private/scope"
+        assert (await digdir.admin("GET", path, await digdir.admin_token(right))).status_code == status
+
+
+@pytest.mark.violates
 async def test_unknown_paths_and_methods_have_the_usual_error_body(digdir, problems):
     assert problems(await digdir.admin("GET", "/nothing"), 404)
     assert problems(await digdir.admin("PATCH", "/clients"), 405)

@@ -22,7 +22,7 @@ async def test_a_created_client_is_read_and_listed_with_its_keys(digdir, jwk):
     listed = {c["client_id"]: c for c in (await digdir.admin("GET", "/clients")).json()}
     assert listed[client_id] == read
     assert [key["kid"] for key in read["jwks"]["keys"]] == [jwk["kid"]]
-    assert listed["admin-client"]["integration_type"] == "api_klient"
+    assert listed["admin-client"]["integration_type"] == "maskinporten"
 
 
 async def test_descriptions_need_not_be_unique(digdir):
@@ -36,11 +36,12 @@ async def test_a_client_id_may_be_chosen_once_even_after_deletion(digdir, proble
     assert problems(await digdir.admin("POST", "/clients", json=digdir.client_request(client_id="mine")), 409)
 
 
+@pytest.mark.violates
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("client_name", None),
-        ("client_name", "x" * 256),
+        ("client_name", ""),
         ("description", ""),
         ("description", "x" * 256),
         ("description", 7),
@@ -67,6 +68,7 @@ async def test_a_wrong_field_is_refused_and_named(digdir, problems, field, value
     assert len((await digdir.admin("GET", "/clients")).json()) == 1
 
 
+@pytest.mark.violates
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 async def test_a_body_that_is_no_object_is_refused(digdir, problems, body):
     assert problems(await digdir.admin("POST", "/clients", content=body), 400)
@@ -77,7 +79,8 @@ async def test_names_of_255_characters_are_taken(digdir):
 
 
 async def test_each_refused_scope_is_named(digdir, problems):
-    scopes = ["skatt:some.scope", "ks:not.granted", "no:such", "idporten:dcr.read"]
+    await digdir.control("POST", "/scopes", {"name": "nav:for.users", "allowed_integration_types": ["idporten"]})
+    scopes = ["skatt:some.scope", "ks:not.granted", "no:such", "nav:for.users"]
     messages = problems(await digdir.admin("POST", "/clients", json=digdir.client_request(scopes=scopes)), 400)
     assert [re.search(r"\S+:\S+", message)[0] for message in messages] == scopes[1:]
 
@@ -99,6 +102,7 @@ async def test_another_organisation_as_owner_is_refused(digdir, problems):
     assert problems(response, 403)
 
 
+@pytest.mark.violates
 async def test_put_replaces_every_writable_field_and_ignores_the_others(digdir, clock):
     client = await digdir.create(access_token_lifetime=60, logo_uri="https://logo.test")
     clock.advance(5)
@@ -145,7 +149,8 @@ async def test_a_deleted_client_is_hidden_but_not_erased(digdir, problems):
     assert client_id in shown_all
 
 
-async def test_an_inactive_client_can_not_be_changed(digdir, jwk, problems):
+async def test_an_inactive_client_can_not_be_changed_if_so_set(digdir, jwk, problems):
+    await digdir.set(inactive_client_changes="refused")
     client_id = (await digdir.create())["client_id"]
     await digdir.admin("DELETE", f"/clients/{client_id}")
     for method, path, body in (
@@ -156,6 +161,69 @@ async def test_an_inactive_client_can_not_be_changed(digdir, jwk, problems):
         ("DELETE", "/jwks", None),
     ):
         assert problems(await digdir.admin(method, f"/clients/{client_id}{path}", json=body), 409)
+
+
+@pytest.mark.parametrize(("changes", "active"), [("stays-inactive", False), ("reactivated", True)])
+async def test_whether_put_brings_an_inactive_client_back_is_a_setting(digdir, jwk, changes, active):
+    await digdir.set(inactive_client_changes=changes)
+    client_id = (await digdir.create())["client_id"]
+    await digdir.admin("DELETE", f"/clients/{client_id}")
+    response = await digdir.admin("PUT", f"/clients/{client_id}", json=digdir.client_request(active=True))
+    assert response.status_code == 200
+    assert response.json()["active"] is active
+    response = await digdir.admin("POST", f"/clients/{client_id}/jwks", json={"keys": [digdir.public(jwk)]})
+    assert response.status_code == 200
+    assert (await digdir.admin("DELETE", f"/clients/{client_id}")).status_code == 200
+
+
+async def test_an_inactive_client_is_found_by_its_id_if_so_set(digdir):
+    await digdir.set(inactive_client_is_found=True)
+    client_id = (await digdir.create())["client_id"]
+    await digdir.admin("DELETE", f"/clients/{client_id}")
+    assert (await digdir.admin("GET", f"/clients/{client_id}")).json()["active"] is False
+    assert (await digdir.admin("GET", f"/clients/{client_id}/jwks")).status_code == 200
+
+
+async def test_a_client_of_a_user_login_type_follows_no_rule_for_machines(digdir):
+    await digdir.control("POST", "/scopes", {"name": "nav:for.any", "allowed_integration_types": []})
+    client = await digdir.create(
+        integration_type="api_klient",
+        application_type="native",
+        grant_types=["authorization_code", "refresh_token"],
+        token_endpoint_auth_method="none",
+        scopes=["nav:for.any"],
+    )
+    assert client["application_type"] == "native"
+
+
+@pytest.mark.violates
+async def test_limits_of_the_web_form_hold_if_so_set(digdir, problems):
+    request = digdir.client_request(authorization_lifetime=0, access_token_lifetime=0, description="x" * 256)
+    assert len(problems(await digdir.admin("POST", "/clients", json=request), 400)) == 3
+    await digdir.set(form_limits_enforced=False)
+    assert (await digdir.admin("POST", "/clients", json=request)).status_code == 201
+    assert problems(await digdir.admin("POST", "/clients", json=request | {"refresh_token_lifetime": 0}), 400)
+
+
+@pytest.mark.violates
+async def test_supplier_orgno_takes_a_right_that_nobody_has(digdir, problems):
+    request = digdir.client_request(supplier_orgno="974761076")
+    assert problems(await digdir.admin("POST", "/clients", json=request), 403)
+
+
+@pytest.mark.violates
+async def test_the_client_id_can_not_change(digdir, problems):
+    client_id = (await digdir.create())["client_id"]
+    request = digdir.client_request(client_id="another")
+    assert problems(await digdir.admin("PUT", f"/clients/{client_id}", json=request), 400)
+
+
+async def test_an_owner_needs_an_access_of_its_own_if_so_set(digdir, problems):
+    await digdir.set(owner_needs_access=True)
+    request = digdir.client_request(scopes=["nav:private/scope"])
+    assert "nav:private/scope" in problems(await digdir.admin("POST", "/clients", json=request), 400)[0]
+    await digdir.grant("889640782", "nav:private/scope")
+    assert (await digdir.admin("POST", "/clients", json=request)).status_code == 201
 
 
 async def test_an_unknown_client_is_not_found(digdir, problems):

@@ -1,6 +1,11 @@
+import json
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from digdir_simulator import jws
+from tests.certificates import authority
 
 YEAR = 365 * 24 * 3600
 
@@ -61,13 +66,15 @@ async def test_post_replaces_the_whole_set(digdir, client, jwk, other_jwk):
     assert await kids(digdir, client) == [other_jwk["kid"]]
 
 
+@pytest.mark.violates
 async def test_a_sixth_key_is_refused(digdir, client, six_keys, problems):
-    assert problems(await post(digdir, client, *six_keys), 400) == ["A client can have at most 5 keys"]
+    assert problems(await post(digdir, client, *six_keys), 400) == ["keys must have at most 5 items"]
     assert (await post(digdir, client, *six_keys[:5])).status_code == 200
     assert problems(await digdir.admin("PUT", f"{client}/key-5", json=six_keys[5]), 400)
     assert len(await kids(digdir, client)) == 5
 
 
+@pytest.mark.violates
 @pytest.mark.parametrize(
     "change",
     [
@@ -98,6 +105,7 @@ async def test_a_key_that_breaks_a_rule_is_refused(digdir, client, jwk, problems
     assert await kids(digdir, client) == []
 
 
+@pytest.mark.violates
 async def test_private_keys_are_refused(digdir, client, jwk, problems):
     assert "private" in problems(await post(digdir, client, jwk), 400)[0]
 
@@ -107,6 +115,7 @@ async def test_the_three_rsa_algorithms_are_taken(digdir, client, jwk, alg):
     assert (await post(digdir, client, digdir.public(jwk, alg=alg))).json()["keys"][0]["alg"] == alg
 
 
+@pytest.mark.violates
 @pytest.mark.parametrize("body", [{}, {"keys": []}, {"keys": None}, {"keys": ["x"]}, {"keys": {}}])
 async def test_an_empty_or_malformed_set_is_refused(digdir, client, problems, body):
     assert problems(await digdir.admin("POST", client, json=body), 400)
@@ -156,3 +165,63 @@ async def test_posting_keys_takes_the_right_to_write_or_modify(digdir, client, j
     token = await digdir.admin_token("idporten:dcr.read")
     response = await digdir.admin("POST", client, token, json={"keys": [digdir.public(jwk)]})
     assert "idporten:dcr.write" in problems(response, 403)[0]
+
+
+async def add(digdir, client, text):
+    headers = {"authorization": f"Bearer {await digdir.admin_token()}", "content-type": "text/plain"}
+    path = f"/api/v2{client.removesuffix('jwks')}key"
+    return await digdir.http.post(path, content=text, headers=headers)
+
+
+async def test_a_key_is_added_as_a_jwk_beside_the_others(digdir, client, jwk, other_jwk):
+    await post(digdir, client, digdir.public(jwk))
+    added = await add(digdir, client, json.dumps(digdir.public(other_jwk)))
+    assert (added.status_code, added.json()["kid"]) == (200, other_jwk["kid"])
+    assert await kids(digdir, client) == [jwk["kid"], other_jwk["kid"]]
+    assert (await add(digdir, client, json.dumps(digdir.public(other_jwk)))).status_code == 409
+
+
+async def test_a_key_is_added_as_a_public_key_or_certificate_in_pem(digdir, client, jwk):
+    pem = jws.public_key(jwk).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    added = (await add(digdir, client, pem)).json()
+    assert (added["n"], added["e"], added["use"]) == (jwk["n"], jwk["e"], "sig")
+    certificate = (await add(digdir, client, authority().chain_pem)).json()
+    assert len(certificate["x5c"]) == 1
+    assert await kids(digdir, client) == [added["kid"], certificate["kid"]]
+
+
+async def test_what_is_no_public_key_is_not_added(digdir, client, jwk, problems):
+    private = jws.new_private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    elliptic = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = elliptic.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    for text in (
+        "",
+        "[]",
+        "{}",
+        "\N{SNOWMAN}",
+        private,
+        pem,
+        json.dumps(jwk),
+        json.dumps(digdir.public(jwk, kid="a b")),
+    ):
+        assert problems(await add(digdir, client, text), 400)
+    assert await kids(digdir, client) == []
+
+
+async def test_expired_keys_are_refused_if_so_set(digdir, client, clock, jwk, other_jwk, problems):
+    expired = digdir.public(jwk, exp=int(clock.now) - 1)
+    assert (await post(digdir, client, expired, digdir.public(other_jwk))).status_code == 200
+    await digdir.set(expired_keys_accepted=False)
+    assert problems(await post(digdir, client, expired, digdir.public(other_jwk)), 400) == [
+        f"Key {jwk['kid']} has expired"
+    ]
+    assert problems(await digdir.admin("PUT", f"{client}/{jwk['kid']}", json=expired), 400)
+    assert (await post(digdir, client, digdir.public(other_jwk))).status_code == 200
+
+
+@pytest.mark.parametrize("status", [200, 404, 409])
+async def test_deleting_keys_where_there_are_none_is_answered_as_is_set(digdir, client, jwk, status):
+    await digdir.set(missing_keys_deletion_status=status)
+    assert (await digdir.admin("DELETE", client)).status_code == status
+    await post(digdir, client, digdir.public(jwk))
+    assert (await digdir.admin("DELETE", client)).status_code == 200

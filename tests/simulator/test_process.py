@@ -59,7 +59,8 @@ class Process:
 
     def create(self):
         request = {"client_name": "NAV", "description": "d", "integration_type": "maskinporten"}
-        return self.http.post("/api/v1/clients", json=request | {"scopes": ["skatt:some.scope"]})
+        request |= {"scopes": ["skatt:some.scope"], "token_endpoint_auth_method": "private_key_jwt"}
+        return self.http.post("/api/v1/clients", json=request | {"grant_types": [JWT_BEARER]})
 
     def count(self):
         return len(self.http.get("/api/v1/clients").json())

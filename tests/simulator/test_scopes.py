@@ -42,6 +42,7 @@ async def test_scopes_are_filtered_by_the_query(digdir, query, expected):
     assert await names(digdir, f"/scopes/all?{query}") == expected
 
 
+@pytest.mark.violates
 @pytest.mark.parametrize("parameter", ["delegated_sources", "accessible_for_all", "inactive"])
 @pytest.mark.parametrize("word", ["https://www.altinn.no/", "1", "yes"])
 async def test_a_word_that_is_no_boolean_is_refused(digdir, problems, parameter, word):
