@@ -29,6 +29,7 @@ FAULTS = {
     "a stuck queue": signal.SIGHUP,
     "a failing watch": signal.SIGWINCH,
     "a failing watch of Secrets": signal.SIGIO,
+    "no new keys": signal.SIGURG,
 }
 SECRET = "eyJhbGciOiJSUzI1NiJ9"  # noqa: S105 - it must show up nowhere
 """What the exceptions of failing watches quote."""
@@ -85,11 +86,18 @@ def _break_metadata_watch(_: int, __: FrameType | None) -> None:
     watch._watch = _fail  # noqa: SLF001
 
 
+def _stop_minting(_: int, __: FrameType | None) -> None:
+    """Let no process be started that mints keys."""
+    from maskinporten_operator.adapters import keys  # noqa: PLC0415 - heavy
+
+    keys.PROGRAM = ("/nonexistent",)
+
+
 def _fail(*_: object, **__: object) -> Any:
     raise KeyError(SECRET)
 
 
-STRIKES = (_stick_loop, _kill_watch, _stick_queue, _break_watch, _break_metadata_watch)
+STRIKES = (_stick_loop, _kill_watch, _stick_queue, _break_watch, _break_metadata_watch, _stop_minting)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import time
 
+import httpx
 import pytest
 
 from tests.e2e.stage import PATIENCE
@@ -89,6 +90,17 @@ def test_a_watch_that_always_fails_is_never_ready_and_ends_the_process_within_a_
     assert not wait_for_end(operator, WITHIN + PATIENCE)
     assert time.monotonic() - started < WITHIN + PATIENCE / 2  # WITHIN where nothing else is done
     assert_told(operator, part)
+
+
+def test_an_operator_that_cant_mint_keys_isnt_ready_and_says_so(bare_stage):
+    bare_stage.kube.create_namespace("keyless")
+    operator = bare_stage.start_another(kind=SabotagedOperator.of("no new keys"), namespaces="keyless")
+    address = f"http://127.0.0.1:{operator.health_port}/readyz"
+    only = "waiting for keys, which can't be minted\n"
+
+    wait_for(lambda: operator.is_alive() and httpx.get(address, trust_env=False).text == only, PATIENCE, only)
+    assert not operator.is_ready()
+    assert operator.running
 
 
 def test_a_watch_that_begins_to_fail_is_not_ready_any_more_and_ends_the_process(bare_stage):

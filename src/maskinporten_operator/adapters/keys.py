@@ -28,7 +28,7 @@ BATCH = 8
 """Keys that are minted at once: few enough that nobody waits long for the batch."""
 REST = 1.0
 """Seconds without a taker before a store that isn't low is filled up: minting would slow down those that take."""
-PROGRAM = (sys.executable, "-P", "-m", "maskinporten_operator.adapters.minting")
+PROGRAM: tuple[str, ...] = (sys.executable, "-P", "-m", "maskinporten_operator.adapters.minting")
 log = structlog.get_logger()
 
 
