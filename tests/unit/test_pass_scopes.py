@@ -1515,6 +1515,34 @@ async def test_scopes_are_found_by_their_description_and_not_by_the_spec(converg
     assert is_gone(converged)
 
 
+async def test_access_that_an_inactive_scope_keeps_is_taken_back_while_it_is_active(converged):
+    edit(converged, first(KOMMUNE, SKATT), second(KS, enabled=False))
+    await converged.reconcile()
+    scope = dict(converged.digdir.scopes[OTHER])
+    assert not scope["active"]
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    converged.trips.trip("_revoke", refused)
+
+    await converged.reconcile()
+
+    assert written(converged)[:4] == ["revoke", "update_scope", "revoke", "deactivate"]
+    assert converged.digdir.scopes[OTHER] == scope
+    assert converged.digdir.consumers(OTHER) == set()
+    assert is_gone(converged)
+
+
+async def test_a_revocation_that_an_active_scope_refuses_holds_the_deletion(converged):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    converged.trips.trip("_revoke", refused)
+
+    await converged.reconcile()
+
+    assert written(converged)[0] == "revoke"
+    assert "update_scope" not in written(converged)
+    assert active(converged) == {NAME, OTHER}
+    assert not is_gone(converged)
+
+
 async def test_a_scope_that_was_given_away_is_left_alone_by_a_deletion_for_good(converged):
     converged.digdir.scopes[NAME]["description"] = "made by hand"
     converged.scopes.resync()

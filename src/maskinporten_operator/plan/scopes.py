@@ -96,6 +96,11 @@ def build_scope_fields(exposure: Exposure, prefix: str, mark: str) -> dict[str, 
     }
 
 
+def build_activation(scope: RegisteredScope) -> dict[str, Any]:
+    """Build the members with which an inactive scope becomes active, and nothing else of it changes."""
+    return _merge(scope.fields, {"active": True})
+
+
 def plan_scopes(exposures: Iterable[Exposure], mark: str, policy: Policy) -> list[ScopeStep]:
     """Decide what to do about the scopes of the resource with this mark."""
     steps: list[ScopeStep] = []

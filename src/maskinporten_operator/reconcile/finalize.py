@@ -20,7 +20,7 @@ from maskinporten_operator.model.maskinportenclient import (
     MaskinportenClient,
 )
 from maskinporten_operator.plan.maskinportenclient import Absence, build_mass_absence
-from maskinporten_operator.plan.scopes import find_owner, find_told_scopes
+from maskinporten_operator.plan.scopes import build_activation, find_owner, find_told_scopes
 from maskinporten_operator.reconcile.observe import count_missing
 
 if TYPE_CHECKING:
@@ -116,11 +116,20 @@ async def _delete_scope(name: str, mark: str, progress: ClientProgress, ports: P
     scope = await ports.scopes.read(name)
     if scope is None or find_owner(scope, ports.policy.cluster) != mark:
         return  # somebody took it over since it was listed
+    is_active = scope.active
     access = await ports.scopes.read_access(name, anew=True)
     for orgno in sorted(access.consumers | access.doubtful):
-        await ports.scopes.revoke(name, orgno)
+        try:
+            await ports.scopes.revoke(name, orgno)
+        except RejectedError:
+            if is_active:
+                raise
+            # Perhaps DigDir changes no access to an inactive scope: it is active until the access is gone
+            await ports.scopes.update(name, build_activation(scope))
+            is_active = True
+            await ports.scopes.revoke(name, orgno)
         progress.note(f"revoked {name} from {orgno}", "AccessRevoked")
-    if scope.active:
+    if is_active:
         await ports.scopes.deactivate(name)
         progress.note(f"deactivated {name}", "ScopeDeactivated")
 
