@@ -192,7 +192,7 @@ class Endpoint:
                 rights |= {_SCOPES_WRITE}
             if not rights & call.caller.scopes:
                 needed = " or ".join(sorted(rights))
-                raise ApiError(403, Problem(f"The token lacks the scope {needed}", object_name="Authorization"))
+                raise ApiError(403, Problem(f"The client does not have any of the required scopes: {needed}"))
         refused = find_refused(findings, form_limits=settings.form_limits_enforced)
         if refused:
             raise refuse(refused, operation)

@@ -2,11 +2,12 @@
 
 import asyncio
 
+import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from maskinporten_operator.adapters.digdir.grant_index import LEAST_BETWEEN, LEAST_DUE, GrantIndex
 from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
-from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.scopes import RegisteredScope
 from tests.adapters.conftest import DEADLINE, IndexWorld, held, scope_fields
 
@@ -32,7 +33,10 @@ class World(IndexWorld):
     def __init__(self, digdir):
         super().__init__(digdir)
         self.own = self.build(ScopeIndex, digdir.scopes)
-        self.index = GrantIndex(digdir.scopes, self.own, max_age=MAX_AGE, monotonic=self.monotonic, sleep=self.sleep)
+        self.index = self.start(digdir.scopes)
+
+    def start(self, api):
+        return GrantIndex(api, self.own, max_age=MAX_AGE, monotonic=self.monotonic, sleep=self.sleep)
 
     async def find(self, *names, asked=None):
         """Ask now, or as somebody who asked before."""
@@ -96,6 +100,7 @@ def open_to_all(world, **fields):
         )
 
     world.digdir.scopes.list_open = list_open
+    world.index = world.start(world.digdir.scopes)
 
 
 @pytest.mark.parametrize("member", [True, False, None, "true", 1, "none"], ids=repr)
@@ -372,25 +377,140 @@ async def test_a_doubt_outlives_a_look_that_fails(world):
     assert await world.names(GRANTED) == set()
 
 
-@pytest.mark.parametrize("path", ["/scopes/access/all$", "/scopes/all$", "/scopes$"])
-@pytest.mark.parametrize("status", [400, 403, 503])
-async def test_an_outage_at_the_start_is_told_as_one_that_goes_by(world, path, status):
-    world.digdir.fault("status", status=status, path=path)
+EVERY = {GRANTED, OPEN, DELEGATED, OWN}
+LISTS = {
+    "/scopes/access/all$": (("granted scopes",), {GRANTED}),
+    "/scopes/all$": (("open scopes", "delegated scopes"), {OPEN, DELEGATED}),
+    "/scopes$": (("own scopes",), {OWN}),
+}
+ODD_ROWS = [5, None, {}, {"scope": 5}, {"name": 5}]
+every_fault = pytest.mark.parametrize(
+    ("kind", "order"),
+    [("status", {"status": status}) for status in (400, 401, 403, 404, 503)] + [("html", {}), ("drop", {})],
+)
 
-    with pytest.raises(TransientError):
-        await world.find(GRANTED)
 
+@pytest.mark.parametrize("path", LISTS)
+@every_fault
+async def test_a_list_that_fails_at_the_start_takes_nothing_but_its_own_and_is_told(world, path, kind, order):
+    unread, missing = LISTS[path]
+    fault = world.digdir.fault(kind, path=path, times=None, **order)
+
+    with capture_logs() as logs:
+        granted = await world.find(*EVERY)
+        await world.find(*EVERY)
+
+    assert (granted.names, granted.unread, granted.due) == (EVERY - missing, unread, 0)
+    assert {one["list"] for one in logs if one["event"] == "list not read"} == set(unread)
+    assert len([one for one in logs if one["event"] == "list not read"]) == len(unread)
+    world.digdir.simulator.faults.remove(fault.number)
     world.digdir.advance(LEAST_BETWEEN + 1)
-    assert await world.names(GRANTED) == {GRANTED}
+    later = await world.find(*EVERY)
+    assert (later.names, later.unread) == (EVERY, ())
 
 
-async def test_an_outage_at_the_start_is_told_to_all_that_ask_and_costs_one_look(world):
+@pytest.mark.parametrize("path", LISTS)
+@every_fault
+async def test_a_list_that_fails_later_keeps_what_it_told(world, path, kind, order):
+    await world.find(*EVERY)
+    world.digdir.fault(kind, path=path, times=None, **order)
+    world.digdir.advance(MAX_AGE + 1)
+    await world.find(*EVERY)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+
+    granted = await world.find(*EVERY, MISSING)
+
+    assert granted.names == EVERY
+    assert granted.unread == LISTS[path][0]
+    assert granted.withdrawn == set()
+
+
+@pytest.mark.parametrize("odd", ODD_ROWS, ids=str)
+async def test_an_odd_row_in_any_list_costs_that_row(world, odd):
+    answer = world.digdir.scopes_answering
+
+    def rows(request):
+        path, query = request.url.path, request.url.params
+        if path.endswith("/access/all"):
+            return [odd, {"scope": GRANTED, "consumer_orgno": ORGNO, "state": "APPROVED"}]
+        if "accessible_for_all" in query:
+            return [odd, {"name": OPEN, "active": True, "accessible_for_all": True}]
+        return [odd, {"name": DELEGATED, "active": True, "delegation_source": "https://some.test/"}]
+
+    world.index = world.start(answer(lambda request: httpx.Response(200, json=rows(request))))
+
+    granted = await world.find(*EVERY)
+
+    assert (granted.names, granted.unread) == (EVERY, ())
+
+
+async def test_an_outage_at_the_start_costs_all_that_ask_one_look(world):
     world.digdir.fault("status", status=503, path="/scopes/access/all$")
 
-    answers = await asyncio.gather(*(world.find(GRANTED) for _ in range(10)), return_exceptions=True)
+    answers = await asyncio.gather(*(world.find(GRANTED) for _ in range(10)))
 
-    assert {type(one) for one in answers} == {TransientError}
+    assert {one.unread for one in answers} == {("granted scopes",)}
     assert world.looks() == 1
+
+
+async def test_of_lists_that_are_young_only_the_one_that_failed_is_read_again(world):
+    world.digdir.fault("status", status=503, path="/scopes/access/all$")
+    await world.find(OPEN)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+
+    assert await world.names(GRANTED, asked=0) == {GRANTED}
+
+    assert (world.looks(), world.digdir.count("list-all-scopes"), world.digdir.count("list-own-scopes")) == (2, 2, 1)
+
+
+async def test_a_list_that_keeps_failing_keeps_nobody_from_a_look_for_a_new_name(world):
+    world.digdir.fault("status", status=503, path="/scopes/access/all$", times=None)
+    await world.find(GRANTED)
+    world.digdir.advance(LEAST_BETWEEN + 1)
+    asked = world.monotonic()
+
+    granted = await world.find(OPEN, MISSING, asked=asked)
+
+    assert (granted.names, granted.due, granted.unread) == ({OPEN}, 0, ("granted scopes",))
+
+
+# What was allowed once
+
+
+async def test_what_was_granted_open_or_own_once_and_isnt_any_more_is_told_as_withdrawn(world):
+    await world.find(*EVERY)
+    world.digdir.access(GRANTED, state="DENIED")
+    world.digdir.seed(OPEN, owner_orgno="970018131", accessible_for_all=False)
+    await world.own.deactivate(OWN)
+    world.digdir.advance(MAX_AGE + 1)
+
+    granted = await world.find(*EVERY, MISSING)
+
+    assert granted.names == {DELEGATED}
+    assert granted.withdrawn == {GRANTED, OPEN, OWN}
+    world.digdir.access(GRANTED)
+    world.digdir.advance(MAX_AGE + 1)
+    assert (await world.find(*EVERY)).withdrawn == {OPEN, OWN}
+
+
+async def test_access_that_was_taken_back_is_known_as_such_to_a_new_process(world):
+    world.digdir.access(GRANTED, state="DENIED")
+
+    granted = await world.find(GRANTED, MISSING)
+
+    assert (granted.names, granted.withdrawn) == (set(), {GRANTED})
+
+
+@pytest.mark.parametrize("granted_to_itself", [True, False])
+async def test_an_own_scope_is_told_apart_from_one_that_is_granted(world, granted_to_itself):
+    if granted_to_itself:
+        world.digdir.access(OWN)
+
+    granted = await world.find(GRANTED, OWN)
+
+    assert granted.names == {GRANTED, OWN}
+    assert granted.own == (set() if granted_to_itself else {OWN})
+    assert granted.certain == ({GRANTED, OWN} if granted_to_itself else {GRANTED})
 
 
 async def test_an_outage_keeps_what_was_known_and_is_looked_past_every_ten_seconds(world):
@@ -417,14 +537,13 @@ async def test_an_outage_during_a_look_for_a_new_name_keeps_what_was_known(world
 
     granted = await world.find(GRANTED, MISSING)
 
-    assert granted.names == {GRANTED}
-    assert granted.due > 0
+    assert (granted.names, granted.due, granted.unread) == ({GRANTED}, 0, ("granted scopes",))
 
 
-async def test_half_a_look_is_none(world):
+async def test_what_one_list_tells_is_taken_in_though_another_fails(world):
     await world.find(GRANTED)
     world.digdir.access(MISSING)
     world.digdir.advance(MAX_AGE + 1)
-    world.digdir.fault("status", status=503, path="/scopes/all$")
+    world.digdir.fault("status", status=503, path="/scopes/all$", times=None)
 
-    assert await world.names(GRANTED, OPEN) == {GRANTED, OPEN}
+    assert await world.names(GRANTED, OPEN, MISSING) == {GRANTED, OPEN, MISSING}

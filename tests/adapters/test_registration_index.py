@@ -8,7 +8,7 @@ import pytest
 from digdir_simulator import jws
 from maskinporten_operator.adapters.digdir import index as module
 from maskinporten_operator.adapters.digdir.index import RegistrationIndex
-from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError, TransientError
+from maskinporten_operator.model.errors import OperatorError, OutcomeUnknownError, RejectedError, TransientError
 from maskinporten_operator.model.keys import PublicJwk
 from tests.adapters.conftest import DEADLINE, LAG, IndexWorld, fields, held
 
@@ -547,6 +547,17 @@ async def test_clients_of_others_are_remembered_up_to_a_bound_the_newest_ones(wo
         await world.index.read(one)
 
     assert [world.index.holds(one) for one in ids] == [True, False, True]
+
+
+@pytest.mark.parametrize(("status", "doubted"), [(400, False), (403, True), (503, True)])
+async def test_an_update_that_is_refused_for_what_is_in_it_leaves_no_doubt(world, status, doubted):
+    registered = await world.index.register(fields())
+    world.digdir.fault("status", status=status, method="PUT", path="/clients/")
+
+    with pytest.raises(OperatorError):
+        await world.index.update(registered, fields(client_name="Another name"))
+
+    assert world.index.is_doubtful(registered.client_id) is doubted
 
 
 async def test_a_doubt_ends_with_what_it_was_about(world):

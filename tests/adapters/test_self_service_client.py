@@ -129,6 +129,20 @@ async def test_a_refusal_is_no_empty_list_whatever_it_says(digdir, status, is_em
         assert isinstance(await raised(client.list_clients()), RejectedError | WaitingError)
 
 
+async def test_a_refused_scope_is_told_in_digdirs_words_alone(digdir):
+    error = await raised(digdir.client.create_client(fields(scopes=["ks:not.granted"])))
+
+    assert isinstance(error, BadRequestError)
+    assert error.words == "Scope ks:not.granted is not accessible for organization 889640782"
+    assert error.words in str(error)
+
+
+async def test_a_400_without_words_is_told_by_what_was_refused(digdir):
+    error = await raised(digdir.answering(lambda _: httpx.Response(400, json={})).create_client(fields()))
+
+    assert error.words == str(error)
+
+
 async def test_a_404_that_doesnt_say_so_is_no_empty_list(digdir):
     digdir.fault("status", status=404, path="/clients$")
 

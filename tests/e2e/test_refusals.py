@@ -3,7 +3,7 @@ import itertools
 import httpx
 import pytest
 
-from tests.e2e.stage import PATIENCE
+from tests.e2e.stage import DEFAULT_SCOPE, PATIENCE
 from tools.kube import is_ready, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -55,7 +55,7 @@ def assert_spaced(calls, least):
 
 
 @pytest.mark.parametrize("scope", ["nobody:has.this", "ks:not.granted"], ids=["unknown", "not granted"])
-def test_a_scope_that_isnt_granted_is_named_without_a_refused_call_and_an_edit_mends_it_at_once(
+def test_a_scope_that_isnt_granted_is_named_after_one_refused_update_and_an_edit_mends_it_at_once(
     stage, namespace, app, scope
 ):
     since = stage.sequence
@@ -66,6 +66,7 @@ def test_a_scope_that_isnt_granted_is_named_without_a_refused_call_and_an_edit_m
     assert scope in condition["message"]
     make_others_busy(stage, namespace)
     assert [call["status"] for call in stage.calls("create-client", since) if call["status"] == 400] == []
+    assert [call["status"] for call in stage.calls("update-client", since)] == [400]
     assert is_ready(stage.kube.find_client(namespace, "app"))
 
     stage.kube.patch_client(namespace, "refused", consuming("skatt:some.scope"))
@@ -79,10 +80,11 @@ def test_a_scope_that_is_granted_and_refused_all_the_same_is_named_and_an_edit_m
     stage.simulator.control("POST", "grants", {"scope": "ks:for.others"})
     since = stage.sequence
     stage.create(namespace, "refused", "ks:for.others")
-    condition = stage.wait_for_reason(namespace, "refused", "RefusedByDigDir")
+    condition = stage.wait_for_reason(namespace, "refused", "ScopesNotGranted")
 
     assert condition["status"] == "False"
-    assert "Scope ks:for.others is not allowed" in condition["message"]
+    assert "DigDir refuses it all the same: ks:for.others (DigDir: Scope ks:for.others is not" in condition["message"]
+    assert stage.registration(namespace, "refused")["scopes"] == [DEFAULT_SCOPE]
     make_others_busy(stage, namespace)
     assert len([call for call in stage.calls("create-client", since) if call["status"] == 400]) == 1
     assert is_ready(stage.kube.find_client(namespace, "app"))
@@ -124,8 +126,8 @@ def test_a_refusal_is_told_once_and_not_repeated_until_an_edit(
     stage.clear_faults()
     make_others_busy(stage, namespace)
     refused = [call for call in stage.simulator.control("GET", f"ledger?since={since}")["entries"] if call["fault"]]
-    # A refused token is renewed once, so a 401 is answered by a second attempt.
-    assert len(refused) == (2 if fault["status"] == 401 else 1)
+    # A refused token is renewed once, so a 401 is answered by a second attempt; a 400 by one with the default scope.
+    assert len(refused) == (2 if fault["status"] in {400, 401} else 1)
     assert not is_ready(stage.kube.find_client(namespace, "refused"))
     assert is_ready(stage.kube.find_client(namespace, "app"))
 

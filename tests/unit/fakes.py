@@ -41,6 +41,7 @@ UID = "b9d2f0c1-5a34-4c0e-9b8e-7d2f6a1c3e55"
 SECRET = "some-secret"
 SCOPE = "skatt:some.scope"
 ORGNO = "889640782"
+DEFAULT = "some:default"
 DESCRIPTION = f"some-cluster:{NAMESPACE}:{NAME}"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = Policy(cluster="some-cluster", client_name="Some Organisation")
@@ -337,6 +338,7 @@ class FakeDigdir:
         self.scopes: dict[str, dict] = {}
         self.accesses: dict[str, dict[str, str]] = {}
         self.granted: set[str] | None = None  # None grants whatever somebody asks for
+        self.unlisted: set[str] = set()  # what clients may have besides, though no list tells of it
         self.refused_consumers: set[str] = set()
         self.refused_scopes: set[str] = set()  # of which no client may be had
         self.scope_list_lag = 0.0  # for how many seconds a new scope isn't listed
@@ -367,8 +369,12 @@ class FakeDigdir:
         return {name: dict(fields) for name, fields in self.scopes.items() if self.scopes_made[name] <= newest}
 
     def check_client_scopes(self, fields):
-        if refused := self.refused_scopes.intersection(fields["scopes"]):
-            raise BadRequestError(Reason.REFUSED_BY_DIGDIR, f"DigDir refused {refused}")
+        refused = self.refused_scopes.intersection(fields["scopes"])
+        if self.granted is not None:
+            refused |= set(fields["scopes"]) - self.granted - self.unlisted - {DEFAULT}
+        if refused:
+            words = f"{', '.join(sorted(refused))} may not be had"
+            raise BadRequestError(Reason.REFUSED_BY_DIGDIR, f"DigDir refused it: {words}", words)
 
     def consumers(self, name: str) -> set[str]:
         """Who has access to a scope."""
@@ -660,15 +666,22 @@ class FakeScopes:
 
 
 class FakeGrants:
-    def __init__(self, digdir: FakeDigdir, own: FakeScopes):
-        self.digdir, self.own = digdir, own
+    """What one process knows of DigDir's lists of scopes that may be consumed."""
+
+    def __init__(self, digdir: FakeDigdir):
+        self.digdir = digdir
         self.due = 0.0
         self.doubts = 0
+        self.told: set[str] = set()
+        self.own: frozenset[str] = frozenset()  # what is the organisation's own, and nothing else allows
+        self.unread: tuple[str, ...] = ()
 
     async def find(self, names, asked):
-        await self.own.ready()  # the organisation's own scopes may be consumed
         granted = self.digdir.granted
-        return Granted(frozenset(one for one in names if granted is None or one in granted), ORGNO, self.due)
+        known = frozenset(one for one in names if granted is None or one in granted or one in self.own)
+        self.told |= known
+        withdrawn = frozenset(self.told & set(names)) - known
+        return Granted(known, ORGNO, self.due, self.own & known, withdrawn, self.unread)
 
     def doubt(self):
         self.doubts += 1
@@ -755,7 +768,7 @@ class World:
         self.memory = Memory()
         self.registry = FakeRegistry(self.trips, self.digdir, self.clock)
         self.scopes = FakeScopes(self.trips, self.digdir, self.clock)
-        self.grants = FakeGrants(self.digdir, self.scopes)
+        self.grants = FakeGrants(self.digdir)
         self.fleet = FakeFleet()
         self.namespaces = FakeNamespaces()
         body = self.cluster.resource

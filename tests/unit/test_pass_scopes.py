@@ -1,5 +1,7 @@
 """Whole passes over resources that expose and consume scopes, and their deletion for good."""
 
+import copy
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -19,8 +21,10 @@ from maskinporten_operator.model.maskinportenclient import (
     PRESERVE_ANNOTATION,
     RESYNC_ANNOTATION,
 )
+from maskinporten_operator.plan.consumption import TRY_AGAIN, spread_tries
+from maskinporten_operator.plan.outcomes import Retry
 from tests.specs import exposed
-from tests.unit.fakes import DESCRIPTION, POLICY, SCOPE, SECRET, CrashError, World, decode
+from tests.unit.fakes import DEFAULT, DESCRIPTION, ORGNO, POLICY, SCOPE, SECRET, UID, CrashError, World, decode
 
 SUBSCOPE = "arbeid:some.scope.read"
 NAME = f"nav:{SUBSCOPE}"
@@ -1049,7 +1053,6 @@ async def test_a_scope_whose_creation_was_left_without_an_answer_is_read_before_
 
 async def test_an_outage_of_scopes_is_nothing_to_a_resource_that_exposes_none():
     world = World()
-    world.grants.own = world_of().scopes  # whose list can be read
     world.trips.trip("_list_scopes", unavailable)
 
     await world.reconcile()
@@ -1062,14 +1065,63 @@ async def test_an_outage_of_scopes_is_nothing_to_a_resource_that_exposes_none():
 
 async def test_an_outage_of_scopes_is_told_of_a_resource_whose_status_names_one():
     world = World(status={"exposedScopes": [{"name": NAME, "state": "Active", "consumers": 0}]})
-    world.grants.own = world_of().scopes
     world.trips.trip("_list_scopes", unavailable)
 
     outcome = await world.reconcile()
 
     assert outcome.retry.failed
-    assert world.digdir.active == []
+    assert (world.ready, world.condition["reason"]) == ("Unknown", "DigDirUnavailable")
     assert states(world) == {NAME: ("Active", 0)}
+    assert world.find_condition("ScopesDeclared") is None
+
+
+async def test_an_outage_of_scopes_keeps_nobody_from_the_credentials(world):
+    world.trips.trip("_list_scopes", unavailable)
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE,)
+    assert world.held.kid in world.kids
+    assert world.digdir.scopes == {}
+    await world.settle()
+    assert active(world) == {NAME, OTHER}
+
+
+@pytest.mark.parametrize("call", ["_list_scopes", "_list_accesses", "find_issuer"])
+async def test_an_outage_of_any_list_of_scopes_keeps_no_secret_from_being_repaired(converged, call):
+    converged.start()
+    del converged.secret["data"]["MASKINPORTEN_ISSUER"]
+    before = copy.deepcopy(converged.status)
+    converged.trips.trip(call, unavailable)
+
+    outcome = await converged.reconcile()
+
+    assert call in converged.trips.calls
+    assert decode(converged.secret, "MASKINPORTEN_ISSUER") == "http://digdir.test/"
+    assert converged.writes == ["apply_secret"]
+    assert converged.status == before
+    assert outcome.retry == Retry(None, failed=True)
+
+
+async def test_a_scope_that_cant_be_read_just_now_keeps_no_other_from_being_changed(converged):
+    converged.scopes.resync()
+    edit(converged, first(KOMMUNE), second(KS, SKATT))
+    read_access = converged.scopes.read_access
+
+    async def fail_for_one(name, *, anew=False):
+        if name == NAME:
+            raise unavailable()
+        return await read_access(name, anew=anew)
+
+    converged.scopes.read_access = fail_for_one
+    await converged.reconcile()
+
+    assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
+    assert converged.digdir.consumers(OTHER) == {KS, SKATT}
+    assert converged.condition["reason"] == "DigDirUnavailable"
+    converged.scopes.read_access = read_access
+    await converged.reconcile()
+    assert converged.digdir.consumers(NAME) == {KOMMUNE}
 
 
 async def test_an_outage_of_scopes_leaves_a_ready_resource_ready(converged):
@@ -1321,6 +1373,7 @@ async def test_a_scope_that_lost_its_grant_stays_registered_and_is_named():
 
 async def test_a_scope_that_lost_its_grant_stays_through_an_update_that_digdir_takes():
     world = await losing()
+    world.digdir.unlisted = {"udir:b"}
     world.cluster.edit_spec(clientName="Another name")
 
     await world.reconcile()
@@ -1343,6 +1396,278 @@ async def test_a_scope_that_lost_its_grant_goes_once_digdir_refuses_an_update_wi
     assert "left out: udir:b" in world.condition["message"]
     await world.reconcile()
     assert world.writes == []
+
+
+@pytest.mark.parametrize("kind", [RejectedError, AlreadyExistsError])
+async def test_a_refusal_that_cant_be_about_scopes_costs_none(kind):
+    world = await losing()
+    world.registry.refusal = kind(Reason.FORBIDDEN_BY_DIGDIR, "not allowed")
+    world.cluster.edit_spec(clientName="Another name")
+
+    await world.reconcile()
+
+    assert world.writes.count("update") == 1
+    assert world.client.scopes == (SCOPE, "udir:b")
+    assert world.condition["reason"] == "ForbiddenByDigDir"
+
+
+# Scopes of which no list tells
+
+
+UNLISTED, OWN = "udir:b", "nav:arbeid/own"
+LAST = ("write_status",)
+
+
+async def trying(*consumes, granted=(SCOPE,), unlisted=(), policy=POLICY):
+    world = World(policy, spec=spec(consumes=consumes))
+    world.digdir.granted, world.digdir.unlisted = set(granted), set(unlisted)
+    await world.reconcile()
+    return world
+
+
+async def test_what_no_list_knows_is_tried_once_the_client_works_and_written_to_the_secret_at_once():
+    world = await trying(SCOPE, UNLISTED, unlisted=[UNLISTED])
+
+    assert world.writes == [
+        "add_finalizer",
+        "register",
+        "publish_keys",
+        "apply_secret",
+        "update",
+        "apply_secret",
+        *LAST,
+    ]
+    assert world.client.scopes == (SCOPE, UNLISTED)
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == f"{SCOPE} {UNLISTED}"
+    assert world.ready == "True"
+    assert world.find_condition("ScopesGranted")["status"] == "True"
+    for start in (lambda: None, world.start):
+        start()
+        await world.reconcile()
+        assert world.writes == []
+
+
+async def test_a_refusal_is_told_in_digdirs_words_and_costs_nothing_of_what_is_known():
+    world = await trying(SCOPE, UNLISTED)
+
+    assert world.writes == ["add_finalizer", "register", "publish_keys", "apply_secret", "update", *LAST]
+    assert world.client.scopes == (SCOPE,)
+    assert (world.ready, world.condition["reason"]) == ("False", "ScopesNotGranted")
+    assert "left out: udir:b (DigDir: udir:b may not be had)" in world.condition["message"]
+    assert world.find_condition("ScopesGranted")["message"] == world.condition["message"]
+
+
+async def test_what_was_refused_is_tried_again_slowly_and_after_a_change_of_the_spec():
+    world = await trying(SCOPE, UNLISTED)
+    for _ in range(15):
+        world.clock.advance(180)
+        await world.reconcile()
+        assert world.writes == []
+
+    world.clock.advance(TRY_AGAIN)
+    await world.reconcile()
+    assert world.writes == ["update"]
+    world.cluster.edit_spec(clientName="Another name")
+    await world.reconcile()
+    assert world.writes == ["update", "update", "write_status"]
+    await world.reconcile()
+    assert world.writes == []
+
+
+async def test_what_was_refused_is_tried_again_when_somebody_asks_for_it():
+    world = await trying(SCOPE, UNLISTED)
+    world.digdir.unlisted = {UNLISTED}
+    world.cluster.annotate(**{RESYNC_ANNOTATION: "true"})
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE, UNLISTED)
+    assert world.ready == "True"
+
+
+async def test_a_new_process_tries_once_again_what_an_earlier_one_was_refused_though_not_at_its_start():
+    world = await trying(SCOPE, UNLISTED)
+    before = copy.deepcopy(world.status)
+    world.start()
+    tries = 0
+    for _ in range(20):
+        await world.reconcile()
+        tries += world.writes.count("update")
+        assert world.writes in ([], ["update"])
+        assert world.status == before
+        assert tries == 0 or world.clock.monotonic() - world.sighting.at > spread_tries(UID)
+        world.clock.advance(60)
+
+    assert tries == 1
+
+
+async def test_a_new_process_tries_at_once_what_its_status_doesnt_tell_of():
+    world = await trying(SCOPE, UNLISTED)
+    world.start()
+    edit(world, consumes=(SCOPE, UNLISTED, "udir:c"))
+
+    await world.reconcile()
+
+    assert world.writes == ["update", "update", "write_status"]
+
+
+async def test_what_a_list_tells_of_after_a_refusal_is_registered_by_the_next_look():
+    world = await trying(SCOPE, UNLISTED)
+    world.digdir.granted = {SCOPE, UNLISTED}
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE, UNLISTED)
+    assert world.ready == "True"
+
+
+async def test_several_that_no_list_knows_are_each_tried_by_themselves():
+    world = await trying(SCOPE, "udir:c", UNLISTED, "udir:d", unlisted=[UNLISTED])
+
+    assert world.writes.count("update") == 3
+    assert world.client.scopes == (SCOPE, UNLISTED)
+    assert all(f"{name} (DigDir: {name} may not be had)" in world.condition["message"] for name in ("udir:c", "udir:d"))
+    assert "udir:b" not in world.condition["message"]
+
+
+async def test_without_anything_known_the_client_is_registered_with_the_first_one_that_digdir_takes():
+    world = await trying("udir:c", UNLISTED, "udir:d", unlisted=[UNLISTED, "udir:d"])
+
+    assert world.client.scopes == (UNLISTED, "udir:d")
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == f"{UNLISTED} udir:d"
+    assert "udir:c (DigDir: udir:c may not be had)" in world.condition["message"]
+    assert len(world.digdir.clients) == 1
+
+
+async def test_without_anything_known_nor_taken_no_client_is_registered_and_nothing_tried_again():
+    world = await trying("udir:c", UNLISTED)
+
+    assert world.writes.count("register") == 2
+    assert world.digdir.clients == {}
+    assert (world.ready, world.condition["reason"]) == ("False", "ScopesNotGranted")
+    assert "udir:c (DigDir: udir:c may not be had), udir:b" in world.condition["message"]
+    await world.reconcile()
+    assert world.writes == []
+
+
+async def test_with_a_default_scope_the_client_has_that_until_digdir_takes_another():
+    world = await trying(UNLISTED, unlisted=[UNLISTED], policy=replace(POLICY, default_scope=DEFAULT))
+
+    assert world.client.scopes == (UNLISTED,)
+    assert world.writes.count("register") == world.writes.count("update") == 1
+
+
+async def test_an_own_scope_that_needs_a_grant_to_oneself_is_left_out_and_told_and_registered_once_it_has_one():
+    world = World(spec=spec(consumes=(SCOPE, OWN)))
+    world.digdir.granted, world.grants.own = {SCOPE}, frozenset({OWN})
+
+    await world.reconcile()
+
+    assert [call for call in world.writes if call in {"register", "update"}] == ["register", "register"]
+    assert world.client.scopes == (SCOPE,)
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == SCOPE
+    assert (world.ready, world.condition["reason"]) == ("False", "ScopesNotGranted")
+    assert f"must list {ORGNO} among its consumers" in world.condition["message"]
+    assert f"{OWN} (DigDir: {OWN} may not be had)" in world.condition["message"]
+    await world.reconcile()
+    assert world.writes == []
+    world.digdir.granted = {SCOPE, OWN}
+    world.grants.own = frozenset()
+    await world.reconcile()
+    assert world.client.scopes == (SCOPE, OWN)
+    assert world.ready == "True"
+
+
+async def test_an_own_scope_that_needs_no_grant_costs_two_writes():
+    world = World(spec=spec(consumes=(SCOPE, OWN)))
+    world.digdir.granted, world.digdir.unlisted, world.grants.own = {SCOPE}, {OWN}, frozenset({OWN})
+
+    await world.reconcile()
+
+    assert world.writes == ["add_finalizer", "register", "publish_keys", "apply_secret", *LAST]
+    assert world.client.scopes == (SCOPE, OWN)
+    assert world.ready == "True"
+
+
+async def test_a_client_keeps_what_it_has_when_digdir_refuses_what_a_list_allows():
+    world = World(spec=spec(consumes=(SCOPE,)))
+    await world.settle()
+    world.digdir.refused_scopes = {"udir:c"}
+    edit(world, consumes=(SCOPE, "udir:c", UNLISTED))
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE, UNLISTED)
+    assert "udir:c (DigDir: udir:c may not be had)" in world.condition["message"]
+    await world.reconcile()
+    assert world.writes == []
+
+
+async def test_scopes_of_which_no_list_tells_stay_through_a_refusal_of_another():
+    world = await trying(SCOPE, UNLISTED, unlisted=[UNLISTED])
+    world.digdir.granted = {SCOPE, "udir:c"}
+    world.digdir.refused_scopes = {"udir:c"}
+    edit(world, consumes=(SCOPE, UNLISTED, "udir:c"))
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE, UNLISTED)
+    assert world.writes == ["update", "write_status"]
+
+
+async def test_a_refusal_that_isnt_about_scopes_is_told_as_it_is_and_blames_none():
+    world = World(spec=spec(consumes=(SCOPE,)))
+    await world.settle()
+    world.registry.refusal = BadRequestError(Reason.REFUSED_BY_DIGDIR, "no such name", "no such name")
+    world.cluster.edit_spec(clientName="Another name", **spec(consumes=(SCOPE, UNLISTED)))
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE,)
+    assert world.condition["reason"] == "RefusedByDigDir"
+    assert "DigDir:" not in world.find_condition("ScopesGranted")["message"]
+
+
+async def test_what_the_resource_itself_is_about_to_expose_isnt_tried():
+    world = World(spec=spec(first(SKATT), consumes=(SCOPE, NAME)))
+    world.digdir.granted = {SCOPE}
+
+    await world.reconcile()
+
+    assert world.writes.count("register") + world.writes.count("update") == 1
+    assert "DigDir:" not in world.condition["message"]
+
+
+async def test_while_a_list_cant_be_read_what_isnt_known_is_tried_and_the_condition_says_so():
+    world = World(spec=spec(consumes=(SCOPE, UNLISTED, "udir:c")))
+    world.digdir.granted, world.grants.unread = {SCOPE}, ("open scopes",)
+    world.digdir.unlisted = {UNLISTED}
+
+    await world.reconcile()
+
+    assert world.client.scopes == (SCOPE, UNLISTED)
+    assert "What DigDir lists as open scopes couldn't be read" in world.condition["message"]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("error", [CrashError, lost_answer, unavailable])
+@pytest.mark.parametrize("unlisted", [(), (UNLISTED,)])
+async def test_a_try_that_fails_or_crashes_ends_as_one_that_doesnt(error, after, unlisted):
+    world = World(spec=spec(consumes=(SCOPE, UNLISTED)))
+    world.digdir.granted, world.digdir.unlisted = {SCOPE}, set(unlisted)
+    world.trips.trip("_update", error, after=after)
+    with suppress(CrashError):
+        await world.reconcile()
+    if error is CrashError:
+        world.start()
+    for _ in range(3):
+        await world.reconcile()
+        world.clock.advance(11)
+
+    assert world.client.scopes == (SCOPE, *unlisted)
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == " ".join((SCOPE, *unlisted))
+    assert world.ready == ("True" if unlisted else "False")
+    assert len(world.digdir.clients) == 1
 
 
 async def test_a_refused_client_has_the_grants_looked_at_again(world):

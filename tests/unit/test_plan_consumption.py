@@ -7,56 +7,176 @@ from hypothesis import strategies as st
 from maskinporten_operator.model.scopes import Granted
 from maskinporten_operator.plan.consumption import (
     Consumption,
+    ScopeChoice,
     check_consumption,
     choose_scopes,
+    find_told,
     judge_consumption,
     sort_consumed,
+    spread_tries,
 )
+from tests.unit.fakes import resource
 
-A, B, C, D = "skatt:a", "skatt:b", "krr:c", "udir:d"
+A, B, C, D, OWN = "skatt:a", "skatt:b", "krr:c", "udir:d", "nav:own"
 DEFAULT = "some:default"
 
 
-def sort(*written, granted=(), registered=(), orgno=None):
-    return sort_consumed(written, Granted(frozenset(granted), orgno), registered)
+def sort(*written, granted=(), registered=(), withdrawn=(), own=(), due=0.0, unread=(), **more):
+    told = Granted(
+        frozenset(granted) | frozenset(own),
+        more.pop("orgno", None),
+        due,
+        frozenset(own),
+        frozenset(withdrawn),
+        unread,
+    )
+    return sort_consumed(written, told, registered, prefix="nav", **more)
 
 
 def test_scopes_are_told_apart_in_the_order_of_the_spec():
-    consumption = sort(D, C, B, A, granted=[A, D], registered=[A, C], orgno="889640782")
+    consumption = sort(
+        D, C, B, A, OWN, granted=[A, D], registered=[A, B, C], withdrawn=[C], own=[OWN], orgno="889640782"
+    )
 
-    assert consumption == Consumption((D, A), lost=(C,), missing=(B,), orgno="889640782")
+    assert consumption == Consumption((D, A, OWN), kept=(B,), lost=(C,), own=(OWN,), orgno="889640782")
+
+
+def test_what_no_list_tells_of_is_left_out_and_tried():
+    consumption = sort(D, B, A, granted=[A], withdrawn=[D])
+
+    assert consumption.missing == consumption.tries == (D, B)
+
+
+def test_what_was_refused_lately_isnt_tried_nor_what_a_list_tells_of():
+    consumption = sort(A, B, C, granted=[C], refused={B: "no", C: "no"})
+
+    assert (consumption.registrable, consumption.missing, consumption.tries) == ((), (A, B, C), (A,))
+    assert consumption.denied == (C,)
+    assert consumption.refused == {B: "no", C: "no"}
+
+
+def test_what_is_registered_is_kept_though_it_was_refused_once():
+    consumption = sort(A, B, granted=[A], registered=[A, B], refused={A: "no", B: "no"})
+
+    assert (consumption.registrable, consumption.kept, consumption.missing) == ((A,), (B,), ())
+    assert consumption.refused == {}
+
+
+def test_nothing_is_tried_before_the_lists_are_newer_than_the_question():
+    assert sort(A, due=3.0).tries == ()
+    assert sort(A, due=3.0).missing == (A,)
+
+
+@pytest.mark.parametrize(("unread", "tried"), [((), ()), (("open scopes",), ()), (("own scopes",), (OWN,))])
+def test_one_of_the_own_prefix_that_isnt_listed_doesnt_exist_unless_the_list_couldnt_be_read(unread, tried):
+    assert sort(OWN, unread=unread).tries == tried
+
+
+TOLD = f"Not granted, and left out: {A} (DigDir: no), {B}."
+
+
+@pytest.mark.parametrize(
+    ("written", "tried", "told"),
+    [((A, B), (), TOLD), ((A,), (), TOLD), ((A, C), (C,), None), ((C,), (C,), None)],
+)
+def test_what_the_status_tells_of_is_told_so_until_it_is_tried_again(written, tried, told):
+    consumption = sort(*written, told=TOLD)
+
+    assert (consumption.tries, consumption.told) == (tried, told)
+    assert (check_consumption(consumption) is not None and str(check_consumption(consumption)) == TOLD) is bool(told)
+
+
+def condition(**changes):
+    told = {
+        "type": "ScopesGranted",
+        "status": "False",
+        "reason": "ScopesNotGranted",
+        "message": TOLD,
+        "observedGeneration": 1,
+    }
+    return resource(status={"conditions": [told | changes]})
+
+
+def test_a_status_is_believed_of_the_spec_that_it_was_written_for():
+    assert find_told(condition()) == TOLD
+    assert find_told(condition(observedGeneration=2)) is None
+    assert find_told(condition(reason="Synchronized", status="True")) is None
+    assert find_told(condition(message=5)) is None
+    assert find_told(resource()) is None
+
+
+def test_tries_are_spread_by_the_resource_over_ten_minutes():
+    delays = [spread_tries(f"uid-{number}") for number in range(200)]
+
+    assert 0 <= min(delays) < 30
+    assert 570 < max(delays) < 600
+    assert spread_tries("uid-1") == delays[1]
+
+
+def choose(consumption, written, registered=None, default=None):
+    choice = choose_scopes(consumption, written, registered, default)
+    return choice and (choice.wanted, *choice.fallbacks)
 
 
 def test_granted_scopes_are_registered_and_the_others_left_out():
-    assert choose_scopes(sort(B, A, C, granted=[A, B]), (B, A, C), None, DEFAULT) == (B, A)
+    choice = choose_scopes(sort(B, A, C, granted=[A, B]), (B, A, C), None, None)
+
+    assert choice == ScopeChoice((B, A), ((B,), (A,)))
 
 
-def test_one_that_lost_its_grant_stays_at_its_place():
-    assert choose_scopes(sort(A, B, C, granted=[A, C], registered=[B]), (A, B, C), (B,), None) == (A, B, C)
+def test_one_that_lost_its_grant_stays_at_its_place_until_it_is_refused():
+    consumption = sort(A, B, C, granted=[A, C], registered=[B], withdrawn=[B])
+
+    assert choose(consumption, (A, B, C), (B,)) == ((A, B, C), (B,))
+
+
+def test_the_less_sure_a_scope_is_the_sooner_it_is_left_out():
+    consumption = sort(A, B, C, D, OWN, granted=[A, B], registered=[A, C, D], withdrawn=[D], own=[OWN])
+
+    assert choose(consumption, (A, B, C, D, OWN), (A, C, D), DEFAULT) == (
+        (A, B, C, D, OWN),
+        (A, B, C, D),
+        (A, C, D),
+        (A,),
+    )
 
 
 def test_one_that_left_the_spec_goes_whether_granted_or_not():
-    assert choose_scopes(sort(A, granted=[A], registered=[A, B]), (A,), (A, B), None) == (A,)
+    assert choose(sort(A, granted=[A], registered=[A, B]), (A,), (A, B)) == ((A,),)
 
 
 @pytest.mark.parametrize("registered", [None, (), (A,)])
 @pytest.mark.parametrize(("default", "chosen"), [(DEFAULT, (DEFAULT,)), (None, ())])
 def test_a_client_that_consumes_nothing_has_the_default_scope_or_none(registered, default, chosen):
-    assert choose_scopes(Consumption(), (), registered, default) == chosen
+    assert choose_scopes(Consumption(), (), registered, default) == ScopeChoice(chosen)
 
 
 @pytest.mark.parametrize(
     ("registered", "default", "chosen"),
     [
         (None, None, None),
-        (None, DEFAULT, (DEFAULT,)),
-        ((B,), DEFAULT, (DEFAULT,)),
-        ((B,), None, (B,)),
-        ((), None, ()),
+        (None, DEFAULT, ((DEFAULT,),)),
+        ((B,), DEFAULT, ((DEFAULT,),)),
+        ((B,), None, ((B,),)),
+        ((), None, ((),)),
     ],
 )
 def test_without_any_grant_a_client_takes_the_default_or_keeps_what_it_has_or_waits(registered, default, chosen):
-    assert choose_scopes(sort(A, registered=registered or ()), (A,), registered, default) == chosen
+    assert choose(sort(A, registered=registered or (), refused={A: "no"}), (A,), registered, default) == chosen
+
+
+def test_without_any_grant_and_default_each_that_no_list_tells_of_is_tried_by_itself():
+    consumption = sort(A, OWN, B, own=[OWN])
+
+    choice = choose_scopes(consumption, (A, OWN, B), None, None)
+
+    assert choice == ScopeChoice((OWN,), ((A,), (B,)), tentative=True)
+
+
+def test_a_client_whose_own_scopes_are_refused_takes_the_default():
+    choice = choose_scopes(sort(OWN, A, own=[OWN]), (OWN, A), None, DEFAULT)
+
+    assert choice == ScopeChoice((OWN,), ((DEFAULT,),))
 
 
 def test_nothing_is_told_of_a_resource_that_consumes_nothing():
@@ -72,10 +192,10 @@ def test_that_all_are_granted_is_told():
 
 
 @pytest.mark.parametrize(
-    ("registered", "told"), [((), "Not granted, and left out: skatt:b."), ((B,), "No longer granted: skatt:b.")]
+    ("withdrawn", "told"), [((), "Not granted, and left out: skatt:b."), ((B,), "No longer granted: skatt:b.")]
 )
-def test_each_that_isnt_granted_is_named_with_whom_it_must_be_granted_to(registered, told):
-    consumption = sort(A, B, granted=[A], registered=registered, orgno="889640782")
+def test_each_that_isnt_granted_is_named_with_whom_it_must_be_granted_to(withdrawn, told):
+    consumption = sort(A, B, granted=[A], registered=withdrawn, withdrawn=withdrawn, orgno="889640782")
 
     verdict, error = judge_consumption(consumption), check_consumption(consumption)
 
@@ -88,7 +208,7 @@ def test_each_that_isnt_granted_is_named_with_whom_it_must_be_granted_to(registe
 
 
 def test_those_left_out_and_those_that_lost_their_grant_are_told_apart():
-    message = judge_consumption(sort(A, B, registered=[B])).message
+    message = judge_consumption(sort(A, B, registered=[B], withdrawn=[B])).message
 
     assert message.index("left out: skatt:a") < message.index("No longer granted: skatt:b")
 
@@ -97,29 +217,74 @@ def test_while_the_organisations_number_isnt_known_it_is_told_whose_organisation
     assert "the operator's organisation" in judge_consumption(sort(A)).message
 
 
+def test_what_digdir_said_is_told_with_each_scope_and_cut():
+    message = judge_consumption(sort(A, B, refused={A: "no such scope", B: "x" * 500})).message
+
+    assert f"{A} (DigDir: no such scope), {B} (DigDir: {'x' * 150})" in message
+
+
+def test_of_an_own_scope_it_is_told_who_must_list_whom():
+    message = judge_consumption(sort(OWN, own=[OWN], refused={OWN: "no access"}, orgno="889640782")).message
+
+    assert f"{OWN} (DigDir: no access). The resource that exposes it must list 889640782 among its consumers" in message
+    assert "Not granted" not in message
+
+
+def test_of_one_that_digdir_refuses_though_its_lists_allow_it_nobody_is_told_to_grant_it():
+    message = judge_consumption(sort(A, granted=[A], refused={A: "another type"})).message
+
+    assert message == f"Granted, and left out since DigDir refuses it all the same: {A} (DigDir: another type)"
+
+
+def test_what_no_list_tells_of_and_is_registered_is_no_fault():
+    assert judge_consumption(sort(A, registered=[A])).status == "True"
+
+
+def test_lists_that_couldnt_be_read_are_told_only_where_something_is_missing():
+    unread = ("open scopes", "granted scopes")
+
+    assert "open scopes, granted scopes couldn't be read" in judge_consumption(sort(A, unread=unread)).message
+    assert judge_consumption(sort(A, granted=[A], unread=unread)).status == "True"
+
+
 scopes = st.lists(st.sampled_from([A, B, C, D]), unique=True)
 
 
-@given(scopes, scopes, scopes)
-def test_every_written_scope_is_in_exactly_one_list(written, granted, registered):
-    consumption = sort(*written, granted=granted, registered=registered)
+@given(scopes, scopes, scopes, scopes, scopes)
+def test_every_written_scope_is_in_exactly_one_list(written, granted, registered, withdrawn, refused):
+    consumption = sort(
+        *written,
+        granted=granted,
+        registered=registered,
+        withdrawn=[one for one in withdrawn if one not in granted],
+        refused=dict.fromkeys(refused, "no"),
+    )
 
-    assert sorted((*consumption.registrable, *consumption.lost, *consumption.missing)) == sorted(written)
+    lists = (consumption.registrable, consumption.kept, consumption.lost, consumption.missing)
+    assert sorted(name for one in lists for name in one) == sorted(written)
     assert set(consumption.registrable) <= set(granted)
-    assert set(consumption.lost) <= set(registered) - set(granted)
+    assert {*consumption.kept, *consumption.lost} <= set(registered) - set(granted)
+    assert set(consumption.tries) <= set(consumption.missing) - set(refused)
 
 
 @given(scopes, scopes, st.none() | scopes, st.sampled_from([None, DEFAULT]))
-def test_nothing_is_ever_added_that_isnt_granted(written, granted, registered, default):
+def test_nothing_that_isnt_granted_is_sent_together_with_another(written, granted, registered, default):
     consumption = sort(*written, granted=granted, registered=registered or ())
 
-    chosen = choose_scopes(consumption, written, registered, default)
+    for sent in choose(consumption, written, registered, default) or ():
+        assert set(sent) <= {*granted, *(registered or ()), default} or len(sent) == 1
 
-    assert set(chosen or ()) <= {*granted, *(registered or ()), default}
+
+@given(scopes, scopes, scopes, st.sampled_from([None, DEFAULT]))
+def test_no_fallback_leaves_out_what_is_registered_and_listed(written, granted, registered, default):
+    consumption = sort(*written, granted=granted, registered=registered)
+
+    for sent in choose(consumption, written, registered, default):
+        assert set(sent) >= set(written) & set(granted) & set(registered)
 
 
 @given(scopes, scopes, scopes, st.sampled_from([None, DEFAULT]))
 def test_a_choice_that_was_registered_is_chosen_again(written, granted, registered, default):
-    first = choose_scopes(sort(*written, granted=granted, registered=registered), written, registered, default)
+    first = choose(sort(*written, granted=granted, registered=registered), written, registered, default)[0]
 
-    assert choose_scopes(sort(*written, granted=granted, registered=first), written, first, default) == first
+    assert choose(sort(*written, granted=granted, registered=first), written, first, default)[0] == first

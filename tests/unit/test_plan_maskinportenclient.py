@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.maskinportenclient import (
     FINALIZER,
     RESYNC_ANNOTATION,
@@ -21,6 +23,7 @@ from maskinporten_operator.plan.decisions import (
     MarkIntent,
     PublishKeys,
     RegisterClient,
+    TryScopes,
     UpdateRegistration,
     WriteSecret,
 )
@@ -50,6 +53,7 @@ from tests.unit.fakes import (
 HELD = private_jwk(1)
 KEY = registered(HELD, NOW - timedelta(days=1))
 GRANTED = Granted(frozenset({SCOPE}))
+OTHERS_SCOPES = registration(KEY, scopes=["udir:b"])
 ORDER = (MarkIntent, (RegisterClient, UpdateRegistration), PublishKeys, WriteSecret, ClearAnnotations)
 
 
@@ -222,9 +226,49 @@ def test_the_scopes_come_between_the_credentials_and_the_requests():
 
 
 def test_scopes_are_exposed_also_while_the_client_waits_for_its_own():
-    one = plan(**NEW | {"resource": resource_with(), "granted": Granted(frozenset()), "exposures": (NEW_SCOPE,)})
+    waiting = {"granted": Granted(frozenset()), "refused": {SCOPE: "no"}, "exposures": (NEW_SCOPE,)}
+    one = plan(**NEW | {"resource": resource_with()} | waiting)
 
     assert kinds(one) == [CreateScope, GrantAccess]
+
+
+def test_a_scope_that_no_list_knows_is_tried_after_everything_else_and_before_the_requests():
+    marked = resource_with(**{RESYNC_ANNOTATION: "true"})
+
+    one = plan(
+        resource=marked,
+        granted=Granted(frozenset()),
+        registration=OTHERS_SCOPES,
+        secret=secret_with(scopes=["udir:b"]),
+        exposures=(NEW_SCOPE,),
+    )
+
+    assert kinds(one) == [CreateScope, GrantAccess, TryScopes, ClearAnnotations]
+    assert one.steps[2].names == (SCOPE,)
+
+
+def test_while_no_key_can_be_made_nothing_is_tried():
+    held_up = {"recent_mints": 6, "granted": Granted(frozenset())}
+
+    assert TryScopes not in kinds(plan(**NEW | {"resource": resource_with()} | held_up))
+
+
+def test_what_is_known_goes_on_while_the_lists_are_about_to_be_read():
+    one = plan(granted=Granted(frozenset(), due=7.0), registration=OTHERS_SCOPES, secret=None)
+    hold, _ = judge(granted=Granted(frozenset(), due=7.0), registration=OTHERS_SCOPES)
+
+    assert kinds(one) == [PublishKeys, WriteSecret]
+    assert (hold.reason, hold.retry_after) == ("AwaitingList", 7.0)
+
+
+def test_what_couldnt_be_read_of_the_exposed_scopes_is_told_and_nothing_of_them_judged():
+    fault = TransientError(Reason.DIGDIR_UNAVAILABLE, "a fault")
+    body = resource(metadata={"finalizers": [FINALIZER]}, spec=EXPOSING)
+
+    hold, notices = judge(resource=body, unread=fault)
+
+    assert hold is fault
+    assert {one.type for one in notices} == {"ScopesGranted"}
 
 
 def test_scopes_are_exposed_also_while_no_key_can_be_made():

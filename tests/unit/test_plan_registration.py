@@ -28,8 +28,8 @@ def desired(spec=None, policy=POLICY):
     body = resource(spec=spec) if spec else resource()
     consumed = body.spec.consumed_scopes
     granted = Granted(frozenset(consumed))
-    scopes = choose_scopes(sort_consumed(consumed, granted, ()), consumed, None, policy.default_scope)
-    return build_fields(body.spec, body.meta, policy, scopes)
+    choice = choose_scopes(sort_consumed(consumed, granted, ()), consumed, None, policy.default_scope)
+    return build_fields(body.spec, body.meta, policy, choice.wanted)
 
 
 # The choice
@@ -180,6 +180,14 @@ def test_a_description_that_is_longer_than_digdir_takes_is_told_with_its_length(
     assert (error is None) is fits
     if error:
         assert "256 characters" in str(error)
+
+
+def test_that_nothing_but_the_scopes_differs_is_told_with_what_is_sent_if_they_are_refused():
+    scopes_alone = check_drift(registration(scopes=["a:b"]), desired(), [("a:b",), ()])
+    more = check_drift(registration(scopes=["a:b"], client_name="Another"), desired(), [("a:b",)])
+
+    assert (scopes_alone.only_scopes, scopes_alone.fallbacks) == (True, (("a:b",), ()))
+    assert (more.only_scopes, more.fallbacks) == (False, (("a:b",),))
 
 
 def test_a_fields_change_by_others_is_no_drift():

@@ -40,7 +40,14 @@ class RejectedError(OperatorError):
 
 
 class BadRequestError(RejectedError):
-    """What was sent is wrong in itself (HTTP 400): of an access, the consumer."""
+    """What was sent is wrong in itself (HTTP 400): of an access, the consumer; of a client, perhaps a scope.
+
+    `words` is what DigDir said, as it said it.
+    """
+
+    def __init__(self, reason: Reason, message: str, words: str = "") -> None:
+        super().__init__(reason, message)
+        self.words = words or message
 
 
 class AlreadyExistsError(RejectedError):

@@ -69,14 +69,26 @@ class AccessList:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Which scopes the organisation's clients may register.
+    """Which scopes the organisation's clients may register, as far as DigDir's lists tell. Each is a full name.
 
     Attributes:
-        names: Full names, out of those that were asked about.
+        names: Those that are listed, out of those that were asked about.
         orgno: The organisation's number, once it is known.
         due: Seconds until a fresher answer may be had about the others; 0 if this one is fresh.
+        own: Those of `names` that are the organisation's own, and that nothing else allows: DigDir may want it to be
+            among their consumers.
+        withdrawn: Those that were allowed once, and aren't any more.
+        unread: The lists that couldn't be read when that was tried last.
     """
 
     names: frozenset[str]
     orgno: str | None = None
     due: float = 0.0
+    own: frozenset[str] = frozenset()
+    withdrawn: frozenset[str] = frozenset()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def certain(self) -> frozenset[str]:
+        """Those that the organisation was granted, or that are open to all or may be delegated."""
+        return self.names - self.own

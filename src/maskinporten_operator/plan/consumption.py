@@ -1,18 +1,33 @@
-"""The scopes that a client consumes: which it may register, and what its user must be told of the others."""
+"""The scopes that a client consumes: which it may register, and what its user must be told of the others.
+
+DigDir's lists are hints: what they tell of is registered, and what they don't tell of is tried, since they leave out
+private scopes that are open to all or may be delegated. DigDir decides.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import SCOPES_GRANTED, Reason, Verdict
 from maskinporten_operator.model.errors import RejectedError
 from maskinporten_operator.plan.scopes import show
+from maskinporten_operator.plan.status import find_condition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from maskinporten_operator.model.maskinportenclient import MaskinportenClient
     from maskinporten_operator.model.scopes import Granted
+
+TRY_AGAIN = 3600.0
+"""Seconds after which a scope is tried again that DigDir refused; what a list tells of is seen much sooner."""
+TRIES_SPREAD = 600.0
+"""Seconds over which a new process spreads the tries of what an earlier one was refused."""
+LONGEST_WORDS = 150
+OWN_SCOPES = "own scopes"
+"""How `Granted.unread` names the list of the organisation's own scopes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,32 +35,106 @@ class Consumption:
     """The consumed scopes, each list in the order of the spec.
 
     Attributes:
-        registrable: Those that are granted.
-        lost: Those that are registered and not granted any more: they stay until DigDir refuses them.
-        missing: Those that aren't granted, and are left out.
+        registrable: Those that DigDir lists as the organisation's to use, or its own.
+        kept: Those that are registered, and of which no list tells: DigDir took them.
+        lost: Those that are registered and were allowed once: they stay until DigDir refuses them.
+        missing: Those that are left out.
+        own: Those of `registrable` and `missing` that are the organisation's own, without a grant to itself.
+        denied: Those of `missing` that DigDir refused although its lists allow them.
+        tries: Those of `missing` that are to be tried, each by an update of its own.
+        refused: Of those of `missing` that DigDir refused, what it said.
         orgno: The organisation to which they must be granted, if its number is known.
+        unread: The lists that couldn't be read.
+        told: What the status tells of those that an earlier process was refused, until they are tried again.
     """
 
     registrable: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    tries: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
     orgno: str | None = None
+    unread: tuple[str, ...] = ()
+    told: str | None = None
 
 
-def sort_consumed(written: Sequence[str], granted: Granted, registered: Sequence[str]) -> Consumption:
-    """Tell apart what may be registered, what is registered without a grant, and what is neither."""
-    others = [name for name in written if name not in granted.names]
+@dataclass(frozen=True, slots=True)
+class ScopeChoice:
+    """What to send as a client's scopes.
+
+    Attributes:
+        wanted: All that DigDir is expected to take.
+        fallbacks: What is sent instead, one after the other, while it refuses.
+        tentative: Whether no list tells that any of them is granted: that all are refused is no fault then.
+    """
+
+    wanted: tuple[str, ...]
+    fallbacks: tuple[tuple[str, ...], ...] = ()
+    tentative: bool = False
+
+
+def sort_consumed(
+    written: Sequence[str],
+    granted: Granted,
+    registered: Sequence[str],
+    *,
+    refused: Mapping[str, str] | None = None,
+    prefix: str = "",
+    told: str | None = None,
+) -> Consumption:
+    """Tell apart what may be registered, what is registered without a list that tells of it, and what is neither.
+
+    Args:
+        written: The consumed scopes of the spec.
+        granted: What DigDir's lists tell of them.
+        registered: The client's scopes.
+        refused: What DigDir said of those that it refused lately.
+        prefix: That of the organisation's own scopes, which are all listed: others of it don't exist.
+        told: What the status tells of those that an earlier process was refused, while they aren't tried yet.
+    """
+    refused = refused or {}
+    listed = {name for name in written if name in granted.names and (name in registered or name not in refused)}
+    lost = {name for name in written if name in registered and name in granted.withdrawn} - listed
+    kept = {name for name in written if name in registered} - listed - lost
+    missing = set(written) - listed - lost - kept
+    absent = {name for name in missing if name.startswith(f"{prefix}:") and OWN_SCOPES not in granted.unread}
+    deferred = {name for name in missing if told and name in told}
+    tries = set() if granted.due else missing - granted.names - refused.keys() - absent - deferred
     return Consumption(
-        tuple(name for name in written if name in granted.names),
-        tuple(name for name in others if name in registered),
-        tuple(name for name in others if name not in registered),
-        granted.orgno,
+        registrable=_choose(written, listed),
+        kept=_choose(written, kept),
+        lost=_choose(written, lost),
+        missing=_choose(written, missing),
+        own=_choose(written, granted.own - lost - kept),
+        denied=_choose(written, missing & granted.certain & refused.keys()),
+        tries=_choose(written, tries),
+        refused={name: refused[name] for name in written if name in missing and name in refused},
+        orgno=granted.orgno,
+        unread=granted.unread,
+        told=told if deferred and lost | missing == deferred else None,
     )
+
+
+def spread_tries(uid: str) -> float:
+    """Give the seconds after a resource was first seen within which nothing is tried again that was refused before."""
+    return TRIES_SPREAD * int.from_bytes(sha256(uid.encode()).digest()[:4]) / 2**32
+
+
+def find_told(resource: MaskinportenClient) -> str | None:
+    """Find what the status tells of consumed scopes that aren't granted, by this very spec; a hint, as all of it."""
+    condition = find_condition(resource.status, SCOPES_GRANTED) or {}
+    is_of_this_spec = condition.get("observedGeneration") == resource.meta.generation
+    message = condition.get("message")
+    is_refusal = condition.get("reason") == Reason.SCOPES_NOT_GRANTED and isinstance(message, str)
+    return str(message) if is_of_this_spec and is_refusal else None
 
 
 def judge_consumption(consumption: Consumption) -> Verdict | None:
     """Say whether every consumed scope is granted; None if there are none."""
-    if not (consumption.registrable or consumption.lost or consumption.missing):
+    if not (consumption.registrable or consumption.kept or consumption.lost or consumption.missing):
         return None
     message = _explain(consumption)
     if message is None:
@@ -61,31 +150,73 @@ def check_consumption(consumption: Consumption) -> RejectedError | None:
 
 def choose_scopes(
     consumption: Consumption, written: Sequence[str], registered: Sequence[str] | None, default: str | None
-) -> tuple[str, ...] | None:
+) -> ScopeChoice | None:
     """Choose what the client registers; None if it had better not be registered yet.
 
     DigDir may refuse a client without scopes, so one whose scopes aren't granted yet takes the default one, keeps
-    what it has, or waits. `registered` is None for a client that doesn't exist.
+    what it has, is tried with each of those that no list tells of, or waits. `registered` is None for a client that
+    doesn't exist.
     """
-    chosen = tuple(name for name in written if name in consumption.registrable or name in consumption.lost)
-    if chosen or not written:
-        return chosen or ((default,) if default else ())
-    if default:
-        return (default,)
-    return tuple(registered) if registered is not None else None
+    defaults = ((default,),) if default else ()
+    if not written:
+        return ScopeChoice(defaults[0] if defaults else ())
+    steps = [step for step in _list_less_and_less(consumption, written, registered or ()) if step]
+    certain = set(consumption.registrable) - set(consumption.own)
+    if registered is not None:
+        is_left_with_none = set(registered).isdisjoint(consumption.registrable)
+        steps = [*steps, *(defaults if is_left_with_none else ())] or [tuple(registered)]
+        return ScopeChoice(steps[0], tuple(steps[1:]))
+    alone = [(name,) for name in (*consumption.registrable, *(() if certain or defaults else consumption.tries))]
+    steps = list(dict.fromkeys([*steps, *alone, *defaults]))
+    return ScopeChoice(steps[0], tuple(steps[1:]), tentative=not (certain or defaults)) if steps else None
+
+
+def _list_less_and_less(
+    consumption: Consumption, written: Sequence[str], registered: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """List the sets to send, each without those of the one before that DigDir is likeliest to refuse."""
+    listed, own = set(consumption.registrable), set(consumption.own)
+    here, unlisted = listed & set(registered), {*consumption.kept, *consumption.lost}
+    sets = (listed | unlisted, (listed - own) | here | unlisted, here | unlisted, here)
+    return list(dict.fromkeys(_choose(written, one) for one in sets))
+
+
+def _choose(written: Sequence[str], names: Iterable[str]) -> tuple[str, ...]:
+    chosen = set(names)
+    return tuple(name for name in written if name in chosen)
 
 
 def _explain(consumption: Consumption) -> str | None:
+    if consumption.told:
+        return consumption.told
     whom = f"organisation {consumption.orgno}" if consumption.orgno else "the operator's organisation"
+    others = [name for name in consumption.missing if name not in {*consumption.own, *consumption.denied}]
+    own = [name for name in consumption.missing if name in consumption.own]
     sentences = []
-    if consumption.missing:
+    if consumption.denied:
+        denied = show(_tell(consumption.denied, consumption))
+        sentences.append(f"Granted, and left out since DigDir refuses it all the same: {denied}")
+    if others:
         sentences.append(
-            f"Not granted, and left out: {show(consumption.missing)}. The owner must grant access to {whom}, "
+            f"Not granted, and left out: {show(_tell(others, consumption))}. The owner must grant access to {whom}, "
             "and the name must be right"
+        )
+    if own:
+        sentences.append(
+            f"The organisation's own, and left out: {show(_tell(own, consumption))}. The resource that exposes it must "
+            f"list {consumption.orgno or 'the own organisation number'} among its consumers"
         )
     if consumption.lost:
         sentences.append(
             f"No longer granted: {show(consumption.lost)}. Tokens with it are refused until its owner grants access to "
             f"{whom} again; it stays registered until DigDir refuses it"
         )
+    if consumption.missing and consumption.unread:
+        sentences.append(f"What DigDir lists as {', '.join(consumption.unread)} couldn't be read")
     return ". ".join(sentences) or None
+
+
+def _tell(names: Iterable[str], consumption: Consumption) -> list[str]:
+    """Name scopes, each with what DigDir said of it."""
+    refused: Mapping[str, Any] = consumption.refused
+    return [f"{one} (DigDir: {refused[one][:LONGEST_WORDS]})" if one in refused else one for one in names]

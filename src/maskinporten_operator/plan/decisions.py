@@ -9,7 +9,8 @@ The order is what makes a crash after any step repairable by the next pass, and 
 4. `WriteSecret`.
 5. The scopes: `RevokeAccess` before a scope is activated again, then `CreateScope` or `UpdateScope`, then
    `GrantAccess`. A scope is found again by its name, an access by the scope's list.
-6. `ClearAnnotations` last: a request counts as done only when its effect can be read.
+6. `TryScopes`: a refusal changes nothing, and what is accepted is written to the Secret at once.
+7. `ClearAnnotations` last: a request counts as done only when its effect can be read.
 """
 
 from __future__ import annotations
@@ -31,9 +32,17 @@ class MarkIntent:
 
 @dataclass(frozen=True, slots=True)
 class RegisterClient:
-    """Create the registration with these fields."""
+    """Create the registration.
+
+    Attributes:
+        fields: What is sent.
+        fallbacks: Scopes to send instead, one after the other, while DigDir refuses.
+        tentative: Whether it is merely tried: that DigDir refuses all of it is no fault.
+    """
 
     fields: Mapping[str, Any]
+    fallbacks: tuple[tuple[str, ...], ...] = ()
+    tentative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +53,28 @@ class UpdateRegistration:
         client_id: The client.
         fields: What is sent.
         reason: What differed.
-        without_lost: What is sent if DigDir refuses that: the scopes left out whose grant is gone. None if there are
-            none.
+        fallbacks: Scopes to send instead, one after the other, while DigDir refuses.
+        only_scopes: Whether nothing but the scopes differed.
     """
 
     client_id: str
     fields: Mapping[str, Any]
     reason: str
-    without_lost: Mapping[str, Any] | None = None
+    fallbacks: tuple[tuple[str, ...], ...] = ()
+    only_scopes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TryScopes:
+    """Register scopes of which no list tells, each by an update of its own.
+
+    Attributes:
+        names: The scopes.
+        fields: The registration's members that are ours; the scopes among them are replaced.
+    """
+
+    names: tuple[str, ...]
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +151,10 @@ class ClearAnnotations:
 
 
 ScopeStep = CreateScope | UpdateScope | DeactivateScope | GrantAccess | RevokeAccess
-Step = MarkIntent | RegisterClient | UpdateRegistration | PublishKeys | WriteSecret | ScopeStep | ClearAnnotations
+RegistrationStep = RegisterClient | UpdateRegistration
+Step = MarkIntent | RegistrationStep | PublishKeys | WriteSecret | ScopeStep | TryScopes | ClearAnnotations
 SCOPE_STEPS = (CreateScope, UpdateScope, DeactivateScope, GrantAccess, RevokeAccess)
-TOUCHES_REGISTRATION = (UpdateRegistration, PublishKeys)
+TOUCHES_REGISTRATION = (UpdateRegistration, PublishKeys, TryScopes)
 
 
 @dataclass(frozen=True, slots=True)

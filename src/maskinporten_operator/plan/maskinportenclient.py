@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import REGISTRATION_UNIQUE, Reason, Verdict
-from maskinporten_operator.model.errors import OperatorError, RejectedError, WaitingError
+from maskinporten_operator.model.errors import OperatorError, RejectedError, TransientError, WaitingError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from maskinporten_operator.plan.consumption import (
     Consumption,
+    ScopeChoice,
     check_consumption,
     choose_scopes,
     judge_consumption,
@@ -21,6 +21,7 @@ from maskinporten_operator.plan.decisions import (
     MarkIntent,
     Plan,
     RegisterClient,
+    TryScopes,
     WriteSecret,
 )
 from maskinporten_operator.plan.keys import KeyPlan, plan_keys
@@ -37,6 +38,7 @@ from maskinporten_operator.plan.scopes import (
 from maskinporten_operator.plan.secret import build_secret, check_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient, MaskinportenClientSpec
@@ -102,7 +104,10 @@ class Snapshot:
         absence: Set when no registration was found.
         list_due: Seconds until a list may prove that there is no registration; 0 when it was proven.
         granted: Which of the consumed scopes may be registered; None if none are consumed, or nobody looked yet.
+        refused: What DigDir said of consumed scopes that it refused lately.
+        told: What the status tells of those that it refused an earlier process; None once it is time to try again.
         exposures: The exposed scopes in the order of the spec, then those that left it; None if nobody looked yet.
+        unread: Why the exposed scopes couldn't all be read: nothing is done about those that weren't.
     """
 
     resource: MaskinportenClient
@@ -119,33 +124,44 @@ class Snapshot:
     absence: Absence | None = None
     list_due: float = 0.0
     granted: Granted | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    told: str | None = None
     exposures: tuple[Exposure, ...] | None = None
+    unread: TransientError | None = None
 
-    @property
-    def consumption(self) -> Consumption:
-        """The consumed scopes, told apart by what may be done with them."""
+    def sort_consumed(self, policy: Policy) -> Consumption:
+        """Tell the consumed scopes apart by what may be done with them."""
         if self.granted is None:
             return Consumption()
         return sort_consumed(
-            self.spec.consumed_scopes, self.granted, self.registration.scopes if self.registration else ()
+            self.spec.consumed_scopes,
+            self.granted,
+            self.registration.scopes if self.registration else (),
+            refused=self.refused,
+            prefix=policy.scope_prefix,
+            told=self.told,
         )
 
 
 def plan_maskinportenclient(seen: Snapshot, policy: Policy, now: datetime) -> Plan:
     """Decide what one pass does."""
-    if hold := find_hold(seen) or check_grants(seen):
+    consumption = seen.sort_consumed(policy)
+    if hold := find_hold(seen) or (None if seen.registration else check_grants(seen, consumption)):
         return Plan(hold=hold)
     steps: list[Step] = [] if seen.resource.marked else [MarkIntent()]
     keys = KeyPlan()
-    desired = _build_registration(seen, policy)
-    if desired is not None:
+    tries: list[Step] = []
+    if choice := _choose_scopes(seen, consumption, policy):
         keys = _plan_keys(seen, policy, now)
-        steps += _plan_credentials(seen, desired, keys)
+        steps += _plan_credentials(seen, choice, keys, policy)
+        if consumption.tries and not keys.hold:
+            tries.append(TryScopes(consumption.tries, _build_fields(seen, choice, policy)))
     steps += plan_scopes(seen.exposures or (), policy.build_description(seen.resource.meta), policy)
+    steps += tries
     if not keys.hold and (done := _find_done_requests(seen)):
         steps.append(ClearAnnotations(done))
     return Plan(
-        tuple(steps), keys.hold, credentials_held=keys.hold is not None, next_look=_next_look(seen, keys, policy)
+        tuple(steps), keys.hold, credentials_held=keys.hold is not None, next_look=_next_look(consumption, keys, policy)
     )
 
 
@@ -159,16 +175,18 @@ def judge_maskinportenclient(
 ) -> tuple[OperatorError | None, tuple[Verdict, ...]]:
     """Say why the resource isn't ready, if it isn't, and what else is to be told, of what a pass left."""
     mark = policy.build_description(seen.resource.meta)
-    exposures = seen.exposures or ()
+    exposures, consumption = seen.exposures or (), seen.sort_consumed(policy)
     conflicts = (check_exposure(exposure, mark, policy) for exposure in exposures)
-    hold = plan.hold or next(filter(None, conflicts), None) or check_consumption(seen.consumption)
-    notices = (
-        judge_consumption(seen.consumption),
-        judge_consumers(exposures),
-        judge_withdrawn(exposures),
-        judge_repeated(seen.spec.scopes),
-        check_duplicates(seen),
+    hold = (
+        plan.hold
+        or next(filter(None, conflicts), None)
+        or seen.unread
+        or check_grants(seen, consumption)
+        or check_consumption(consumption)
     )
+    notices = [judge_consumption(consumption), judge_repeated(seen.spec.scopes), check_duplicates(seen)]
+    if not seen.unread:
+        notices[1:1] = [judge_consumers(exposures), judge_withdrawn(exposures)]
     return hold, tuple(notice for notice in notices if notice)
 
 
@@ -251,19 +269,20 @@ def check_list(seen: Snapshot) -> OperatorError | None:
     )
 
 
-def has_become_own(seen: Snapshot) -> bool:
+def has_become_own(seen: Snapshot, policy: Policy) -> bool:
     """Whether a consumed scope that wasn't granted is one that the resource itself exposes by now."""
     active = {one.name for one in seen.exposures or () if one.registered and one.registered.active}
-    return not active.isdisjoint(seen.consumption.missing)
+    consumption = seen.sort_consumed(policy)
+    return not active.isdisjoint(set(consumption.missing) - consumption.refused.keys())
 
 
-def check_grants(seen: Snapshot) -> OperatorError | None:
+def check_grants(seen: Snapshot, consumption: Consumption) -> OperatorError | None:
     """What is said of a scope that isn't known must come from lists that are newer than the question."""
-    if seen.granted is None or not seen.granted.due or not seen.consumption.missing:
+    if seen.granted is None or not seen.granted.due or not consumption.missing:
         return None
     return WaitingError(
         Reason.AWAITING_LIST,
-        f"Not known to be granted so far: {show(seen.consumption.missing)}. DigDir's lists are about to be read again",
+        f"Not known to be granted so far: {show(consumption.missing)}. DigDir's lists are about to be read again",
         seen.granted.due,
     )
 
@@ -271,35 +290,30 @@ def check_grants(seen: Snapshot) -> OperatorError | None:
 HOLDS = (check_secret_owner, check_rival, check_released, check_absence, check_list)
 
 
-def _build_registration(seen: Snapshot, policy: Policy) -> tuple[dict[str, Any], dict[str, Any] | None] | None:
-    """Build the registration's members, and those without the scopes whose grant is gone; None if it must wait."""
+def _choose_scopes(seen: Snapshot, consumption: Consumption, policy: Policy) -> ScopeChoice | None:
     registered = seen.registration.scopes if seen.registration else None
-    consumption, written = seen.consumption, seen.spec.consumed_scopes
-    scopes = choose_scopes(consumption, written, registered, policy.default_scope)
-    if scopes is None:
-        return None
-    build = partial(build_fields, seen.spec, seen.resource.meta, policy)
-    without = consumption.registrable or ((policy.default_scope,) if policy.default_scope else ())
-    return build(scopes), build(without) if consumption.lost and without else None
+    return choose_scopes(consumption, seen.spec.consumed_scopes, registered, policy.default_scope)
 
 
-def _plan_credentials(
-    seen: Snapshot, desired: tuple[dict[str, Any], dict[str, Any] | None], keys: KeyPlan
-) -> list[Step]:
-    fields, without_lost = desired
-    registration_step: Step | None = RegisterClient(fields)
+def _build_fields(seen: Snapshot, choice: ScopeChoice, policy: Policy) -> dict[str, Any]:
+    return build_fields(seen.spec, seen.resource.meta, policy, choice.wanted)
+
+
+def _plan_credentials(seen: Snapshot, choice: ScopeChoice, keys: KeyPlan, policy: Policy) -> list[Step]:
+    fields = _build_fields(seen, choice, policy)
+    registration_step: Step | None = RegisterClient(fields, choice.fallbacks, choice.tentative)
     if seen.registration:
-        registration_step = check_drift(seen.registration, fields, without_lost)
+        registration_step = check_drift(seen.registration, fields, choice.fallbacks)
     steps = [step for step in (registration_step, keys.publish) if step]
     if not keys.hold and (reason := _check_secret(seen, keys, changes_registration=registration_step is not None)):
         steps.append(WriteSecret(reason))
     return steps
 
 
-def _next_look(seen: Snapshot, keys: KeyPlan, policy: Policy) -> float | None:
+def _next_look(consumption: Consumption, keys: KeyPlan, policy: Policy) -> float | None:
     """Access that is granted later comes without an edit."""
     moments = [keys.next_look]
-    if seen.consumption.missing or seen.consumption.lost:
+    if consumption.missing or consumption.lost:
         moments.append(policy.grant_recheck)
     return min((one for one in moments if one is not None), default=None)
 

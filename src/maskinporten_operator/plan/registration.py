@@ -53,15 +53,24 @@ def build_fields(
 
 
 def check_drift(
-    registration: Registration, desired: Mapping[str, Any], without_lost: Mapping[str, Any] | None = None
+    registration: Registration, desired: Mapping[str, Any], fallbacks: Sequence[Sequence[str]] = ()
 ) -> UpdateRegistration | None:
-    """Compare the registration with our fields; the PUT is the registration as read with ours in place."""
+    """Compare the registration with our fields; `fallbacks` are scopes to send if DigDir refuses those desired."""
     drifted = find_drift(registration.fields, desired)
     if not drifted:
         return None
-    kept = {name: value for name, value in registration.fields.items() if _is_sent(name, value)}
-    fallback = kept | dict(without_lost) if without_lost is not None else None
-    return UpdateRegistration(registration.client_id, kept | dict(desired), f"{', '.join(drifted)} differ", fallback)
+    return UpdateRegistration(
+        registration.client_id,
+        build_update(registration, desired),
+        f"{', '.join(drifted)} differ",
+        tuple(map(tuple, fallbacks)),
+        only_scopes=drifted == ["scopes"],
+    )
+
+
+def build_update(registration: Registration, desired: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the members of a PUT: the registration as read, with ours in place."""
+    return {name: one for name, one in registration.fields.items() if _is_sent(name, one)} | dict(desired)
 
 
 def order_scopes(registered: Iterable[str], written: Iterable[str]) -> tuple[str, ...]:

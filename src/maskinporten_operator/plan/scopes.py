@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from maskinporten_operator.model.conditions import CONSUMERS_VALID, SCOPES_DECLARED, SCOPES_UNIQUE, Reason, Verdict
-from maskinporten_operator.model.errors import OperatorError, RejectedError
+from maskinporten_operator.model.errors import OperatorError, RejectedError, TransientError
 from maskinporten_operator.plan.decisions import (
     CreateScope,
     DeactivateScope,
@@ -45,7 +45,7 @@ class Exposure:
         access: Who may use it; None if it isn't there, or isn't ours.
         rival: The older resource that exposes it too, if the scope isn't there yet.
         issuer: That of its delegation source.
-        refusal: What DigDir said when one of these couldn't be read.
+        refusal: Why one of these couldn't be read: what DigDir said, or a fault that goes by.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Exposure:
     access: AccessList | None = None
     rival: str | None = None
     issuer: str | None = None
-    refusal: RejectedError | None = None
+    refusal: RejectedError | TransientError | None = None
 
 
 def find_owner(scope: RegisteredScope, cluster: str) -> str | None:

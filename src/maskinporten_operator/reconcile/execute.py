@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.errors import BadRequestError, RejectedError, TransientError
 from maskinporten_operator.model.keys import PrivateJwk, build_kid
@@ -22,17 +22,21 @@ from maskinporten_operator.plan.decisions import (
     RegisterClient,
     RevokeAccess,
     Step,
+    TryScopes,
     UpdateRegistration,
     UpdateScope,
     WriteSecret,
 )
-from maskinporten_operator.plan.registration import order_scopes
+from maskinporten_operator.plan.registration import build_update, order_scopes
 from maskinporten_operator.plan.secret import OwnedSecret, build_fingerprint, build_secret, check_secret
+from maskinporten_operator.reconcile.memory import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
-    from maskinporten_operator.plan.decisions import ScopeStep
+    from maskinporten_operator.plan.decisions import RegistrationStep, ScopeStep
     from maskinporten_operator.plan.maskinportenclient import Snapshot
     from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.reconcile.ports import Ports
@@ -59,6 +63,8 @@ class _Execution:
         secret: The Secret as it was read, or as this plan left it.
         refused: The kinds of steps, and the scopes, that build on something that was refused.
         postponed: By inactive scope: what DigDir refused to revoke, and is asked again once the scope is active.
+        unsure: Scopes that were left out because of a refusal that may be about others.
+        refused_scopes: Consumed scopes that DigDir refused.
         refusal: The first refusal.
         fault: The one fault of a scope that the others don't share so far.
     """
@@ -70,6 +76,8 @@ class _Execution:
     secret: OwnedSecret | None = None
     refused: set[type[Step] | str] = field(default_factory=set)
     postponed: defaultdict[str, list[RevokeAccess]] = field(default_factory=lambda: defaultdict(list))
+    unsure: list[str] = field(default_factory=list)
+    refused_scopes: set[str] = field(default_factory=set)
     refusal: RejectedError | None = None
     fault: TransientError | None = None
 
@@ -123,6 +131,9 @@ class _Execution:
                 await self._publish(step)
             case WriteSecret():
                 await self._write_secret(step)
+            case TryScopes():
+                if await self._try_scopes(step.names, step.fields) and self.secret:
+                    await self._write_secret(WriteSecret("DigDir took a scope that was tried"))
             case ClearAnnotations():
                 body = await self.ports.cluster.clear_annotations(self.progress.resource.meta, step.names)
                 self.progress.resource = parse(body)
@@ -136,7 +147,7 @@ class _Execution:
         """Pass over what builds on a step that was refused."""
         match step:
             case RegisterClient() | PublishKeys():
-                self.refused |= {PublishKeys, WriteSecret, ClearAnnotations}
+                self.refused |= {PublishKeys, WriteSecret, TryScopes, ClearAnnotations}
             case WriteSecret():
                 self.refused |= {WriteSecret, ClearAnnotations}
             case CreateScope() | UpdateScope(activates=True):
@@ -147,25 +158,85 @@ class _Execution:
         return scope is not None and not scope.active
 
     async def _register(self, step: RegisterClient) -> None:
-        try:
-            self.progress.registration = await self.ports.registry.register(step.fields)
-        except RejectedError:
-            self.ports.grants.doubt()
-            raise
-        self.progress.note(f"registered client {self.progress.registration.client_id}")
+        registration = await self._send_scopes(step, self.ports.registry.register)
+        if registration is None:
+            self.refused |= {PublishKeys, WriteSecret, TryScopes}
+            return
+        self.progress.registration = registration
+        self.progress.note(f"registered client {registration.client_id}")
+        await self._try_scopes(self.unsure, step.fields)
 
     async def _update(self, step: UpdateRegistration) -> None:
-        registration = self.progress.registration
+        before = self.progress.registration
+        assert before
+
+        async def send(fields: Mapping[str, Any]) -> Registration:
+            if step.only_scopes and set(fields["scopes"]) == set(before.scopes):
+                return before  # what is left to send is there already
+            return await self.ports.registry.update(before, fields)
+
+        registration = await self._send_scopes(step, send)
         assert registration
-        try:
-            updated = await self.ports.registry.update(registration, step.fields)
-        except RejectedError:
-            self.ports.grants.doubt()
-            if step.without_lost is None:
-                raise
-            updated = await self.ports.registry.update(registration, step.without_lost)
-        self.progress.registration = updated
-        self.progress.note(f"updated client {step.client_id} ({step.reason})")
+        if registration is not before:
+            self.progress.registration = registration
+            self.progress.note(f"updated client {step.client_id} ({step.reason})")
+        await self._try_scopes(self.unsure, step.fields)
+
+    async def _send_scopes(
+        self, step: RegistrationStep, send: Callable[[Mapping[str, Any]], Awaitable[Registration]]
+    ) -> Registration | None:
+        """Send a registration with the most scopes that DigDir takes; None if it was merely tried and takes none.
+
+        What it refuses together with one scope more than it takes, it refuses for that scope.
+
+        Raises:
+            RejectedError: It refuses all of it, or for another reason than what is in it.
+        """
+        refusals: list[tuple[tuple[str, ...], BadRequestError]] = []
+        registration, taken = None, tuple[str, ...]()
+        for scopes in (tuple(step.fields["scopes"]), *step.fallbacks):
+            try:
+                registration = await send({**step.fields, "scopes": list(scopes)})
+            except BadRequestError as error:
+                self.ports.grants.doubt()
+                refusals.append((scopes, error))
+            else:
+                taken = scopes
+                break
+        if refusals and registration is None and not (isinstance(step, RegisterClient) and step.tentative):
+            raise refusals[0][1]
+        for scopes, refusal in refusals:
+            if len(more := set(scopes) - set(taken)) == 1:
+                self._record_refusal(more.pop(), refusal)
+        left_out = (name for name in step.fields["scopes"] if name not in taken)
+        self.unsure = [name for name in left_out if name not in self.refused_scopes]
+        return registration
+
+    async def _try_scopes(self, names: Sequence[str], fields: Mapping[str, Any]) -> bool:
+        """Add scopes to the client one by one; say whether DigDir took any."""
+        took_any = False
+        for name in names:
+            registration = self.progress.registration
+            assert registration
+            if name in registration.scopes or name in self.refused_scopes:
+                continue
+            wanted = [one for one in self.seen.spec.consumed_scopes if one == name or one in registration.scopes]
+            request = build_update(registration, {**fields, "scopes": wanted})
+            try:
+                self.progress.registration = await self.ports.registry.update(registration, request)
+            except BadRequestError as error:
+                self._record_refusal(name, error)
+                continue
+            took_any = True
+            self.progress.note(f"updated client {registration.client_id} (DigDir takes {name})")
+        return took_any
+
+    def _record_refusal(self, scope: str, error: BadRequestError) -> None:
+        granted = self.seen.granted
+        is_listed = granted is not None and scope in granted.certain
+        meta, now = self.seen.resource.meta, self.ports.clock.monotonic()
+        self.refused_scopes.add(scope)
+        self.ports.memory.record_refusal(meta.uid, scope, Refusal(error.words, meta.generation, is_listed, now))
 
     async def _publish(self, step: PublishKeys) -> None:
         assert self.progress.registration

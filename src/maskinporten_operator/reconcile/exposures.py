@@ -6,11 +6,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.claims import claim_scope
-from maskinporten_operator.model.errors import OperatorError, RejectedError
+from maskinporten_operator.model.errors import OperatorError, RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from maskinporten_operator.plan.scopes import Exposure, check_scope_description, find_owner, find_told_scopes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from maskinporten_operator.model.maskinportenclient import ExposedScope, MaskinportenClient, MaskinportenClientSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.model.scopes import RegisteredScope
@@ -33,10 +35,20 @@ async def observe_exposures(
         if wanted or told:
             raise
         return ()  # nothing is known to be its own: what it consumes doesn't wait for that
-    exposed = [await _observe_exposed(name, scope, told, resource, ports) for name, scope in wanted.items()]
+    exposed: list[Exposure] = []
+    for name, scope in wanted.items():
+        exposed.append(await _observe_exposed(name, scope, told, resource, ports))
+        faults = [one.refusal for one in exposed if isinstance(one.refusal, TransientError)]
+        if len(faults) > 1:
+            raise faults[1]  # a second one is no scope's own
     owned = ports.scopes.find_owned(ports.policy.build_description(resource.meta))
     withdrawn = [await _observe_withdrawn(scope, ports) for scope in owned if scope.name not in wanted]
     return (*exposed, *withdrawn)
+
+
+def find_fault(exposures: Iterable[Exposure]) -> TransientError | None:
+    """Find the fault that kept a scope from being read, if there was one."""
+    return next((one.refusal for one in exposures if isinstance(one.refusal, TransientError)), None)
 
 
 def recall_exposures(seen: tuple[Exposure, ...], ports: Ports) -> tuple[Exposure, ...]:
@@ -66,7 +78,7 @@ async def _observe_exposed(
         anew = resource.meta.asks(RESYNC_ANNOTATION)
         access = await ports.scopes.read_access(name, anew=anew) if is_ours else None
         issuer = await ports.scopes.find_issuer(wanted.delegation_source) if wanted.delegation_source else None
-    except RejectedError as refusal:  # of this scope, which keeps nothing else from being done
+    except (RejectedError, TransientError) as refusal:  # of this scope, which keeps nothing else from being done
         return Exposure(name, wanted, ports.scopes.find(name), refusal=refusal)
     rival = _find_rival(resource.meta, wanted, ports) if registered is None else None
     return Exposure(name, wanted, registered, access, rival, issuer)
@@ -91,7 +103,7 @@ def _is_ours(scope: RegisteredScope, resource: MaskinportenClient, ports: Ports)
 async def _observe_withdrawn(scope: RegisteredScope, ports: Ports) -> Exposure:
     access = None
     if scope.active:
-        with suppress(RejectedError):  # it is merely counted
+        with suppress(RejectedError, TransientError):  # it is merely counted
             access = await ports.scopes.read_access(scope.name)
     return Exposure(scope.name, None, scope, access)
 

@@ -22,7 +22,7 @@ from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.execute import execute
 from maskinporten_operator.reconcile.exposures import recall_exposures
 from maskinporten_operator.reconcile.finalize import finalize
-from maskinporten_operator.reconcile.observe import find_stale, observe, read_again
+from maskinporten_operator.reconcile.observe import find_stale, observe, read_again, recall_refusals
 from maskinporten_operator.reconcile.place import find_place
 
 if TYPE_CHECKING:
@@ -83,11 +83,12 @@ def _judge(
         assert plan.hold  # only what keeps the resource waiting keeps a pass from looking at its scopes
         return fail(plan.hold)
     exposures = recall_exposures(seen.exposures, ports)
-    left = replace(seen, registration=progress.registration, exposures=exposures)
+    left = recall_refusals(replace(seen, registration=progress.registration, exposures=exposures), ports)
     mark = ports.policy.build_description(seen.resource.meta)
-    progress.exposed_scopes = build_scope_status(exposures, mark, ports.policy)
+    if not seen.unread:
+        progress.exposed_scopes = build_scope_status(exposures, mark, ports.policy)
     hold, notices = judge_maskinportenclient(left, plan, ports.policy)
-    next_look = LOOK_AGAIN_FOR_OWN if has_become_own(left) else plan.next_look
+    next_look = LOOK_AGAIN_FOR_OWN if has_become_own(left, ports.policy) else plan.next_look
     if error := refusal or hold:
-        return fail(error, notices, next_look)
+        return replace(fail(error, notices, next_look), judged=not seen.unread)
     return succeed(notices, next_look)

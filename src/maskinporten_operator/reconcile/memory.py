@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from maskinporten_operator.plan.consumption import TRY_AGAIN
 from maskinporten_operator.plan.maskinportenclient import LOOK_AGAIN_FOR_ABSENT
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from maskinporten_operator.model.keys import PrivateJwk
 
 HOUR = 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """DigDir refused to register a consumed scope.
+
+    Attributes:
+        words: What it said.
+        generation: That of the spec that names the scope.
+        listed: Whether a list told then that it is granted: a list that tells so only later outranks the refusal.
+        at: When it was refused (monotonic seconds).
+    """
+
+    words: str
+    generation: int
+    listed: bool
+    at: float
+
+
 class Memory:
-    """By the resource's uid: keys on their way, keys made lately, and since when something is missed."""
+    """By the resource's uid: keys on their way, keys made lately, since when something is missed, scopes refused."""
 
     def __init__(self) -> None:
         self._pending: dict[str, PrivateJwk] = {}
@@ -22,6 +43,7 @@ class Memory:
         self._absent_since: dict[str, float] = {}
         self._waiting_since: dict[str, float] = {}
         self._visited: set[str] = set()
+        self._refusals: defaultdict[str, dict[str, Refusal]] = defaultdict(dict)
 
     def pending_key(self, uid: str) -> PrivateJwk | None:
         """Give the key that an earlier pass minted and that hasn't reached the Secret: it is used, not another."""
@@ -54,6 +76,21 @@ class Memory:
         """The registration is there."""
         self._absent_since.pop(uid, None)
 
+    def record_refusal(self, uid: str, scope: str, refusal: Refusal) -> None:
+        """DigDir refused a consumed scope; what it said of an earlier spec's is forgotten."""
+        before = self._refusals[uid].items()
+        self._refusals[uid] = {one: it for one, it in before if it.generation == refusal.generation} | {scope: refusal}
+
+    def find_refusals(self, uid: str, generation: int, granted: Collection[str], now: float) -> dict[str, str]:
+        """Find what DigDir said of the scopes that it refused lately, unless they are `granted` since then only."""
+        return {
+            scope: refusal.words
+            for scope, refusal in self._refusals.get(uid, {}).items()
+            if refusal.generation == generation
+            and now - refusal.at < TRY_AGAIN
+            and (refusal.listed or scope not in granted)
+        }
+
     def record_visit(self, uid: str) -> bool:
         """Remember that a pass was made over the resource; say whether it is the first."""
         is_first = uid not in self._visited
@@ -75,3 +112,4 @@ class Memory:
         self._absent_since.pop(uid, None)
         self._waiting_since.pop(uid, None)
         self._visited.discard(uid)
+        self._refusals.pop(uid, None)

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.claims import claim_secret
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import ConflictError, RejectedError
+from maskinporten_operator.model.errors import ConflictError, RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
+from maskinporten_operator.plan.consumption import find_told, spread_tries
 from maskinporten_operator.plan.decisions import SCOPE_STEPS, TOUCHES_REGISTRATION, UpdateScope
 from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot, find_hold
 from maskinporten_operator.plan.registration import choose
-from maskinporten_operator.reconcile.exposures import observe_exposures
+from maskinporten_operator.reconcile.exposures import find_fault, observe_exposures
 from maskinporten_operator.reconcile.vanished import check_still_wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
@@ -54,9 +57,47 @@ async def observe(progress: ClientProgress, spec: MaskinportenClientSpec, sighti
         await check_still_wanted(meta, ports)
     if find_hold(seen):
         return seen  # nothing is done about the scopes either
-    consumed = spec.consumed_scopes
-    granted = await ports.grants.find(consumed, sighting.at) if consumed else None
-    return replace(seen, granted=granted, exposures=await observe_exposures(resource, spec, ports))
+    return await _observe_exposed(await _observe_consumed(seen, sighting, ports), {}, ports)
+
+
+async def _observe_consumed(seen: Snapshot, sighting: Sighting, ports: Ports) -> Snapshot:
+    """Find out which of the consumed scopes may be registered, and which DigDir refused lately.
+
+    What it refused an earlier process is tried again, though not by all resources at the start of this one.
+    """
+    consumed, meta = seen.spec.consumed_scopes, seen.resource.meta
+    if not consumed:
+        return seen
+    granted = await ports.grants.find(consumed, sighting.at)
+    if meta.asks(RESYNC_ANNOTATION):
+        return replace(seen, granted=granted)
+    seen = recall_refusals(replace(seen, granted=granted), ports)
+    is_early = ports.clock.monotonic() - sighting.at < spread_tries(meta.uid)
+    return replace(seen, told=find_told(seen.resource) if is_early and not seen.refused else None)
+
+
+async def _observe_exposed(
+    seen: Snapshot, refusals: Mapping[str, RejectedError | TransientError], ports: Ports
+) -> Snapshot:
+    """Read the exposed scopes; what can't be read keeps nobody from the credentials, nor from the other scopes.
+
+    `refusals` says of scopes why they couldn't be read a moment ago.
+    """
+    try:
+        observed = await observe_exposures(seen.resource, seen.spec, ports)
+    except TransientError as fault:
+        return replace(seen, exposures=(), unread=fault)
+    exposures = tuple(replace(one, refusal=refusals.get(one.name, one.refusal)) for one in observed)
+    return replace(seen, exposures=exposures, unread=find_fault(exposures))
+
+
+def recall_refusals(seen: Snapshot, ports: Ports) -> Snapshot:
+    """Give a snapshot with what DigDir has refused so far."""
+    if seen.granted is None:
+        return seen
+    meta, now = seen.resource.meta, ports.clock.monotonic()
+    refused = ports.memory.find_refusals(meta.uid, meta.generation, seen.granted.certain, now)
+    return replace(seen, refused=refused)
 
 
 def find_stale(plan: Plan, seen: Snapshot) -> Stale:
@@ -78,10 +119,7 @@ async def read_again(seen: Snapshot, stale: Stale, ports: Ports) -> Snapshot:
     if stale.registration:
         seen = await _read_registration_again(seen, ports)
     if stale.scopes:
-        refusals = await _read_scopes_again(stale, ports)
-        exposures = await observe_exposures(seen.resource, seen.spec, ports)
-        told = tuple(replace(one, refusal=refusals.get(one.name, one.refusal)) for one in exposures)
-        seen = replace(seen, exposures=told)
+        seen = await _observe_exposed(seen, await _read_scopes_again(stale, ports), ports)
     return seen
 
 
@@ -103,15 +141,15 @@ class Stale:
         return self.registration or bool(self.scopes)
 
 
-async def _read_scopes_again(stale: Stale, ports: Ports) -> dict[str, RejectedError]:
+async def _read_scopes_again(stale: Stale, ports: Ports) -> dict[str, RejectedError | TransientError]:
     """Read scopes anew, and give why some can't be read: that keeps no other from being changed."""
-    refusals = {}
+    refusals: dict[str, RejectedError | TransientError] = {}
     for name in stale.scopes:
         try:
             await ports.scopes.read(name)
             if name in stale.activated:
                 await ports.scopes.read_access(name, anew=True)
-        except RejectedError as refusal:
+        except (RejectedError, TransientError) as refusal:
             refusals[name] = refusal
     return refusals
 

@@ -26,8 +26,6 @@ LONGEST_DETAIL = 400
 LEAST_WAIT = 1.0
 MOST_WAIT = 600.0
 
-REFUSALS: Mapping[int, type[RejectedError]] = {400: BadRequestError, 409: AlreadyExistsError}
-"""Refusals that say more than that."""
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
@@ -54,13 +52,16 @@ def translate_response(response: httpx.Response, operation: str, *, writes: bool
             "a cluster admin must check the rights of the operator's own client",
         )
     if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.REQUEST_TIMEOUT:
-        return REFUSALS.get(status, RejectedError)(
-            Reason.REFUSED_BY_DIGDIR,
+        message = (
             f"DigDir refused to {operation} (HTTP {status}{detail}): mend the spec, or ask the cluster admin "
-            "if it names nothing of the spec",
+            "if it names nothing of the spec"
         )
-    kind = OutcomeUnknownError if writes else TransientError
-    return kind(Reason.DIGDIR_UNAVAILABLE, f"DigDir has a fault: {operation} gave HTTP {status}")
+        if status == httpx.codes.BAD_REQUEST:
+            return BadRequestError(Reason.REFUSED_BY_DIGDIR, message, detail.removeprefix(": "))
+        kind = AlreadyExistsError if status == httpx.codes.CONFLICT else RejectedError
+        return kind(Reason.REFUSED_BY_DIGDIR, message)
+    fault = OutcomeUnknownError if writes else TransientError
+    return fault(Reason.DIGDIR_UNAVAILABLE, f"DigDir has a fault: {operation} gave HTTP {status}")
 
 
 def unexpected_answer(operation: str, *, writes: bool) -> OperatorError:

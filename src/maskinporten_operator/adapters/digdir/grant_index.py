@@ -3,31 +3,73 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
 
 from maskinporten_operator.adapters.digdir.listing import SharedListing
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.registrations import INTEGRATION_TYPE
-from maskinporten_operator.model.scopes import Granted, RegisteredScope
+from maskinporten_operator.model.scopes import Granted
+from maskinporten_operator.plan.consumption import OWN_SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
     from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
+    from maskinporten_operator.model.scopes import RegisteredScope
 
 LEAST_BETWEEN = 10.0
 """Seconds between two looks for a name that isn't known, and after a look that failed."""
 LEAST_DUE = 2.0
 """Seconds after which somebody asks again whose question came during a look."""
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class HintList(SharedListing[tuple[T, ...]]):
+    """A list that nothing depends on: a fault keeps what was read before.
+
+    Attributes:
+        name: What it lists, as it is told.
+        rows: What was read last.
+        fault: Why the newest attempt failed; None if it didn't.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[], Awaitable[tuple[T, ...]]],
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        super().__init__(read, self._take_in, monotonic, sleep)
+        self.name = name
+        self.rows: tuple[T, ...] = ()
+        self.fault: OperatorError | None = None
+
+    async def look(self) -> None:
+        """Read it anew; the first fault in a row is logged."""
+        try:
+            await self.refresh()
+        except OperatorError as error:
+            if self.fault is None:
+                log.warning("list not read", list=self.name, reason=str(error.reason), message=str(error))
+            self.fault = error
+        else:
+            self.fault = None
+
+    def _take_in(self, rows: tuple[T, ...], started: float) -> None:  # noqa: ARG002 - as `SharedListing` tells it
+        self.rows = rows
 
 
 class GrantIndex:
-    """What may be registered on a client of the organisation.
+    """What may be registered on a client of the organisation, as far as DigDir's lists tell.
 
     That is what its owner granted, what is open to all, what consumers may delegate, and the organisation's own
-    (DigDir's documentation of scopes).
+    (DigDir's documentation of scopes). The lists are hints: they don't tell of private scopes that are open or may be
+    delegated, and one that can't be read keeps nobody from what the others tell.
     """
 
     def __init__(
@@ -40,15 +82,19 @@ class GrantIndex:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`max_age` is how many seconds the lists are believed."""
-        self._api = api
         self._own = own
         self._max_age = max_age
         self._monotonic = monotonic
-        self._listing = SharedListing(self._list, self._take, monotonic, sleep)
+        self._granted = HintList("granted scopes", api.list_granted, monotonic, sleep)
+        self._open = HintList("open scopes", api.list_open, monotonic, sleep)
+        self._delegated = HintList("delegated scopes", api.list_delegated, monotonic, sleep)
+        self._own_fault: OperatorError | None = None
         self._names: frozenset[str] = frozenset()
+        self._withdrawn: frozenset[str] = frozenset()  # names that were listed once and aren't any more
         self._orgno: str | None = None
-        self._listed = -float("inf")  # when the newest lists were started
-        self._tried = -float("inf")  # when somebody last had them read
+        self._tried = -float("inf")  # when somebody last had the lists read
+        self._retried = -float("inf")  # when those that failed were read again by themselves
+        self._looked = -float("inf")  # when the newest look was begun that has ended, well or not
         self._doubted = -float("inf")  # when DigDir last refused what the lists allow
         self._look: asyncio.Task[None] | None = None
         self._look_began = -float("inf")
@@ -57,77 +103,111 @@ class GrantIndex:
         """Say which of the scopes may be registered on a client.
 
         A name that isn't known has the lists read anew, unless they are newer than the question of `asked` (monotonic
-        seconds), or were read a few seconds ago.
-
-        Raises:
-            OperatorError: The lists were never read, and can't be now.
+        seconds), or were read a few seconds ago. Raises nothing: what couldn't be read is named.
         """
-        await self._own.ready()
-        await self._keep_young()
         wanted = set(names)
+        await self._keep_young()
         due = 0.0
-        if wanted - self._find_known(wanted) and self._listed <= asked:
+        if wanted - self._find_known(wanted) and self._looked <= asked:
             due = await self._look_again(asked)
-        return Granted(frozenset(self._find_known(wanted)), self._orgno or self._own.find_orgno(), due)
+        names = self._find_known(wanted)
+        inactive = {name for name in wanted if self._own.find(name)} - names
+        return Granted(
+            names,
+            orgno=self._orgno or self._own.find_orgno(),
+            due=due,
+            own=names - self._names,
+            withdrawn=(self._withdrawn & wanted | inactive) - names,
+            unread=self._find_unread(),
+        )
 
     def begin(self) -> None:
         """Count from now on as from a new start: another process may have written until this moment."""
-        self._listing.begin()
-        self._listed = self._tried = -float("inf")
+        for one in self._lists:
+            one.begin()
+        self._looked = self._tried = -float("inf")
 
     def doubt(self) -> None:
         """DigDir refused what the lists allow: they are read anew when somebody asks next."""
         self._doubted = self._monotonic()
 
-    def _find_known(self, wanted: set[str]) -> set[str]:
-        return {name for name in wanted if name in self._names or self._is_own(name)}
+    @property
+    def _lists(self) -> tuple[HintList[Any], ...]:
+        return self._granted, self._open, self._delegated
+
+    def _find_known(self, wanted: set[str]) -> frozenset[str]:
+        return frozenset(name for name in wanted if name in self._names or self._is_own(name))
 
     def _is_own(self, name: str) -> bool:
         scope = self._own.find(name)
         return scope is not None and scope.active
 
+    def _find_unread(self) -> tuple[str, ...]:
+        own = (OWN_SCOPES,) if self._own_fault else ()
+        return own + tuple(one.name for one in self._lists if one.fault)
+
     async def _keep_young(self) -> None:
-        """Read the lists again once they are too old; an outage leaves what was known."""
-        if not self._listing.is_listed:
-            self._tried = self._monotonic()
-            await self._listing.ready()
+        """Read the lists once they are too old, and those that failed again."""
+        if self._looked == -float("inf"):
+            await self._join_look()  # all that ask first share it
             return
         now = self._monotonic()
-        is_old = self._doubted > self._listed or now - self._listed > self._max_age
+        is_old = self._doubted > self._looked or now - self._looked > self._max_age
         if is_old and now - self._tried >= LEAST_BETWEEN:
             self._tried = now
-            with suppress(OperatorError):
-                await self._listing.refresh()
+            await self._read(*self._lists, with_own=self._own_fault is not None)
+            self._looked = now
+        elif self._find_unread() and now - max(self._tried, self._retried) >= LEAST_BETWEEN:
+            self._retried = now  # which keeps nobody from a look at all lists
+            await self._read(*(one for one in self._lists if one.fault), with_own=self._own_fault is not None)
 
     async def _look_again(self, asked: float) -> float:
         """Look once for all that ask meanwhile; give the seconds until another look may tell more."""
-        wait = self._tried + LEAST_BETWEEN - self._monotonic()
-        if wait <= 0 and (self._look is None or self._look.done()):
+        is_running = self._look is not None and not self._look.done()
+        may_begin = self._tried + LEAST_BETWEEN <= self._monotonic()
+        if self._look_began > asked if is_running else may_begin:
+            await self._join_look()
+        return 0.0 if self._looked > asked else max(self._tried + LEAST_BETWEEN - self._monotonic(), LEAST_DUE)
+
+    async def _join_look(self) -> None:
+        if self._look is None or self._look.done():
             self._tried, self._look_began = self._monotonic(), float("inf")
             self._look = asyncio.create_task(self._look_for_new())
-        if self._look and not self._look.done() and self._look_began > asked:
-            # One that waits and is cancelled must not take the look from the others.
-            await asyncio.shield(self._look)
-        return 0.0 if self._listed > asked else max(self._tried + LEAST_BETWEEN - self._monotonic(), LEAST_DUE)
+        # One that waits and is cancelled must not take the look from the others.
+        await asyncio.shield(self._look)
 
     async def _look_for_new(self) -> None:
-        """Read all lists again; an outage leaves what was known."""
         self._look_began = self._monotonic()
-        with suppress(OperatorError):
-            await asyncio.gather(self._own.refresh(), self._listing.refresh())
+        await self._read(*self._lists, with_own=True)
+        self._looked = self._look_began
 
-    async def _list(self) -> tuple[frozenset[str], str | None]:
-        granted = [grant for grant in await self._api.list_granted() if grant.approved]
-        scopes = [one for one in await self._api.list_open() if one.fields.get("accessible_for_all") is True]
-        scopes += [one for one in await self._api.list_delegated() if one.fields.get("delegation_source")]
-        usable = {one.name for one in scopes if one.active and _allows_maskinporten(one)}
-        names = frozenset({grant.scope for grant in granted} | usable)
-        return names, next((grant.orgno for grant in granted), None)
+    async def _read(self, *lists: HintList[Any], with_own: bool) -> None:
+        """Read lists again; one that can't be read keeps what it told."""
+        own = [self._read_own(anew=self._looked > -float("inf"))] if with_own else []
+        await asyncio.gather(*own, *(one.look() for one in lists))
+        self._take_in()
 
-    def _take(self, listed: tuple[frozenset[str], str | None], started: float) -> None:
-        self._names, orgno = listed
-        self._orgno = orgno or self._orgno
-        self._listed = started
+    async def _read_own(self, *, anew: bool) -> None:
+        """Read the organisation's own scopes, or see that they were read when nobody looked so far."""
+        try:
+            await (self._own.refresh() if anew else self._own.ready())
+        except OperatorError as error:
+            if self._own_fault is None:
+                log.warning("list not read", list=OWN_SCOPES, reason=str(error.reason), message=str(error))
+            self._own_fault = error
+        else:
+            self._own_fault = None
+
+    def _take_in(self) -> None:
+        approved = [one for one in self._granted.rows if one.approved]
+        open_ones = [one for one in self._open.rows if one.fields.get("accessible_for_all") is True]
+        delegated = [one for one in self._delegated.rows if one.fields.get("delegation_source")]
+        usable = {one.name for one in (*open_ones, *delegated) if one.active and _allows_maskinporten(one)}
+        names = frozenset({one.scope for one in approved} | usable)
+        denied = {one.scope for one in self._granted.rows if not one.approved}
+        self._withdrawn = (self._withdrawn | self._names | denied) - names
+        self._names = names
+        self._orgno = next((one.orgno for one in approved), self._orgno)
 
 
 def _allows_maskinporten(scope: RegisteredScope) -> bool:

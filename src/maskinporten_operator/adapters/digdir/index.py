@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.adapters.digdir.lagging_listing import LaggingListing
-from maskinporten_operator.model.errors import OutcomeUnknownError, RejectedError
+from maskinporten_operator.model.errors import BadRequestError, OutcomeUnknownError, RejectedError
 from maskinporten_operator.model.registrations import Registration
 
 if TYPE_CHECKING:
@@ -89,7 +89,11 @@ class RegistrationIndex(LaggingListing[Registration]):
     async def update(self, registration: Registration, fields: Mapping[str, Any]) -> Registration:
         """Replace a registration's fields."""
         self._doubt(registration.client_id)
-        updated = await self._client.update_client(registration.client_id, fields)
+        try:
+            updated = await self._client.update_client(registration.client_id, fields)
+        except BadRequestError:
+            self._doubtful.pop(registration.client_id, None)  # it is as it was
+            raise
         if updated.keys is None:
             updated = replace(updated, keys=registration.keys)
         self._record(updated)

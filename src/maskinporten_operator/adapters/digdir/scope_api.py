@@ -74,8 +74,9 @@ class ScopeApi:
         await self._calls.delete(_path(orgno), "revoke access to a scope", _of(name))
 
     async def list_granted(self) -> tuple[Grant, ...]:
-        """List the accesses that were given to the organisation."""
-        return await self._calls.list("/scopes/access/all", "list granted scopes", read_grants)
+        """List the accesses that were given to the organisation, and those that were taken back."""
+        query = {"inactive": TRUE}
+        return await self._calls.list("/scopes/access/all", "list granted scopes", read_grants, query)
 
     async def list_open(self) -> tuple[RegisteredScope, ...]:
         """List the public scopes of all organisations that anyone may use."""
