@@ -2,14 +2,12 @@
 
 import asyncio
 import itertools
-import json
 
 import pytest
 import structlog
 
 from digdir_contract import load
 from digdir_simulator import jws
-from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, JwkFile
 from maskinporten_operator.model.maskinportenclient import DELETE_ANNOTATION, ROTATE_ANNOTATION
 from tests.adapters.life import LiveWorld
 from tests.certificates import rsa_key
@@ -52,13 +50,10 @@ def describe(manner):
 
 
 @pytest.fixture(scope="module")
-def begin(tmp_path_factory, admin_jwk):
+def begin(admin_credentials, admin_jwk):
     """Begin a life in a manner; the log would take longer than the life."""
-    path = tmp_path_factory.mktemp("admin") / "admin.jwk"
-    path.write_text(json.dumps(admin_jwk))
-    credentials = AdminCredentials("admin-client", JwkFile(path))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
-    yield lambda **manner: LiveWorld(credentials, admin_jwk, **manner)
+    yield lambda **manner: LiveWorld(admin_credentials, admin_jwk, **manner)
     structlog.reset_defaults()
 
 
