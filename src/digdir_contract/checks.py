@@ -27,7 +27,7 @@ class Kind(StrEnum):
     FORM_LIMIT = "form-limit"
     """Beyond a limit of DigDir's web form, which may be stricter than the API."""
     READ_ONLY = "read-only"
-    """Set by the API alone, which advises to leave it out."""
+    """Set by the API alone, and not sent back as it was read, or DigDir advises to leave it out."""
     STATUS = "status"
     """An HTTP status of which nothing tells."""
 
@@ -108,7 +108,7 @@ def check_body(operation: Operation, document: Any = NO_BODY) -> list[Finding]:
         return [Finding(Kind.UNKNOWN, "body", "", "must not be there")] if wrong else []
     if not isinstance(document, dict):
         return [Finding(Kind.TYPE, "body", "", "must be a JSON object")]
-    return _Check("body", request=True).check_object(operation.body, document, "")
+    return _Check("body", request=True, creates=operation.creates).check_object(operation.body, document, "")
 
 
 def check_answer(operation: Operation, status: int, document: Any = NO_BODY) -> list[Finding]:
@@ -157,10 +157,11 @@ def _check_list(schema: str, rows: Any) -> list[Finding]:
 class _Check:
     """One check of a document."""
 
-    def __init__(self, place: str, *, request: bool) -> None:
+    def __init__(self, place: str, *, request: bool, creates: bool = False) -> None:
         """Check what is at `place`; limits, and what is needed, hold for a request only."""
         self._place = place
         self._request = request
+        self._creates = creates
 
     def _found(self, kind: Kind, name: str, wrong: str) -> Finding:
         return Finding(kind, self._place, name, wrong)
@@ -184,10 +185,9 @@ class _Check:
         return findings
 
     def _check_member(self, member: Member, value: Any, name: str) -> list[Finding]:
-        if self._request and member.leave_out:
-            return [self._found(Kind.READ_ONLY, name, "should be left out")]
         if self._request and member.read_only:
-            return []
+            is_wrong = member.leave_out or self._creates
+            return [self._found(Kind.READ_ONLY, name, "should be left out")] if is_wrong else []
         if not _is(member.type, value):
             return [self._found(Kind.TYPE, name, f"must be {_describe(member.type)}")]
         if member.format == "date-time" and not _is_instant(value):

@@ -132,6 +132,7 @@ class Operation(_Item):
         published_as: Its ``operationId`` in DigDir's types.
         version: The version of the API that has it.
         call: Method, and path below the version's prefix.
+        creates: Whether it makes something, of which nothing that the API alone sets can be sent back.
         rights: The scopes of which the caller's token needs one; empty for an open operation.
         observed: Further such scopes.
         query: The parameters of its query.
@@ -144,6 +145,7 @@ class Operation(_Item):
     published_as: str
     version: Literal["v1", "v2"] = "v1"
     call: str = Field(pattern=r"^(GET|POST|PUT|DELETE) /\S*$")
+    creates: bool = False
     rights: tuple[str, ...] = ()
     observed: ObservedRights | None = None
     query: Mapping[str, Parameter] = {}

@@ -9,6 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from digdir_contract import load as load_contract
 from digdir_simulator import jws
 from digdir_simulator.certificates import load_trusted
 from digdir_simulator.config import Config, Settings
@@ -16,7 +17,7 @@ from digdir_simulator.errors import ApiError
 from digdir_simulator.faults import Faults
 from digdir_simulator.issuer import Issuer, UsedGrants
 from digdir_simulator.ledger import Ledger
-from digdir_simulator.requests import JWT_BEARER, MAX_KEYS, parse_key, require_form
+from digdir_simulator.requests import MAX_KEYS, complete_client, parse_client, parse_key, require_form
 from digdir_simulator.seed import ADMIN_SCOPES, Seed, load, parse_seed
 from digdir_simulator.state import SINCE_ALWAYS, Client, Key, State
 from digdir_simulator.state_file import Journal, StateFile, StateFileError
@@ -141,19 +142,16 @@ class Simulator:
         return Client(
             client_id=self.config.admin_client_id,
             client_orgno=orgno,
-            fields={
-                "client_name": "Admin client",
-                "description": "Client of the operator itself",
-                "application_type": "web",
-                "integration_type": "maskinporten",
-                "scopes": list(ADMIN_SCOPES),
-                "grant_types": [JWT_BEARER],
-                "token_endpoint_auth_method": "private_key_jwt",
-                "access_token_lifetime": 120,
-                "authorization_lifetime": 7200,
-                "refresh_token_lifetime": 600,
-                "refresh_token_usage": "ONETIME",
-            },
+            fields=parse_client(
+                complete_client(
+                    {
+                        "client_name": "Admin client",
+                        "description": "Client of the operator itself",
+                        "integration_type": load_contract().admin_integration_type.value,
+                        "scopes": list(ADMIN_SCOPES),
+                    }
+                )
+            ),
             active=True,
             created=now,
             last_updated=now,

@@ -46,7 +46,7 @@ def combine(*names):
 
 
 def describe(manner):
-    return "-".join(str(value) for value in manner.values())
+    return "-".join(map(str, manner.values()))
 
 
 @pytest.fixture(scope="module")
@@ -146,50 +146,30 @@ async def live_as_scope(world):
     return seen
 
 
+LIVES = (live_as_client, live_as_scope)
+
+
 @pytest.fixture(scope="module")
 def expected(begin):
     """How it goes in the manner that has the better evidence."""
-    return {live: asyncio.run(live(begin())) for live in (live_as_client, live_as_scope)}
+    return {live: asyncio.run(live(begin())) for live in LIVES}
 
 
 def test_every_question_has_its_place_here():
     assert {*OF_CLIENTS, *OF_SCOPES, *OF_ANSWERS, *OF_TOKENS} == UNKNOWN.keys()
+    assert STRICT.keys() == LAX.keys() == ODD.keys() == UNKNOWN.keys()
 
 
-@pytest.mark.parametrize("manner", combine(*OF_CLIENTS), ids=describe)
-async def test_a_client_has_the_same_life_in_every_manner(begin, expected, manner):
-    world = begin(**manner)
-    assert await live_as_client(world) == expected[live_as_client]
-    assert world.violations == []
+EVERY = [
+    *((live_as_client, manner) for manner in combine(*OF_CLIENTS)),
+    *((live_as_scope, manner) for manner in combine(*OF_SCOPES)),
+    *itertools.product(LIVES, [*combine(*OF_ANSWERS), *combine(*OF_TOKENS), STRICT, LAX, ODD]),
+]
+"""Each life in every combination that can matter to it, and each in the extremes of all at once."""
 
 
-@pytest.mark.parametrize("manner", combine(*OF_SCOPES), ids=describe)
-async def test_scopes_have_the_same_life_in_every_manner(begin, expected, manner):
-    world = begin(**manner)
-    assert await live_as_scope(world) == expected[live_as_scope]
-    assert world.violations == []
-
-
-@pytest.mark.parametrize("live", [live_as_client, live_as_scope])
-@pytest.mark.parametrize("manner", combine(*OF_ANSWERS), ids=describe)
-async def test_how_digdir_says_it_makes_no_difference(begin, expected, manner, live):
-    world = begin(**manner)
-    assert await live(world) == expected[live]
-    assert world.violations == []
-
-
-@pytest.mark.parametrize("live", [live_as_client, live_as_scope])
-@pytest.mark.parametrize("manner", combine(*OF_TOKENS), ids=describe)
-async def test_which_assertions_are_taken_makes_no_difference(begin, expected, manner, live):
-    world = begin(**manner)
-    assert await live(world) == expected[live]
-    assert world.violations == []
-
-
-@pytest.mark.parametrize("live", [live_as_client, live_as_scope])
-@pytest.mark.parametrize("manner", [STRICT, LAX, ODD], ids=["strict", "lax", "odd"])
-async def test_the_extremes_of_all_manners_make_no_difference(begin, expected, live, manner):
-    assert manner.keys() == UNKNOWN.keys()
+@pytest.mark.parametrize(("live", "manner"), EVERY, ids=lambda one: describe(one) if isinstance(one, dict) else None)
+async def test_life_is_the_same_in_every_manner(begin, expected, live, manner):
     world = begin(**manner)
     assert await live(world) == expected[live]
     assert world.violations == []

@@ -132,6 +132,13 @@ def test_read_only_members_of_which_digdir_says_nothing_may_be_sent_back():
     assert of_body("update-client", CLIENT | {"jwks": {"keys": []}, "onbehalfof": []}) == set()
 
 
+def test_what_the_api_alone_sets_is_no_part_of_something_new():
+    assert of_body("create-client", CLIENT | {"jwks": {"keys": []}}) == {(Kind.READ_ONLY, "jwks")}
+    scope = {"prefix": "nav", "subscope": "a", "description": "b", "protected": False}
+    assert of_body("create-scope", scope) == {(Kind.READ_ONLY, "protected")}
+    assert of_body("update-scope", scope) == set()
+
+
 def test_members_of_keys_are_named_with_their_place():
     key = {"kty": "EC", "kid": "a key", "use": "sig", "n": "AQAB", "e": "AQAB"}
     assert of_body("replace-keys", {"keys": [key]}) == {(Kind.ENUM, "keys[].kty"), (Kind.LIMIT, "keys[].kid")}

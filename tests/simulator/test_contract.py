@@ -5,7 +5,7 @@ import typing
 import pytest
 
 from digdir_contract import load
-from digdir_simulator import Config, Manners, create_app
+from digdir_simulator import Config, Manners, create_app, jws, tokens
 from digdir_simulator.app import HANDLERS
 from digdir_simulator.config import Settings
 
@@ -18,6 +18,16 @@ def possible_values(annotation):
 
 def test_the_simulator_carries_out_every_operation_of_the_contract_and_no_other():
     assert HANDLERS.keys() == CONTRACT.operations.keys()
+
+
+def test_the_token_endpoint_takes_the_claims_and_algorithms_of_the_contract():
+    assertion = CONTRACT.assertion
+    assert {*tokens._CLAIMS, "authorization_details"} == {*assertion.required, *assertion.optional}
+    assert tuple(jws.HASHES) == assertion.algorithms
+    assert (Manners().assertion_max_seconds, Manners().assertion_skew_seconds) == (
+        assertion.max_seconds,
+        assertion.skew_seconds,
+    )
 
 
 def test_there_is_a_setting_for_each_question_that_the_contract_leaves_open():

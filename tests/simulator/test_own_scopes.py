@@ -258,10 +258,14 @@ async def test_put_replaces_every_description_and_what_digdir_added_in_2025(digd
     assert after["supports_european_businesses"] is False
 
 
+async def test_a_scope_of_digdirs_own_visibility_is_not_listed_for_all(digdir):
+    scope = await digdir.create_scope(visibility="INTERNAL")
+    assert scope not in (await digdir.http.get("/api/v1/scopes/all")).json()
+
+
 async def test_whether_a_scope_is_protected_only_digdir_decides(digdir):
     await digdir.control("POST", "/scopes", {"name": "nav:pension", "more": {"protected": True}})
     assert (await digdir.put_scope(active=True, protected=False)).json()["protected"] is True
-    assert (await digdir.create_scope(subscope="other", protected=True))["protected"] is False
 
 
 @pytest.mark.violates
