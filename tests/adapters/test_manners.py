@@ -211,3 +211,23 @@ def test_the_life_in_the_assumed_manner_is_as_it_should_be(expected):
     }
     assert scope["exposed"]["scopes"] == [EXPOSED, fakes.SCOPE]
     assert scope["changed"]["at_max_age"] == 120
+
+
+@pytest.mark.parametrize("needs_access", [False, True])
+async def test_a_client_works_without_an_own_scope_until_the_organisation_has_access_to_it(begin, needs_access):
+    own = "nav:some/other/scope"
+    world = begin(owner_needs_access=needs_access)
+    world.cluster.edit_spec(scopes={"consumes": [{"name": fakes.SCOPE}, {"name": own}]})
+
+    await world.reconcile()
+    assert world.client.scopes == ([fakes.SCOPE] if needs_access else [fakes.SCOPE, own])
+    assert world.held.kid in world.kids
+    if needs_access:
+        assert world.find_condition("ScopesGranted")["status"] == "False"
+        assert f"must list {fakes.ORGNO} among its consumers" in world.find_condition("ScopesGranted")["message"]
+
+    world.give(own)
+    await world.later(hours=1)
+    assert sorted(world.client.scopes) == sorted([fakes.SCOPE, own])
+    assert world.find_condition("ScopesGranted")["status"] == "True"
+    assert world.violations == []
