@@ -80,7 +80,7 @@ def process(request, tmp_path):
     return Bare(uid, tmp, tmp_path)
 
 
-@pytest.mark.parametrize("program", ["maskinporten-operator", "digdir-simulator"])
+@pytest.mark.parametrize("program", ["maskinporten-operator", "digdir-simulator", "digdir-simulator-admin-key"])
 def test_help_and_version_are_told(process, program):
     assert "Usage:" in process.run(BIN / program, "--help")
 
@@ -88,6 +88,12 @@ def test_help_and_version_are_told(process, program):
 @pytest.mark.parametrize("command", ["run", "inventory"])
 def test_what_is_missing_is_told(process, command):
     assert "no API server is configured" in process.run(BIN / "maskinporten-operator", command, code=2)
+
+
+def test_the_simulators_key_asks_for_an_api_server_too(process):
+    options = ["--namespace=trial", "--secret=admin", "--public-jwk-file=/nowhere"]
+
+    assert "no API server is configured" in process.run(BIN / "digdir-simulator-admin-key", *options, code=1)
 
 
 def test_keys_are_minted(process):
