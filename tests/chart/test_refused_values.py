@@ -71,6 +71,7 @@ REFUSED_BY_THE_SCHEMA = {
     "too many workers": ({"settings": {"workers": 1000}}, "/settings/workers", "maximum: got 1,000, want 256"),
     "a number in quotes": ({"settings": {"workers": "24"}}, "/settings/workers", "got string, want integer"),
     "a switch in quotes": ({"settings": {"applications": "true"}}, "/settings/applications", "want boolean"),
+    "the root as user of the pods": ({"runAsUser": 0}, "/runAsUser", "minimum: got 0, want 1"),
     "the root as user": ({"settings": {"runAsUser": 0}}, "/settings/runAsUser", "minimum: got 0, want 1"),
     "a port alone": ({"settings": {"metricsAddress": "8080"}}, "/settings/metricsAddress", "host and port"),
     "a scope without its prefix": (

@@ -471,6 +471,34 @@ def test_every_pod_is_restricted_with_a_root_that_it_cant_write_to(render):
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+@pytest.mark.parametrize("user", ["", None])
+def test_a_platform_that_chooses_users_is_left_to_it(render, user):
+    rendered = render(alone=True, simulator={"enabled": True}, runAsUser=user)
+    pods = [one["spec"]["template"]["spec"] for one in rendered.all("Deployment")]
+    pods += [one["spec"] for one in rendered.all("Pod")]
+
+    for pod in pods:
+        assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_every_pod_runs_as_the_user_that_the_values_say(render):
+    rendered = render(alone=True, simulator={"enabled": True}, runAsUser=1_000_660_000)
+    pods = [one["spec"]["template"]["spec"] for one in rendered.all("Deployment")]
+
+    for pod in pods:
+        context = pod["securityContext"]
+        assert {context[name] for name in ("runAsUser", "runAsGroup", "fsGroup")} == {1_000_660_000}
+
+
+def test_a_slow_start_is_none_of_the_liveness_probe_s_concern(render):
+    """It is looked at once the start-up probe has succeeded, for which there is more time than any start takes."""
+    (container,) = render().pod()["spec"]["containers"]
+    startup, liveness = container["startupProbe"], container["livenessProbe"]
+
+    assert startup["httpGet"] == liveness["httpGet"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 180
+
+
 def test_pods_are_placed_and_marked_as_the_values_say(render):
     values = {
         "priorityClassName": "system-cluster-critical",

@@ -202,6 +202,13 @@ PODS = {
         ),
     ),
     "resources": RESOURCES,
+    "runAsUser": {
+        "description": "The user and group of the pods; empty where the platform chooses them.",
+        "type": ["integer", "string"],
+        "minimum": 1,
+        "maximum": 2**31 - 1,
+        "maxLength": 0,
+    },
     "priorityClassName": text("The class of priority.", OPTIONAL_NAME),
     "nodeSelector": table("Labels of nodes that may run it.", LABEL),
     "tolerations": objects(

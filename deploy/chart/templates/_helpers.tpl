@@ -67,9 +67,11 @@ app.kubernetes.io/component: {{ last . }}
 {{/* What Pod Security's restricted asks of a pod, and of a container. */}}
 {{- define "mpo.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- with .Values.runAsUser }}
+runAsUser: {{ int64 . }}
+runAsGroup: {{ int64 . }}
+fsGroup: {{ int64 . }}
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}
