@@ -471,6 +471,13 @@ def test_every_pod_is_restricted_with_a_root_that_it_cant_write_to(render):
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+@pytest.mark.parametrize(("seed", "scope"), [({}, "nav:some/other/scope"), ({"prefixes": ["ks"]}, None)])
+def test_in_a_trial_what_only_exposes_scopes_gets_a_client_by_a_scope_that_the_simulator_knows(render, seed, scope):
+    rendered = render(alone=True, simulator={"enabled": True, "seed": seed})
+
+    assert rendered.environment().get(f"{ENV_PREFIX}DEFAULT_CLIENT_SCOPE") == scope
+
+
 @pytest.mark.parametrize("user", ["", None])
 def test_a_platform_that_chooses_users_is_left_to_it(render, user):
     rendered = render(alone=True, simulator={"enabled": True}, runAsUser=user)

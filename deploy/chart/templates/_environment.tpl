@@ -9,6 +9,10 @@ after. An empty value is none, but for the addresses, where it means that nothin
 {{- $_ := set $settings "clusterName" ($settings.clusterName | default "trial") -}}
 {{- $_ := set $settings "digdirBaseUrl" ($settings.digdirBaseUrl | default $url) -}}
 {{- $_ := set $settings "maskinportenWellKnownUrl" ($settings.maskinportenWellKnownUrl | default (printf "%s/.well-known/oauth-authorization-server" $url)) -}}
+{{- if not .Values.simulator.seed -}}
+{{- /* An own scope of the simulator's organisation, so that what only exposes scopes gets a client too. */ -}}
+{{- $_ := set $settings "defaultClientScope" ($settings.defaultClientScope | default "nav:some/other/scope") -}}
+{{- end -}}
 {{- else -}}
 {{- $production := eq .Values.environment "production" -}}
 {{- $_ := set $settings "digdirBaseUrl" ($settings.digdirBaseUrl | default (ternary "https://api.samarbeid.digdir.no" "https://api.test.samarbeid.digdir.no" $production)) -}}
