@@ -475,7 +475,7 @@ def test_every_pod_is_restricted_with_a_root_that_it_cant_write_to(render):
 def test_in_a_trial_what_only_exposes_scopes_gets_a_client_by_a_scope_that_the_simulator_knows(render, seed, scope):
     rendered = render(alone=True, simulator={"enabled": True, "seed": seed})
 
-    assert rendered.environment().get(f"{ENV_PREFIX}DEFAULT_CLIENT_SCOPE") == scope
+    assert rendered.environment.get(f"{ENV_PREFIX}DEFAULT_CLIENT_SCOPE") == scope
 
 
 @pytest.mark.parametrize("user", ["", None])
