@@ -1312,11 +1312,14 @@ async def test_while_the_lists_are_about_to_be_read_nothing_is_registered_or_wri
     assert not outcome.retry.failed
     assert world.condition["reason"] == "AwaitingList"
     assert "udir:b" in world.condition["message"]
+    assert world.find_condition("ScopesGranted")["status"] == "Unknown"
     assert told(world, "Warning") == []
     world.grants.due = 0.0
     await world.reconcile()
     assert world.client.scopes == (SCOPE,)
+    assert world.writes.count("update") == 1  # which tries the other one
     assert world.condition["reason"] == "ScopesNotGranted"
+    assert "DigDir: udir:b may not be had" in world.condition["message"]
 
 
 async def test_lists_that_are_about_to_be_read_keep_nothing_waiting_while_all_is_granted():
@@ -1509,6 +1512,17 @@ async def test_a_new_process_tries_at_once_what_its_status_doesnt_tell_of():
     await world.reconcile()
 
     assert world.writes == ["update", "update", "write_status"]
+
+
+async def test_what_a_new_process_is_refused_is_told_in_place_of_what_the_status_told():
+    world = await trying(SCOPE, UNLISTED)
+    world.start()
+    world.digdir.granted = {SCOPE, UNLISTED}
+    world.digdir.refused_scopes = {UNLISTED}
+
+    await world.reconcile()
+
+    assert "refuses it all the same: udir:b (DigDir: udir:b may not be had)" in world.condition["message"]
 
 
 async def test_what_a_list_tells_of_after_a_refusal_is_registered_by_the_next_look():

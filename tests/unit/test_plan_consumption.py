@@ -72,6 +72,13 @@ def test_one_of_the_own_prefix_that_isnt_listed_doesnt_exist_unless_the_list_cou
     assert sort(OWN, unread=unread).tries == tried
 
 
+def test_while_newer_lists_are_due_nothing_is_told_to_be_refused():
+    verdict = judge_consumption(sort(A, B, granted=[B], due=3.0))
+
+    assert (verdict.status, verdict.reason) == ("Unknown", "AwaitingList")
+    assert judge_consumption(sort(B, granted=[B], due=3.0)).status == "True"
+
+
 TOLD = f"Not granted, and left out: {A} (DigDir: no), {B}."
 
 

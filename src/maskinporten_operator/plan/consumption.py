@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import SCOPES_GRANTED, Reason, Verdict
-from maskinporten_operator.model.errors import RejectedError
+from maskinporten_operator.model.errors import RejectedError, WaitingError
 from maskinporten_operator.plan.scopes import show
 from maskinporten_operator.plan.status import find_condition
 
@@ -44,6 +44,7 @@ class Consumption:
         tries: Those of `missing` that are to be tried, each by an update of its own.
         refused: Of those of `missing` that DigDir refused, what it said.
         orgno: The organisation to which they must be granted, if its number is known.
+        due: Seconds until newer lists tell of those of `missing` that aren't known; 0 if the newest were asked.
         unread: The lists that couldn't be read.
         told: What the status tells of those that an earlier process was refused, until they are tried again.
     """
@@ -57,6 +58,7 @@ class Consumption:
     tries: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     orgno: str | None = None
+    due: float = 0.0
     unread: tuple[str, ...] = ()
     told: str | None = None
 
@@ -101,7 +103,7 @@ def sort_consumed(
     kept = {name for name in written if name in registered} - listed - lost
     missing = set(written) - listed - lost - kept
     absent = {name for name in missing if name.startswith(f"{prefix}:") and OWN_SCOPES not in granted.unread}
-    deferred = {name for name in missing if told and name in told}
+    deferred = {name for name in missing - refused.keys() if told and name in told}
     tries = set() if granted.due else missing - granted.names - refused.keys() - absent - deferred
     return Consumption(
         registrable=_choose(written, listed),
@@ -113,6 +115,7 @@ def sort_consumed(
         tries=_choose(written, tries),
         refused={name: refused[name] for name in written if name in missing and name in refused},
         orgno=granted.orgno,
+        due=granted.due if missing else 0.0,
         unread=granted.unread,
         told=told if deferred and lost | missing == deferred else None,
     )
@@ -136,10 +139,23 @@ def judge_consumption(consumption: Consumption) -> Verdict | None:
     """Say whether every consumed scope is granted; None if there are none."""
     if not (consumption.registrable or consumption.kept or consumption.lost or consumption.missing):
         return None
+    if wait := check_lists(consumption):
+        return Verdict(SCOPES_GRANTED, "Unknown", wait.reason, str(wait))
     message = _explain(consumption)
     if message is None:
         return Verdict(SCOPES_GRANTED, "True", Reason.SYNCHRONIZED, "Every consumed scope is granted")
     return Verdict(SCOPES_GRANTED, "False", Reason.SCOPES_NOT_GRANTED, message)
+
+
+def check_lists(consumption: Consumption) -> WaitingError | None:
+    """What is said of a scope that isn't known must come from lists that are newer than the question."""
+    if not consumption.due:
+        return None
+    return WaitingError(
+        Reason.AWAITING_LIST,
+        f"Not known to be granted so far: {show(consumption.missing)}. DigDir's lists are about to be read again",
+        consumption.due,
+    )
 
 
 def check_consumption(consumption: Consumption) -> RejectedError | None:

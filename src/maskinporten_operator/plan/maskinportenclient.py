@@ -12,6 +12,7 @@ from maskinporten_operator.plan.consumption import (
     Consumption,
     ScopeChoice,
     check_consumption,
+    check_lists,
     choose_scopes,
     judge_consumption,
     sort_consumed,
@@ -33,7 +34,6 @@ from maskinporten_operator.plan.scopes import (
     judge_repeated,
     judge_withdrawn,
     plan_scopes,
-    show,
 )
 from maskinporten_operator.plan.secret import build_secret, check_secret
 
@@ -146,7 +146,7 @@ class Snapshot:
 def plan_maskinportenclient(seen: Snapshot, policy: Policy, now: datetime) -> Plan:
     """Decide what one pass does."""
     consumption = seen.sort_consumed(policy)
-    if hold := find_hold(seen) or (None if seen.registration else check_grants(seen, consumption)):
+    if hold := find_hold(seen) or (None if seen.registration else check_lists(consumption)):
         return Plan(hold=hold)
     steps: list[Step] = [] if seen.resource.marked else [MarkIntent()]
     keys = KeyPlan()
@@ -181,7 +181,7 @@ def judge_maskinportenclient(
         plan.hold
         or next(filter(None, conflicts), None)
         or seen.unread
-        or check_grants(seen, consumption)
+        or check_lists(consumption)
         or check_consumption(consumption)
     )
     notices = [judge_consumption(consumption), judge_repeated(seen.spec.scopes), check_duplicates(seen)]
@@ -274,17 +274,6 @@ def has_become_own(seen: Snapshot, policy: Policy) -> bool:
     active = {one.name for one in seen.exposures or () if one.registered and one.registered.active}
     consumption = seen.sort_consumed(policy)
     return not active.isdisjoint(set(consumption.missing) - consumption.refused.keys())
-
-
-def check_grants(seen: Snapshot, consumption: Consumption) -> OperatorError | None:
-    """What is said of a scope that isn't known must come from lists that are newer than the question."""
-    if seen.granted is None or not seen.granted.due or not consumption.missing:
-        return None
-    return WaitingError(
-        Reason.AWAITING_LIST,
-        f"Not known to be granted so far: {show(consumption.missing)}. DigDir's lists are about to be read again",
-        seen.granted.due,
-    )
 
 
 HOLDS = (check_secret_owner, check_rival, check_released, check_absence, check_list)
