@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -151,6 +152,29 @@ async def test_another_ones_lease_is_taken_when_it_wasnt_renewed_for_its_time(re
     clock.seconds += 0.1
 
     assert await replica.look()
+
+
+@pytest.mark.parametrize(
+    ("spec", "waits", "alone"),
+    [
+        ({"holderIdentity": "", "leaseDurationSeconds": 1}, 0, 0),
+        ({"holderIdentity": "another-pod", "leaseDurationSeconds": 15}, 15, 11),
+        ({"holderIdentity": "", "leaseDurationSeconds": 15}, 15, 11),
+        (None, 15, 11),
+    ],
+    ids=["given back", "expired", "emptied by hand", "made anew"],
+)
+async def test_it_is_alone_from_when_the_one_before_it_has_given_up_and_not_from_when_it_leads(
+    replica, leases, clock, spec, waits, alone
+):
+    if spec:
+        leases.put(spec)
+    begun = clock.seconds
+    while not await replica.look():
+        clock.seconds += 1.0
+
+    assert clock.seconds == begun + waits
+    assert replica.alone_since == begun + alone
 
 
 async def test_every_change_of_another_ones_lease_starts_its_time_anew(replica, leases, clock):
@@ -545,6 +569,39 @@ def test_never_do_two_believe_to_lead_at_the_same_time(networks, pauses, deeds, 
         await pairs[0].close()
 
     run_in_virtual_time(main, look)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    networks=st.tuples(NETWORK, NETWORK),
+    pauses=st.tuples(PAUSES, PAUSES),
+    deeds=DEEDS,
+    rates=st.tuples(st.sampled_from([0.96, 1.0, 1.04]), st.sampled_from([0.96, 1.0, 1.04])),
+)
+def test_nobody_else_leads_later_than_the_one_who_leads_says(networks, pauses, deeds, rates):
+    """Clocks that differ by up to eight per cent; what is said is compared at every step and every jump."""
+    pairs, last = [], [-math.inf, -math.inf]
+
+    async def main(time):
+        def look():
+            for pair in pairs:
+                for number, elector in enumerate(pair.electors):
+                    if elector.time_left() > 0:
+                        last[number] = time()
+                        alone_since = (elector.alone_since - 77.0 * number) / rates[number]
+                        assert alone_since >= last[1 - number]
+
+        looks.append(look)
+        pairs.append(Pair(networks, pauses, rates, time))
+        for at, deed in sorted(deeds):
+            await asyncio.sleep(max(at - time(), 0.0))
+            await pairs[0].do(deed)
+        while time() < 150:
+            await asyncio.sleep(0.25)
+        await pairs[0].close()
+
+    looks = []
+    run_in_virtual_time(main, lambda: [look() for look in looks])
 
 
 def test_over_a_good_network_there_is_soon_somebody_who_leads_and_again_after_each_loss():

@@ -232,7 +232,8 @@ class Operator:
         """Forget what can't be known: until this moment another process may have written."""
         for index in (self.registry, self.scopes, self.grants):
             index.begin()
-        doubted_until = SystemClock().monotonic() + self.config.list_lag.total_seconds()
+        alone_since = self.elector.alone_since if self.elector else SystemClock().monotonic()
+        doubted_until = alone_since + self.config.list_lag.total_seconds()
         self.queue.open()
         for store in self.router.stores.values():
             store.doubt(doubted_until)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10.0
+QUIET_SECONDS = 11.0
+"""After it was seen to renew, a holder doesn't lead any more, also by a clock that runs slower than ours."""
 RETRY_SECONDS = 2.0
 CALL_SECONDS = 3.0
 """How long a call to the API server may take: a holder can lose two in a row and still renew in time."""
@@ -101,6 +103,7 @@ class Elector:
     Attributes:
         leading: Set when this process leads for the first time; whoever led once and lost must end.
         reached: Whether the API server has answered, and lets us have a Lease.
+        alone_since: Since when (monotonic seconds) no process but this one can have written, once this one leads.
     """
 
     def __init__(
@@ -115,6 +118,7 @@ class Elector:
         self.identity = identity
         self.leading = asyncio.Event()
         self.reached = False
+        self.alone_since = math.inf
         self._leases = leases
         self._monotonic = monotonic
         self._now = now
@@ -184,6 +188,8 @@ class Elector:
             return
         else:
             self._uid, self._leads_from = holding.uid, -math.inf
+            # Its last renewal was sent before we saw it; who gave the Lease back had stopped writing before.
+            self.alone_since = self._seen_at + min(QUIET_SECONDS, self._seen.seconds)
         await self._write(lease)
 
     async def release(self) -> None:
@@ -218,7 +224,7 @@ class Elector:
             self._lose("the Lease was deleted and made again")
         if not self._held and holding.uid != self._uid:
             # Made by us, and the answer was lost: see `_create`.
-            self._uid, self._leads_from = holding.uid, seen + LEASE_SECONDS
+            self._lead_later(holding.uid, seen)
         self._held = True
 
     async def _write(self, lease: Body) -> None:
@@ -238,9 +244,13 @@ class Elector:
         self._uid = ""
         sent = self._monotonic()
         made = await self._call(self._leases.create(build_spec({}, self.identity, LEASE_SECONDS, self._now())))
-        self._uid, self._leads_from = str(made["metadata"]["uid"]), self._monotonic() + LEASE_SECONDS
+        self._lead_later(str(made["metadata"]["uid"]), self._monotonic())
         self._written, self._held, self._held_until = made, True, sent + RENEW_SECONDS
         log.info("made the Lease: leading once no process can lead by an earlier one", seconds=LEASE_SECONDS)
+
+    def _lead_later(self, uid: str, made: float) -> None:
+        """Lead by a Lease that we made when nobody can lead by an earlier one any more."""
+        self._uid, self._leads_from, self.alone_since = uid, made + LEASE_SECONDS, made + QUIET_SECONDS
 
     def _lose(self, why: str) -> None:
         self._held, self._held_until, self._leads_from = False, -math.inf, math.inf
