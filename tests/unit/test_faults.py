@@ -1,6 +1,7 @@
 """What ends the watch: outages, which pass, and faults, which end the process when they come again and again."""
 
 import asyncio
+import gc
 import json
 import socket
 import ssl
@@ -10,8 +11,9 @@ import kopf
 import pytest
 from kopf._cogs.clients.errors import APIClientError, APIServerError
 from kopf._cogs.clients.watching import WatchingError
+from structlog.testing import capture_logs
 
-from maskinporten_operator.runtime.faults import FaultError, Restarts, describe_fault
+from maskinporten_operator.runtime.faults import FaultError, Restarts, describe_fault, tell_of_unawaited
 from maskinporten_operator.runtime.shell import EndlessBackoffs, is_outage
 from tests.unit.virtual_time import run_in_virtual_time
 
@@ -179,3 +181,19 @@ async def test_a_fault_is_described_by_its_first_cause_and_never_by_its_text():
 
     assert describe_fault(caught.value).startswith("ValueError in quote (test_faults.py:")
     assert "secret" not in describe_fault(caught.value)
+
+
+async def test_an_error_that_nobody_waits_for_is_told_without_its_text():
+    async def quote():
+        raise ValueError("eyJhbGciOi.secret")
+
+    asyncio.get_running_loop().set_exception_handler(tell_of_unawaited)
+    task = asyncio.create_task(quote())
+    await asyncio.sleep(0)
+    with capture_logs() as logs:
+        del task
+        gc.collect()
+
+    (told,) = logs
+    assert told["error"].startswith("ValueError in quote (test_faults.py:")
+    assert "secret" not in str(told)

@@ -37,7 +37,7 @@ from maskinporten_operator.reconcile.memory import Memory
 from maskinporten_operator.reconcile.ports import Ports, Sighting
 from maskinporten_operator.runtime.announcer import EventAnnouncer
 from maskinporten_operator.runtime.ending import cancel, end_on_signals, limit_end
-from maskinporten_operator.runtime.faults import FaultError, Restarts, explain_fault
+from maskinporten_operator.runtime.faults import FaultError, Restarts, explain_fault, tell_of_unawaited
 from maskinporten_operator.runtime.health import serve_endpoints
 from maskinporten_operator.runtime.lease import LeaseLostError
 from maskinporten_operator.runtime.namespaces import Namespaces
@@ -76,6 +76,7 @@ async def run_operator(config: Config) -> None:
         LeaseLostError: This process led, and another one does by now.
         FaultError: It can't work.
     """
+    asyncio.get_running_loop().set_exception_handler(tell_of_unawaited)
     stopping = asyncio.Event()
     end_on_signals(stopping)
     operator: Operator | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -54,6 +54,12 @@ def explain_fault(part: str, error: BaseException) -> FaultError:
         f"{part} can't work ({describe_fault(error)}): this is a fault of the operator or of where it runs, and no "
         "outage of the API server; the log tells where"
     )
+
+
+def tell_of_unawaited(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell, as an event loop's exception handler, of an error that nobody waits for. Its text isn't told, as above."""
+    error = context.get("exception")
+    log.warning("a task's error was never waited for", error=describe_fault(error) if error else None)
 
 
 class Restarts:

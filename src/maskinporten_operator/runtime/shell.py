@@ -17,6 +17,8 @@ import kopf
 from kopf._cogs.clients.errors import APIError
 from kopf._cogs.clients.watching import WatchingError
 
+from maskinporten_operator.runtime.faults import tell_of_unawaited
+
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -124,6 +126,7 @@ class _Shell:
         """Watch until the end is asked for."""
         registry = kopf.OperatorRegistry()
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(tell_of_unawaited)
 
         def end(_: object = None) -> None:
             with contextlib.suppress(RuntimeError):  # this loop ended before
