@@ -104,6 +104,7 @@ def assert_whole(stage, namespace):
         stage.wait_ready(namespace, name)
         wanted = OTHER_SCOPE if name == NAMES[0] else SCOPE
         assert stage.registration(namespace, name)["scopes"] == [wanted]
+        stage.wait_for_secret(namespace, f"{name}-secret")  # one that was deleted a moment ago may not be back yet
         wait_for(
             lambda: held_kid(stage.read_secret(namespace, f"{name}-secret")) in stage.kids(namespace, name),
             PATIENCE,
