@@ -225,15 +225,14 @@ class Operator:
             group.create_task(self._look_for_sync())
             if self.elector:
                 await self.elector.leading.wait()
-                self._take_over()
+                self._take_over(self.elector.alone_since)
             self.leading.set()
             await self.workers.run()
 
-    def _take_over(self) -> None:
-        """Forget what can't be known: until this moment another process may have written."""
+    def _take_over(self, alone_since: float) -> None:
+        """Forget what can't be known: until `alone_since` (monotonic seconds) another process may have written."""
         for index in (self.registry, self.scopes, self.grants):
-            index.begin()
-        alone_since = self.elector.alone_since if self.elector else SystemClock().monotonic()
+            index.begin(alone_since)
         doubted_until = alone_since + self.config.list_lag.total_seconds()
         self.queue.open()
         for store in self.router.stores.values():

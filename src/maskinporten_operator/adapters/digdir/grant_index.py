@@ -121,10 +121,10 @@ class GrantIndex:
             unread=self._find_unread(),
         )
 
-    def begin(self) -> None:
-        """Count from now on as from a new start: another process may have written until this moment."""
+    def begin(self, alone_since: float) -> None:
+        """Count from now on as from a new start: another process may have written until `alone_since`, monotonic."""
         for one in self._lists:
-            one.begin()
+            one.begin(alone_since)
         self._looked = self._tried = -float("inf")
 
     def doubt(self) -> None:

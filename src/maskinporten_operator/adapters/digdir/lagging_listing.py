@@ -59,7 +59,7 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         `marked` says that our finalizer was on it when this process first saw it: an earlier process may have created
         something a moment before it ended.
         """
-        started = self.created if marked else -float("inf")
+        started = self.alone_since if marked else -float("inf")
         return max(started, self._lost_answers.get(mark, -float("inf"))) + self._lag
 
     def _choose_recent(self, moments: Mapping[str, float], started: float) -> dict[str, float]:

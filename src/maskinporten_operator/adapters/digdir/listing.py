@@ -30,14 +30,14 @@ class SharedListing(Generic[T]):
         self._take = take
         self._monotonic = monotonic
         self._sleep = sleep
-        self.created = monotonic()
+        self.created = self.alone_since = monotonic()
         self._listed = -float("inf")  # when the newest list was started
         self._tried = -float("inf")  # when the newest attempt at one was
         self._listing: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
-        """Count from now on as from a new start: another process may have written until this moment."""
-        self.created = self._monotonic()
+    def begin(self, alone_since: float) -> None:
+        """Count from now on as from a new start: another process may have written until `alone_since`, monotonic."""
+        self.created, self.alone_since = self._monotonic(), alone_since
         self._listed = -float("inf")
 
     @property
