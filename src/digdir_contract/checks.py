@@ -1,5 +1,6 @@
 """Comparison of requests and answers with the contract."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,8 @@ class Kind(StrEnum):
 
 _REFUSED = frozenset({Kind.MISSING, Kind.TYPE, Kind.ENUM, Kind.LIMIT})
 _MAX_INT64 = 2**63
+_NAME = re.compile(r"[A-Za-z][\w.#-]{0,39}")
+"""Of an unknown member whose name is told; another may be a value that stands in a name's place."""
 _TYPES: Mapping[str, type] = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
 
 
@@ -173,7 +176,8 @@ class _Check:
         for name, value in document.items():
             member = schema.get(name)
             if member is None:
-                findings.append(self._found(Kind.UNKNOWN, path + name, "is not known"))
+                told = name if _NAME.fullmatch(name) else "…"
+                findings.append(self._found(Kind.UNKNOWN, path + told, "is not known"))
             elif value is not None:  # null is as good as left out
                 findings += self._check_member(member, value, path + name)
         if self._request:

@@ -41,6 +41,7 @@ WALK = [
     (ScopeApi.list_open, ()),
     (ScopeApi.list_delegated, ()),
     (ScopeApi.list_delegation_sources, ()),
+    (ScopeApi.list_prefixes, ()),
 ]
 """Each method, with what it is called with, in an order in which each has something to do."""
 

@@ -1,5 +1,7 @@
 """The self-service API through the real HTTP client: what it does, and what each failure becomes."""
 
+import socket
+import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -20,7 +22,7 @@ from maskinporten_operator.model.errors import (
     WaitingError,
 )
 from maskinporten_operator.model.keys import PublicJwk
-from tests.adapters.conftest import fields
+from tests.adapters.conftest import URL, fields
 from tests.certificates import rsa_key
 
 
@@ -416,6 +418,10 @@ def test_any_retry_after_gives_a_wait_within_bounds(text):
 # What is told
 
 
+def refusal(**body):
+    return httpx.Response(400, request=httpx.Request("GET", URL), **body)
+
+
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
@@ -432,7 +438,7 @@ def test_any_retry_after_gives_a_wait_within_bounds(text):
     ],
 )
 def test_a_detail_is_what_the_body_says_on_one_line_without_ids(body, detail):
-    assert find_detail(httpx.Response(400, json=body)) == detail
+    assert find_detail(refusal(json=body)) == detail
 
 
 @pytest.mark.parametrize(
@@ -443,7 +449,39 @@ def test_a_body_that_is_no_json_gives_no_detail(content):
 
 
 def test_a_detail_is_cut():
-    assert len(find_detail(httpx.Response(400, json={"error": "x" * 9999}))) < 500
+    assert len(find_detail(refusal(json={"error": "x" * 9999}))) < 500
+
+
+@pytest.mark.parametrize(
+    "secret", ["eyJraWQiOiJzb21lIn0.eyJpc3MiOiJ4In0.c2lnbmF0dXJl", "an-opaque-token", "eyJraWQiOiJzb21l"]
+)
+def test_a_detail_hides_what_was_sent_in_confidence(secret):
+    refused = refusal(json={"error_description": f"Token {secret} is no good"})
+    refused.request.headers["Authorization"] = "Bearer an-opaque-token"
+
+    assert find_detail(refused) == ": Token … is no good"
+
+
+CAUSES = {
+    "the name of the host isn't known": socket.gaierror(-2, "Name or service not known"),
+    "the certificate there isn't trusted": ssl.SSLCertVerificationError(1, "certificate verify failed"),
+    "nothing listens there": ConnectionRefusedError(111, "refused"),
+}
+
+
+@pytest.mark.parametrize(("told", "cause"), CAUSES.items(), ids=CAUSES)
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_a_connection_that_cant_be_made_is_told_with_its_cause(digdir, told, cause, grouped):
+    def fail(request):
+        error = httpx.ConnectError("All connection attempts failed")
+        error.__cause__ = OSError("all")
+        error.__cause__.__cause__ = (
+            ExceptionGroup("several", [OSError(101, "unreachable"), cause]) if grouped else cause
+        )
+        raise error
+
+    with pytest.raises(TransientError, match=rf"list clients failed \(ConnectError: {told}\)"):
+        await digdir.answering(fail).list_clients()
 
 
 @every_call

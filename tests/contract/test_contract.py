@@ -203,3 +203,10 @@ def test_the_documentation_has_a_row_for_each_question_with_its_answers():
     text = (ROOT / "docs" / "simulator.md").read_text().split("### What isn't known")[1]
     rows = {name: set(re.findall("`([^`]+)`", values)) for name, values in re.findall(ROW, text, re.MULTILINE)}
     assert rows == {name: {str(value).lower() for value in one.values} for name, one in CONTRACT.unknown.items()}
+
+
+@pytest.mark.parametrize("name", ["eyJraWQiOiJzb21lIn0.eyJpc3MiOiJ4In0.c2lnbmF0dXJl", "with spaces", "x" * 41])
+def test_of_an_unknown_member_what_may_be_a_value_is_not_told(name):
+    (finding,) = check_answer(CONTRACT.operations["read-client"], 200, {name: 1})
+
+    assert str(finding) == "answer … is not known"

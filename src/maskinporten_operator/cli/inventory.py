@@ -44,7 +44,9 @@ def inventory(output: str, **flags: Any) -> None:
     # After the settings were read: wrong ones are told at once, and --help loads none of this.
     from maskinporten_operator.assembly.inventory import read_inventory  # noqa: PLC0415
     from maskinporten_operator.cli.failures import explain_failures  # noqa: PLC0415
+    from maskinporten_operator.logs import configure_logs  # noqa: PLC0415
 
+    configure_logs(config.log_level, "text")  # to standard error: the other one is for the inventory
     with explain_failures():
         found = asyncio.run(read_inventory(config))
     click.echo(render_json(found, config.cluster_name) if output == "json" else render_table(found))

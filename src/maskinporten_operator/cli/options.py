@@ -12,7 +12,7 @@ import click
 from maskinporten_operator.config import Config, ConfigError, load_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from pydantic.fields import FieldInfo
 
@@ -26,9 +26,14 @@ def load_or_exit(flags: Mapping[str, Any]) -> Config:
         sys.exit(2)
 
 
-def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command an option for every setting. Values are checked by the model, all at once, and not by click."""
+def config_options(command: Callable[..., Any], names: Collection[str] = Config.model_fields) -> Callable[..., Any]:
+    """Give a command an option for every setting, or for those of some names.
+
+    Values are checked by the model, all at once, and not by click. The environment may hold any setting.
+    """
     for name, field in reversed(Config.model_fields.items()):
+        if name not in names:
+            continue
         help_text = f"{field.description}{_describe_default(field)}"
         option = click.option(f"--{name.replace('_', '-')}", name, metavar=_metavar(field), help=help_text)
         command = option(command)

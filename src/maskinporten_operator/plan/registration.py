@@ -40,9 +40,14 @@ def build_fields(
     spec: MaskinportenClientSpec, meta: ObjectMeta, policy: Policy, scopes: Sequence[str]
 ) -> dict[str, Any]:
     """Build the members that are ours to set, as the API writes them, with these scopes."""
+    return build_members(spec.client_name or policy.client_name, policy.build_description(meta), policy, scopes)
+
+
+def build_members(name: str, description: str, policy: Policy, scopes: Sequence[str]) -> dict[str, Any]:
+    """Build those members of a client of this name and description."""
     return {
-        "client_name": spec.client_name or policy.client_name,
-        "description": policy.build_description(meta),
+        "client_name": name,
+        "description": description,
         "integration_type": INTEGRATION_TYPE,
         "application_type": "web",
         "token_endpoint_auth_method": "private_key_jwt",

@@ -61,6 +61,14 @@ class JwtGrantAuth(httpx.Auth):
         """How many seconds ago the token was asked for; None if there is none yet."""
         return self._monotonic() - self._asked if self._token else None
 
+    async def obtain_token(self) -> None:
+        """Get a token ahead of the calls that take it.
+
+        Raises:
+            OperatorError: There is none.
+        """
+        await self._get_token(refused=None)
+
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Authorize the request; on a 401 once more with a new token."""
         token = await self._get_token(refused=None)

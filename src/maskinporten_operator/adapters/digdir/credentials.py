@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from jose.backends.base import Key
 
+    from maskinporten_operator.model.keys import PrivateJwk
+
 ALGORITHM = "RS256"
 ASSERTION_LIFETIME = 60
 """Seconds; Maskinporten takes at most 120."""
@@ -88,6 +90,23 @@ class JwkFile:
         except (OSError, ValueError, KeyError, TypeError, RecursionError, JOSEError):
             raise CredentialsError(f"{self.path} holds no private RSA JWK with a kid") from None
         return Credential(header, key, _parse_expiry(members.get("exp")))
+
+
+@dataclass(frozen=True, slots=True)
+class MintedKey:
+    """A key of this process's own, which is in no file."""
+
+    key: PrivateJwk
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """None."""
+        return ()
+
+    def read(self) -> Credential:
+        """Read the key."""
+        members = json.loads(self.key.serialize())
+        return Credential({"kid": self.key.kid}, jwk.construct(members, ALGORITHM), None)
 
 
 def _parse_expiry(exp: object) -> float | None:

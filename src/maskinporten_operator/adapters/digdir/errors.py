@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -20,9 +23,11 @@ from maskinporten_operator.model.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 LONGEST_DETAIL = 400
+JWT = re.compile(r"\beyJ[\w-]{6,}(?:\.[\w-]*){0,4}")
+"""A token or an assertion, whole or cut: base64url of a JSON object, and what follows."""
 LEAST_WAIT = 1.0
 MOST_WAIT = 600.0
 
@@ -32,7 +37,29 @@ NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx
 def translate_exception(error: httpx.HTTPError, operation: str, *, writes: bool) -> OperatorError:
     """Translate an exchange that failed. A write that was sent may have happened."""
     kind = OutcomeUnknownError if writes and not isinstance(error, NEVER_SENT) else TransientError
-    return kind(Reason.DIGDIR_UNAVAILABLE, f"DigDir can't be reached: {operation} failed ({type(error).__name__})")
+    cause = f"{type(error).__name__}{find_cause(error)}"
+    return kind(Reason.DIGDIR_UNAVAILABLE, f"DigDir can't be reached: {operation} failed ({cause})")
+
+
+def find_cause(error: BaseException) -> str:
+    """Say what kept a connection from being made, where the system told it; never in its own words."""
+    for cause in _list_causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ": the certificate there isn't trusted"
+        if isinstance(cause, socket.gaierror):
+            return ": the name of the host isn't known"
+        if isinstance(cause, ConnectionRefusedError):
+            return ": nothing listens there"
+    return ""
+
+
+def _list_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for one in error.exceptions:
+                yield from _list_causes(one)
+        error = error.__cause__ or error.__context__
 
 
 def translate_response(response: httpx.Response, operation: str, *, writes: bool) -> OperatorError:
@@ -84,7 +111,13 @@ def find_detail(response: httpx.Response) -> str:
     messages = [str(one["errorMessage"]) for one in _faults(body) if one.get("errorMessage")]
     text = "; ".join(messages) or str(body.get("error_description") or body.get("error") or "")
     text = " ".join(text.split(" (trace_id")[0].split(" (correlation id")[0].split()).strip(", ")
-    return f": {text[:LONGEST_DETAIL]}" if text else ""
+    return f": {_conceal(text, response)[:LONGEST_DETAIL]}" if text else ""
+
+
+def _conceal(text: str, response: httpx.Response) -> str:
+    """Take out what was sent in confidence, which a gateway may quote."""
+    token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return JWT.sub("…", text.replace(token, "…") if token else text)
 
 
 def is_api_error(response: httpx.Response) -> bool:

@@ -11,6 +11,7 @@ import httpx
 from maskinporten_operator.adapters.fence import OPEN
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from maskinporten_operator.adapters.fence import Fence
@@ -21,17 +22,30 @@ SENDS = ("http11.send_request_headers", "http11.send_request_body")
 
 
 def open_http(
-    ca_bundle: Path | None, *, connections: int, auth: httpx.Auth | None = None, fence: Fence = OPEN
+    ca_bundle: Path | None,
+    *,
+    connections: int,
+    auth: httpx.Auth | None = None,
+    fence: Fence = OPEN,
+    observe: Callable[[httpx.Response], Awaitable[None]] | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> httpx.AsyncClient:
     """Open a client with at most `connections` connections; HTTPS_PROXY and NO_PROXY of the environment hold.
 
-    Every write passes `fence`, so with one that isn't open a request may raise `StandbyError`.
+    Every write passes `fence`, so with one that isn't open a request may raise `StandbyError`. `observe` is told of
+    every answer; `transport` takes the network's place.
     """
-    context = ssl.create_default_context(cafile=str(ca_bundle) if ca_bundle else None)
+    trusted = str(ca_bundle) if ca_bundle else None
+    context = ssl.create_default_context(cafile=trusted) if transport is None else False
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    hooks = {"request": [_Gate(fence).pass_through]}
     return httpx.AsyncClient(
-        auth=auth, verify=context, timeout=TIMEOUT, limits=limits, follow_redirects=False, event_hooks=hooks
+        auth=auth,
+        verify=context,
+        timeout=TIMEOUT,
+        limits=limits,
+        follow_redirects=False,
+        event_hooks={"request": [_Gate(fence).pass_through], "response": [observe] if observe else []},
+        transport=transport,
     )
 
 

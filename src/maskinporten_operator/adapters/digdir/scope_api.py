@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from maskinporten_operator.adapters.digdir.wire import (
     read_delegation_sources,
     read_grants,
+    read_prefixes,
     read_scope,
     read_scopes,
 )
@@ -87,6 +88,10 @@ class ScopeApi:
         """List the public scopes of all organisations that consumers may delegate; each tells the issuer at which."""
         query = {"delegated_sources": TRUE}
         return await self._calls.list("/scopes/all", "list delegated scopes", read_scopes, query)
+
+    async def list_prefixes(self) -> tuple[str, ...]:
+        """List the prefixes that the organisation's scopes may have."""
+        return await self._calls.list("/prefix", "list own prefixes", read_prefixes)
 
     async def list_delegation_sources(self) -> Mapping[str, str]:
         """Give the issuers of the delegation sources by their names in small letters."""

@@ -118,6 +118,15 @@ def read_delegation_sources(body: Any) -> tuple[tuple[str, str], ...]:
     return tuple(_read_each(lambda one: (_text(one, "name").lower(), _text(one, "issuer")), body))
 
 
+def read_prefixes(body: Any) -> tuple[str, ...]:
+    """Read a list of prefixes. One row's oddity must not hide the others.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    return tuple(_read_each(lambda one: _text(one, "prefix"), body))
+
+
 def _list(body: Any) -> list[Any]:
     if not isinstance(body, list):
         raise ValueError("not a list")  # noqa: TRY004 - as above
