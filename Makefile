@@ -27,7 +27,7 @@ venv: $(VENV)/.installed
 
 ##@ Try it
 .PHONY: demo
-demo: venv ## From a manifest to a token on this machine (KEEP=1: leave it running)
+demo: venv ## From a manifest to a token on this machine (KEEP=1: leave it running; NODE=1: with real pods)
 	@$(BIN)/python -m tools.demo
 
 .PHONY: demo-down
@@ -39,11 +39,16 @@ demo-down: venv ## Stop a demo that was left running
 test: venv ## All tests, on a real control plane too
 	@$(BIN)/python -m tools.cluster build > /dev/null
 	@$(BIN)/python -m tools.cluster helm3 > /dev/null
-	@$(BIN)/pytest
+	@$(BIN)/pytest --ignore=tests/node
+	@$(MAKE) --no-print-directory test-node
+
+.PHONY: test-node
+test-node: venv ## The chart on a node with real pods (Linux, root, Debian's packages; skipped elsewhere)
+	@$(BIN)/pytest tests/node
 
 .PHONY: test-unit
 test-unit: venv ## The fast ones: neither control plane nor Helm
-	@$(BIN)/pytest --ignore=tests/e2e --ignore=tests/tools --ignore=tests/chart
+	@$(BIN)/pytest --ignore=tests/e2e --ignore=tests/tools --ignore=tests/chart --ignore=tests/node
 
 .PHONY: bench
 bench: venv ## Measure the figures (BENCH="--only burst": some; BENCH=-h: how)
@@ -91,3 +96,11 @@ cluster: venv ## Start a control plane here (CLUSTER=kind: with kind; CLUSTER=cu
 .PHONY: cluster-down
 cluster-down: venv ## Stop it and remove its files
 	@$(BIN)/python -m tools.cluster down
+
+.PHONY: node
+node: venv ## Start a cluster with a node and real pods here (as test-node)
+	@$(BIN)/python -m tools.node up
+
+.PHONY: node-down
+node-down: venv ## Stop it and remove its files
+	@$(BIN)/python -m tools.node down

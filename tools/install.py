@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tools.cluster import Cluster
+    from tools.cluster.administrator import Administrator
 
 CRDS = ("maskinportenclients.nais.io", "applications.nais.io")
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
@@ -25,7 +25,7 @@ VALUES: Mapping[str, Any] = {
 """With Applications and all that they may need; without credentials, as the operator runs as a process."""
 
 
-def install(cluster: Cluster, values: Mapping[str, Any] = VALUES) -> str:
+def install(cluster: Administrator, values: Mapping[str, Any] = VALUES) -> str:
     """Install the chart, or upgrade it, into a namespace whose pods must be restricted; give what Helm says.
 
     Raises:
@@ -39,19 +39,19 @@ def install(cluster: Cluster, values: Mapping[str, Any] = VALUES) -> str:
     return said
 
 
-def list_installed(cluster: Cluster) -> list[str]:
+def list_installed(cluster: Administrator) -> list[str]:
     """Give what the release has installed, as kubectl names it."""
     manifest = cluster.helm("get", "manifest", RELEASE, "-n", NAMESPACE)
     return cluster.kubectl("get", "-o", "name", "-f", "-", stdin=manifest).split()
 
 
-def ensure_namespace(cluster: Cluster, name: str) -> None:
+def ensure_namespace(cluster: Administrator, name: str) -> None:
     """Make a namespace in which Pod Security is enforced at its strictest."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
     cluster.kubectl("apply", "-f=-", stdin=json.dumps(namespace))
 
 
-def install_crd(cluster: Cluster, crd: Path | str) -> None:
+def install_crd(cluster: Administrator, crd: Path | str) -> None:
     """Apply the CRDs of a file, or of a text, and wait until they are served."""
     source, text = ("-", crd) if isinstance(crd, str) else (crd, None)
     names = "jsonpath={.metadata.name}{.items[*].metadata.name}"
@@ -59,7 +59,7 @@ def install_crd(cluster: Cluster, crd: Path | str) -> None:
     wait_until_served(cluster, *applied)
 
 
-def wait_until_served(cluster: Cluster, *crds: str) -> None:
+def wait_until_served(cluster: Administrator, *crds: str) -> None:
     """Wait until resources of these kinds can be listed; at first the API server answers 429."""
 
     def are_served() -> bool:

@@ -101,7 +101,7 @@ class Programs:
         digest = hashlib.sha256()
         for name, (pins, package) in sorted(self.packages.items()):
             digest.update(f"{name}\0{package}\0".encode() + pins.digest())
-        digest.update(repr(_target()).encode())
+        digest.update(repr(target()).encode())
         return digest.hexdigest()[:12]
 
     @property
@@ -169,7 +169,8 @@ class Programs:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _target() -> tuple[str, str]:
+def target() -> tuple[str, str]:
+    """Operating system and architecture that programs are built for, in Go's words."""
     machine = platform.machine()
     return sys.platform, ARCHITECTURES.get(machine, machine)
 
@@ -180,7 +181,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _environment() -> dict[str, str]:
-    goos, goarch = _target()
+    goos, goarch = target()
     return {
         **os.environ,
         "CGO_ENABLED": "0",

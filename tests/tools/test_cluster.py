@@ -115,7 +115,7 @@ class TestBuild:
                 assert not second.done()
                 (folder / "bin").mkdir(parents=True)
             assert second.result(timeout=5) == folder / "bin"
-        assert "Somebody else is building the control plane; waiting for it" in capsys.readouterr().err
+        assert "Somebody else is building the local control plane; waiting for it" in capsys.readouterr().err
 
     def test_all_programs_appear_together_under_their_names(self, empty_cache, tmp_path, monkeypatch):
         script = (

@@ -138,7 +138,7 @@ def test_what_is_missing_ends_the_command_with_that_sentence(cache, install, is_
 
 
 def test_an_archive_that_is_there_takes_nothing_of_the_machine(cache, install, capsys):
-    path = archive._path("image", archive._image_key(compute_digest()))
+    path = archive._path("image", archive._image_key(archive.NAME, compute_digest()))
     path.write_bytes(b"x")
     os.utime(path, (0, 0))
     assert command.main("archive") == 0

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import click
 
+from tools.cluster.administrator import ControlPlaneError
 from tools.cluster.binaries import control_plane, helm3, kubernetes_version
-from tools.cluster.kwok import Cluster, ControlPlaneError, remove
+from tools.cluster.kwok import Cluster, remove
 from tools.host import locked
 from tools.programs import MissingToolError, ToolError
 from tools.progress import progress

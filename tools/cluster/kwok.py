@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from tools.cluster.administrator import Administrator, ControlPlaneError
 from tools.cluster.binaries import control_plane, kubernetes_version
 from tools.host import cache_root, end_all, free_ports, locked, running, try_lock
-from tools.programs import ToolError
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 
@@ -34,11 +34,7 @@ SECONDS_TO_START = 90.0
 LINES_OF_LOG = 8
 
 
-class ControlPlaneError(ToolError):
-    """The control plane doesn't start, or refuses what it is asked."""
-
-
-class Cluster:
+class Cluster(Administrator):
     """A running control plane; a context manager that ends it and removes its files.
 
     Attributes:
@@ -50,15 +46,11 @@ class Cluster:
         logs: Folder with one log file per component.
     """
 
-    def __init__(self, name: str, folder: Path, bin_folder: Path, *, audited: bool) -> None:
+    def __init__(self, name: str, folder: Path, programs: Path, *, audited: bool) -> None:
         """Describe a cluster; `create` starts one."""
-        self.name = name
-        self.folder = folder
-        self.admin_kubeconfig = folder / "kubeconfig"
-        self.server = ""
+        super().__init__(name, folder, programs)
         self.logs = self._workdir / "logs"
         self.audit_log = self.logs / "audit.log" if audited else None
-        self._bin = bin_folder
         self._owner: BinaryIO | None = None
         self._stopped: dict[str, list[str]] = {}
         self._restarted: list[subprocess.Popen[bytes]] = []
@@ -103,80 +95,6 @@ class Cluster:
             cluster.stop()
             raise
         return cluster
-
-    @property
-    def kubeconfig(self) -> Path:
-        """The kubeconfig to use where nothing calls for fewer rights."""
-        return self.admin_kubeconfig
-
-    def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
-        """Run kubectl as an administrator and return what it prints.
-
-        Raises:
-            ControlPlaneError: kubectl failed; the message is what it said.
-        """
-        # Never the terminal: a kubectl that waits for input there would look like a hang.
-        return self._run("kubectl", ["--kubeconfig", self.admin_kubeconfig, *arguments], stdin)
-
-    def helm(self, *arguments: str | Path, stdin: str | None = None, program: str | Path = "helm") -> str:
-        """Run helm as an administrator and return what it prints; repositories and plugins of the user's are not seen.
-
-        `program` is the path of another than the pinned Helm 4.
-
-        Raises:
-            ControlPlaneError: helm failed; the message is what it said.
-        """
-        return self._run(program, ["--kubeconfig", self.admin_kubeconfig, *arguments], stdin)
-
-    def _run(self, program: str | Path, arguments: Sequence[str | Path], stdin: str | None) -> str:
-        homes = {f"HELM_{name}_HOME": str(self.folder / "helm") for name in ("CACHE", "CONFIG", "DATA")}
-        done = subprocess.run(
-            [self._bin / program, *arguments],
-            input=stdin or "",
-            env={**os.environ, **homes},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise ControlPlaneError(f"{program} {' '.join(map(str, arguments))}: {done.stderr.strip()}")
-        return done.stdout
-
-    def kubeconfig_of(self, service_account: str, namespace: str, duration: str = "1h") -> Path:
-        """Write a kubeconfig that has the rights of an existing ServiceAccount and no others."""
-        token = self.kubectl("create", "token", service_account, f"-n={namespace}", f"--duration={duration}")
-        path = self.folder / f"kubeconfig-{namespace}-{service_account}"
-        path.touch(mode=0o600)
-        path.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "clusters": [
-                        {
-                            "name": self.name,
-                            "cluster": {
-                                "server": self.server,
-                                "certificate-authority": str(self._workdir / "pki" / "ca.crt"),
-                            },
-                        }
-                    ],
-                    "users": [{"name": service_account, "user": {"token": token.strip()}}],
-                    "contexts": [
-                        {
-                            "name": self.name,
-                            "context": {
-                                "cluster": self.name,
-                                "user": service_account,
-                                "namespace": namespace,
-                            },
-                        }
-                    ],
-                    "current-context": self.name,
-                }
-            )
-        )
-        return path
 
     def wait_ready(self, timeout: float = SECONDS_TO_START) -> None:
         """Return once the API server is ready and the controllers have made the first ServiceAccount."""
@@ -264,11 +182,13 @@ class Cluster:
     def _start(self, audit_policy: Path | None, admission_plugins: Sequence[str], emulated_version: str | None) -> None:
         (self.folder / "kwok").mkdir(parents=True, exist_ok=True)
         # Started through this link, kwokctl is found among the processes of this cluster.
-        (self.folder / "kwok" / "kwokctl").symlink_to(self._bin / "kwokctl")
+        (self.folder / "kwok" / "kwokctl").symlink_to(self.programs / "kwokctl")
         with free_ports(PORT_OPTIONS) as ports:
             self.server = f"https://127.0.0.1:{ports['kubeApiserverPort']}"
             (self.folder / "kwokctl.json").write_text(
-                json.dumps(configuration(self._bin, ports, audit_policy, admission_plugins, emulated_version), indent=2)
+                json.dumps(
+                    configuration(self.programs, ports, audit_policy, admission_plugins, emulated_version), indent=2
+                )
             )
             self._kwokctl("create", "cluster", f"--kubeconfig={self.admin_kubeconfig}")
         self.admin_kubeconfig.chmod(0o600)
@@ -283,7 +203,7 @@ class Cluster:
         # Settings of the user's own kwok would change this cluster; kwokctl prefers a kubectl on the PATH.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("KWOK_")}
         environment["KWOK_WORKDIR"] = str(self.folder / "kwok")
-        environment["PATH"] = f"{self._bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        environment["PATH"] = f"{self.programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         try:
             subprocess.run(
                 command,

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from tools.cluster import control_plane
+from tools.demo.node_stage import NodeStage
 from tools.demo.stage import FOLDER, BusyError, Stage, clear, only_one, prepare
 from tools.demo.story import APP, SECRET, TEAM, Story
 from tools.demo.terminal import Terminal, UnexpectedError
@@ -18,15 +18,18 @@ INTERRUPTED = 128 + signal.SIGINT
 
 @click.group(help=__doc__, invoke_without_command=True)
 @click.option("--keep", is_flag=True, envvar="KEEP", show_envvar=True, help="Leave everything running at the end.")
+@click.option("--node", is_flag=True, envvar="NODE", show_envvar=True, help="On a node with real pods.")
 @click.pass_context
-def main(context: click.Context, *, keep: bool) -> None:
+def main(context: click.Context, *, keep: bool, node: bool) -> None:
     """Play the demo, unless another command is given."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if context.invoked_subcommand is None:
         try:
             with only_one():
-                control_plane()
-                sys.exit(play(prepare(), Terminal(), keep=keep))
+                stage = NodeStage() if node else Stage()
+                stage.build()
+                prepare()
+                sys.exit(play(stage, Terminal(), keep=keep))
         except BusyError as error:
             sys.exit(str(error))
         except ToolError as error:
@@ -100,9 +103,7 @@ def _explain(stage: Stage, terminal: Terminal) -> None:
         f"curl -X PATCH {url}/control/settings -d '{{\"latency_ms\": 500}}'",
         "",
         "# the operator's metrics and the logs",
-        f"curl http://127.0.0.1:{stage.operator.health_port}/metrics",
-        f"tail -f {FOLDER}/operator.log {FOLDER}/simulator.log",
-        f"ls {stage.cluster.logs}",
+        *stage.describe_operator(),
     ):
         terminal.plain(f"  {line}".rstrip())
     terminal.plain("\nStop it with: make demo-down")

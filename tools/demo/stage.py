@@ -16,11 +16,14 @@ from tools.cluster.kwok import remove
 from tools.host import try_lock
 from tools.install import install, list_installed
 from tools.kube import KubeClient, wait_for
+from tools.node.node import end
 from tools.progress import progress
 from tools.stack import NAMESPACE, SECONDS_TO_STOP, SERVICE_ACCOUNT, Operator, Process, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tools.node.node import Node
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".run" / "demo"
@@ -42,7 +45,19 @@ class BusyError(Exception):
 
 
 class Stage:
-    """Starts what the demo needs, one by one, and ends all of it, or leaves it running."""
+    """Starts what the demo needs, one by one, and ends all of it, or leaves it running.
+
+    Attributes:
+        pods: What is true of its pods, in a few words.
+        image: What Applications run instead of what their manifests say; None to leave that as it is.
+        maskinporten: Maskinporten as policies name it: addresses, and the port.
+    """
+
+    pods = "its node and pods are played, nothing runs in them"
+    image: str | None = None
+    # The addresses that DigDir publishes for test.maskinporten.no.
+    maskinporten: tuple[list[str], int] = (["139.105.36.132/32", "2a02:9cc::301/128"], 443)
+    cluster: Cluster | Node
 
     def __init__(self) -> None:
         """Nothing is started yet."""
@@ -50,8 +65,12 @@ class Stage:
         self._stack = ExitStack()
         self._processes: dict[str, tuple[int, str]] = {}
 
-    def start_cluster(self) -> Cluster:
-        """Start a control plane."""
+    def build(self) -> None:
+        """Build what isn't in the cache yet."""
+        control_plane()
+
+    def start_cluster(self) -> Cluster | Node:
+        """Start Kubernetes."""
         programs = control_plane()
         with progress() as line:
             line.step("Starting the control plane")
@@ -70,17 +89,24 @@ class Stage:
         self.simulator = self._enter("simulator", lambda: Simulator(FOLDER))
         return self.simulator
 
-    def start_operator(self) -> Operator:
+    def start_operator(self) -> None:
         """Start the operator with the rights of its ServiceAccount, and wait until it works."""
         kubeconfig = self.cluster.kubeconfig_of(SERVICE_ACCOUNT, NAMESPACE, TOKEN_LIFETIME)
         self.operator = self._enter("operator", lambda: Operator(FOLDER, kubeconfig, self.simulator, **SETTINGS))
         self.operator.wait_ready()
         wait_for(lambda: self.keys_ready() >= KEYS_AHEAD, 60, f"{KEYS_AHEAD} keys minted ahead")
-        return self.operator
 
     def keys_ready(self) -> int:
         """How many keys the operator has minted ahead."""
         return int(self.operator.metric("maskinporten_operator_keys_ready"))
+
+    def describe_operator(self) -> list[str]:
+        """Commands that show the operator's metrics and logs."""
+        return [
+            f"curl http://127.0.0.1:{self.operator.health_port}/metrics",
+            f"tail -f {FOLDER}/operator.log {FOLDER}/simulator.log",
+            f"ls {self.cluster.logs}",
+        ]
 
     def keep(self) -> None:
         """Leave everything running."""
@@ -145,7 +171,7 @@ def only_one() -> Iterator[None]:
         yield
 
 
-def prepare() -> Stage:
+def prepare() -> None:
     """Make room: what a demo left behind that was killed is ended.
 
     Raises:
@@ -155,7 +181,6 @@ def prepare() -> Stage:
         raise BusyError("A demo is still running here (KEEP=1). Stop it first: make demo-down")
     clear()
     FOLDER.mkdir(parents=True)
-    return Stage()
 
 
 def clear() -> bool:
@@ -163,6 +188,7 @@ def clear() -> bool:
     there = FOLDER.exists()
     for pid, started in _read_state().get("processes", {}).values():
         _end(pid, started)
+    end(FOLDER / "cluster")
     remove(FOLDER / "cluster")
     shutil.rmtree(FOLDER, ignore_errors=True)
     return there

@@ -30,8 +30,6 @@ SCOPES = "skatt:some.scope nav:some/other/scope"
 EXPOSED, CONSUMER = "nav:arbeid:some.scope.read", "123456789"
 DESCRIPTION = f"demo:{TEAM}:{APP}"
 MOUNT = "/var/run/secrets/nais.io/maskinporten"
-MASKINPORTEN = ["139.105.36.132/32", "2a02:9cc::301/128"]
-"""The addresses that DigDir publishes for test.maskinporten.no."""
 CHILDREN = (
     "maskinportenclient/my-app",
     f"secret/{SECRET}",
@@ -68,6 +66,8 @@ class Story:
         secret = self._show_secret(first)
         self._show_wiring()
         self._use(secret)
+        if self.stage.image:
+            self._show_container()
         self._expose()
         self._recreate(first)
         self._delete_for_good(first)
@@ -76,14 +76,12 @@ class Story:
         tell, stage = self.terminal, self.stage
         tell.step("Start Kubernetes, DigDir's stand-in and the operator")
         cluster = stage.start_cluster()
-        tell.say(
-            f"Kubernetes {kubernetes_version()} at {cluster.server}; its node and pods are played, nothing runs in them"
-        )
+        tell.say(f"Kubernetes {kubernetes_version()} at {cluster.server}; {stage.pods}")
+        simulator = stage.start_simulator()
+        tell.say(f"the simulator of DigDir and Maskinporten at {simulator.url}")
         installed = stage.install()
         tell.say("installed by Helm from deploy/chart:")
         tell.show(installed)
-        simulator = stage.start_simulator()
-        tell.say(f"the simulator of DigDir and Maskinporten at {simulator.url}")
         stage.start_operator()
         tell.say(f"the operator works, as its ServiceAccount; {stage.keys_ready()} keys minted ahead so far")
         stage.kube.create_namespace(TEAM)
@@ -161,11 +159,10 @@ class Story:
         rules = self._read(POLICIES, APP)["spec"]["egress"]
         tell.say("NetworkPolicy my-app, by published addresses, as this API server has no policies with host names:")
         tell.show(_describe_rule(rule) for rule in rules)
-        opened = [[one["ipBlock"]["cidr"] for one in rule["to"]] for rule in rules if rule["ports"][0]["port"] == 443]
-        expect(opened == [MASKINPORTEN], f"443 opened to {MASKINPORTEN}", opened)
-        tell.succeed(
-            "the way to test.maskinporten.no is open, though the manifest doesn't name it; besides DNS nothing else"
-        )
+        addresses, port = self.stage.maskinporten
+        opened = [[one["ipBlock"]["cidr"] for one in rule["to"]] for rule in rules if rule["ports"][0]["port"] == port]
+        expect(opened == [addresses], f"{port} opened to {addresses}", opened)
+        tell.succeed("the way to Maskinporten is open, though the manifest doesn't name it; besides DNS nothing else")
 
     def _use(self, secret: dict[str, str]) -> None:
         tell = self.terminal
@@ -182,6 +179,18 @@ class Story:
         lifetime = claims["exp"] - claims["iat"]
         tell.succeed(f"it is this client's, holds both scopes and lasts {lifetime} s")
         self.summary["token"] = f"verified, {lifetime} s, {claims['scope']}"
+
+    def _show_container(self) -> None:
+        """Show what the container itself got, with nothing but its environment."""
+        tell = self.terminal
+        tell.step("Get a token in the container")
+        tell.say(f"kubectl logs deployment/{APP} -n {TEAM}")
+        log = wait_for(lambda: self.stage.cluster.kubectl("logs", f"deployment/{APP}", "-n", TEAM), 60, "a line of it")
+        claims = json.loads(log.splitlines()[-1])
+        tell.tabulate({name: json.dumps(value, ensure_ascii=False) for name, value in claims.items()})
+        expect(claims.get("scope") == SCOPES, f"a token with {SCOPES}", claims)
+        tell.succeed("the container got it by its environment alone, through the policy, and verified its signature")
+        self.summary["token in the container"] = f"{claims['scope']}, client {claims['client_id']}"
 
     def _expose(self) -> None:
         tell = self.terminal
@@ -296,7 +305,9 @@ class Story:
         tell = self.terminal
         tell.say(f"kubectl apply -f {(EXAMPLES / manifest).relative_to(ROOT)}")
         with Following(self.stage.cluster.admin_kubeconfig, TEAM, APPLICATIONS, CLIENTS, DEPLOYMENTS) as following:
-            self.stage.cluster.kubectl("apply", "-f", EXAMPLES / manifest)
+            document = yaml.safe_load((EXAMPLES / manifest).read_text())
+            document["spec"]["image"] = self.stage.image or document["spec"]["image"]
+            self.stage.cluster.kubectl("apply", "-f=-", stdin=json.dumps(document))
             told: dict[str, float] = {}
             created = time.monotonic()
             for seen, resource in following.until(created + SECONDS_TO_READY):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tools.host import cache_root, locked
 from tools.image.builders import Buildah, ImageError, ask
-from tools.image.context import BEGIN_OF_ZIP, compute_digest, copy_sources
+from tools.image.context import BEGIN_OF_ZIP, ROOT, compute_digest, copy_sources
 from tools.programs import LINES_OF_FAILURE
 from tools.progress import Progress, progress
 
@@ -62,9 +62,11 @@ buildah commit --quiet --timestamp={BEGIN_OF_ZIP} "$container" localhost/base
 buildah push --quiet localhost/base oci-archive:base.tar
 """
 
-_IMAGE = f"""
+_IMAGE = """
+name=$1
+shift
 "$@"
-buildah push --quiet {NAME} oci-archive:image.tar:{NAME}
+buildah push --quiet "$name" "oci-archive:image.tar:$name"
 """
 
 REACHING_THE_INDEX = frozenset({
@@ -74,23 +76,28 @@ REACHING_THE_INDEX = frozenset({
 """What of pip's configuration says how it gets at packages."""
 
 
-def image_archive() -> Path:
-    """Return the image of this checkout as an OCI archive that names it `NAME`; it is built first if need be.
+def image_archive(root: Path = ROOT, name: str = NAME, kind: str = "image") -> Path:
+    """Return an image as an OCI archive that names it; it is built first if need be.
+
+    Args:
+        root: The folder with its Dockerfile and .dockerignore; by default this checkout, for the operator's image.
+        name: What it is called.
+        kind: What its file in the cache begins with.
 
     Raises:
         ImageError: it can't be built; the message is for the person at the terminal.
     """
-    path = _path("image", _image_key(compute_digest()))
+    path = _path(kind, _image_key(name, compute_digest(root)))
     if not path.exists():
         with _building() as (line, partial):
             context = partial / "context"
             # From a copy, so that what is edited meanwhile doesn't get into the archive of this key.
-            copy_sources(context)
-            path = _path("image", _image_key(compute_digest(context)))
+            copy_sources(context, root)
+            path = _path(kind, _image_key(name, compute_digest(context)))
             if not path.exists():
                 base = _find_or_build_base(line, partial)
-                _build_image(line, partial, base, path)
-    _use(path, "image")
+                _build_image(line, partial, base, name, path)
+    _use(path, kind)
     return path
 
 
@@ -117,8 +124,8 @@ def _base_key() -> str:
     return _hash(_BASE, platform.machine())
 
 
-def _image_key(sources: str) -> str:
-    return _hash(_base_key(), _IMAGE, str(BEGIN_OF_ZIP), sources)
+def _image_key(name: str, sources: str) -> str:
+    return _hash(_base_key(), _IMAGE, str(BEGIN_OF_ZIP), name, sources)
 
 
 def _hash(*parts: str) -> str:
@@ -160,7 +167,7 @@ def _find_or_build_base(line: Progress, partial: Path) -> Path:
     return path
 
 
-def _build_image(line: Progress, partial: Path, base: Path, path: Path) -> None:
+def _build_image(line: Progress, partial: Path, base: Path, name: str, path: Path) -> None:
     _require_machine()
     line.step("Building the image for the tests' node (about a minute)")
     (partial / "base.tar").hardlink_to(base)
@@ -169,7 +176,9 @@ def _build_image(line: Progress, partial: Path, base: Path, path: Path) -> None:
     arguments = {"BASE_IMAGE": f"oci-archive:{HERE}/base.tar"}
     # Mounted, so that it's in no layer
     volume = f"--volume={HERE}/pip:/etc/xdg/pip:ro"
-    _run_apart(partial, _IMAGE, *Buildah().build_command(Path(HERE, "context"), NAME, arguments, BEGIN_OF_ZIP, volume))
+    _run_apart(
+        partial, _IMAGE, name, *Buildah().build_command(Path(HERE, "context"), name, arguments, BEGIN_OF_ZIP, volume)
+    )
     (partial / "image.tar").rename(path)
 
 
