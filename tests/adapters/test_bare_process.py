@@ -90,6 +90,13 @@ def test_what_is_missing_is_told(process, command):
     assert "no API server is configured" in process.run(BIN / "maskinporten-operator", command, code=2)
 
 
+def test_what_doctor_finds_is_told(process):
+    told = process.run(BIN / "maskinporten-operator", "doctor", code=1)
+
+    assert "✗ discovery" in told
+    assert "nothing listens there" in told
+
+
 def test_the_simulators_key_asks_for_an_api_server_too(process):
     options = ["--namespace=trial", "--secret=admin", "--public-jwk-file=/nowhere"]
 

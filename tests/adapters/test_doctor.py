@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import logging
+import time
 from datetime import UTC, datetime
 from email.utils import formatdate
 
@@ -27,6 +28,7 @@ from maskinporten_operator.plan.doctor import TRIAL, build_trial_description
 from maskinporten_operator.plan.scopes import is_mark
 from tests.adapters.conftest import URL, WELL_KNOWN, ManualClock
 from tests.adapters.life import minted
+from tests.certificates import authority
 from tests.manners import LAX, ODD, STRICT
 
 NEEDED = ("idporten:dcr.write", "idporten:dcr.read", "idporten:scopes.write")
@@ -113,11 +115,16 @@ def changing(change):
 class Practice:
     """Somebody runs `doctor`, and reads what it says."""
 
-    def __init__(self, tmp_path, admin_jwk, public_url=URL, **settings):
+    def __init__(self, tmp_path, admin_jwk, public_url=URL, trusted="", **settings):
         self.server_clock = ManualClock(float(1_760_000_000))
         self.clock, self.monotonic = ManualClock(self.server_clock.now + 0.4), ManualClock(1000.0)
         self.app = create_app(
-            Config(public_url=public_url, admin_jwk=jws.public_jwk(admin_jwk)), clock=self.server_clock
+            Config(
+                public_url=public_url,
+                admin_jwk=None if trusted else jws.public_jwk(admin_jwk),
+                trusted_certificates=trusted or None,
+            ),
+            clock=self.server_clock,
         )
         self.simulator = self.app.state.simulator
         self.simulator.settings = type(self.simulator.settings).model_validate(settings)
@@ -267,6 +274,22 @@ async def test_a_prefix_that_isnt_the_organisations_is_told(practise):
     assert not diagnosis.failed
 
 
+@pytest.mark.parametrize("manner", [STRICT, LAX, ODD], ids=["strict", "lax", "odd"])
+async def test_a_certificate_is_as_good_as_a_key(practise, tmp_path, manner):
+    root = authority()
+    certified = root.issue()
+    practice = practise(trusted=root.chain_pem, **manner)
+    (tmp_path / "chain.pem").write_text(certified.chain_pem)
+    (tmp_path / "key.pem").write_text(certified.key_pem)
+    practice.clock.now = practice.server_clock.now = float(int(time.time()))
+    files = {"admin_cert_chain_file": tmp_path / "chain.pem", "admin_key_file": tmp_path / "key.pem"}
+    await practice.examine(write=True, admin_jwk_file=None, **files)
+
+    assert practice.states("failed") == practice.states("warning") == []
+    assert practice.report["settings"]["credentials"] == "certificate"
+    assert practice.active_trials == []
+
+
 # Where something is wrong
 
 
@@ -387,6 +410,24 @@ async def test_a_web_page_is_told_from_an_answer(practise, path, named, status):
     assert named in practice.states("failed")
     assert "isn't DigDir's API but a web page, a gateway or a proxy" in practice.find(named).remedy
     assert "Sign in" not in practice.text + json.dumps(practice.report)
+
+
+@pytest.mark.parametrize("issuer", ["http://[", "", "nowhere", 1])
+async def test_metadata_without_an_address_are_told(practise, issuer):
+    practice = practise()
+    practice.network.instead[DISCOVERY] = changing(lambda one: one | {"token_endpoint": issuer})
+    await practice.examine()
+
+    assert practice.states("failed") == ["discovery"]
+
+
+async def test_a_fault_is_no_word_on_a_right(practise):
+    practice = practise()
+    practice.network.instead["/clients"] = giving(503, b"", "")
+    await practice.examine()
+
+    assert practice.find("right idporten:dcr.read").state == "warning"
+    assert practice.find("right idporten:dcr.read").remedy.startswith("Try again later")
 
 
 async def test_a_gateway_without_words_is_told(practise):

@@ -10,7 +10,7 @@ from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
 from maskinporten_operator.adapters.digdir.credentials import AdminCredentials
-from maskinporten_operator.adapters.digdir.exchanges import Recorder
+from maskinporten_operator.adapters.digdir.exchanges import NOT_JSON, Recorder
 from maskinporten_operator.adapters.digdir.http import open_http
 from maskinporten_operator.adapters.digdir.metadata import MetadataReader
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
@@ -191,7 +191,7 @@ class Doctor:
         exchange = self.diagnosis.recorder.exchanges[-1]
         claims = exchange.read_claims()
         organisation = claims.get("consumer", {})
-        number = organisation.get("ID", "").rpartition(":")[2] if isinstance(organisation, dict) else ""
+        number = str(organisation.get("ID", "")).rpartition(":")[2] if isinstance(organisation, dict) else ""
         told = (
             f"for client {self._config.admin_client_id}"
             + (f" of organisation {number}" if number else "")
@@ -225,7 +225,7 @@ class Doctor:
                 remedy = advise(None, is_json=False)
                 return self.diagnosis.add(Check(name, State.FAILED, str(attempt.error), remedy))
             told += f"; {self.diagnosis.show(attempt.exchange)}: {attempt.exchange.status}{attempt.exchange.detail}"
-            if attempt.exchange.status in REFUSED:
+            if attempt.error:
                 self.diagnosis.add(self._judge_refusal(name, right, told, attempt.exchange))
                 return True
         if asked:
@@ -234,7 +234,9 @@ class Doctor:
         return self.diagnosis.add(Check(name, State.FAILED, f"{told}, but ADMIN_SCOPES doesn't name it", remedy))
 
     def _judge_refusal(self, name: str, right: str, told: str, exchange: Exchange) -> Check:
-        """Judge that the API refuses a call to a token with a right that should allow it."""
+        """Judge that a call failed though the token has a right that should allow it."""
+        if exchange.status not in REFUSED:  # which says nothing of the right
+            return Check(name, State.WARNING, told, advise(exchange.status, is_json=exchange.document is not NOT_JSON))
         match = self.diagnosis.match(exchange)
         if exchange.status == FORBIDDEN and match and right not in match.operation.rights:
             remedy = "Run with --write: that this right allows this call too isn't published"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 150.0
 """Seconds; Maskinporten sees a change within two minutes (DigDir's documentation)."""
-BETWEEN_TOKENS = 5.0
+BETWEEN_TOKENS = 10.0
 PAUSES = (0.0, 2.0, 5.0, 15.0)
 """Seconds before each attempt to delete a client: a fault that goes by must leave none behind."""
 SUCCESSES = (200, 204)

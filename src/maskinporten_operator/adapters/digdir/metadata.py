@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -67,9 +68,12 @@ class MetadataReader:
         try:
             body = response.json()
             values = [body[name] for name in ("issuer", "jwks_uri", "token_endpoint")]
-        except (ValueError, KeyError, TypeError):
-            values = []
-        if not values or not all(isinstance(value, str) and value for value in values):
+            is_usable = all(
+                isinstance(value, str) and httpx.URL(value).host and urlsplit(value).hostname for value in values
+            )
+        except (ValueError, KeyError, TypeError, httpx.InvalidURL):
+            is_usable = False
+        if not is_usable:
             raise TransientError(
                 Reason.DIGDIR_UNAVAILABLE,
                 f"{self._url} is no metadata of an authorization server: a cluster admin must check the address",
