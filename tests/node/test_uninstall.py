@@ -1,8 +1,10 @@
-"""The end of the release."""
+"""The end of the release, and another one by Helm 3."""
 
 import pytest
 
-from tests.node.trial import TEAM, ask_until
+from tests.node.trial import PATIENCE, TEAM, ask_until, measured
+from tools.cluster import helm3
+from tools.kube import wait_for
 from tools.stack import RELEASE
 
 
@@ -22,3 +24,15 @@ def test_workloads_run_on_without_the_operator(trial):
     assert credentials["environment"]["kid"] == credentials["files"]["kid"]
     after = trial.kube.find_secret(TEAM, trial.kube.find_client(TEAM, name)["spec"]["secretName"])["metadata"]
     assert after["resourceVersion"] == version["resourceVersion"]
+
+
+@pytest.mark.last
+def test_helm_3_installs_tests_and_uninstalls_it_too(trial, figures):
+    trial.program = helm3()
+
+    with measured(figures, "helm install --wait by Helm 3"):
+        trial.install()
+    assert [pod.is_ready for pod in trial.operators()] == [True, True]
+    assert "Succeeded" in trial.helm("test", RELEASE, "--timeout=120s", wait=None)
+    trial.helm("uninstall", RELEASE, wait="120s")
+    wait_for(lambda: trial.operators() == [], PATIENCE, "the end of the pods")

@@ -58,6 +58,7 @@ class Trial:
 
     def __init__(self, node, kube):
         self.node, self.kube = node, kube
+        self.program = "helm"
         self.maskinporten = []
         self.list_lag = {}
         ensure_namespace(node, NAMESPACE)
@@ -87,7 +88,7 @@ class Trial:
         waiting = ["--wait", f"--timeout={wait}"] if wait else []
         more = (CHART, "--values=-") if values is not None else ()
         text = json.dumps(values) if values is not None else None
-        return self.node.helm(*arguments, *more, *waiting, "-n", NAMESPACE, stdin=text)
+        return self.node.helm(*arguments, *more, *waiting, "-n", NAMESPACE, stdin=text, program=self.program)
 
     def install(self, **changes):
         return self.helm("install", RELEASE, values=self.values(**changes))
