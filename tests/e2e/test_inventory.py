@@ -1,6 +1,7 @@
 """`maskinporten-operator inventory`: what in the organisation belongs to which resource, changed by nobody."""
 
 import json
+import time
 
 import pytest
 
@@ -89,6 +90,13 @@ def test_people_get_a_table_with_the_conflicts_first(stage, namespace, organisat
     assert any(adopted in line and f"{namespace}/late" in line for line in lines)
     assert any(line.endswith(f"(adopting it revokes {UDIR})") for line in lines)
     assert "concern nobody here" in lines[-1]
+
+
+def test_what_is_logged_isnt_between_what_is_shown(stage, inventory, tmp_path):
+    soon = tmp_path / "admin.jwk"
+    soon.write_text(json.dumps(json.loads(stage.simulator.admin_jwk_file.read_text()) | {"exp": time.time() + 86400}))
+
+    assert json.loads(inventory("-o", "json", admin_jwk_file=str(soon)))["cluster"] == "test"
 
 
 def test_a_fault_of_digdir_ends_it_with_a_line_and_1(stage, inventory):
