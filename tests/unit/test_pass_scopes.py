@@ -1870,6 +1870,30 @@ async def test_access_that_an_inactive_scope_keeps_is_taken_back_while_it_is_act
     assert is_gone(converged)
 
 
+async def test_a_scope_that_takes_no_revocation_even_when_active_is_inactive_while_its_deletion_waits(converged):
+    edit(converged, first(KOMMUNE, SKATT), second(KS, enabled=False))
+    await converged.reconcile()
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    revoke = converged.scopes.revoke
+
+    async def refuse(name, orgno):
+        if name == OTHER:
+            raise refused()
+        await revoke(name, orgno)
+
+    converged.scopes.revoke = refuse
+    await converged.reconcile()
+
+    assert written(converged) == ["update_scope", "deactivate"]
+    assert OTHER not in active(converged)
+    assert converged.digdir.consumers(OTHER) == {KS}
+    assert not is_gone(converged)
+    converged.scopes.revoke = revoke
+    await converged.reconcile()
+    assert converged.digdir.consumers(OTHER) == set()
+    assert is_gone(converged)
+
+
 async def test_a_revocation_that_an_active_scope_refuses_holds_the_deletion(converged):
     going(converged, **{DELETE_ANNOTATION: "true"})
     converged.trips.trip("_revoke", refused)

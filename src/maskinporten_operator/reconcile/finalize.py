@@ -118,17 +118,22 @@ async def _delete_scope(name: str, mark: str, progress: ClientProgress, ports: P
         return  # somebody took it over since it was listed
     is_active = scope.active
     access = await ports.scopes.read_access(name, anew=True)
-    for orgno in sorted(access.consumers | access.doubtful):
-        try:
-            await ports.scopes.revoke(name, orgno)
-        except RejectedError:
-            if is_active:
-                raise
-            # Perhaps DigDir changes no access to an inactive scope: it is active until the access is gone
-            await ports.scopes.update(name, build_activation(scope))
-            is_active = True
-            await ports.scopes.revoke(name, orgno)
-        progress.note(f"revoked {name} from {orgno}", "AccessRevoked")
+    try:
+        for orgno in sorted(access.consumers | access.doubtful):
+            try:
+                await ports.scopes.revoke(name, orgno)
+            except RejectedError:
+                if is_active:
+                    raise
+                # Perhaps DigDir changes no access to an inactive scope: it is active until the access is gone
+                await ports.scopes.update(name, build_activation(scope))
+                is_active = True
+                await ports.scopes.revoke(name, orgno)
+            progress.note(f"revoked {name} from {orgno}", "AccessRevoked")
+    except RejectedError:
+        if is_active and not scope.active:
+            await ports.scopes.deactivate(name)  # while the deletion waits nobody gets tokens with it again
+        raise
     if is_active:
         await ports.scopes.deactivate(name)
         progress.note(f"deactivated {name}", "ScopeDeactivated")
