@@ -592,6 +592,32 @@ async def test_a_scope_that_may_not_be_read_by_itself_is_looked_for_in_a_new_lis
     assert world.digdir.count("list-own-scopes") == lists + 1
 
 
+async def test_scopes_that_may_not_be_read_by_themselves_share_a_list(world):
+    names = [f"{NAME}.{number}" for number in range(20)]
+    for name in names:
+        world.digdir.seed(name)
+    await world.index.ready()
+    world.digdir.advance(LAG + 1)
+    world.digdir.fault("status", status=403, path="/scopes/scope$", times=None)
+    lists = world.digdir.count("list-own-scopes")
+
+    assert [(await world.index.read(name)).name for name in names] == names
+    assert world.digdir.count("list-own-scopes") == lists + 1
+
+
+async def test_of_a_doubtful_scope_that_may_not_be_read_by_itself_only_a_list_since_then_tells(world):
+    await world.made()
+    world.digdir.fault("status", status=403, path="/scopes/scope$", times=None)
+    await world.index.refresh()
+    world.digdir.fault("drop", when="after", method="PUT", path="/scopes$")
+    with pytest.raises(OutcomeUnknownError):
+        await world.index.update(NAME, scope_fields(NAME, at_max_age=99))
+    lists = world.digdir.count("list-own-scopes")
+
+    await world.index.read(NAME)
+    assert world.digdir.count("list-own-scopes") == lists + 1
+
+
 async def test_a_doubtful_scope_that_may_not_be_read_by_itself_is_no_longer_so_after_a_list(world):
     await world.made()
     world.digdir.fault("drop", when="after", method="PUT", path="/scopes$")

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SOURCES_LAST = 3600.0
 SOURCES_LEAST = 10.0
 """Seconds: how long delegation sources are remembered, and how soon they are read again for one that isn't known."""
+LIST_SHARED = 5.0
+"""Seconds for which a list serves all scopes that may not be read by themselves; it lags behind as long anyway."""
 KEPT_OF_OTHERS = ("subscope", "description", "active", "owner_orgno")
 """The members of a scope that isn't this cluster's: enough to say whose it is, and whether it may be consumed."""
 
@@ -92,10 +94,12 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
         """Look for a scope that may not be read in a new list of the organisation's, which takes another right.
 
         By DigDir's published types reading one takes `idporten:scopes.read`, and listing them `.read` or `.write`.
+        Many that are looked for one after another share a list.
         """
         if refusal.reason != Reason.FORBIDDEN_BY_DIGDIR:
             raise refusal
-        await self.refresh()
+        written = self._doubtful.get(name, -float("inf"))
+        await self.listed_after(max(self._monotonic() - LIST_SHARED, written))
         if name not in self._by_key:
             raise refusal  # it is another organisation's
         self._doubtful.pop(name, None)
