@@ -121,14 +121,22 @@ async def test_an_empty_list_that_is_answered_as_an_error_is_an_empty_list(digdi
 
 
 @pytest.mark.parametrize(("status", "is_empty"), [(400, True), (404, True), (401, False), (403, False), (429, False)])
-async def test_a_refusal_is_no_empty_list_whatever_it_says(digdir, status, is_empty):
-    body = {"error_description": "The client does not have any of the required scopes"}
+async def test_only_a_status_that_may_be_about_a_list_says_that_it_is_empty(digdir, status, is_empty):
+    body = {"error_description": "The organization does not have any clients"}
     client = digdir.answering(lambda _: httpx.Response(status, json=body))
 
     if is_empty:
         assert await client.list_clients() == ()
     else:
         assert isinstance(await raised(client.list_clients()), RejectedError | WaitingError)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
+async def test_a_token_without_the_right_is_no_empty_list_whatever_the_status(digdir, status):
+    body = {"error_description": "The client does not have any of the required scopes: idporten:dcr.read"}
+    client = digdir.answering(lambda _: httpx.Response(status, json=body))
+
+    assert isinstance(await raised(client.list_clients()), RejectedError | WaitingError)
 
 
 async def test_a_refused_scope_is_told_in_digdirs_words_alone(digdir):

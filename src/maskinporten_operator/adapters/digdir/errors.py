@@ -131,10 +131,11 @@ def is_api_error(response: httpx.Response) -> bool:
 def says_empty(response: httpx.Response) -> bool:
     """Whether an error is the API's way to say that a list is empty.
 
-    With the same words a 403 says that the token "does not have any of the required scopes": a refusal is no list.
+    It says of a token too that it "does not have any of the required scopes", with a 403. A refusal is no list.
     """
     is_telling = response.status_code in {httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND}
-    return is_telling and "does not have any" in find_detail(response)
+    detail = find_detail(response)
+    return is_telling and "does not have any" in detail and "required scope" not in detail
 
 
 def says_invalid_scope(response: httpx.Response) -> bool:
