@@ -43,7 +43,7 @@ test: venv ## All tests, on a real control plane too
 	@$(MAKE) --no-print-directory test-node
 
 .PHONY: test-node
-test-node: venv ## The chart on a node with real pods (Linux, root, Debian's packages; skipped elsewhere)
+test-node: venv ## The chart on a node with real pods (Linux, root, cgroups of version 1, Debian's packages; skipped elsewhere)
 	@$(BIN)/pytest tests/node
 
 .PHONY: test-unit
