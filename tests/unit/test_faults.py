@@ -197,3 +197,21 @@ async def test_an_error_that_nobody_waits_for_is_told_without_its_text():
     (told,) = logs
     assert told["error"].startswith("ValueError in quote (test_faults.py:")
     assert "secret" not in str(told)
+
+
+def test_when_its_loop_has_ended_nobody_is_told_of_it_any_more():
+    async def quote():
+        raise ValueError("eyJhbGciOi.secret")
+
+    async def leave():
+        asyncio.get_running_loop().set_exception_handler(tell_of_unawaited)
+        task = asyncio.create_task(quote())
+        await asyncio.sleep(0)
+        return task
+
+    task = asyncio.run(leave())
+    with capture_logs() as logs:
+        del task
+        gc.collect()
+
+    assert logs == []

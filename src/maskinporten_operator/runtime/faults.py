@@ -56,8 +56,10 @@ def explain_fault(part: str, error: BaseException) -> FaultError:
     )
 
 
-def tell_of_unawaited(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def tell_of_unawaited(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Tell, as an event loop's exception handler, of an error that nobody waits for. Its text isn't told, as above."""
+    if loop.is_closed():
+        return  # why it ended is told already, and as the last line where the process ends with it
     error = context.get("exception")
     log.warning("a task's error was never waited for", error=describe_fault(error) if error else None)
 
