@@ -93,6 +93,21 @@ def test_what_the_status_tells_of_is_told_so_until_it_is_tried_again(written, tr
     assert (check_consumption(consumption) is not None and str(check_consumption(consumption)) == TOLD) is bool(told)
 
 
+def test_a_scope_that_is_part_of_one_the_status_tells_of_is_tried():
+    told = f"Not granted, and left out: {A}.b (DigDir: no), x{A}. The owner must grant access"
+
+    assert sort(A, f"{A}.b", f"x{A}", told=told).tries == (A,)
+
+
+def test_where_the_status_names_the_first_of_many_alone_none_of_them_is_tried():
+    many = tuple(f"skatt:{number}" for number in range(40))
+    told = str(check_consumption(sort(*many, refused=dict.fromkeys(many, "no"))))
+
+    assert many[-1] not in told
+    consumption = sort(*many, told=told)
+    assert (consumption.tries, consumption.told) == ((), told)
+
+
 def condition(**changes):
     told = {
         "type": "ScopesGranted",

@@ -6,6 +6,7 @@ private scopes that are open to all or may be delegated. DigDir decides.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,7 @@ def sort_consumed(
     kept = {name for name in written if name in registered} - listed - lost
     missing = set(written) - listed - lost - kept
     absent = {name for name in missing if name.startswith(f"{prefix}:") and OWN_SCOPES not in granted.unread}
-    deferred = {name for name in missing - refused.keys() if told and name in told}
+    deferred = {name for name in missing - refused.keys() if told and _is_told(name, told)}
     tries = set() if granted.due else missing - granted.names - refused.keys() - absent - deferred
     return Consumption(
         registrable=_choose(written, listed),
@@ -119,6 +120,11 @@ def sort_consumed(
         unread=granted.unread,
         told=told if deferred and lost | missing == deferred else None,
     )
+
+
+def _is_told(name: str, told: str) -> bool:
+    """Whether a message names a scope, or is one that names the first of many alone."""
+    return bool(re.search(rf"(?<!\S){re.escape(name)}(?=[,.]?(?:\s|$))| and \d+ more\b", told))
 
 
 def spread_tries(uid: str) -> float:
