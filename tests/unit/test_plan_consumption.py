@@ -15,6 +15,7 @@ from maskinporten_operator.plan.consumption import (
     sort_consumed,
     spread_tries,
 )
+from maskinporten_operator.plan.status import LONGEST_MESSAGE
 from tests.unit.fakes import resource
 
 A, B, C, D, OWN = "skatt:a", "skatt:b", "krr:c", "udir:d", "nav:own"
@@ -99,9 +100,10 @@ def test_a_scope_that_is_part_of_one_the_status_tells_of_is_tried():
     assert sort(A, f"{A}.b", f"x{A}", told=told).tries == (A,)
 
 
-def test_where_the_status_names_the_first_of_many_alone_none_of_them_is_tried():
-    many = tuple(f"skatt:{number}" for number in range(40))
-    told = str(check_consumption(sort(*many, refused=dict.fromkeys(many, "no"))))
+@pytest.mark.parametrize("words", ["no", "no, since " + "it is so " * 50])
+def test_where_the_status_names_the_first_of_many_alone_none_of_them_is_tried(words):
+    many = tuple(f"skatt:a.scope.with.a.name.of.some.length.{number}" for number in range(40))
+    told = str(check_consumption(sort(*many, refused=dict.fromkeys(many, words))))[:LONGEST_MESSAGE]
 
     assert many[-1] not in told
     consumption = sort(*many, told=told)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from maskinporten_operator.model.conditions import SCOPES_GRANTED, Reason, Verdict
 from maskinporten_operator.model.errors import RejectedError, WaitingError
 from maskinporten_operator.plan.scopes import show
-from maskinporten_operator.plan.status import find_condition
+from maskinporten_operator.plan.status import LONGEST_MESSAGE, find_condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -124,7 +124,8 @@ def sort_consumed(
 
 def _is_told(name: str, told: str) -> bool:
     """Whether a message names a scope, or is one that names the first of many alone."""
-    return bool(re.search(rf"(?<!\S){re.escape(name)}(?=[,.]?(?:\s|$))| and \d+ more\b", told))
+    names_some = len(told) >= LONGEST_MESSAGE or re.search(r" and \d+ more\b", told)
+    return bool(names_some or re.search(rf"(?<!\S){re.escape(name)}(?=[,.]?(?:\s|$))", told))
 
 
 def spread_tries(uid: str) -> float:
