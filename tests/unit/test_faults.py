@@ -117,6 +117,13 @@ def test_a_fault_now_and_then_ends_nothing():
     assert watch(ends)[1] is None
 
 
+def test_after_an_outage_nothing_is_in_doubt_because_of_a_fault_that_was_mended_long_ago():
+    ends = Ends(KeyError("uid"), ConnectionResetError(), ConnectionResetError(), after=31)
+
+    assert watch(ends)[1] is None
+    assert ends.doubts == [False, True, False, False]
+
+
 def test_a_fault_that_comes_late_and_stays_ends_it_within_a_minute_too():
     ends = Ends(*[ConnectionResetError()] * 100, *[KeyError("uid")] * 100)
     seconds, message = watch(ends)

@@ -93,6 +93,8 @@ class Restarts:
                 await run()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told of, and counted
                 await on_end()
+                if loop.time() - self._began >= STEADY:
+                    self._first_fault = None  # it was mended meanwhile
                 if not self._is_outage(error):
                     self._count(error, loop.time())
                 log.warning("it ended and is started again", part=self._part, error=describe_fault(error))
@@ -101,7 +103,7 @@ class Restarts:
                 return
 
     def _count(self, error: Exception, now: float) -> None:
-        if self._first_fault is None or now - self._began >= STEADY:
+        if self._first_fault is None:
             self._first_fault = now
         elif now - self._first_fault >= GIVE_UP_AFTER:
             raise explain_fault(self._part, error) from None
