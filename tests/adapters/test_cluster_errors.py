@@ -39,7 +39,7 @@ def translate(code, body=None, **headers):
         (403, WaitingError, "RefusedByCluster"),
         (404, AbsentError, "RefusedByCluster"),
         (405, RejectedError, "RefusedByCluster"),
-        (409, ConflictError, "ClusterUnavailable"),
+        (409, ConflictError, "RefusedByCluster"),
         (410, ExpiredError, "ClusterUnavailable"),
         (413, RejectedError, "RefusedByCluster"),
         (422, RejectedError, "RefusedByCluster"),

@@ -357,6 +357,19 @@ async def test_a_refused_child_does_not_keep_others_from_being_applied_and_is_na
     assert world.ready["message"] == f"NetworkPolicy {NAME}: {error()}"
 
 
+async def test_a_child_that_conflicts_in_every_pass_is_told_and_keeps_no_other_from_being_applied(world):
+    world.cluster.refusals[NETWORK_POLICY] = lambda: ConflictError(Reason.REFUSED_BY_CLUSTER, "denied")
+    for _ in range(4):
+        await world.reconcile()
+    assert world.cluster.objects.keys() == {CLIENT, SERVED}
+    assert world.ready == {}
+    outcome = await world.reconcile()
+    assert outcome.retry == Retry(None, failed=True)
+    assert (world.ready["status"], world.ready["reason"]) == ("Unknown", "RefusedByCluster")
+    assert world.ready["message"] == f"NetworkPolicy {NAME}: denied"
+    assert world.conditions.keys() > {"Ready", "MaskinportenReady"}
+
+
 async def test_the_first_of_several_refusals_is_told(world):
     world.cluster.refusals = {NETWORK_POLICY: refuse, SERVICE: refuse}
     await world.reconcile()

@@ -25,6 +25,7 @@ from maskinporten_operator.model.maskinportenclient import (
     RESYNC_ANNOTATION,
     ROTATE_ANNOTATION,
 )
+from maskinporten_operator.plan.backoff import LONGEST_DELAY
 from maskinporten_operator.plan.outcomes import Retry
 from maskinporten_operator.plan.secret import build_fingerprint
 from tests.unit.fakes import (
@@ -33,6 +34,7 @@ from tests.unit.fakes import (
     SCOPE,
     SECRET,
     SERVER,
+    UID,
     CrashError,
     World,
     decode,
@@ -42,7 +44,8 @@ from tests.unit.fakes import (
     registered,
 )
 
-DAY = 24 * 3600.0
+HOUR = 3600.0
+DAY = 24 * HOUR
 AT_ONCE = Retry(None, failed=False, at_once=True)
 OTHER_SCOPE = "krr:global/kontaktinformasjon.read"
 
@@ -1201,6 +1204,120 @@ async def test_a_status_that_cant_be_written_is_written_by_the_next_pass(world):
 
     assert world.writes == ["write_status"]
     assert world.ready == "True"
+
+
+# Conflicts in a row
+
+
+DENIED = "admission webhook denied the request"
+
+
+class Denying:
+    """An admission webhook that denies calls of a port with a conflict, while it is there."""
+
+    def __init__(self, cluster, call):
+        self.cluster, self.call = cluster, call
+        setattr(cluster, call, self.deny)
+
+    async def deny(self, *_, **__):
+        raise ConflictError(Reason.REFUSED_BY_CLUSTER, DENIED)
+
+    def leave(self):
+        delattr(self.cluster, self.call)
+
+
+async def test_a_conflict_that_stays_is_told_in_the_api_servers_words_from_the_fifth_on(converged):
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+    Denying(converged.cluster, "apply")
+
+    quiet = [await converged.reconcile() for _ in range(4)]
+    assert {(one.verdicts, one.retry, one.silent) for one in quiet} == {((), AT_ONCE, "Conflict")}
+    assert converged.ready == "True"
+    outcome = await converged.reconcile()
+
+    assert outcome.retry == Retry(None, failed=True)
+    ready = converged.condition
+    assert (ready["status"], ready["reason"], ready["message"]) == ("Unknown", "RefusedByCluster", DENIED)
+    await converged.reconcile()
+    assert "write_status" not in converged.writes
+
+
+async def test_a_pass_without_a_conflict_ends_a_row_of_them(converged):
+    webhook = Denying(converged.cluster, "apply")
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+    for _ in range(6):
+        await converged.reconcile()
+    assert converged.ready == "Unknown"
+
+    webhook.leave()
+    await converged.reconcile()
+    assert converged.ready == "True"
+    Denying(converged.cluster, "apply")
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+    outcome = await converged.reconcile()
+
+    assert (outcome.verdicts, outcome.retry) == ((), AT_ONCE)
+    assert converged.ready == "True"
+
+
+async def test_a_rotation_whose_secret_is_denied_for_an_hour_mints_and_publishes_one_key(converged):
+    minted = len(converged.mint.taken)
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+    webhook = Denying(converged.cluster, "apply")
+    published = 0
+    for _ in range(int(HOUR / LONGEST_DELAY)):
+        await converged.reconcile()
+        published += converged.writes.count("publish_keys")
+        converged.clock.advance(LONGEST_DELAY)
+
+    assert (len(converged.mint.taken) - minted, published) == (1, 1)
+    webhook.leave()
+    await converged.reconcile()
+    assert converged.held.kid == converged.kids[0]
+    assert len(converged.kids) == 2
+    assert converged.ready == "True"
+
+
+async def test_a_published_key_that_vanished_before_it_was_delivered_is_published_again(converged):
+    converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
+    converged.trips.trip("apply_secret", lambda: ConflictError(Reason.REFUSED_BY_CLUSTER, DENIED))
+    await converged.reconcile()
+    client = converged.client
+    converged.digdir.clients[client.client_id] = replace(client, keys=client.keys[1:])
+
+    await converged.reconcile()
+
+    assert converged.writes.count("publish_keys") == 1
+    assert converged.held.kid == converged.kids[0]
+
+
+async def test_a_status_that_always_conflicts_is_told_by_the_log(world):
+    Denying(world.cluster, "write_status")
+    for _ in range(4):
+        await world.reconcile()
+
+    with capture_logs() as logs:
+        outcome = await world.reconcile()
+
+    assert outcome.retry == Retry(None, failed=True)
+    assert [(one["log_level"], one["message"]) for one in logs] == [("warning", DENIED)]
+
+
+async def test_a_deletion_that_always_conflicts_says_that_it_waits(converged):
+    Denying(converged.cluster, "remove_finalizers")
+    converged.cluster.touch(deletionTimestamp="2026-03-01T12:00:00Z")
+    for _ in range(5):
+        await converged.reconcile()
+
+    assert converged.condition["message"] == f"The deletion waits: {DENIED}"
+
+
+async def test_conflicts_are_forgotten_with_the_resource(converged):
+    for _ in range(3):
+        converged.memory.record_conflict(UID)
+    converged.memory.forget(UID)
+
+    assert converged.memory.conflicts(UID) == 0
 
 
 async def test_a_status_of_an_old_version_is_not_written_over_a_newer_one(converged):

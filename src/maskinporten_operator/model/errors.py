@@ -63,4 +63,7 @@ class StandbyError(OperatorError):
 
 
 class ConflictError(TransientError):
-    """The object changed, or is another one, since it was read: the pass ends quietly, and is made again at once."""
+    """The object changed, or is another one, since it was read: the pass ends quietly, and is made again at once.
+
+    One that comes again in each of several passes is a fault like others.
+    """

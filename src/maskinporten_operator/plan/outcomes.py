@@ -28,6 +28,8 @@ R = TypeVar("R", MaskinportenClient, Application)
 
 RECHECK_REJECTED = 600.0
 """Seconds after which a refusal is tried again: rights and grants change without an event."""
+MOST_CONFLICTS = 5
+"""Passes in a row that may end in a conflict: one that stays is no other writer, but a refusal."""
 RECHECK_STANDBY = 5.0
 """Seconds after which a process that couldn't be sure to lead looks whether it can again."""
 
@@ -145,6 +147,7 @@ class Outcome:
         judged: Whether every condition was judged, and not Ready alone.
         acted: Whether the pass wrote anything.
         silent: How the pass is counted that reports nothing.
+        lasting: How it ends instead when `MOST_CONFLICTS` passes in a row, this one included, ended in a conflict.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -154,6 +157,7 @@ class Outcome:
     judged: bool = True
     acted: bool = False
     silent: Literal["Done", "Waiting", "Standby", "Conflict"] = "Done"
+    lasting: Outcome | None = None
 
 
 DONE = Outcome((), None, logging.INFO)
@@ -172,9 +176,12 @@ def stand_aside() -> Outcome:
 
 def hold_deletion(error: OperatorError) -> Outcome:
     """A resource can't be let go yet."""
-    outcome = fail(error)
+    return _hold_deletion(fail(error))
+
+
+def _hold_deletion(outcome: Outcome) -> Outcome:
     verdicts = tuple(replace(one, message=f"The deletion waits: {one.message}") for one in outcome.verdicts)
-    return replace(outcome, verdicts=verdicts)
+    return replace(outcome, verdicts=verdicts, lasting=outcome.lasting and _hold_deletion(outcome.lasting))
 
 
 def succeed(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
@@ -198,16 +205,21 @@ def fail(error: OperatorError, notices: tuple[Verdict, ...] | None = None, next_
         case StandbyError():
             return Outcome((), Retry(RECHECK_STANDBY, failed=False), logging.DEBUG, silent="Standby")
         case ConflictError():  # somebody else wrote meanwhile, which happens every day: the next pass sees it
-            return Outcome((), Retry(None, failed=False, at_once=True), logging.DEBUG, silent="Conflict")
+            retry = Retry(None, failed=False, at_once=True)
+            return Outcome((), retry, logging.DEBUG, silent="Conflict", lasting=_fail_with_backoff(error, notices))
         case WaitingError():
             status, retry, level = "Unknown", Retry(error.retry_after, failed=False), logging.INFO
         case RejectedError():
             status, level = "False", logging.WARNING
             retry = Retry(min(next_look or RECHECK_REJECTED, RECHECK_REJECTED), failed=True)
         case _:
-            status, retry, level = "Unknown", Retry(None, failed=True), logging.WARNING
+            return replace(_fail_with_backoff(error, notices), elsewhere=isinstance(error, TransientError))
     held_up = isinstance(error, WaitingError) and error.reason in {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}
-    elsewhere = held_up or isinstance(error, TransientError)
     ready = Verdict(READY, status, error.reason, str(error))
-    verdicts = (ready, *(notices or ()))
-    return Outcome(verdicts, retry, level, elsewhere, judged=notices is not None)
+    return Outcome((ready, *(notices or ())), retry, level, elsewhere=held_up, judged=notices is not None)
+
+
+def _fail_with_backoff(error: OperatorError, notices: tuple[Verdict, ...] | None) -> Outcome:
+    ready = Verdict(READY, "Unknown", error.reason, str(error))
+    retry = Retry(None, failed=True)
+    return Outcome((ready, *(notices or ())), retry, logging.WARNING, judged=notices is not None)

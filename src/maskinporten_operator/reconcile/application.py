@@ -134,7 +134,7 @@ async def _execute(
             if not str(error).startswith(what):
                 error.args = (f"{what}: {error}",)
             refusal = refusal or error
-            if isinstance(error, TransientError):
+            if isinstance(error, TransientError) and not isinstance(error, ConflictError):
                 break  # an outage hits them all, and each would be waited for
     return refusal
 

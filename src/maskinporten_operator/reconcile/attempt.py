@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import OperatorError, TransientError
-from maskinporten_operator.plan.outcomes import Outcome, Progress, fail
+from maskinporten_operator.plan.outcomes import MOST_CONFLICTS, Outcome, Progress, fail
 from maskinporten_operator.reconcile.report import report
 
 if TYPE_CHECKING:
@@ -25,20 +25,47 @@ async def conclude(attempt: Awaitable[Outcome], progress: Progress[Any], ports: 
     """Make the attempt, then report how it ended. Raises nothing but cancellation."""
     correlation_id = ports.random.hex(32)
     with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+        conflicts = _Conflicts(progress.resource.meta.uid, ports)
         try:
             outcome = await attempt
         except OperatorError as error:
             outcome = fail(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one resource must not stop the others
             outcome = _fail_internally(error)
+        outcome = conflicts.weigh(outcome)
         try:
             await report(outcome, progress, ports, correlation_id)
         except OperatorError as error:
-            outcome = fail(error)
+            outcome = conflicts.weigh(fail(error))
         except Exception as error:  # noqa: BLE001 - as in the attempt
             outcome = _fail_internally(error)
+        conflicts.record()
         _log(outcome, progress)
     return replace(outcome, acted=bool(progress.actions) or progress.wrote)
+
+
+@dataclass(slots=True)
+class _Conflicts:
+    """The conflicts in a row of one resource's passes, the one under way being the last."""
+
+    uid: str
+    ports: Ports
+    is_one: bool = False
+
+    def weigh(self, outcome: Outcome) -> Outcome:
+        """Pass over a conflict, unless those before it show that it stays."""
+        if outcome.lasting is None:
+            return outcome
+        self.is_one = True
+        stays = self.ports.memory.conflicts(self.uid) + 1 >= MOST_CONFLICTS
+        return outcome.lasting if stays else outcome
+
+    def record(self) -> None:
+        """Remember how the pass ended."""
+        if self.is_one:
+            self.ports.memory.record_conflict(self.uid)
+        else:
+            self.ports.memory.clear_conflicts(self.uid)
 
 
 def _fail_internally(error: Exception) -> Outcome:

@@ -34,6 +34,7 @@ from maskinporten_operator.reconcile.memory import Refusal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from maskinporten_operator.model.keys import PublicJwk
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.decisions import RegistrationStep, ScopeStep
@@ -245,6 +246,8 @@ class _Execution:
             self.jwk = await _mint(self.progress.resource.meta, self.ports)
             # Left over from a pass that failed after it was published; it must not be in the set twice.
             keys = [self.jwk.public(), *(key for key in keys if key.kid != self.jwk.kid)]
+            if _are_published(keys, self.jwk, self.progress.registration):
+                return
         try:
             published = await self.ports.registry.publish_keys(self.progress.registration, keys)
         except BadRequestError:
@@ -297,6 +300,16 @@ async def _mint(meta: ObjectMeta, ports: Ports) -> PrivateJwk:
     jwk = PrivateJwk(build_kid(meta.uid, ports.random.hex(16)), await ports.mint.take())
     ports.memory.record_mint(meta.uid, jwk, ports.clock.monotonic())
     return jwk
+
+
+def _are_published(keys: Sequence[PublicJwk], jwk: PrivateJwk, registration: Registration) -> bool:
+    """Whether an earlier pass, whose Secret couldn't be written, published just these keys."""
+    known = {key.kid: key for key in registration.keys or ()}
+    return (
+        known.keys() == {key.kid for key in keys}
+        and known[jwk.kid].matches(jwk)
+        and all(key.kid == jwk.kid or key.expires == known[key.kid].expires for key in keys)
+    )
 
 
 async def _expose(step: ScopeStep, progress: ClientProgress, ports: Ports) -> None:

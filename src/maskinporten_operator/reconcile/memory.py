@@ -35,7 +35,7 @@ class Refusal:
 
 
 class Memory:
-    """By the resource's uid: keys on their way, keys made lately, since when something is missed, scopes refused."""
+    """By the resource's uid: keys on their way or made lately, what is missed or refused, conflicts in a row."""
 
     def __init__(self) -> None:
         self._pending: dict[str, PrivateJwk] = {}
@@ -44,6 +44,7 @@ class Memory:
         self._waiting_since: dict[str, float] = {}
         self._visited: set[str] = set()
         self._refusals: defaultdict[str, dict[str, Refusal]] = defaultdict(dict)
+        self._conflicts: dict[str, int] = {}
 
     def pending_key(self, uid: str) -> PrivateJwk | None:
         """Give the key that an earlier pass minted and that hasn't reached the Secret: it is used, not another."""
@@ -81,6 +82,10 @@ class Memory:
         before = self._refusals[uid].items()
         self._refusals[uid] = {one: it for one, it in before if it.generation == refusal.generation} | {scope: refusal}
 
+    def forget_refusals(self, uid: str) -> None:
+        """Somebody asks for another try of all."""
+        self._refusals.pop(uid, None)
+
     def find_refusals(self, uid: str, generation: int, granted: Collection[str], now: float) -> dict[str, str]:
         """Find what DigDir said of the scopes that it refused lately, unless they are `granted` since then only."""
         return {
@@ -105,6 +110,18 @@ class Memory:
         """The child has said how it is."""
         self._waiting_since.pop(uid, None)
 
+    def conflicts(self, uid: str) -> int:
+        """Count the latest passes in a row that ended in a conflict."""
+        return self._conflicts.get(uid, 0)
+
+    def record_conflict(self, uid: str) -> None:
+        """A pass ended in a conflict."""
+        self._conflicts[uid] = self.conflicts(uid) + 1
+
+    def clear_conflicts(self, uid: str) -> None:
+        """A pass ended without one."""
+        self._conflicts.pop(uid, None)
+
     def forget(self, uid: str) -> None:
         """The resource is gone."""
         self._pending.pop(uid, None)
@@ -113,3 +130,4 @@ class Memory:
         self._waiting_since.pop(uid, None)
         self._visited.discard(uid)
         self._refusals.pop(uid, None)
+        self._conflicts.pop(uid, None)

@@ -58,7 +58,12 @@ def translate_status(status: Mapping[str, Any], retry_after: str | None = None) 
         case 404:
             return AbsentError(message)
         case 409:
-            return ConflictError(Reason.CLUSTER_UNAVAILABLE, f"The object changed meanwhile: {message}")
+            # Told only if it stays: then it is no other writer's, but perhaps an admission webhook's.
+            return ConflictError(
+                Reason.REFUSED_BY_CLUSTER,
+                "The API server refuses it as a conflict: a cluster admin must check admission webhooks, and what "
+                f"else writes to the object ({message})",
+            )
         case 410:
             return ExpiredError()
         case 429:

@@ -135,7 +135,7 @@ class ClusterResources:
         try:
             body: Mapping[str, Any] = await request
         except AbsentError as error:
-            raise ConflictError(Reason.CLUSTER_UNAVAILABLE, str(error)) from None
+            raise ConflictError(Reason.REFUSED_BY_CLUSTER, str(error)) from None
         self._accept(kind, body)
         return body
 
