@@ -21,7 +21,7 @@ from maskinporten_operator.model.maskinportenclient import (
     PRESERVE_ANNOTATION,
     RESYNC_ANNOTATION,
 )
-from maskinporten_operator.plan.consumption import TRY_AGAIN, spread_tries
+from maskinporten_operator.plan.consumption import LOOK_AGAIN_FOR_TRIES, MOST_TRIES, TRY_AGAIN, spread_tries
 from maskinporten_operator.plan.outcomes import Retry
 from tests.specs import exposed
 from tests.unit.fakes import DEFAULT, DESCRIPTION, ORGNO, POLICY, SCOPE, SECRET, UID, CrashError, World, decode
@@ -1523,6 +1523,121 @@ async def test_what_a_new_process_is_refused_is_told_in_place_of_what_the_status
     await world.reconcile()
 
     assert "refuses it all the same: udir:b (DigDir: udir:b may not be had)" in world.condition["message"]
+
+
+# Many that DigDir must be asked about one by one
+
+MANY = tuple(f"udir:{number:02}" for number in range(40))
+
+
+async def look_again(world):
+    """Make the passes that follow by themselves while there is more to try; give the calls of each."""
+    calls = []
+    for _ in range(20):
+        outcome = await world.reconcile()
+        calls.append(world.writes.count("update") + world.writes.count("register"))
+        if not outcome.retry or not outcome.retry.patient:
+            return calls
+        assert outcome.retry.delay == LOOK_AGAIN_FOR_TRIES
+        world.clock.advance(LOOK_AGAIN_FOR_TRIES)
+    raise AssertionError(f"there is always more to try: {calls}")
+
+
+async def test_many_that_no_list_knows_are_tried_ten_a_pass_and_nobody_waits_for_them():
+    world = World(spec=spec(consumes=(SCOPE, *MANY)))
+    world.digdir.granted, world.digdir.unlisted = {SCOPE}, {MANY[3], MANY[39]}
+
+    outcome = await world.reconcile()
+    assert world.writes.count("update") == MOST_TRIES
+    assert outcome.retry == Retry(LOOK_AGAIN_FOR_TRIES, failed=True, patient=True)
+    assert world.ready == "False"
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == f"{SCOPE} {MANY[3]}"
+    calls = await look_again(world)
+
+    assert calls == [MOST_TRIES] * 3
+    assert world.client.scopes == (SCOPE, MANY[3], MANY[39])
+    assert decode(world.secret, "MASKINPORTEN_SCOPES") == f"{SCOPE} {MANY[3]} {MANY[39]}"
+    assert f"{MANY[0]} (DigDir: {MANY[0]} may not be had)" in world.condition["message"]
+    await world.reconcile()
+    assert world.writes == []
+
+
+async def test_many_that_are_refused_are_tried_again_after_an_hour_ten_a_pass():
+    world = World(spec=spec(consumes=(SCOPE, *MANY)))
+    world.digdir.granted = {SCOPE}
+    await look_again(world)
+    before = copy.deepcopy(world.status)
+    world.clock.advance(TRY_AGAIN)
+
+    assert await look_again(world) == [MOST_TRIES] * 4
+    assert world.status == before
+
+
+async def test_many_that_were_refused_are_all_tried_again_when_somebody_asks_for_it():
+    world = World(spec=spec(consumes=(SCOPE, *MANY)))
+    world.digdir.granted = {SCOPE}
+    await look_again(world)
+    world.digdir.unlisted = set(MANY)
+    world.cluster.annotate(**{RESYNC_ANNOTATION: "true"})
+
+    await look_again(world)
+
+    assert world.client.scopes == (SCOPE, *MANY)
+    assert world.ready == "True"
+
+
+async def test_without_anything_known_no_more_than_ten_registrations_are_tried_a_pass():
+    world = World(spec=spec(consumes=MANY))
+    world.digdir.granted = set()
+    world.digdir.unlisted = {MANY[25]}
+
+    calls = await look_again(world)
+
+    assert max(calls) <= MOST_TRIES + 5
+    assert world.client.scopes == (MANY[25],)
+    assert world.ready == "False"
+    assert world.held.kid in world.kids
+
+
+@pytest.mark.parametrize("default", [None, DEFAULT])
+@pytest.mark.parametrize("taken", [(), (MANY[25],), MANY[::2], MANY[1:]], ids=["none", "one", "half", "most"])
+async def test_many_that_are_listed_and_refused_together_are_told_apart_by_several_passes(taken, default):
+    world = World(replace(POLICY, default_scope=default), spec=spec(consumes=MANY))
+    world.digdir.refused_scopes = set(MANY) - set(taken)
+
+    outcome = await world.reconcile()
+    assert world.writes.count("register") + world.writes.count("update") <= MOST_TRIES + 5
+    if outcome.retry.patient:
+        assert (world.ready, world.find_condition("ScopesGranted")["status"]) == ("Unknown", "Unknown")
+        assert "Each is about to be tried by itself" in world.condition["message"]
+    calls = await look_again(world)
+
+    assert max(calls) <= MOST_TRIES + 5
+    assert set(taken) <= {one for client in world.digdir.active for one in client.scopes} <= {*taken, DEFAULT}
+    assert world.condition["reason"] == ("RefusedByDigDir" if not taken and not default else "ScopesNotGranted")
+
+
+async def test_a_client_that_digdir_refuses_whatever_its_scopes_are_is_not_tried_hot():
+    world = World(spec=spec(consumes=(SCOPE, *MANY)))
+    await world.settle()
+    world.digdir.refused_scopes = {SCOPE, *MANY}
+    world.cluster.edit_spec(clientName="Another")
+
+    outcome = await world.reconcile()
+
+    assert outcome.retry == Retry(600.0, failed=True)
+    assert world.writes.count("update") == 1
+
+
+async def test_many_that_are_listed_cost_two_writes():
+    world = World(spec=spec(consumes=MANY))
+    world.digdir.granted = set(MANY)
+
+    await world.reconcile()
+
+    assert world.writes.count("register") + world.writes.count("update") <= 2
+    assert world.client.scopes == MANY
+    assert world.ready == "True"
 
 
 async def test_what_a_list_tells_of_after_a_refusal_is_registered_by_the_next_look():

@@ -125,6 +125,7 @@ def test_a_status_is_believed_of_the_spec_that_it_was_written_for():
     assert find_told(condition()) == TOLD
     assert find_told(condition(observedGeneration=2)) is None
     assert find_told(condition(reason="Synchronized", status="True")) is None
+    assert find_told(condition(status="Unknown")) is None
     assert find_told(condition(message=5)) is None
     assert find_told(resource()) is None
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
-from maskinporten_operator.plan.outcomes import Outcome
+from maskinporten_operator.plan.outcomes import Outcome, Retry
 from maskinporten_operator.reconcile.ports import Sighting
 from maskinporten_operator.runtime import queue as module
 from maskinporten_operator.runtime.metrics import Metrics
@@ -437,7 +437,8 @@ async def test_one_that_failed_before_isnt_retried_at_once(queue):
 class Gone:
     """A store that holds one resource until a pass is made over it, or longer."""
 
-    def __init__(self, *, vanishes):
+    def __init__(self, *, vanishes, retry=None):
+        self.retry = retry
         self.entry = Entry({"metadata": {"uid": "u"}}, Sighting(0.0, marked=True), 1)
         self.vanishes = vanishes
 
@@ -450,12 +451,18 @@ class Gone:
     async def reconcile(self, body, sighting):
         if self.vanishes:
             self.entry = None
-        return Outcome((), None, 0, acted=True)
+        return Outcome((), self.retry, 0, acted=True)
 
 
 @pytest.mark.parametrize(("vanishes", "noted"), [(True, 0), (False, 1)])
 async def test_nothing_is_noted_of_a_resource_that_vanished_during_its_pass(queue, vanishes, noted):
-    store = Gone(vanishes=vanishes)
+    await work_off(queue, Gone(vanishes=vanishes))
+
+    assert len(queue._actions) == noted
+
+
+async def work_off(queue, store):
+    """Make one pass over A."""
     controller = Controller(store, store.reconcile, lambda *_: None)
     workers = Workers(1, queue, {MASKINPORTEN_CLIENT: controller}, Metrics())
     queue.add(A)
@@ -465,4 +472,13 @@ async def test_nothing_is_noted_of_a_resource_that_vanished_during_its_pass(queu
             await asyncio.sleep(0)
     running.cancel()
 
-    assert len(queue._actions) == noted
+
+@pytest.mark.parametrize(("patient", "order"), [(True, [B, A]), (False, [A, B])])
+async def test_a_patient_retry_lets_everybody_else_go_first(queue, patient, order):
+    await work_off(queue, Gone(vanishes=False, retry=Retry(0.05, failed=True, patient=patient)))
+    async with asyncio.timeout(DEADLINE):
+        while not len(queue):
+            await asyncio.sleep(0)
+    queue.add(B, Priority.RETRY)
+
+    assert [await take(queue), await take(queue)] == order

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 TRY_AGAIN = 3600.0
 """Seconds after which a scope is tried again that DigDir refused; what a list tells of is seen much sooner."""
+MOST_TRIES = 10
+"""Scopes that one pass tries, each by a call of its own: names that nobody knows cost nothing to write."""
+LOOK_AGAIN_FOR_TRIES = 10.0
+"""Seconds after which the next ones are tried."""
 TRIES_SPREAD = 600.0
 """Seconds over which a new process spreads the tries of what an earlier one was refused."""
 LONGEST_WORDS = 150
@@ -48,6 +52,7 @@ class Consumption:
         due: Seconds until newer lists tell of those of `missing` that aren't known; 0 if the newest were asked.
         unread: The lists that couldn't be read.
         told: What the status tells of those that an earlier process was refused, until they are tried again.
+        untried: Those of `registrable` that DigDir refused together with others, and that are still to be tried.
     """
 
     registrable: tuple[str, ...] = ()
@@ -62,6 +67,7 @@ class Consumption:
     due: float = 0.0
     unread: tuple[str, ...] = ()
     told: str | None = None
+    untried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,8 @@ class ScopeChoice:
     Attributes:
         wanted: All that DigDir is expected to take.
         fallbacks: What is sent instead, one after the other, while it refuses.
-        tentative: Whether no list tells that any of them is granted: that all are refused is no fault then.
+        tentative: Whether no list tells that any of them is granted, or others are left to be tried: that all are
+            refused is no fault then.
     """
 
     wanted: tuple[str, ...]
@@ -87,6 +94,7 @@ def sort_consumed(
     refused: Mapping[str, str] | None = None,
     prefix: str = "",
     told: str | None = None,
+    tried_most: bool = False,
 ) -> Consumption:
     """Tell apart what may be registered, what is registered without a list that tells of it, and what is neither.
 
@@ -97,6 +105,7 @@ def sort_consumed(
         refused: What DigDir said of those that it refused lately.
         prefix: That of the organisation's own scopes, which are all listed: others of it don't exist.
         told: What the status tells of those that an earlier process was refused, while they aren't tried yet.
+        tried_most: Whether a pass has made as many tries as it may, so that not all may have been made.
     """
     refused = refused or {}
     listed = {name for name in written if name in granted.names and (name in registered or name not in refused)}
@@ -119,6 +128,7 @@ def sort_consumed(
         due=granted.due if missing else 0.0,
         unread=granted.unread,
         told=told if deferred and lost | missing == deferred else None,
+        untried=_choose(written, listed.difference(registered)) if tried_most else (),
     )
 
 
@@ -138,15 +148,15 @@ def find_told(resource: MaskinportenClient) -> str | None:
     condition = find_condition(resource.status, SCOPES_GRANTED) or {}
     is_of_this_spec = condition.get("observedGeneration") == resource.meta.generation
     message = condition.get("message")
-    is_refusal = condition.get("reason") == Reason.SCOPES_NOT_GRANTED and isinstance(message, str)
-    return str(message) if is_of_this_spec and is_refusal else None
+    is_refusal = (condition.get("status"), condition.get("reason")) == ("False", Reason.SCOPES_NOT_GRANTED)
+    return message if is_of_this_spec and is_refusal and isinstance(message, str) else None
 
 
 def judge_consumption(consumption: Consumption) -> Verdict | None:
     """Say whether every consumed scope is granted; None if there are none."""
     if not (consumption.registrable or consumption.kept or consumption.lost or consumption.missing):
         return None
-    if wait := check_lists(consumption):
+    if wait := check_lists(consumption) or check_untried(consumption):
         return Verdict(SCOPES_GRANTED, "Unknown", wait.reason, str(wait))
     message = _explain(consumption)
     if message is None:
@@ -162,6 +172,17 @@ def check_lists(consumption: Consumption) -> WaitingError | None:
         Reason.AWAITING_LIST,
         f"Not known to be granted so far: {show(consumption.missing)}. DigDir's lists are about to be read again",
         consumption.due,
+    )
+
+
+def check_untried(consumption: Consumption) -> WaitingError | None:
+    """What DigDir refused together isn't all refused: what of it remains is tried by later passes."""
+    if not consumption.untried:
+        return None
+    return WaitingError(
+        Reason.SCOPES_NOT_GRANTED,
+        f"Granted, and refused together with others: {show(consumption.untried)}. Each is about to be tried by itself",
+        LOOK_AGAIN_FOR_TRIES,
     )
 
 
@@ -190,8 +211,9 @@ def choose_scopes(
         steps = [*steps, *(defaults if is_left_with_none else ())] or [tuple(registered)]
         return ScopeChoice(steps[0], tuple(steps[1:]))
     alone = [(name,) for name in (*consumption.registrable, *(() if certain or defaults else consumption.tries))]
-    steps = list(dict.fromkeys([*steps, *alone, *defaults]))
-    return ScopeChoice(steps[0], tuple(steps[1:]), tentative=not (certain or defaults)) if steps else None
+    steps = list(dict.fromkeys([*steps, *alone[:MOST_TRIES], *defaults]))
+    is_tentative = not (certain or defaults) or len(alone) > MOST_TRIES
+    return ScopeChoice(steps[0], tuple(steps[1:]), is_tentative) if steps else None
 
 
 def _list_less_and_less(

@@ -13,6 +13,7 @@ from maskinporten_operator.plan.consumption import (
     ScopeChoice,
     check_consumption,
     check_lists,
+    check_untried,
     choose_scopes,
     judge_consumption,
     sort_consumed,
@@ -108,6 +109,7 @@ class Snapshot:
         told: What the status tells of those that it refused an earlier process; None once it is time to try again.
         exposures: The exposed scopes in the order of the spec, then those that left it; None if nobody looked yet.
         unread: Why the exposed scopes couldn't all be read: nothing is done about those that weren't.
+        tried_most: Whether the pass has tried as many consumed scopes as it may.
     """
 
     resource: MaskinportenClient
@@ -128,6 +130,7 @@ class Snapshot:
     told: str | None = None
     exposures: tuple[Exposure, ...] | None = None
     unread: TransientError | None = None
+    tried_most: bool = False
 
     def sort_consumed(self, policy: Policy) -> Consumption:
         """Tell the consumed scopes apart by what may be done with them."""
@@ -140,6 +143,7 @@ class Snapshot:
             refused=self.refused,
             prefix=policy.scope_prefix,
             told=self.told,
+            tried_most=self.tried_most,
         )
 
 
@@ -182,6 +186,7 @@ def judge_maskinportenclient(
         or next(filter(None, conflicts), None)
         or seen.unread
         or check_lists(consumption)
+        or check_untried(consumption)
         or check_consumption(consumption)
     )
     notices = [judge_consumption(consumption), judge_repeated(seen.spec.scopes), check_duplicates(seen)]
@@ -274,6 +279,12 @@ def has_become_own(seen: Snapshot, policy: Policy) -> bool:
     active = {one.name for one in seen.exposures or () if one.registered and one.registered.active}
     consumption = seen.sort_consumed(policy)
     return not active.isdisjoint(set(consumption.missing) - consumption.refused.keys())
+
+
+def has_more_to_try(seen: Snapshot, policy: Policy) -> bool:
+    """Whether consumed scopes are left to be tried by later passes; `seen` is what a pass left."""
+    consumption = seen.sort_consumed(policy)
+    return seen.tried_most and bool(consumption.tries or consumption.untried)
 
 
 HOLDS = (check_secret_owner, check_rival, check_released, check_absence, check_list)

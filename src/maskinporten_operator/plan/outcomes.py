@@ -38,12 +38,13 @@ RECHECK_STANDBY = 5.0
 class Retry:
     """When to look again: `delay` seconds, or with backoff when None; `failed` says that something went wrong.
 
-    `at_once` says that the first in a row of those with backoff doesn't wait.
+    `at_once` says that the first in a row of those with backoff doesn't wait, `patient` that everybody else goes first.
     """
 
     delay: float | None
     failed: bool
     at_once: bool = False
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,14 @@ class ClientProgress(Progress[MaskinportenClient]):
         secret_name: The Secret that holds the credentials.
         fingerprint: Of what is in the Secret; see `plan.secret.build_fingerprint`.
         exposed_scopes: What the status tells of the exposed scopes; None if the pass didn't get to know.
+        tries: How many calls were made to find out which consumed scopes DigDir takes.
     """
 
     registration: Registration | None = None
     secret_name: str | None = None
     fingerprint: str | None = None
     exposed_scopes: list[dict[str, Any]] | None = None
+    tries: int = 0
 
     def build_facts(self) -> dict[str, Any]:
         """Build the fields that tell of the registration and of the Secret."""

@@ -10,6 +10,7 @@ from maskinporten_operator.model.errors import BadRequestError, RejectedError, T
 from maskinporten_operator.model.keys import PrivateJwk, build_kid
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import SECRET
+from maskinporten_operator.plan.consumption import MOST_TRIES
 from maskinporten_operator.plan.decisions import (
     SCOPE_STEPS,
     ClearAnnotations,
@@ -206,6 +207,7 @@ class _Execution:
                 break
         if refusals and registration is None and not (isinstance(step, RegisterClient) and step.tentative):
             raise refusals[0][1]
+        self.progress.tries += len(refusals)
         for scopes, refusal in refusals:
             if len(more := set(scopes) - set(taken)) == 1:
                 self._record_refusal(more.pop(), refusal)
@@ -214,13 +216,17 @@ class _Execution:
         return registration
 
     async def _try_scopes(self, names: Sequence[str], fields: Mapping[str, Any]) -> bool:
-        """Add scopes to the client one by one; say whether DigDir took any."""
+        """Add scopes to the client one by one, as many as a pass may try; say whether DigDir took any."""
         took_any = False
         for name in names:
             registration = self.progress.registration
             assert registration
             if name in registration.scopes or name in self.refused_scopes:
                 continue
+            if self.progress.tries >= MOST_TRIES:
+                break
+            self.progress.tries += 1
+            self.ports.memory.record_try(self.seen.resource.meta.uid)
             wanted = [one for one in self.seen.spec.consumed_scopes if one == name or one in registration.scopes]
             request = build_update(registration, {**fields, "scopes": wanted})
             try:

@@ -9,9 +9,11 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import InvalidSpec
+from maskinporten_operator.plan.consumption import LOOK_AGAIN_FOR_TRIES, MOST_TRIES
 from maskinporten_operator.plan.maskinportenclient import (
     LOOK_AGAIN_FOR_OWN,
     has_become_own,
+    has_more_to_try,
     judge_maskinportenclient,
     plan_maskinportenclient,
 )
@@ -83,12 +85,19 @@ def _judge(
         assert plan.hold  # only what keeps the resource waiting keeps a pass from looking at its scopes
         return fail(plan.hold)
     exposures = recall_exposures(seen.exposures, ports)
-    left = recall_refusals(replace(seen, registration=progress.registration, exposures=exposures), ports)
+    tried_most = progress.tries >= MOST_TRIES
+    left = replace(seen, registration=progress.registration, exposures=exposures, tried_most=tried_most)
+    left = recall_refusals(left, ports)
     mark = ports.policy.build_description(seen.resource.meta)
     if not seen.unread:
         progress.exposed_scopes = build_scope_status(exposures, mark, ports.policy)
     hold, notices = judge_maskinportenclient(left, plan, ports.policy)
     next_look = LOOK_AGAIN_FOR_OWN if has_become_own(left, ports.policy) else plan.next_look
-    if error := refusal or hold:
-        return replace(fail(error, notices, next_look), judged=not seen.unread)
-    return succeed(notices, next_look)
+    error = refusal or hold
+    if error is None:
+        return succeed(notices, next_look)
+    outcome = replace(fail(error, notices, next_look), judged=not seen.unread)
+    if outcome.retry and outcome.retry.delay is not None and has_more_to_try(left, ports.policy):
+        delay = min(outcome.retry.delay, LOOK_AGAIN_FOR_TRIES)
+        outcome = replace(outcome, retry=replace(outcome.retry, delay=delay, patient=True))
+    return outcome

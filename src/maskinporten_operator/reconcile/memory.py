@@ -44,6 +44,7 @@ class Memory:
         self._waiting_since: dict[str, float] = {}
         self._visited: set[str] = set()
         self._refusals: defaultdict[str, dict[str, Refusal]] = defaultdict(dict)
+        self._tried: set[str] = set()
         self._conflicts: dict[str, int] = {}
 
     def pending_key(self, uid: str) -> PrivateJwk | None:
@@ -79,12 +80,22 @@ class Memory:
 
     def record_refusal(self, uid: str, scope: str, refusal: Refusal) -> None:
         """DigDir refused a consumed scope; what it said of an earlier spec's is forgotten."""
+        self.record_try(uid)
         before = self._refusals[uid].items()
         self._refusals[uid] = {one: it for one, it in before if it.generation == refusal.generation} | {scope: refusal}
 
     def forget_refusals(self, uid: str) -> None:
         """Somebody asks for another try of all."""
         self._refusals.pop(uid, None)
+        self.record_try(uid)
+
+    def record_try(self, uid: str) -> None:
+        """DigDir is asked about a consumed scope."""
+        self._tried.add(uid)
+
+    def has_tried(self, uid: str) -> bool:
+        """Whether DigDir was asked, so that the status tells of no earlier process's tries any more."""
+        return uid in self._tried
 
     def find_refusals(self, uid: str, generation: int, granted: Collection[str], now: float) -> dict[str, str]:
         """Find what DigDir said of the scopes that it refused lately, unless they are `granted` since then only."""
@@ -129,5 +140,6 @@ class Memory:
         self._absent_since.pop(uid, None)
         self._waiting_since.pop(uid, None)
         self._visited.discard(uid)
+        self._tried.discard(uid)
         self._refusals.pop(uid, None)
         self._conflicts.pop(uid, None)

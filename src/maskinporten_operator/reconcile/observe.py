@@ -70,10 +70,12 @@ async def _observe_consumed(seen: Snapshot, sighting: Sighting, ports: Ports) ->
         return seen
     granted = await ports.grants.find(consumed, sighting.at)
     if meta.asks(RESYNC_ANNOTATION):
+        ports.memory.forget_refusals(meta.uid)
         return replace(seen, granted=granted)
     seen = recall_refusals(replace(seen, granted=granted), ports)
     is_early = ports.clock.monotonic() - sighting.at < spread_tries(meta.uid)
-    return replace(seen, told=find_told(seen.resource) if is_early and not seen.refused else None)
+    has_tried = ports.memory.has_tried(meta.uid)
+    return replace(seen, told=find_told(seen.resource) if is_early and not has_tried else None)
 
 
 async def _observe_exposed(

@@ -165,4 +165,5 @@ class Workers:
         else:
             if not outcome.retry.failed:
                 self._queue.clear_failures(key)
-            self._queue.add_after(key, outcome.retry.delay)
+            priority = Priority.RESYNC if outcome.retry.patient else Priority.RETRY
+            self._queue.add_after(key, outcome.retry.delay, priority)
