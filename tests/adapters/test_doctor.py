@@ -24,7 +24,7 @@ from maskinporten_operator.assembly.doctor import diagnose
 from maskinporten_operator.cli.doctor import build_report, render
 from maskinporten_operator.config import Config as OperatorConfig
 from maskinporten_operator.logs import configure_logs
-from maskinporten_operator.plan.doctor import TRIAL, build_trial_description
+from maskinporten_operator.plan.doctor import LONGEST_RUN, TRIAL, build_trial_description
 from maskinporten_operator.plan.scopes import is_mark
 from tests.adapters.conftest import URL, WELL_KNOWN, ManualClock
 from tests.adapters.life import minted
@@ -544,9 +544,18 @@ def set_first(**members):
     return changing(change)
 
 
-def drop_first(name):
+def set_all(**members):
     def change(rows):
-        del rows[0][name]
+        for row in rows:
+            row.update(members)
+
+    return changing(change)
+
+
+def drop_all(name):
+    def change(rows):
+        for row in rows:
+            del row[name]
 
     return changing(change)
 
@@ -554,14 +563,14 @@ def drop_first(name):
 @pytest.mark.parametrize(
     ("path", "change", "named", "told"),
     [
-        ("/clients", set_first(scopes="a b"), "list clients", "[].scopes must be an array"),
-        ("/clients", set_first(access_token_lifetime="1"), "list clients", "[].access_token_lifetime must be an"),
-        ("/clients", drop_first("client_id"), "list clients", "client_id is missing"),
-        ("/clients", drop_first("description"), "list clients", "description is missing"),
+        ("/clients", set_all(scopes="a b"), "list clients", "[].scopes must be an array"),
+        ("/clients", set_all(access_token_lifetime="1"), "list clients", "[].access_token_lifetime must be an"),
+        ("/clients", drop_all("client_id"), "list clients", "client_id is missing"),
+        ("/clients", drop_all("description"), "list clients", "description is missing"),
         ("/clients", changing(lambda rows: {"items": rows}), "list clients", "must be a JSON array"),
-        ("/scopes/access/all", set_first(state=1), "list granted scopes", "[].state must be a string"),
-        ("/scopes", drop_first("name"), "list own scopes", "name is missing"),
-        ("/delegationsources", drop_first("issuer"), "API without a token", "issuer is missing"),
+        ("/scopes/access/all", set_all(state=1), "list granted scopes", "[].state must be a string"),
+        ("/scopes", drop_all("name"), "list own scopes", "name is missing"),
+        ("/delegationsources", drop_all("issuer"), "API without a token", "issuer is missing"),
     ],
 )
 async def test_an_answer_of_another_shape_is_told_by_what_differs(practise, path, change, named, told):
@@ -574,6 +583,38 @@ async def test_an_answer_of_another_shape_is_told_by_what_differs(practise, path
     assert told in practice.find(named).message
     assert practice.find(named).remedy == "Send the report (-o json) to whoever maintains the operator"
     assert any(told in line for one in practice.report["answers"] for line in one["differences"])
+
+
+def put_before(change):
+    """A row of which the rest of the list is a better example."""
+
+    def answer_so(rows):
+        rows.insert(0, dict(rows[0]))
+        change(rows[0])
+
+    return changing(answer_so)
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "named", "told"),
+    [
+        ("/clients", lambda row: row.pop("scopes"), "list clients", "scopes is missing"),
+        ("/clients", lambda row: row.pop("description"), "list clients", "description is missing"),
+        ("/clients", lambda row: row.update(scopes="a b"), "list clients", "[].scopes must be an array"),
+        ("/scopes", lambda row: row.pop("name"), "list own scopes", "name is missing"),
+        ("/scopes/access/all", lambda row: row.pop("state"), "list granted scopes", "state is missing"),
+        ("/delegationsources", lambda row: row.pop("issuer"), "API without a token", "issuer is missing"),
+    ],
+)
+async def test_one_odd_row_of_a_list_is_told_and_does_no_harm(practise, path, change, named, told):
+    practice = practise()
+    practice.network.instead[path] = put_before(change)
+    diagnosis = await practice.examine()
+
+    assert not diagnosis.failed
+    assert named in practice.states("warning")
+    assert told in practice.find(named).message
+    assert practice.find(named).remedy == "Send the report (-o json) to whoever maintains the operator"
 
 
 async def test_a_member_that_nobody_knows_is_told_and_does_no_harm(practise):
@@ -654,6 +695,7 @@ async def test_what_couldnt_be_deleted_is_told_and_deleted_by_the_next_run(pract
     assert "Run again with --write" in practice.find("delete it").remedy
 
     practice.simulator.faults.clear()
+    await practice.sleep(LONGEST_RUN + 1)
     diagnosis = await practice.examine()
     assert practice.find("rest of an earlier run").state == "warning"
     assert left in practice.find("rest of an earlier run").message
@@ -664,6 +706,35 @@ async def test_what_couldnt_be_deleted_is_told_and_deleted_by_the_next_run(pract
     assert practice.find("rest of an earlier run").state == "passed"
     assert practice.active_trials == []
     assert not diagnosis.failed
+
+
+async def begin_run(practice):
+    """Begin a run, which has made its client and waits."""
+    practice.fault("delay", delay_ms=60_000, method="POST", path="/jwks$")
+    run = asyncio.create_task(practice.examine(write=True))
+    async with asyncio.timeout(5):
+        while not practice.active_trials or not practice.simulator.ledger.summary(operation="replace-keys")["total"]:
+            await asyncio.sleep(0)
+    return run
+
+
+@pytest.mark.parametrize("write", [False, True])
+async def test_two_runs_at_once_leave_each_other_alone(practise, write):
+    practice = practise()
+    run = await begin_run(practice)
+    (used,) = practice.active_trials
+    await practice.sleep(LONGEST_RUN - 60)
+
+    diagnosis = await practice.examine(write=write)
+
+    assert practice.active_trials == [used]
+    assert practice.find("client of another run").state == "warning"
+    assert used in practice.find("client of another run").message
+    assert not diagnosis.failed
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert practice.active_trials == []
 
 
 async def test_what_another_clusters_run_left_is_told_and_left_alone(practise):
@@ -682,11 +753,7 @@ async def test_what_another_clusters_run_left_is_told_and_left_alone(practise):
 
 async def test_a_run_that_is_interrupted_deletes_its_client(practise):
     practice = practise()
-    practice.fault("delay", delay_ms=60_000, method="POST", path="/jwks$")
-    run = asyncio.create_task(practice.examine(write=True))
-    async with asyncio.timeout(5):
-        while not practice.active_trials or not practice.simulator.ledger.summary(operation="replace-keys")["total"]:
-            await asyncio.sleep(0)
+    run = await begin_run(practice)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
@@ -768,7 +835,7 @@ async def test_no_secret_is_in_report_text_or_log(practise, admin_jwk, happening
 
 
 def test_the_description_of_its_client_is_no_resources_mark():
-    description = build_trial_description("some-cluster")
+    description = build_trial_description("some-cluster", "f" * 16, 1_760_000_000.0)
 
     assert not is_mark(description, "some-cluster")
     with pytest.raises(ValidationError):  # no cluster has a name with which it could be

@@ -5,6 +5,7 @@ import pytest
 from maskinporten_operator.model.registrations import Registration
 from maskinporten_operator.model.scopes import RegisteredScope
 from maskinporten_operator.plan.doctor import (
+    LONGEST_RUN,
     Environments,
     State,
     advise,
@@ -111,9 +112,10 @@ def test_a_right_that_is_missing_is_named_and_one_that_is_there_is_not():
 @pytest.mark.parametrize(
     ("schema", "document", "missing"),
     [
-        ("Client", [{"client_id": "x", "description": "", "integration_type": "", "scopes": []}], ()),
+        ("Client", {"client_id": "x", "description": "", "integration_type": "", "scopes": []}, ()),
         ("Client", {"client_id": "x", "description": None, "integration_type": ""}, ("description", "scopes")),
-        ("Access", [{"scope": "x"}, {}], ("scope", "consumer_orgno", "state")),
+        ("Access", {"scope": "x"}, ("consumer_orgno", "state")),
+        ("Access", "x", ()),
         ("Unknown", {}, ()),
         (None, {}, ()),
     ],
@@ -143,16 +145,31 @@ def client(client_id, description, **fields):
     return Registration(client_id, registration_fields(client_id=client_id, description=description, **fields), ())
 
 
-def test_what_runs_left_behind_is_known_by_its_whole_description():
-    description = build_trial_description("some-cluster")
+def describe(cluster, begun, run="a" * 16):
+    return build_trial_description(cluster, run, begun)
+
+
+def test_what_runs_left_behind_is_known_by_description_and_age():
+    now = 1_760_000_000.0
+    long_ago = now - LONGEST_RUN - 1
     clients = [
-        client("own", description),
-        client("gone", description, active=False),
-        client("other", build_trial_description("other-cluster")),
+        client("own", describe("some-cluster", long_ago)),
+        client("of an earlier version", "maskinporten-operator doctor of cluster some-cluster; made to be deleted"),
+        client("odd", describe("some-cluster", long_ago).replace("2025-10", "2025-99")),
+        client("running", describe("some-cluster", now - LONGEST_RUN + 1)),
+        client("of a clock that is ahead", describe("some-cluster", now + 60)),
+        client("gone", describe("some-cluster", long_ago), active=False),
+        client("other", describe("other-cluster", long_ago)),
+        client("of a longer name", describe("some-cluster-2", now)),
         client("by hand", "maskinporten-operator doctor"),
         client("a resource's", "some-cluster:maskinporten-operator:doctor"),
     ]
 
-    own, others = find_rests(clients, "some-cluster")
-    assert [one.client_id for one in own] == ["own"]
-    assert [one.client_id for one in others] == ["other"]
+    rests = find_rests(clients, "some-cluster", now)
+    assert [one.client_id for one in rests.own] == ["own", "of an earlier version", "odd"]
+    assert [one.client_id for one in rests.running] == ["running", "of a clock that is ahead"]
+    assert [one.client_id for one in rests.others] == ["other", "of a longer name"]
+
+
+def test_no_two_runs_describe_their_clients_alike():
+    assert describe("some-cluster", 0.0, "a" * 16) != describe("some-cluster", 0.0, "b" * 16)

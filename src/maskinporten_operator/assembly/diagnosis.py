@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 GRAVE = frozenset({Kind.TYPE, Kind.MISSING})
-"""Differences that the operator may stumble over; others it passes over."""
+"""Differences that the operator may stumble over; others it passes over, and in a list the rows that have these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +178,16 @@ class Diagnosis:
         if exchange.is_refusal or not body:
             return findings
         schema = match.operation.answer.schema_name
-        missing = find_missing_members(schema, exchange.document)
+        rows = exchange.document if isinstance(exchange.document, list) else [exchange.document]
+        missing = dict.fromkeys(name for row in rows for name in find_missing_members(schema, row))
         return findings + [Finding(Kind.MISSING, "answer", name, "is missing") for name in missing]
+
+    def is_unreadable(self, exchange: Exchange) -> bool:
+        """Whether an answer differs gravely from the contract; a list, whether each of its rows does."""
+        document = exchange.document
+        rows = [[row] for row in document] if isinstance(document, list) and document else [document]
+        alone = (self.compare(replace(exchange, document=row)) for row in rows)
+        return all(any(finding.kind in GRAVE for finding in findings) for findings in alone)
 
     def show(self, exchange: Exchange) -> str:
         """Name a call as the contract does."""
@@ -207,8 +215,8 @@ class Diagnosis:
         if not findings:
             return Check(name, State.PASSED, told)
         differs = f"{told}; differs from the contract: {_list(findings)}"
-        grave = any(finding.kind in GRAVE for finding in findings)
-        return Check(name, State.FAILED if grave else State.WARNING, differs, MAINTAINER)
+        state = State.FAILED if self.is_unreadable(exchange) else State.WARNING
+        return Check(name, state, differs, MAINTAINER)
 
     def _judge_failure(self, name: str, exchange: Exchange, tolerated: Mapping[int, str], otherwise: str) -> Check:
         is_json = exchange.document is not NOT_JSON

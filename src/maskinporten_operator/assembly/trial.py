@@ -15,6 +15,7 @@ from maskinporten_operator.model.keys import PrivateJwk, build_kid
 from maskinporten_operator.plan.doctor import (
     CLIENT_ADMIN,
     CLUSTER_ADMIN,
+    LONGEST_RUN,
     MAINTAINER,
     Check,
     State,
@@ -40,6 +41,7 @@ BETWEEN_TOKENS = 10.0
 PAUSES = (0.0, 2.0, 5.0, 15.0)
 """Seconds before each attempt to delete a client: a fault that goes by must leave none behind."""
 SUCCESSES = (200, 204)
+LATER = f"after {LONGEST_RUN / 60:.0f} minutes"
 BAD_REQUEST, NOT_FOUND, CONFLICT = 400, 404, 409
 
 
@@ -62,6 +64,7 @@ class Trial:
         self._scopes = scopes
         self._world = world
         self._build_auth = build_auth
+        self._description = build_trial_description(config.cluster_name, SystemRandomness().hex(16), world.now())
         self._made: str | None = None
         self._is_doubtful = False
 
@@ -114,8 +117,7 @@ class Trial:
 
     def _build_members(self, scopes: Sequence[str]) -> dict[str, object]:
         config = self._config
-        description = build_trial_description(config.cluster_name)
-        return build_members(config.client_name, description, build_policy(config), scopes)
+        return build_members(config.client_name, self._description, build_policy(config), scopes)
 
     async def _update(self, client: Registration) -> tuple[str, ...] | None:
         """Send it back as it was read, with a scope if it has none; give its scopes, or None if that failed."""
@@ -180,18 +182,17 @@ class Trial:
             await self._world.sleep(BETWEEN_TOKENS)
 
     async def _remove(self) -> None:
-        """Delete what was made, also what may have been."""
+        """Delete what this run made, also what it may have made."""
         if self._is_doubtful:
             self._diagnosis.note("the client may have been made though no answer came: looking for it")
             await self._world.sleep(self._config.list_lag.total_seconds())
         listed = await self._diagnosis.attempt(self._api.list_clients)
-        rests = find_rests(listed.result or (), self._config.cluster_name)[0]
-        for client_id in dict.fromkeys([*([self._made] if self._made else []), *(one.client_id for one in rests)]):
+        found = [one.client_id for one in listed.result or () if one.usable and one.description == self._description]
+        for client_id in dict.fromkeys([*([self._made] if self._made else []), *found]):
             await delete_for_good(self._diagnosis, self._api, client_id, self._world, "delete it")
-        if self._is_doubtful and not rests:
-            description = build_trial_description(self._config.cluster_name)
-            told = f"a client with the description {description!r} may have been made, and isn't listed"
-            remedy = "Run this again in a minute: what is left is told then, and deleted with --write"
+        if self._is_doubtful and not found:
+            told = f"a client with the description {self._description!r} may have been made, and isn't listed"
+            remedy = f"Run this again {LATER}: what is left is told then, and deleted with --write"
             self._diagnosis.add(Check("delete it", State.FAILED, told, remedy))
 
 
@@ -204,15 +205,22 @@ async def remove_rests(
     *,
     write: bool,
 ) -> None:
-    """Tell which clients earlier runs left behind; delete those of this cluster if `write` says so."""
-    own, others = find_rests(clients, cluster)
-    for client in own:
+    """Tell which clients earlier runs left behind; delete those of this cluster if `write` says so.
+
+    One that a run may be using now is never deleted.
+    """
+    rests = find_rests(clients, cluster, world.now())
+    for client in rests.own:
         if write:
             await delete_for_good(diagnosis, api, client.client_id, world, "rest of an earlier run")
             continue
         told = f"client {client.client_id} was left behind by an earlier run"
         diagnosis.add(Check("rest of an earlier run", State.WARNING, told, "Run with --write, which deletes it"))
-    for client in others:
+    for client in rests.running:
+        told = f"client {client.client_id} was left behind, or is in use by a run: {client.description}"
+        remedy = f"Run with --write {LATER}, which deletes it if it is still there"
+        diagnosis.add(Check("client of another run", State.WARNING, told, remedy))
+    for client in rests.others:
         told = f"client {client.client_id} was left behind, or is in use by a run: {client.description}"
         remedy = "Run with --write, and that cluster's settings, unless one runs there now"
         diagnosis.add(Check("rest of another cluster", State.WARNING, told, remedy))
@@ -237,7 +245,7 @@ async def delete_for_good(diagnosis: Diagnosis, api: ClientApi, client_id: str, 
             )
             return
     told = f"client {client_id} is still active: {deleted.error or read.error or 'DigDir shows it so'}"
-    remedy = f"Run again with --write, or {CLIENT_ADMIN[0].lower()}{CLIENT_ADMIN[1:]} must delete it"
+    remedy = f"Run again with --write {LATER}, or {CLIENT_ADMIN[0].lower()}{CLIENT_ADMIN[1:]} must delete it"
     diagnosis.add(Check(name, State.FAILED, told, remedy))
 
 

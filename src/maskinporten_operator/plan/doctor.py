@@ -40,6 +40,8 @@ SCOPE_REFUSALS = frozenset({"invalid_scope", "forbidden"})
 """Maskinporten's words for a client that lacks a scope, and for an organisation without access to it."""
 TRIAL = "maskinporten-operator doctor"
 MOST_TRIAL_SCOPES = 5
+LONGEST_RUN = 1800.0
+"""Seconds after which no run is under way any more, though each of its calls timed out and two clocks were apart."""
 
 
 class State(StrEnum):
@@ -225,11 +227,10 @@ def advise_on_token(
     )
 
 
-def find_missing_members(schema: str | None, document: Any) -> tuple[str, ...]:
+def find_missing_members(schema: str | None, row: Any) -> tuple[str, ...]:
     """Find members that the operator relies on, and that an answer of a schema, or a row of it, lacks."""
-    rows = document if isinstance(document, list) else [document]
     relied_on = RELIED_ON.get(schema or "", ())
-    return tuple(name for name in relied_on if any(isinstance(row, dict) and row.get(name) is None for row in rows))
+    return tuple(name for name in relied_on if isinstance(row, dict) and row.get(name) is None)
 
 
 def describe_shape(document: Any, depth: int = 0) -> Any:
@@ -276,19 +277,57 @@ def _name_kind(shape: Any) -> str:
 # The client of --write
 
 
-def build_trial_description(cluster: str) -> str:
-    """Build the description of the client that `doctor` makes.
+def build_trial_description(cluster: str, run: str, now: float) -> str:
+    """Build the description of the client that a run of `doctor` makes.
 
     No resource's mark has spaces, since no cluster's name has.
+
+    Args:
+        cluster: The cluster's name.
+        run: What no other run has.
+        now: The time, in epoch seconds: it tells others how long the client may be in use.
     """
-    return f"{TRIAL} of cluster {cluster}; made to be deleted"
+    return f"{TRIAL} of cluster {cluster}; made to be deleted; run {run} of {_format_instant(now)}"
 
 
-def find_rests(clients: Iterable[Registration], cluster: str) -> tuple[list[Registration], list[Registration]]:
-    """Find the clients that runs of `doctor` left behind: those of this cluster, and those of others."""
-    own = build_trial_description(cluster)
-    rests = [one for one in clients if one.usable and one.description.startswith(f"{TRIAL} of cluster ")]
-    return [one for one in rests if one.description == own], [one for one in rests if one.description != own]
+@dataclass(frozen=True, slots=True)
+class Rests:
+    """The clients that runs of `doctor` made, and that are still active.
+
+    Attributes:
+        own: Those of this cluster whose run is over.
+        running: Those of this cluster that a run may be using now.
+        others: Those of other clusters.
+    """
+
+    own: tuple[Registration, ...]
+    running: tuple[Registration, ...]
+    others: tuple[Registration, ...]
+
+
+def find_rests(clients: Iterable[Registration], cluster: str, now: float) -> Rests:
+    """Find the clients that runs of `doctor` left behind, or are using now (epoch seconds)."""
+    trials = [one for one in clients if one.usable and one.description.startswith(f"{TRIAL} of cluster ")]
+    own = [one for one in trials if one.description.startswith(f"{TRIAL} of cluster {cluster}; ")]
+    over = [one for one in own if _is_over(one.description, now)]
+    return Rests(
+        tuple(over),
+        tuple(one for one in own if one not in over),
+        tuple(one for one in trials if one not in own),
+    )
+
+
+def _is_over(description: str, now: float) -> bool:
+    """Whether the run that made a client is over; one that doesn't tell when it began is."""
+    begun = re.search(r" of (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)$", description)
+    try:
+        return begun is None or abs(now - datetime.fromisoformat(begun[1]).timestamp()) > LONGEST_RUN
+    except ValueError:
+        return True
+
+
+def _format_instant(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def choose_trial_scopes(
