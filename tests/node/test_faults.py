@@ -14,7 +14,7 @@ from tools.kube import credentials, wait_for
 from tools.stack import NAMESPACE, RELEASE
 
 BEFORE = ("before-0", "before-1", "before-2")
-PROGRAM = "maskinporten-operator"
+PROGRAM = "/bin/maskinporten-operator"
 SECONDS_FROZEN = 30
 
 

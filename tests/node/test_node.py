@@ -18,8 +18,8 @@ from tools.node.node import Node
 
 OWNER_OF_A_NODE = "from tools.node.node import Node; print(Node.create().folder, flush=True); input()"
 COUNTERS = (
-    "fs.dentry-state", "fs.file-nr", "fs.inode-nr", "fs.inode-state", "kernel.ns_last_pid", "kernel.pty.nr",
-    "kernel.random.", "net.netfilter.nf_conntrack_count",
+    "fs.aio-nr", "fs.dentry-state", "fs.file-nr", "fs.inode-nr", "fs.inode-state", "fs.quota.", "kernel.ns_last_pid",
+    "kernel.perf_event_max_sample_rate", "kernel.pty.nr", "kernel.random.", "net.netfilter.nf_conntrack_count",
 )  # fmt: skip
 """Sysctls that tell what goes on on the machine."""
 

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.programs import ToolError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -35,34 +37,31 @@ def find_missing() -> list[str]:
     return [name for name in NEEDED if name not in there]
 
 
-def create(name: str) -> tuple[tuple[str, Path], ...]:
-    """Create a cgroup of that name in each hierarchy, and give them by the hierarchies' names."""
-    created: list[tuple[str, Path]] = []
-    try:
-        for hierarchy, own in find_own().items():
-            path = own / name
-            path.mkdir()
-            created.append((hierarchy, path))
-            if "cpuset" in hierarchy.split(","):
-                for file in ("cpuset.cpus", "cpuset.mems"):  # empty in a new one, which then takes no process
-                    (path / file).write_text((own / file).read_text())
-    except BaseException:
-        remove(path for _, path in created)
-        raise
-    return tuple(created)
+def plan(name: str) -> tuple[tuple[str, Path], ...]:
+    """Give the cgroup of that name in each hierarchy, by the hierarchies' names; `create` makes them."""
+    return tuple((hierarchy, own / name) for hierarchy, own in find_own().items())
+
+
+def create(planned: Iterable[tuple[str, Path]]) -> None:
+    """Create cgroups, as `plan` gives them. Whoever asks for them must know how to remove them before."""
+    for hierarchy, path in planned:
+        path.mkdir()
+        if "cpuset" in hierarchy.split(","):
+            for file in ("cpuset.cpus", "cpuset.mems"):  # empty in a new one, which then takes no process
+                (path / file).write_text((path.parent / file).read_text())
 
 
 def remove(paths: Iterable[Path]) -> None:
     """Remove cgroups with all below them, as soon as their processes have ended.
 
     Raises:
-        TimeoutError: Some still have processes.
+        ToolError: Some still have processes.
     """
     deadline = time.monotonic() + SECONDS_TO_REMOVE
     left = list(paths)
     while left := [path for path in left if not _try_to_remove(path)]:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Still in use after {SECONDS_TO_REMOVE:.0f} s: {', '.join(map(str, left))}")
+            raise ToolError(f"cgroups still in use after {SECONDS_TO_REMOVE:.0f} s: {', '.join(map(str, left))}")
         time.sleep(0.02)
 
 

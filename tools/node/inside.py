@@ -63,7 +63,7 @@ class Node:
         for name, command in configuration.network_commands(layout).items():
             self._start(name, command)
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """Take leave of every process that ends in here, for ever; tell of programs of ours, which shouldn't."""
         while True:
             pid, status = os.waitpid(-1, 0)
@@ -94,7 +94,7 @@ class Node:
                 cwd=self._layout.folder,
             )
         self._programs[process.pid] = name
-        # The last that is heard of it is heard by `bury`.
+        # The last that is heard of it is heard by `reap`.
         process.returncode = 0
 
     def _wait_for(self, program: str, *command: str) -> None:
@@ -150,7 +150,7 @@ def lay_mounts(layout: Layout) -> None:
 
 
 def bring_up_network(layout: Layout) -> None:
-    """Take the node's end of the wire, which the keeper puts here; there is no way further than to its other end."""
+    """Take the node's end of the link, which the keeper puts here; there is no way further than to its other end."""
     deadline = time.monotonic() + SECONDS_TO_ANSWER
     while not Path("/sys/class/net", DEVICE).exists():
         if time.monotonic() > deadline:
@@ -182,7 +182,7 @@ def main(folder: Path) -> None:
         messages.say(failed=str(error))
         sys.exit(1)
     messages.say(ready=True)
-    node.bury()
+    node.reap()
 
 
 if __name__ == "__main__":

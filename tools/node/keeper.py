@@ -55,11 +55,12 @@ def keep(layout: Layout, *, detached: bool) -> None:
         threading.Thread(target=_wait_for_the_end_of_the_owner, args=(events,), daemon=True).start()
     with ExitStack() as stack:
         stack.enter_context(_own_folder(layout.folder))
-        layout = replace(layout, subnet=stack.enter_context(_claim_subnet()))
+        subnet = stack.enter_context(_claim_subnet())
+        layout = replace(layout, subnet=subnet, cgroups=cgroups.plan(layout.name))
+        # Before there is anything to remove: should this process be killed, the next one finds it here.
         layout.save()
         stack.callback(remove_rest, layout.folder)
-        layout = replace(layout, cgroups=cgroups.create(layout.name))
-        layout.save()
+        cgroups.create(layout.cgroups)
         inside = stack.enter_context(_namespaces(layout))
         threading.Thread(target=_relay, args=(inside, events), daemon=True).start()
         _follow(layout, inside, events)
@@ -69,7 +70,7 @@ def remove_rest(folder: Path) -> None:
     """Remove all of a node whose namespaces have ended or are about to; what isn't there is no fault."""
     with suppress(FileNotFoundError):
         layout = Layout.load(folder)
-        # The kernel ends a network namespace in its own time, and the wire with it.
+        # The kernel ends a network namespace in its own time, and the link with it.
         subprocess.run(["ip", "link", "delete", layout.link], capture_output=True, check=False)
         cgroups.remove(path for _, path in layout.cgroups)
     shutil.rmtree(folder, ignore_errors=True)
@@ -79,7 +80,7 @@ def _follow(layout: Layout, inside: subprocess.Popen[str], events: queue.SimpleQ
     """Do what is to be done on the way to a node that is ready, and return at its end."""
     while "over" not in (event := events.get()):
         if "inside" in event:
-            _lay_wire(layout, _find_child(inside.pid))
+            _connect(layout, _find_child(inside.pid))
         elif "ended" in event:
             with (layout.logs / KEEPER_LOG).open("a") as log:
                 log.write(json.dumps(event) + "\n")
@@ -158,7 +159,7 @@ def _find_child(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
-def _lay_wire(layout: Layout, inside: int) -> None:
+def _connect(layout: Layout, inside: int) -> None:
     run("ip", "link", "add", layout.link, "type", "veth", "peer", "name", DEVICE, "netns", str(inside))
     run("ip", "address", "add", f"{layout.outside}/24", "dev", layout.link)
     run("ip", "link", "set", layout.link, "up")

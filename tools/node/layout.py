@@ -23,11 +23,11 @@ class Layout:
     """One node, as those on both sides of its namespaces must know it.
 
     Attributes:
-        name: Unique on this machine; its cgroups and its end of the wire are named after it.
+        name: Unique on this machine; its cgroups and this machine's end of its link are named after it.
         folder: Everything that it writes lies below.
         control_plane: Folder of the control plane's programs.
         programs: Folder of the node's programs.
-        subnet: The first three numbers of the wire's network: .1 is this machine, .2 the node. The keeper claims it.
+        subnet: The first three numbers of the link's network: .1 is this machine, .2 the node. The keeper claims it.
         images: OCI archives that are imported at the start.
         hosts: Names that the cluster's DNS answers, with their addresses.
         sync_seconds: How often the kubelet brings mounted Secrets up to date.
@@ -46,12 +46,12 @@ class Layout:
 
     @property
     def outside(self) -> str:
-        """This machine's address on the wire."""
+        """This machine's address on the link."""
         return f"{self.subnet}.1"
 
     @property
     def address(self) -> str:
-        """The node's address on the wire, at which its API server answers."""
+        """The node's address on the link, at which its API server answers."""
         return f"{self.subnet}.2"
 
     @property
@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def link(self) -> str:
-        """This machine's end of the wire; the kernel allows 15 characters."""
+        """This machine's end of the link; the kernel allows 15 characters."""
         return self.name
 
     @property
