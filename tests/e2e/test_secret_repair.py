@@ -252,7 +252,7 @@ def wait_until_older(resource):
 
 
 def test_who_waits_for_a_secret_name_follows_when_the_other_gives_it_up(stage, namespace):
-    stage.fault("status", status=400, method="POST", path="/clients$")
+    stage.fault("status", status=409, method="POST", path="/clients$")
     stage.create(namespace, "first", secret="shared")
     stage.wait_for_reason(namespace, "first", "RefusedByDigDir")
     wait_until_older(stage.kube.find_client(namespace, "first"))
@@ -268,7 +268,7 @@ def test_who_waits_for_a_secret_name_follows_when_the_other_gives_it_up(stage, n
 
 
 def test_who_waits_for_a_secret_name_follows_when_the_other_is_deleted(stage, namespace):
-    stage.fault("status", status=400, method="POST", path="/clients$")
+    stage.fault("status", status=409, method="POST", path="/clients$")
     stage.create(namespace, "first", secret="shared")
     stage.wait_for_reason(namespace, "first", "RefusedByDigDir")
     wait_until_older(stage.kube.find_client(namespace, "first"))
