@@ -40,7 +40,8 @@ def doctor(simulator):
         environment = {f"MASKINPORTEN_OPERATOR_{name.upper()}": value for name, value in values.items()}
         processes.append(
             subprocess.Popen(
-                [BIN / "maskinporten-operator", "doctor", *arguments],
+                # A shell that starts the tests in the background has them ignore Ctrl-C.
+                ["env", "--default-signal=HUP,INT", BIN / "maskinporten-operator", "doctor", *arguments],
                 env=kept | environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
