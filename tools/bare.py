@@ -50,7 +50,7 @@ print(os.getuid(), os.getgid())
 
 
 class NoNamespacesError(Exception):
-    """This machine doesn't let us have namespaces; the text is the reason."""
+    """This machine doesn't let us have namespaces, or not with this checkout; the text is the reason."""
 
 
 def bare(uid: int, tmp: str, files: Path, command: Sequence[str | Path]) -> list[str]:
@@ -64,6 +64,8 @@ def probe(uid: int, tmp: str, files: Path) -> str:
     Raises:
         NoNamespacesError: It can't be run.
     """
+    if Path(sys.prefix).is_relative_to("/tmp"):  # noqa: S108 - where it must not be
+        raise NoNamespacesError(f"{sys.prefix} is below /tmp, which is taken away here: check out elsewhere")
     run = subprocess.run(
         bare(uid, tmp, files, [sys.executable, "-c", PROBE]), capture_output=True, text=True, check=False
     )
