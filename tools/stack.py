@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 BIN = Path(sys.executable).parent
@@ -25,6 +26,11 @@ RELEASE = "maskinporten-operator"
 """The name of the chart's release, after which all that it installs is named."""
 
 
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave out the operator's settings, and what else is named like one, such as the cache's folder."""
+    return {name: value for name, value in environment.items() if not name.startswith("MASKINPORTEN_OPERATOR_")}
+
+
 class Process:
     """A program of this project as a process, its output in a file."""
 
@@ -32,12 +38,11 @@ class Process:
         """Start it."""
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("MASKINPORTEN_OPERATOR_")}
         with log.open("ab") as output:
             self._begin = output.tell()  # a process that was started before may have written here too
             self.popen = subprocess.Popen(
                 arguments,
-                env={**kept, **environment},
+                env={**without_settings(os.environ), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -191,7 +196,7 @@ class Operator(Process):
     def run_command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run another of its commands, configured as it is itself but for `settings`, to the end."""
         changed = {f"MASKINPORTEN_OPERATOR_{name.upper()}": value for name, value in settings.items()}
-        environment = {**os.environ, **self.environment, **changed}
+        environment = {**without_settings(os.environ), **self.environment, **changed}
         command = [*self.program, *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
