@@ -43,12 +43,16 @@ class Replicas:
         self.first = self._start(0, proxy.kubeconfig)
         wait_for(self.first.leads, PATIENCE, "the first replica's lead")
         self.first.wait_ready(PATIENCE)
-        self.second = self._start(1, kubeconfigs[1])
+        self.second_kubeconfig = kubeconfigs[1]
+        self.start_second()
+
+    def start_second(self, **settings):
+        self.second = self._start(1, self.second_kubeconfig, **settings)
         self.second.wait_ready(PATIENCE)
         assert not self.second.leads()
 
-    def _start(self, number, kubeconfig):
-        settings = {**SETTINGS, **ADMINS[number].settings(self.stage.folder), "list_lag": f"{LAG + 1}s"}
+    def _start(self, number, kubeconfig, **settings):
+        settings = {**SETTINGS, **ADMINS[number].settings(self.stage.folder), "list_lag": f"{LAG + 1}s", **settings}
         return self.stage.start_another(kubeconfig, StoppingOperator, **settings)
 
     def wait_for_takeover(self, seconds):
@@ -160,6 +164,16 @@ def test_what_the_one_before_registered_a_moment_ago_isnt_registered_again(bare_
     assert len(bare_stage.registrations(namespace)) == 1
     assert replicas.first.popen.wait(10) == 0
     bare_stage.simulator.control("PATCH", "settings", {"list_lag_seconds": 0})
+
+
+def test_what_is_created_after_the_takeover_waits_for_no_later_list(bare_stage, replicas, namespace):
+    """No process before can have registered it, however long lists lag behind."""
+    replicas.second.kill()
+    replicas.start_second(list_lag="1h")
+    replicas.first.popen.terminate()
+    replicas.wait_for_takeover(PATIENCE)
+
+    bare_stage.create_ready(namespace)
 
 
 def test_killed_the_other_takes_over_when_the_lease_has_expired(bare_stage, replicas, namespace):

@@ -226,6 +226,7 @@ class Operator:
             if self.elector:
                 await self.elector.leading.wait()
                 self._take_over(self.elector.alone_since)
+                group.create_task(self._doubt_only_what_was_there())
             self.leading.set()
             await self.workers.run()
 
@@ -239,6 +240,15 @@ class Operator:
             store.doubt(doubted_until)
             for key in store:
                 self.queue.add(key)
+
+    async def _doubt_only_what_was_there(self) -> None:
+        """Let new resources be provisioned at once: what was made after the takeover, no other process has seen."""
+        try:
+            for kind, store in self.router.stores.items():
+                for key in store.doubt_only(await self._list_uids(kind)):
+                    self.queue.add(key)
+        except OperatorError as error:
+            log.debug("resources not listed: new ones wait too", message=str(error))
 
     async def _release(self) -> None:
         if self.elector:
