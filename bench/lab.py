@@ -173,7 +173,7 @@ class Lab:
         def create(name: str) -> None:
             self.kube.create_client(namespace, name, {"secretName": name, "scopes": {"consumes": [{"name": SCOPE}]}})
 
-        return _for_each(names, create)
+        return self.for_each(names, create)
 
     def create_exposing(
         self, namespace: str, exposing: Mapping[str, Any], annotations: Mapping[str, str] | None = None
@@ -184,7 +184,7 @@ class Lab:
             spec = {"secretName": name, "scopes": {"exposes": exposing[name]}}
             self.kube.create_client(namespace, name, spec, annotations=dict(annotations or {}))
 
-        return _for_each(exposing, create)
+        return self.for_each(exposing, create)
 
     def create_applications(self, namespace: str, names: Iterable[str]) -> float:
         """Create Applications that consume a scope, as `create` does."""
@@ -199,7 +199,15 @@ class Lab:
             }
             self.kube.request("POST", APPLICATION.path(namespace), body)
 
-        return _for_each(names, create)
+        return self.for_each(names, create)
+
+    @staticmethod
+    def for_each(names: Iterable[str], act: Callable[[str], None]) -> float:
+        """Do something sixteen at a time; give the monotonic time of the first."""
+        started = time.monotonic()
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(act, names))
+        return started
 
     def count_secrets(self, namespace: str) -> int:
         """Count the operator's Secrets in a namespace."""
@@ -242,13 +250,6 @@ class Lab:
                     resource = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
                     writes[Write(resource, str(about.get("namespace")), str(about.get("name")))] += 1
         return writes
-
-
-def _for_each(names: Iterable[str], act: Callable[[str], None]) -> float:
-    started = time.monotonic()
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(act, names))
-    return started
 
 
 def wait_until_ready(following: Following, names: Sequence[str], seconds: float) -> Readiness:

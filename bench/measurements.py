@@ -22,6 +22,7 @@ from bench.lab import DEFAULT_POOL, Lab, Mark, Readiness, Traffic, wait_until_re
 from bench.liveness import measure_liveness
 from bench.outage import measure_outages
 from bench.scopes import measure_deletion, measure_scopes
+from bench.tenants import measure_failures, measure_tenants
 from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
 from tools.follow import Following
 from tools.kube import CLIENTS, SECRETS, wait_for
@@ -266,6 +267,8 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Section]] = {
     "application-repair": lambda bench: measure_application_repair(bench.scale, bench.tell),
     "scopes": lambda bench: measure_scopes(bench.scale, bench.tell),
     "deletion": lambda bench: measure_deletion(bench.scale, bench.tell),
+    "tenants": lambda bench: measure_tenants(bench.scale, bench.tell),
+    "failures": lambda bench: measure_failures(bench.scale, bench.tell),
 }
 
 

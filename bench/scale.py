@@ -23,6 +23,10 @@ class Scale:
     foreign: int
     failovers: int
     outage_seconds: int
+    busy_exposing: int
+    busy_scopes: int
+    busy_clients: int
+    failing: int
 
     @property
     def fleet(self) -> int:
@@ -45,6 +49,10 @@ FULL = Scale(
     foreign=5000,
     failovers=20,
     outage_seconds=600,
+    busy_exposing=30,
+    busy_scopes=200,
+    busy_clients=600,
+    failing=1000,
 )
 QUICK = Scale(
     "quick",
@@ -61,4 +69,8 @@ QUICK = Scale(
     foreign=50,
     failovers=1,
     outage_seconds=20,
+    busy_exposing=3,
+    busy_scopes=20,
+    busy_clients=20,
+    failing=20,
 )
