@@ -46,7 +46,7 @@ class Mint:
     def __init__(self):
         self._taken = 0
 
-    async def take(self):
+    async def take(self, namespace):
         self._taken += 1
         return minted(self._taken)
 

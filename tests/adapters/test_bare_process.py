@@ -33,7 +33,7 @@ from maskinporten_operator.adapters.keys import KeyPool
 
 async def take():
     async with KeyPool(1) as pool:
-        print(len((await pool.take()).n))
+        print(len((await pool.take('ns')).n))
 
 asyncio.run(take())
 """

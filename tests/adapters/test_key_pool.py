@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from maskinporten_operator.adapters import keys as module
-from maskinporten_operator.adapters.keys import BATCH, KeyPool
+from maskinporten_operator.adapters.keys import BATCH, FEW, KEPT_SHARE, LATELY, KeyPool, _Takers
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.keys import PrivateJwk
 
@@ -73,7 +73,7 @@ async def test_the_pool_fills_up_to_its_size_and_no_further(maker):
 
 async def test_what_is_taken_is_made_again(maker):
     async with KeyPool(3, maker.start) as pool:
-        taken = [await pool.take() for _ in range(20)]
+        taken = [await pool.take("ns") for _ in range(20)]
         await until(lambda: len(pool) == 3)
 
     assert taken == list(range(20))
@@ -85,13 +85,13 @@ async def test_a_pool_without_a_store_makes_keys_when_they_are_asked_for(maker):
         await asyncio.sleep(0.05)
         assert maker.made == 0
 
-        assert await asyncio.wait_for(pool.take(), SOON) == 0
+        assert await asyncio.wait_for(pool.take("ns"), SOON) == 0
         assert len(pool) == 0
 
 
 async def test_many_at_once_get_a_key_each(maker):
     async with KeyPool(2, maker.start) as pool:
-        taken = await asyncio.wait_for(asyncio.gather(*(pool.take() for _ in range(30))), SOON)
+        taken = await asyncio.wait_for(asyncio.gather(*(pool.take("ns") for _ in range(30))), SOON)
 
     assert sorted(taken) == list(range(30))
 
@@ -104,7 +104,7 @@ async def test_many_at_once_get_a_key_each(maker):
 async def test_whatever_fails_in_a_worker_it_is_started_again(maker, error):
     maker.failures = [error, error]
     async with KeyPool(2, maker.start) as pool:
-        assert await asyncio.wait_for(pool.take(), SOON) == 0
+        assert await asyncio.wait_for(pool.take("ns"), SOON) == 0
         await until(lambda: len(pool) == 2)
 
     assert maker.failures == []
@@ -114,7 +114,7 @@ async def test_whatever_fails_in_a_worker_it_is_started_again(maker, error):
 async def test_a_worker_that_cant_be_started_is_tried_again(maker):
     maker.refusals = [OSError("the process table is full")] * 2
     async with KeyPool(2, maker.start) as pool:
-        assert await asyncio.wait_for(pool.take(), SOON) == 0
+        assert await asyncio.wait_for(pool.take("ns"), SOON) == 0
 
     assert (maker.refusals, maker.started) == ([], 1)
 
@@ -137,7 +137,7 @@ async def test_one_that_waits_in_vain_is_told_after_a_time(maker, monkeypatch):
 
     async with KeyPool(1, maker.start) as pool:
         with pytest.raises(TransientError, match="No key could be made") as caught:
-            await pool.take()
+            await pool.take("ns")
 
     assert caught.value.reason == "InternalError"
 
@@ -145,7 +145,7 @@ async def test_one_that_waits_in_vain_is_told_after_a_time(maker, monkeypatch):
 async def test_one_that_gives_up_waiting_takes_no_key_from_the_others(maker):
     maker.failures = [OSError("no")]
     async with KeyPool(0, maker.start) as pool:
-        first, second = (asyncio.create_task(pool.take()) for _ in range(2))
+        first, second = (asyncio.create_task(pool.take("ns")) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
@@ -157,10 +157,10 @@ async def test_a_worker_process_makes_real_keys_and_a_killed_one_is_replaced():
     complaints = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
     async with KeyPool(1) as pool:
-        first = await asyncio.wait_for(pool.take(), DEADLINE)
+        first = await asyncio.wait_for(pool.take("ns"), DEADLINE)
         worker = pool._minter.pid
         os.kill(worker, signal.SIGKILL)
-        second, third = [await asyncio.wait_for(pool.take(), DEADLINE) for _ in range(2)]
+        second, third = [await asyncio.wait_for(pool.take("ns"), DEADLINE) for _ in range(2)]
         successor = pool._minter.pid
 
         assert successor != worker
@@ -199,10 +199,109 @@ async def test_nothing_is_minted_while_keys_are_taken_and_the_store_is_not_low(m
         await until(lambda: len(pool) == 40)
 
         for _ in range(25):
-            await pool.take()
+            await pool.take("ns")
             await asyncio.sleep(0)
         assert maker.made == 40  # fifteen are left, more than a quarter
 
         for _ in range(6):
-            await pool.take()
+            await pool.take("ns")
         await until(lambda: maker.made > 40)
+
+
+# Fairness
+
+
+async def settle():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+class Hand:
+    """Makes as many keys as a test lets it."""
+
+    def __init__(self):
+        self.allowed = asyncio.Semaphore(0)
+        self.made = 0
+
+    async def start(self):
+        return self
+
+    async def mint(self, count):
+        await self.allowed.acquire()
+        self.made += 1
+        return [self.made]
+
+    async def end(self):
+        pass
+
+
+async def test_namespaces_that_wait_get_keys_by_turns():
+    hand, got = Hand(), []
+
+    async def take(pool, namespace):
+        await pool.take(namespace)
+        got.append(namespace)
+
+    async with KeyPool(0, hand.start) as pool, asyncio.TaskGroup() as group:
+        for namespace in ["busy"] * 5 + ["calm"]:
+            group.create_task(take(pool, namespace))
+        await settle()
+        for number in range(6):
+            hand.allowed.release()
+            await until(lambda count=number + 1: len(got) == count)
+
+    assert got == ["busy", "calm", "busy", "busy", "busy", "busy"]
+
+
+async def test_one_that_took_many_keys_leaves_the_last_ones_to_others():
+    hand, size = Hand(), 64
+    async with KeyPool(size, hand.start) as pool:
+        for _ in range(size):
+            hand.allowed.release()
+        await until(lambda: len(pool) == size)
+        kept = size // KEPT_SHARE
+        for _ in range(size - kept):
+            await pool.take("busy")
+        waiting = asyncio.create_task(pool.take("busy"))
+        await settle()
+        assert not waiting.done()
+
+        assert [await asyncio.wait_for(pool.take("calm"), SOON) for _ in range(FEW)]
+        assert len(pool) == kept - FEW
+        for _ in range(FEW + 1):
+            hand.allowed.release()
+        await asyncio.wait_for(waiting, SOON)  # what is made beyond the kept ones is for all
+
+
+async def test_many_namespaces_that_take_few_each_get_all_the_keys_there_are():
+    hand, size = Hand(), 64
+    async with KeyPool(size, hand.start) as pool:
+        for _ in range(size):
+            hand.allowed.release()
+        await until(lambda: len(pool) == size)
+
+        assert len({await asyncio.wait_for(pool.take(f"ns-{n}"), SOON) for n in range(size)}) == size
+
+
+async def test_a_key_that_was_given_to_one_that_waits_no_more_is_kept_for_others():
+    hand = Hand()
+    async with KeyPool(0, hand.start) as pool:
+        gone = asyncio.create_task(pool.take("calm"))
+        await settle()
+        pool._keys.append("key")
+        pool._give()
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+
+        assert await asyncio.wait_for(pool.take("calm"), SOON) == "key"
+
+
+def test_who_took_keys_is_remembered_for_a_minute_and_then_not_at_all():
+    takers = _Takers()
+    for _ in range(3):
+        takers.note("busy", 10.0)
+    takers.note("calm", 20.0)
+
+    assert takers.count("busy", 10.0 + LATELY - 1) == 3
+    assert takers.count("busy", 10.0 + LATELY) == 0
+    assert (dict(takers._counts), len(takers._taken)) == ({"calm": 1}, 1)

@@ -231,7 +231,7 @@ class FakeMint:
         self.taken: list[RsaKey] = []
 
     @port
-    async def take(self):
+    async def take(self, namespace):
         self.taken.append(rsa_key(next(self._numbers)))
         return self.taken[-1]
 

@@ -61,6 +61,18 @@ async def test_an_event_too_many_is_dropped_and_counted(told, monkeypatch):
     await run_until(announcer, lambda: told.posted == ["a", "b"])
 
 
+async def test_of_too_many_events_one_of_the_namespace_with_most_is_dropped_and_they_are_posted_by_turns(
+    told, monkeypatch
+):
+    monkeypatch.setattr(module, "MOST_WAITING", 3)
+    announcer = EventAnnouncer(told.post, count_dropped=told.drop)
+    for namespace, message in [("busy", "a"), ("busy", "b"), ("busy", "c"), ("calm", "d")]:
+        announcer.announce(resource(metadata={"namespace": namespace}).meta, "Normal", "Synchronized", message)
+    assert told.dropped == 1
+
+    await run_until(announcer, lambda: told.posted == ["a", "d", "b"])
+
+
 async def test_an_event_that_is_refused_is_counted_and_the_next_one_is_posted(told):
     announcer = EventAnnouncer(told.post, count_dropped=told.drop)
     told.refuses = True

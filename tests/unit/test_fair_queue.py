@@ -236,7 +236,7 @@ def test_whatever_is_asked_it_is_fair_complete_and_keeps_nothing(actions):
             await model.take()
             model.done()
         queue = model.queue
-        assert not (queue._queued or queue._since or queue._load or queue._running or queue._again)
+        assert not any((queue._queued, queue._since, queue._load, queue._running, queue._again))
         assert not any(map(list, queue._turns.values()))
 
     run_in_virtual_time(main)

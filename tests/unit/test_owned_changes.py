@@ -8,7 +8,7 @@ from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.runtime.owned import OwnedChanges
-from maskinporten_operator.runtime.queue import Key, WorkQueue
+from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.store import ObjectStore, VersionStore
 from tests.unit.fakes import NAME, NAMESPACE, SECRET, owner_reference, resource_body
 
@@ -247,3 +247,12 @@ async def test_owners_of_a_kind_that_another_store_holds_are_passed_over(world):
     world.secrets.on_change(secret(10, owner_reference(kind=APPLICATION.name), name="unknown-secret"))
 
     assert await world.queued() == set()
+
+
+@pytest.mark.parametrize("happens", ["changed", "deleted"])
+async def test_what_befalls_a_secret_is_urgent(world, happens):
+    world.secrets.on_change(secret("11"))
+    await world.queued()
+    world.secrets.on_change(secret("12")) if happens == "changed" else world.secrets.on_delete(secret("12"))
+
+    assert world.queue._queued == {OWNER: Priority.REPAIR}

@@ -168,9 +168,9 @@ async def test_a_secret_that_somebody_makes_during_the_pass_is_not_taken_over(wo
     theirs = {"metadata": {"name": SECRET, "uid": "other"}, "data": {"a": "b"}}
     take = world.mint.take
 
-    async def take_slowly():
+    async def take_slowly(namespace):
         world.cluster.secrets[SECRET] = theirs
-        return await take()
+        return await take(namespace)
 
     world.mint.take = take_slowly
 

@@ -6,7 +6,7 @@ import copy
 import pytest
 
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT, SECRET
-from maskinporten_operator.runtime.queue import Key, WorkQueue
+from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.router import Router
 from tests.unit.fakes import NAME, NAMESPACE, UID, resource_body
 
@@ -143,3 +143,36 @@ async def test_the_version_of_an_owned_object_that_we_wrote_is_kept(world):
     world.router.accept(SECRET, {"metadata": metadata})
 
     assert world.router.versions.own(Key(SECRET, NAMESPACE, "some-secret")) == 7
+
+
+READY = {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]}
+DELETED = {"deletionTimestamp": "2026-01-02T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("event", "parts", "urgency"),
+    [
+        ("MODIFIED", {}, Priority.CHANGE),
+        ("MODIFIED", {"status": READY}, Priority.CHANGE),
+        ("MODIFIED", {"metadata": DELETED, "status": READY}, Priority.REPAIR),
+        (None, {}, Priority.CHANGE),
+        (None, {"status": READY}, Priority.RESYNC),
+        (None, {"status": READY, "metadata": {"generation": 2}}, Priority.CHANGE),
+        (None, {"status": READY, "metadata": DELETED}, Priority.REPAIR),
+        (None, {"status": {"conditions": ["odd", {"type": "Ready", "status": []}]}}, Priority.CHANGE),
+        (None, {"status": {"conditions": "odd"}}, Priority.CHANGE),
+    ],
+    ids=str,
+)
+async def test_at_a_start_what_was_ready_lets_others_go_first_and_deletions_are_urgent(world, event, parts, urgency):
+    world.router.on_event(MASKINPORTEN_CLIENT, event, world.change(**parts))
+
+    assert world.queue._queued[CLIENT] == urgency
+
+
+async def test_at_a_takeover_all_are_queued_as_at_a_start(world):
+    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", world.change(status=READY))
+    await world.queued()
+    world.router.queue_all()
+
+    assert world.queue._queued == {CLIENT: Priority.RESYNC, APP: Priority.CHANGE}

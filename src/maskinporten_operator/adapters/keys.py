@@ -11,7 +11,7 @@ import json
 import math
 import sys
 from asyncio.subprocess import PIPE
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol, Self
 
 import structlog
@@ -19,6 +19,7 @@ import structlog
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.keys import RsaKey
+from maskinporten_operator.model.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,6 +29,11 @@ BATCH = 8
 """Keys that are minted at once: few enough that nobody waits long for the batch."""
 REST = 1.0
 """Seconds without a taker before a store that isn't low is filled up: minting would slow down those that take."""
+KEPT_SHARE = 8
+"""One key of so many is kept for namespaces that took few lately."""
+FEW = 8
+LATELY = 60.0
+"""Seconds within which a namespace that took `FEW` keys leaves the kept ones to others."""
 PROGRAM: tuple[str, ...] = (sys.executable, "-P", "-m", "maskinporten_operator.adapters.minting")
 log = structlog.get_logger()
 
@@ -88,6 +94,8 @@ class MintingProcess:
 class KeyPool:
     """A store of new keys, filled up again when some are taken. They leave this process's memory only into a Secret.
 
+    Namespaces that wait for keys get them by turns, and one that took many lately leaves the last ones to others.
+
     Attributes:
         failing: Whether the last attempt to mint keys failed.
     """
@@ -99,9 +107,9 @@ class KeyPool:
         self._start = start
         self._minter: Minter | None = None
         self._keys: deque[RsaKey] = deque()
-        self._arrived = asyncio.Condition()
         self._wanted = asyncio.Event()
-        self._waiting = 0
+        self._waiting: Turns[asyncio.Future[RsaKey]] = Turns()
+        self._takers = _Takers()
         self._last_taken = -math.inf
         self._filler: asyncio.Task[None] | None = None
 
@@ -122,30 +130,54 @@ class KeyPool:
             await self._filler
         await self._end_minter()
 
-    async def take(self) -> RsaKey:
-        """Take a key, waiting for one if none is left.
+    async def take(self, namespace: str) -> RsaKey:
+        """Take a key for a namespace, waiting for one if none is left for it.
 
         Raises:
             TransientError: No key could be made.
         """
-        async with self._arrived:
-            self._waiting += 1
-            self._wanted.set()
-            try:
-                async with asyncio.timeout(60):
-                    await self._arrived.wait_for(lambda: bool(self._keys))
-            except TimeoutError:
-                raise TransientError(Reason.INTERNAL_ERROR, "No key could be made within a minute") from None
-            finally:
-                self._waiting -= 1
-            self._last_taken = asyncio.get_running_loop().time()
-            return self._keys.popleft()
+        given: asyncio.Future[RsaKey] = asyncio.get_running_loop().create_future()
+        self._waiting.add(namespace, given)
+        self._give()
+        self._wanted.set()
+        try:
+            async with asyncio.timeout(60):
+                return await given
+        except TimeoutError:
+            self._withdraw(namespace, given)
+            raise TransientError(Reason.INTERNAL_ERROR, "No key could be made within a minute") from None
+        except asyncio.CancelledError:
+            self._withdraw(namespace, given)
+            raise
+
+    def _withdraw(self, namespace: str, given: asyncio.Future[RsaKey]) -> None:
+        """Somebody waits no longer: a key that came too late is for the others."""
+        self._waiting.discard(namespace, given)
+        if not given.cancelled():
+            self._keys.appendleft(given.result())
+            self._give()
+
+    def _give(self) -> None:
+        """Give keys to those that wait, as far as there are any for them."""
+        now = asyncio.get_running_loop().time()
+        while self._keys and (namespace := self._choose(now)) is not None:
+            waiting = self._waiting.take(namespace)
+            if not waiting.cancelled():
+                waiting.set_result(self._keys.popleft())
+                self._takers.note(namespace, now)
+                self._last_taken = now
+
+    def _choose(self, now: float) -> str | None:
+        """Choose whose turn it is, among those to whom a key may be given now."""
+        if len(self._keys) > self._size // KEPT_SHARE:
+            return next(iter(self._waiting), None)
+        return next((one for one in self._waiting if self._takers.count(one, now) < FEW), None)
 
     async def _fill(self) -> None:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            while (missing := self._size + self._waiting - len(self._keys)) > 0:
+            while (missing := self._size + len(self._waiting) - len(self._keys)) > 0:
                 if self._can_wait():
                     await asyncio.sleep(REST)
                     continue
@@ -168,11 +200,36 @@ class KeyPool:
         if self.failing:
             log.info("keys are minted again")
         self.failing = False
-        async with self._arrived:
-            self._keys.extend(keys)
-            self._arrived.notify_all()
+        self._keys.extend(keys)
+        self._give()
 
     async def _end_minter(self) -> None:
         minter, self._minter = self._minter, None
         if minter:
             await minter.end()
+
+
+class _Takers:
+    """How many keys each namespace took lately; nothing is kept of those that took none."""
+
+    def __init__(self) -> None:
+        self._taken: deque[tuple[float, str]] = deque()
+        self._counts: Counter[str] = Counter()
+
+    def note(self, namespace: str, now: float) -> None:
+        """A namespace takes a key; `now` in seconds."""
+        self._expire(now)
+        self._taken.append((now, namespace))
+        self._counts[namespace] += 1
+
+    def count(self, namespace: str, now: float) -> int:
+        """Count the keys that it took lately."""
+        self._expire(now)
+        return self._counts[namespace]
+
+    def _expire(self, now: float) -> None:
+        while self._taken and self._taken[0][0] <= now - LATELY:
+            _, namespace = self._taken.popleft()
+            self._counts[namespace] -= 1
+            if not self._counts[namespace]:
+                del self._counts[namespace]

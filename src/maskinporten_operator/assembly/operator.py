@@ -107,7 +107,9 @@ class Operator:
         self.registry, self.scopes, self.grants = adapters.registry, adapters.scopes, adapters.grants
         self.elector, self.fence = adapters.elector, adapters.fence
         self.memory = Memory()
-        self.queue = WorkQueue(observe_wait=adapters.metrics.observe_wait, closed=adapters.elector is not None)
+        self.queue = WorkQueue(
+            observe_wait=adapters.metrics.observe_wait, workers=config.workers, closed=adapters.elector is not None
+        )
         self.router = Router(
             watched_kinds(config),
             self.queue,
@@ -238,8 +240,7 @@ class Operator:
         self.queue.open()
         for store in self.router.stores.values():
             store.doubt(doubted_until)
-            for key in store:
-                self.queue.add(key)
+        self.router.queue_all()
 
     async def _doubt_only_what_was_there(self) -> None:
         """Let new resources be provisioned at once: what was made after the takeover, no other process has seen."""

@@ -26,6 +26,10 @@ class Turns(Generic[T]):
         """Give the namespaces that have items, in the order of their turns."""
         return iter(self._lines)
 
+    def count(self, namespace: str) -> int:
+        """How many items of a namespace wait."""
+        return len(self._lines.get(namespace, ()))
+
     def add(self, namespace: str, item: T) -> None:
         """Put an item at the end of its namespace's line; the turn of a namespace that had none comes last."""
         line = self._lines.setdefault(namespace, OrderedDict())
@@ -53,6 +57,10 @@ class Turns(Generic[T]):
         else:
             del self._lines[namespace]
         return item
+
+    def drop_newest(self, namespace: str) -> None:
+        """Drop the last item of a namespace, which keeps its turn."""
+        self.discard(namespace, next(reversed(self._lines[namespace])))
 
     def clear(self) -> None:
         """Drop all."""

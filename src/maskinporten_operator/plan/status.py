@@ -82,8 +82,10 @@ def stays_ready(outcome: Outcome, progress: Progress[Any]) -> bool:
 
 
 def find_condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
-    """Find the condition of a type."""
-    return next((one for one in status.get("conditions") or () if one.get("type") == kind), None)
+    """Find the condition of a type; whoever may write a status wrote it, so it may have any shape."""
+    conditions = status.get("conditions")
+    listed = conditions if isinstance(conditions, list | tuple) else ()
+    return next((one for one in listed if isinstance(one, dict) and one.get("type") == kind), None)
 
 
 def build_synchronization_state(ready: Mapping[str, Any]) -> str:

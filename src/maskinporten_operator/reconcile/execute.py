@@ -303,7 +303,7 @@ def _build_fingerprint(registration: Registration, jwk: PrivateJwk, seen: Snapsh
 async def _mint(meta: ObjectMeta, ports: Ports) -> PrivateJwk:
     if pending := ports.memory.pending_key(meta.uid):
         return pending
-    jwk = PrivateJwk(build_kid(meta.uid, ports.random.hex(16)), await ports.mint.take())
+    jwk = PrivateJwk(build_kid(meta.uid, ports.random.hex(16)), await ports.mint.take(meta.namespace))
     ports.memory.record_mint(meta.uid, jwk, ports.clock.monotonic())
     return jwk
 

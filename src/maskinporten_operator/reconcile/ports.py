@@ -168,8 +168,8 @@ class Grants(Protocol):
 class KeyMint(Protocol):
     """Where new keys come from."""
 
-    async def take(self) -> RsaKey:
-        """Take a new key, minted ahead if there is one."""
+    async def take(self, namespace: str) -> RsaKey:
+        """Take a new key for a namespace, minted ahead if there is one; namespaces that wait take turns."""
 
 
 class Fleet(Protocol):

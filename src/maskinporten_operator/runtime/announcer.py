@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.model.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,8 +24,16 @@ LONGEST_COURTESY = 15.0
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Event:
+    meta: ObjectMeta
+    kind: str
+    reason: str
+    message: str
+
+
 class EventAnnouncer:
-    """A bounded queue of Events and the one task that posts them."""
+    """A bounded number of Events that wait, by turns of their namespaces, and the one task that posts them."""
 
     def __init__(
         self,
@@ -34,26 +44,31 @@ class EventAnnouncer:
         """`count_dropped` is told of each Event that is given up."""
         self._post = post
         self._is_busy = is_busy
-        self._waiting: asyncio.Queue[tuple[ObjectMeta, str, str, str]] = asyncio.Queue(MOST_WAITING)
+        self._waiting: Turns[_Event] = Turns()
+        self._news = asyncio.Event()
         self._count_dropped = count_dropped
 
     def announce(self, meta: ObjectMeta, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """Tell of something that happened to a resource; neither waits nor fails."""
-        try:
-            self._waiting.put_nowait((meta, kind, reason, message))
-        except asyncio.QueueFull:
+        """Tell of something that happened to a resource; neither waits nor fails.
+
+        When too many wait, the newest is given up of the namespace that has most of them.
+        """
+        self._waiting.add(meta.namespace, _Event(meta, kind, reason, message))
+        if len(self._waiting) > MOST_WAITING:
+            self._waiting.drop_newest(max(self._waiting, key=self._waiting.count))
             self._count_dropped()
+        self._news.set()
 
     async def run(self) -> None:
         """Post what is announced until cancelled."""
         while True:
-            events = [await self._waiting.get()]
+            await self._news.wait()
+            self._news.clear()
             await self._let_work_go_first()
-            while not self._waiting.empty():
-                events.append(self._waiting.get_nowait())
-            for event in events:
+            while self._waiting:
+                event = self._waiting.take()
                 try:
-                    await self._post(*event)
+                    await self._post(event.meta, event.kind, event.reason, event.message)
                 except OperatorError as error:
                     self._count_dropped()
                     log.debug("event not posted", reason=str(error.reason), message=str(error))

@@ -59,7 +59,7 @@ class OwnedChanges:
                 # Most likely the echo of the write that this pass is waiting for an answer to.
                 self._unsettled[owner][key] = self._versions.newest(key)
             else:
-                self._queue.add(owner, Priority.CHANGE)
+                self._queue.add(owner, _find_urgency(kind))
 
     def take_deletion(self, kind: Kind, metadata: Metadata) -> None:
         """Take in an object that was deleted, or lost the label that we watch."""
@@ -76,7 +76,7 @@ class OwnedChanges:
     def _take_absence(self, key: Key) -> None:
         self._versions.remove(key)
         for owner in self._find_concerned(key):
-            self._queue.add(owner, Priority.CHANGE)
+            self._queue.add(owner, Priority.REPAIR)
         self._owners.pop(key, None)
 
     def _find_owners(self, key: Key, metadata: Metadata) -> frozenset[Key]:
@@ -87,6 +87,11 @@ class OwnedChanges:
         """Find those whom the object names, and those that name it as their Secret: one may wait for it to go."""
         claimants = self._store.find_claimants(key.namespace, key.name) if key.kind == SECRET else ()
         return {one for one in self._owners.get(key, frozenset()).union(claimants) if self._store.find(one)}
+
+
+def _find_urgency(kind: Kind) -> Priority:
+    """Credentials that were changed are wrong; of other objects much changes that needs no repair."""
+    return Priority.REPAIR if kind == SECRET else Priority.CHANGE
 
 
 @dataclass(frozen=True, slots=True)

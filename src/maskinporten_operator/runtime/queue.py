@@ -1,14 +1,20 @@
-"""The work queue: each key once, the urgent first, never two passes over one key at the same time."""
+"""The work queue: each key once, never two passes over one key at the same time, and namespaces are served alike.
+
+Who is next: news go before what may wait. Of either, the namespace comes first that has the fewest passes under way,
+then what is most urgent, then whose turn it is, and within a namespace who came first. The last few workers go only to
+a namespace that has no pass under way, whatever it waits for ([0025] in docs/decisions).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import math
 import random
-from collections import deque
+from collections import Counter, deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from maskinporten_operator.model.turns import Turns
 from maskinporten_operator.plan.backoff import backoff
 
 if TYPE_CHECKING:
@@ -36,11 +42,19 @@ class Key(NamedTuple):
 
 
 class Priority(IntEnum):
-    """What goes first."""
+    """How urgent a pass is: a deletion or a lost Secret, a change, a further attempt, what nobody waits for."""
 
-    CHANGE = 0
-    RETRY = 1
-    RESYNC = 2
+    REPAIR = 0
+    CHANGE = 1
+    RETRY = 2
+    RESYNC = 3
+
+
+NEWS = (Priority.REPAIR, Priority.CHANGE)
+PATIENT = (Priority.RETRY, Priority.RESYNC)
+KEPT_SHARE = 8
+"""One worker of so many is kept for namespaces that have no pass under way: passes can be long, and none is broken off
+for another."""
 
 
 class WorkQueue:
@@ -51,16 +65,22 @@ class WorkQueue:
         chance: Callable[[], float] = random.random,
         observe_wait: Callable[[Key, float], None] = lambda *_: None,
         *,
+        workers: int | None = None,
         closed: bool = False,
     ) -> None:
-        """`observe_wait` is told how long each key waited; one that is `closed` takes nothing until it is opened."""
+        """`observe_wait` is told how long each key waited; one that is `closed` takes nothing until it is opened.
+
+        `workers` is how many take keys; None keeps none of them for anybody.
+        """
         self._chance = chance
         self._observe_wait = observe_wait
-        self._ready: asyncio.PriorityQueue[tuple[Priority, int, Key]] = asyncio.PriorityQueue()
-        self._order = itertools.count()
+        self._crowded_at = math.inf if workers is None else workers - workers // KEPT_SHARE
+        self._turns: dict[Priority, Turns[Key]] = {priority: Turns() for priority in Priority}
+        self._news = asyncio.Event()  # who waits for a key looks again
         self._queued: dict[Key, Priority] = {}
         self._since: dict[Key, float] = {}
         self._running: set[Key] = set()
+        self._load: Counter[str] = Counter()  # how many passes of each namespace are under way
         self._again: dict[Key, Priority] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
@@ -85,11 +105,9 @@ class WorkQueue:
         waiting = self._again if key in self._running else self._queued
         if waiting.get(key, Priority.RESYNC + 1) <= priority:
             return
-        waiting[key] = priority
         if waiting is self._queued:
-            # One that was queued with less priority stays behind as a blank: `get` passes over it.
-            self._since.setdefault(key, asyncio.get_running_loop().time())
-            self._ready.put_nowait((priority, next(self._order), key))
+            self._enqueue(key, priority)
+        waiting[key] = priority
 
     def add_after(self, key: Key, delay: float, priority: Priority = Priority.RETRY) -> None:
         """Ask for a pass after `delay` seconds, unless one is due sooner."""
@@ -112,16 +130,19 @@ class WorkQueue:
         self._failures.pop(key, None)
 
     async def get(self) -> Key:
-        """Take the most urgent key; `done` must follow."""
-        while True:
-            priority, _, key = await self._ready.get()
-            if self._queued.get(key) == priority:
-                del self._queued[key]
-                self._observe_wait(key, asyncio.get_running_loop().time() - self._since.pop(key))
-                self._running.add(key)
-                if timer := self._timers.pop(key, None):
-                    timer.cancel()  # the pass that begins decides when the next one is due
-                return key
+        """Take the key that is next; `done` must follow."""
+        while (choice := self._choose()) is None:
+            self._news.clear()
+            await self._news.wait()
+        priority, namespace = choice
+        key = self._turns[priority].take(namespace)
+        del self._queued[key]
+        self._observe_wait(key, asyncio.get_running_loop().time() - self._since.pop(key))
+        self._running.add(key)
+        self._load[namespace] += 1
+        if timer := self._timers.pop(key, None):
+            timer.cancel()  # the pass that begins decides when the next one is due
+        return key
 
     def note_action(self, key: Key) -> None:
         """The pass changed something."""
@@ -130,6 +151,10 @@ class WorkQueue:
     def done(self, key: Key) -> None:
         """The pass is over."""
         self._running.discard(key)
+        self._load[key.namespace] -= 1
+        if not self._load[key.namespace]:
+            del self._load[key.namespace]
+        self._news.set()
         if (priority := self._again.pop(key, None)) is not None:
             self.add(key, priority)
 
@@ -150,6 +175,8 @@ class WorkQueue:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        for turns in self._turns.values():
+            turns.clear()
         self._queued.clear()
         self._since.clear()
         self._again.clear()
@@ -163,6 +190,28 @@ class WorkQueue:
     def running(self) -> int:
         """How many passes are under way."""
         return len(self._running)
+
+    def _enqueue(self, key: Key, priority: Priority) -> None:
+        """Put a key in line; one that waits already gives up its place in a less urgent one."""
+        if (before := self._queued.get(key)) is not None:
+            self._turns[before].discard(key.namespace, key)
+        self._turns[priority].add(key.namespace, key)
+        self._since.setdefault(key, asyncio.get_running_loop().time())
+        self._news.set()
+
+    def _choose(self) -> tuple[Priority, str] | None:
+        """Choose the line that is next, if one may be served now."""
+        for priorities in (NEWS, PATIENT):
+            least: tuple[Priority, str] | None = None
+            for priority in priorities:
+                for namespace in self._turns[priority]:
+                    if namespace not in self._load:
+                        return priority, namespace  # so no more namespaces are looked at than there are workers
+                    if least is None or self._load[namespace] < self._load[least[1]]:
+                        least = priority, namespace
+            if least and len(self._running) < self._crowded_at:
+                return least
+        return None
 
     def _is_hot(self, key: Key) -> bool:
         """Whether so many passes changed something lately that somebody else undoes what they do."""

@@ -9,6 +9,7 @@ from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIE
 from maskinporten_operator.runtime.owned import OwnedChanges
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.store import ObjectStore, VersionStore, decisive
+from maskinporten_operator.runtime.urgency import find_urgency, find_urgency_of_listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -59,7 +60,7 @@ class Router:
         # While a pass runs, what it ends with decides whether there must be another one.
         if store.offer(body):
             if not self._queue.is_running(key):
-                self._queue.add(key, Priority.CHANGE)
+                self._queue.add(key, find_urgency(body) if event else find_urgency_of_listed(body))
             self._tell_of_news(key, began)
 
     def accept(self, kind: Kind, body: Body) -> None:
@@ -84,6 +85,13 @@ class Router:
             self._forget(began["metadata"]["uid"])  # it vanished during the pass
         self.owned[key.kind].settle(key)
         self._tell_of_news(key, began)
+
+    def queue_all(self) -> None:
+        """Queue all resources, as they are at a start."""
+        for store in self.stores.values():
+            for key in store:
+                if entry := store.find(key):
+                    self._queue.add(key, find_urgency_of_listed(entry.body))
 
     def on_namespaces(self, names: frozenset[str]) -> None:
         """Namespaces begin to go away, or are looked after from now on, or no longer: all that is in them must look."""

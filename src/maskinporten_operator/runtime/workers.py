@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
+from maskinporten_operator.runtime.urgency import find_urgency
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -149,9 +150,10 @@ class Workers:
         ):
             outcome = await controller.reconcile(began, entry.sighting)
         self._metrics.count_pass(key.kind, outcome)
-        if controller.store.has_moved(key, began):
-            self._queue.add(key, Priority.CHANGE)
-        if outcome.acted and controller.store.find(key):  # nothing is kept of what vanished during the pass
+        entry = controller.store.find(key)
+        if entry and controller.store.has_moved(key, began):
+            self._queue.add(key, find_urgency(entry.body))
+        if entry and outcome.acted:  # nothing is kept of what vanished during the pass
             self._queue.note_action(key)
         controller.settle(key, began)
         self._schedule(key, outcome)
