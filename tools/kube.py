@@ -28,18 +28,8 @@ class KubeClient:
 
     def __init__(self, kubeconfig: Path, connections: int = 16) -> None:
         """Open connections to the current context's server."""
-        config = yaml.safe_load(kubeconfig.read_text())
-        names = next(one for one in config["contexts"] if one["name"] == config["current-context"])["context"]
-        cluster = next(one for one in config["clusters"] if one["name"] == names["cluster"])["cluster"]
-        user = next(one for one in config["users"] if one["name"] == names["user"])["user"]
-        headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         self._http = httpx.Client(
-            base_url=cluster["server"],
-            verify=_tls(cluster, user),
-            headers=headers,
-            timeout=30,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=connections),
+            **find_server(kubeconfig), timeout=30, limits=httpx.Limits(max_connections=connections)
         )
 
     def __enter__(self) -> Self:
@@ -135,6 +125,16 @@ def is_true(resource: Any, condition: str) -> bool:
 def credentials(secret: Any) -> dict[str, str]:
     """Decode a Secret's values."""
     return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+def find_server(kubeconfig: Path) -> dict[str, Any]:
+    """Give how httpx reaches the current context's server, as its user."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    names = next(one for one in config["contexts"] if one["name"] == config["current-context"])["context"]
+    cluster = next(one for one in config["clusters"] if one["name"] == names["cluster"])["cluster"]
+    user = next(one for one in config["users"] if one["name"] == names["user"])["user"]
+    headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
+    return {"base_url": cluster["server"], "verify": _tls(cluster, user), "headers": headers, "trust_env": False}
 
 
 def _tls(cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSLContext:

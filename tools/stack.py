@@ -104,11 +104,14 @@ class Process:
                 raise RuntimeError(f"no {text!r} from {self.popen.args!r}:\n{self.output()[-3000:]}")
             time.sleep(0.02)
 
+    def pids(self) -> list[int]:
+        """Give the process's id, and those of its child processes now."""
+        return [self.popen.pid, *_descendants(self.popen.pid)]
+
     def memory(self) -> tuple[int, int]:
         """Give the process's resident memory, and the proportional set size of it and its children, in bytes."""
-        pids = [self.popen.pid, *_descendants(self.popen.pid)]
         resident = _read_kib(Path(f"/proc/{self.popen.pid}/status"), "VmRSS:")
-        proportional = sum(_read_kib(Path(f"/proc/{pid}/smaps_rollup"), "Pss:") for pid in pids)
+        proportional = sum(_read_kib(Path(f"/proc/{pid}/smaps_rollup"), "Pss:") for pid in self.pids())
         return resident * 1024, proportional * 1024
 
     def cpu_seconds(self) -> float:
@@ -120,10 +123,12 @@ class Process:
 class Simulator(Process):
     """digdir-simulator on a free port, and its control API."""
 
+    program: tuple[str, ...] = (str(BIN / "digdir-simulator"),)
+
     def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
         """Start it and wait until it listens; `options` are its command line's."""
         self.admin_jwk_file = folder / "admin.jwk"
-        arguments = [str(BIN / "digdir-simulator"), "--port", str(port), "--admin-jwk-file", str(self.admin_jwk_file)]
+        arguments = [*self.program, "--port", str(port), "--admin-jwk-file", str(self.admin_jwk_file)]
         super().__init__([*arguments, *options], {}, folder / "simulator.log")
         self.url = self.wait_for_output("listening on").split()[-1]
         self._http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
@@ -223,10 +228,12 @@ class Operator(Process):
 
     def metric(self, name: str) -> float:
         """Give a metric, summed over its labels; 0 if there is none of that name."""
-        text = httpx.get(f"http://127.0.0.1:{self.health_port}/metrics", trust_env=False).text
-        return sum(
-            float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))
-        )
+        lines = self.metrics().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+    def metrics(self) -> str:
+        """Give all metrics, as Prometheus reads them."""
+        return httpx.get(f"http://127.0.0.1:{self.health_port}/metrics", trust_env=False).text
 
     def wait_ready(self, seconds: float = 30.0) -> Self:
         """Wait until it is ready.

@@ -29,7 +29,7 @@ def bare_stage(cluster, tmp_path_factory, request):
     """A simulator and no operator yet. A file's SETTINGS are the operator's.
 
     What others have in the organisation must be at the end as it was at the start, and all that was said to DigDir
-    what its published API takes.
+    what its published API takes. No key, token or assertion is anywhere but where it belongs.
     """
     settings = getattr(request.module, "SETTINGS", {})
     foreign = getattr(request.module, "FOREIGN", FOREIGN)
@@ -37,6 +37,7 @@ def bare_stage(cluster, tmp_path_factory, request):
         yield stage
         assert stage.read_foreign() == stage.foreign
         assert stage.violations == []
+        assert stage.find_leaks() == []
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,16 @@ import httpx
 
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
-from tools.kube import CLIENTS, SECRETS, KubeClient, credentials, is_ready, wait_for
-from tools.stack import NAMESPACE, SERVICE_ACCOUNT, Operator, Simulator
+from tests.e2e.recording_simulator import RecordingSimulator
+from tests.e2e.trail import Trail
+from tools.kube import CLIENTS, SECRETS, KubeClient, credentials, find_server, is_ready, wait_for
+from tools.stack import NAMESPACE, SERVICE_ACCOUNT, Operator
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from tests.e2e.trail import Leak
     from tools.cluster import Cluster
 
 PATIENCE = 60.0
@@ -25,7 +28,13 @@ PATIENCE = 60.0
 CLUSTER_NAME = "test"
 SCOPE = "skatt:some.scope"
 DEFAULT_SCOPE = "nav:some/other/scope"
-SETTINGS = {"cluster_name": CLUSTER_NAME, "key_pool_size": "8", "list_lag": "1s", "default_client_scope": DEFAULT_SCOPE}
+SETTINGS = {
+    "cluster_name": CLUSTER_NAME,
+    "key_pool_size": "8",
+    "list_lag": "1s",
+    "default_client_scope": DEFAULT_SCOPE,
+    "log_level": "DEBUG",
+}
 WRITES = (
     *("create-client", "update-client", "delete-client", "replace-keys", "delete-keys", "put-key", "delete-key"),
     *("create-scope", "update-scope", "delete-scope", "grant-access", "revoke-access"),
@@ -51,7 +60,8 @@ class Stage:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.kube)
-            self.simulator = stack.enter_context(Simulator(self.folder, "--seed", str(self.seed_file)))
+            self.simulator = stack.enter_context(RecordingSimulator(self.folder, "--seed", str(self.seed_file)))
+            self.trail = stack.enter_context(Trail(self.cluster.admin_kubeconfig, self.folder / "trail"))
             stack.callback(self._end)
             self.sweep()
             self.foreign = self.read_foreign()
@@ -64,10 +74,23 @@ class Stage:
         self._open.close()
 
     def _end(self) -> None:
-        for one in (self.operator, *self.others):
-            if one:
-                one.kill()
+        for one in self._operators:
+            one.kill()
         self.sweep()
+
+    @property
+    def _operators(self) -> list[Operator]:
+        return [one for one in (self.operator, *self.others) if one]
+
+    def find_leaks(self) -> list[Leak]:
+        """Search what operators and simulator have left behind so far for secrets: see `trail`."""
+        for one in self._operators:
+            self.trail.look_at(one)
+        self.trail.canaries.add_token(
+            "the ServiceAccount's token", find_server(self.kubeconfig)["headers"]["Authorization"]
+        )
+        logs = {*self.folder.glob("*.log"), *(one.log for one in self._operators)}
+        return self.trail.find_leaks(logs, self.simulator)
 
     def read_foreign(self) -> dict[str, dict[str, Any]]:
         """Give what others have in the organisation, by name: nothing that the operator does may change it."""
@@ -100,6 +123,7 @@ class Stage:
     def restart(self, **settings: str) -> Operator:
         """Stop the operator in order, and start it anew."""
         assert self.operator
+        self.trail.look_at(self.operator)
         assert self.operator.stop() == 0
         return self.start_ready(**settings)
 
