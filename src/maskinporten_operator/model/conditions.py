@@ -72,9 +72,23 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One condition as decided, before time and generation are added to it."""
+    """One condition as decided, before time and generation are added to it.
+
+    Its message may quote what users and remote systems wrote, and is shown in terminals, Events and logs: what isn't
+    printable in it stands as its escape.
+    """
 
     type: str
     status: Status
     reason: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", _escape(self.message))
+
+
+def _escape(text: str) -> str:
+    """Give a text on one line, without what moves a terminal's cursor or turns the text around."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
