@@ -52,6 +52,18 @@ class KubeClient:
             raise httpx.HTTPStatusError(response.text[:600], request=response.request, response=response)
         return response.json()
 
+    def send(self, method: str, path: str, text: str | None = None, content_type: str = "application/json") -> bytes:
+        """Send a body as it is, and give the answer as it came; there are bodies that Python's `json` can't take.
+
+        Raises:
+            httpx.HTTPStatusError: The server refused; its message is in the error's text.
+        """
+        headers = {"Content-Type": content_type}
+        response = self._http.request(method, path, content=text, headers=headers, timeout=120)
+        if response.is_error:
+            raise httpx.HTTPStatusError(response.text[:600], request=response.request, response=response)
+        return response.content
+
     def find(self, path: str) -> Any | None:
         """Read an object; None if there is none."""
         response = self._http.get(path)

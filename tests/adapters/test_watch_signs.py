@@ -11,7 +11,7 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import TransientError, WaitingError
 from maskinporten_operator.model.resources import SECRET
 
-EMPTY = {"items": None, "metadata": {"resourceVersion": "7"}}
+EMPTY = b'{"items": null, "metadata": {"resourceVersion": "7"}}'
 REFUSED = WaitingError(Reason.REFUSED_BY_CLUSTER, "forbidden", 60.0)
 BOOKMARK = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "8"}}}
 DEADLINE = 5.0
@@ -24,7 +24,7 @@ class Api:
         self.lists = lists
         self.watches = watches
 
-    async def request(self, *_, **__):
+    async def request_page(self, *_):
         return await self._take(self.lists)
 
     async def stream(self, path, query, accept, on_begin):

@@ -16,9 +16,9 @@ from maskinporten_operator.model.application import (
     NAME_PATTERN,
     PORT_NAME_PATTERN,
     ApplicationSpec,
-    find_unread,
     parse_application,
 )
+from maskinporten_operator.model.declared import find_unread
 from maskinporten_operator.model.resources import InvalidSpec
 from tests.children import application_body
 
@@ -77,7 +77,7 @@ def test_unread_fields_are_named_in_objects_lists_and_lists_in_lists():
         "accessPolicy": {"outbound": {"external": [{"ports": [{"port": 1, "unknown": 1}]}]}},
         "maskinporten": {"scopes": {"exposes": [{"consumers": [{"orgno": "1", "unknown": 1}]}]}},
     }
-    assert find_unread(ApplicationSpec, raw, "spec") == [
+    assert list(find_unread(ApplicationSpec, raw, "spec")) == [
         "spec.unknown",
         "spec.liveness.unknown",
         "spec.env[1].unknown",
@@ -91,17 +91,17 @@ def test_what_is_passed_on_whole_is_read_whole():
         "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b", "optional": True}}}],
         "resources": {"limits": {"example.com/device": 1}},
     }
-    assert find_unread(ApplicationSpec, raw, "spec") == []
+    assert list(find_unread(ApplicationSpec, raw, "spec")) == []
 
 
 @pytest.mark.parametrize("value", [None])
 def test_a_field_that_is_set_to_null_is_not_set(value):
-    assert find_unread(ApplicationSpec, {"unknown": value, "liveness": value}, "spec") == []
+    assert list(find_unread(ApplicationSpec, {"unknown": value, "liveness": value}, "spec")) == []
 
 
 @pytest.mark.parametrize("spec", [{"env": "text"}, {"env": {"name": 1}}, {"liveness": [1, "a", None]}, {"env": [[1]]}])
 def test_the_search_for_unread_fields_bears_with_wrong_types(spec):
-    assert isinstance(find_unread(ApplicationSpec, spec, "spec"), list)
+    assert isinstance(list(find_unread(ApplicationSpec, spec, "spec")), list)
 
 
 def test_unread_fields_are_named_in_an_invalid_spec_too():

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskinporten_operator.model.application import parse_application
 from maskinporten_operator.model.claims import claim_scope, claim_secret
-from maskinporten_operator.model.maskinportenclient import FINALIZER
-from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, parse_meta
+from maskinporten_operator.model.maskinportenclient import FINALIZER, parse
+from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT, InvalidSpec, parse_meta
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.runtime.queue import Key
-from maskinporten_operator.runtime.store import LAST_APPLIED, ObjectStore, VersionStore, key_of, trim
+from maskinporten_operator.runtime.store import ObjectStore, VersionStore, key_of, trim
+from tests.children import application_body
 from tests.specs import exposed
 from tests.unit.fakes import NAME, NAMESPACE, SECRET, UID, resource_body
 
@@ -278,9 +280,9 @@ def test_an_edit_that_only_our_answer_shows_counts(store, changed):
     assert store.has_moved(KEY, before)
 
 
-def test_an_applied_manifest_that_changes_nothing_doesnt_count(store):
+def test_annotations_of_others_dont_count(store):
     before = began(store)
-    store.accept(body(12, annotations={LAST_APPLIED: "{}"}))
+    store.accept(body(12, annotations={"kubectl.kubernetes.io/last-applied-configuration": "{}"}))
 
     assert not store.has_moved(KEY, before)
 
@@ -502,15 +504,46 @@ def test_the_client_id_of_one_that_is_being_deleted_is_not_missed(store):
     assert list(store.known_client_ids()) == ["client-2"]
 
 
-def test_what_nobody_reads_is_not_kept():
-    whole = body(10, managedFields=[{}], annotations={LAST_APPLIED: "{}", "a": "b"}) | {"kind": "MaskinportenClient"}
+def test_only_what_decisions_may_depend_on_is_kept():
+    metadata = {
+        "managedFields": [{}],
+        "labels": {"a": "b"},
+        "finalizers": ["others/finalizer", FINALIZER],
+        "annotations": {"a": "b", "digdir.nais.io/preserve": "true", "digdir.nais.io/long": "x" * 100_000},
+    }
+    whole = body(10, **metadata) | {"kind": "MaskinportenClient"}
+    whole["spec"] = {**whole["spec"], "foo": {"bar": 1}}
+    whole["status"] = {"clientID": "some-id", "foo": {"bar": 1}}
 
-    kept = trim(whole)
+    kept = trim(MASKINPORTEN_CLIENT, whole)
 
-    assert set(kept) == {"metadata", "spec", "status"}
-    assert "managedFields" not in kept["metadata"]
-    assert kept["metadata"]["annotations"] == {"a": "b"}
-    assert LAST_APPLIED in whole["metadata"]["annotations"]
+    before = body(10)
+    annotations = {"digdir.nais.io/preserve": "true", "digdir.nais.io/long": "x" * 64}
+    assert kept == {
+        "metadata": {**before["metadata"], "finalizers": [FINALIZER], "annotations": annotations},
+        "spec": before["spec"],
+        "status": {"clientID": "some-id"},
+        "unread": ["spec.foo"],
+    }
+    assert trim(MASKINPORTEN_CLIENT, kept) == kept
+
+
+def test_of_what_isnt_declared_a_bounded_number_of_paths_is_kept():
+    whole = application_body({f"f{number}" + "x" * 1000: {} for number in range(100_000)})
+
+    kept = trim(APPLICATION, whole)
+
+    assert kept["spec"] == {}
+    assert (len(kept["unread"]), {len(path) for path in kept["unread"]}) == (100, {80})
+    assert parse_application(kept).unread == tuple(kept["unread"])
+
+
+@pytest.mark.parametrize("odd", [None, 7, "text", [1], {"conditions": 7}, {"conditions": [7, None]}])
+def test_a_spec_and_a_status_of_any_shape_are_taken_in(store, odd):
+    store.offer(body(10) | {"spec": odd, "status": odd})
+
+    assert store.find(KEY)
+    assert isinstance(parse(store.find(KEY).body).spec, InvalidSpec)
 
 
 # Whatever the order

@@ -3,6 +3,8 @@
 import asyncio
 import concurrent.futures
 import getpass
+import json
+from functools import partial
 
 import aiohttp
 import pytest
@@ -12,21 +14,28 @@ from kubernetes.aio.client import Configuration
 from maskinporten_operator.adapters.cluster.session import open_session
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.runtime.shell import run_shell
+from maskinporten_operator.runtime.store import trim
 from maskinporten_operator.runtime.vitals import Vitals
 from tests.unit.fakes import resource_body
 
 PATH = MASKINPORTEN_CLIENT.path()
+REDUCED = {PATH: partial(trim, MASKINPORTEN_CLIENT)}
 DEADLINE = 20.0
 
 
 class ApiServer:
-    """An API server with one resource, whose watch brings nothing."""
+    """An API server with one resource, whose watch brings nothing unless it is told what."""
 
     def __init__(self):
         self.watch_status = 200
         self.watches = 0
+        self.items = [json.dumps(resource_body())]
+        self.news = []
+        self.limits = []
+        self.methods = set()
 
     async def serve(self, request):
+        self.methods.add(request.method)
         if request.path == PATH:
             return await self._serve_resources(request)
         ours, verbs = MASKINPORTEN_CLIENT, ["list", "watch", "patch"]
@@ -43,20 +52,30 @@ class ApiServer:
 
     async def _serve_resources(self, request):
         if "watch" not in request.query:
-            return web.json_response({"items": [resource_body()], "metadata": {"resourceVersion": "1"}})
+            return self._list(int(request.query.get("continue", 0)), int(request.query["limit"]))
         self.watches += 1
         response = web.StreamResponse(status=self.watch_status)
         await response.prepare(request)
         if self.watch_status == 200:
+            for one in self.news:
+                await response.write(b'{"type":"MODIFIED","object":%b}\n' % one.encode())
             await asyncio.sleep(DEADLINE)
         return response
+
+    def _list(self, begin, limit):
+        self.limits.append(limit)
+        end = begin + limit
+        position = f',"continue":"{end}"' if end < len(self.items) else ""
+        items = ",".join(self.items[begin:end])
+        page = f'{{"items":[{items}],"metadata":{{"resourceVersion":"1"{position}}}}}'
+        return web.Response(text=page, content_type="application/json")
 
 
 @pytest.fixture
 async def api(unused_tcp_port):
     api = ApiServer()
     app = web.Application()
-    app.router.add_get("/{path:.*}", api.serve)
+    app.router.add_route("*", "/{path:.*}", api.serve)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
@@ -78,7 +97,7 @@ async def shell(api, vitals):
     paths = vitals.expect_paths([PATH])
     stop, tasks = concurrent.futures.Future(), []
 
-    def start(on_event=lambda *_: None, session=lambda: open_session(configuration, paths)):
+    def start(on_event=lambda *_: None, session=lambda: open_session(configuration, paths, REDUCED)):
         tasks.append(asyncio.create_task(run_shell(on_event, session, api.url, [MASKINPORTEN_CLIENT], [], stop)))
         return tasks[0]
 
@@ -112,6 +131,69 @@ async def test_a_watch_works_once_it_is_granted(shell, vitals, api):
     await until(lambda: not vitals.find_idle())
 
     assert api.watches == 1
+
+
+def build_odd(number, spec="{}", **metadata):
+    metadata = {**resource_body()["metadata"], "name": f"odd-{number}", "uid": f"uid-{number}", **metadata}
+    return f'{{"metadata":{json.dumps(metadata)},"spec":{spec}}}'
+
+
+ODD = (
+    '{"foo":' * 5000 + "1" + "}" * 5000,
+    '{"foo":' * 500 + "1" + "}" * 500,
+    '{"foo":[' + ",".join(["{}"] * 420_000) + "]}",
+    '{"foo":1e999}',
+)
+"""Specs that each cost only their own resource."""
+
+
+@pytest.mark.parametrize("where", ["items", "news"])
+async def test_what_is_odd_is_told_of_like_anything_else_and_no_larger(shell, api, where):
+    odd = [build_odd(number, spec) for number, spec in enumerate(ODD)]
+    setattr(api, where, [*odd, json.dumps(resource_body())])
+    seen = {}
+    shell(lambda kind, event, body: seen.update({body["metadata"]["name"]: body}))
+    await until(lambda: len(seen) == len(ODD) + 1)
+
+    why = [seen[f"odd-{number}"].get("unreadable") for number in range(len(ODD))]
+    assert why == [
+        "spec is nested more than 32 levels deep",
+        "spec is nested more than 32 levels deep",
+        "spec is larger than 256 KiB as JSON",
+        "spec has a value that can't be read",
+    ]
+    assert all(len(json.dumps(body)) < 2000 for body in seen.values())
+
+
+@pytest.mark.parametrize("where", ["items", "news"])
+async def test_what_kopf_would_keep_in_an_object_is_neither_read_nor_written(shell, api, where):
+    annotations = {"kopf.zalando.org/last-handled-configuration": '{"spec":', "kopf.zalando.org/enqueue": "{"}
+    finalizers = ["kopf.zalando.org/KopfFinalizerMarker", "maskinporten-operator.nais.io/unused"]
+    setattr(api, where, [build_odd(1, annotations=annotations, finalizers=finalizers)])
+    seen = []
+    shell(lambda kind, event, body: seen.append(body["metadata"]["name"]))
+    await until(lambda: "odd-1" in seen and api.watches)
+
+    assert api.methods == {"GET"}
+
+
+async def test_a_page_that_is_too_large_is_asked_for_again_with_fewer_objects(shell, api):
+    api.items = [build_odd(number, json.dumps({"foo": "x" * 1_000_000})) for number in range(12)]
+    seen = []
+    shell(lambda kind, event, body: seen.append(body["metadata"]["name"]))
+    await until(lambda: len(seen) == len(api.items))
+
+    assert api.limits == [50, 6, 1, *[2] * 6]
+    assert sorted(seen) == sorted(f"odd-{number}" for number in range(12))
+
+
+async def test_small_objects_are_listed_in_ever_larger_pages(shell, api):
+    api.items = [build_odd(number) for number in range(600)]
+    seen = []
+    shell(lambda kind, event, body: seen.append(body["metadata"]["name"]))
+    await until(lambda: len(seen) == len(api.items))
+
+    assert api.limits == [50, 500, 500]
 
 
 @pytest.mark.parametrize("status", [403, 500])
@@ -159,7 +241,7 @@ async def test_an_api_server_that_doesnt_answer_ends_nothing(shell, vitals, api,
         def on_failure(self, path, why):
             tried.append(why)
 
-    task = shell(session=lambda: open_session(configuration, Observer()))
+    task = shell(session=lambda: open_session(configuration, Observer(), {}))
     await until(lambda: len(tried) > 2)
 
     assert not task.done()

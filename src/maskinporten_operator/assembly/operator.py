@@ -46,7 +46,7 @@ from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shell import EndlessBackoffs, is_outage, run_shell
 from maskinporten_operator.runtime.states import count_keys, count_resources, count_scopes
-from maskinporten_operator.runtime.store import OwnedObjects
+from maskinporten_operator.runtime.store import OwnedObjects, trim
 from maskinporten_operator.runtime.workers import Controller, Workers
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 5.0
 RELEASE_SECONDS = 2.0
 LOOK_FOR_SYNC_EVERY = 1.0
+LONGEST_SYNC = 30.0
+"""Seconds for which a watch that works may not show what is listed: then the start doesn't wait for it any more."""
 EXPECTED = (OperatorError, LeaseLostError)
 """How a part may end the process; anything else is a fault."""
 log = structlog.get_logger()
@@ -260,19 +262,31 @@ class Operator:
                 log.warning("the Lease couldn't be released in time and expires instead")
 
     async def _look_for_sync(self) -> None:
-        """Return when the stores have held all that the API server lists."""
+        """Return when the stores have held all that the API server lists, but for what no watch shows."""
+        loop = asyncio.get_running_loop()
+        since: dict[str, float] = {}
         while True:
             try:
-                for kind, store in self.router.stores.items():
-                    missing = await self._list_uids(kind) - {one.uid for key in store if (one := store.find(key))}
-                    if missing:
-                        break
-                else:
+                missing = await self._find_missing()
+                now = loop.time()
+                since = {} if self.vitals.find_idle() else {uid: since.get(uid, now) for uid in missing}
+                if all(now - since.get(uid, now) > LONGEST_SYNC for uid in missing):
+                    for name in missing.values():
+                        log.warning("no watch shows it, so nothing is done for it", resource=name)
                     self.synced = True
                     return
             except OperatorError as error:
                 log.debug("not compared with the API server's lists", message=str(error))
             await asyncio.sleep(LOOK_FOR_SYNC_EVERY)
+
+    async def _find_missing(self) -> dict[str, str]:
+        """Find what is listed and in no store: uids, with what the log calls them."""
+        missing: dict[str, str] = {}
+        for kind, store in self.router.stores.items():
+            held = {one.uid for key in store if (one := store.find(key))}
+            listed = await self._list_uids(kind)
+            missing |= {uid: f"{kind.name} {name}" for uid, name in listed.items() if uid not in held}
+        return missing
 
     def _build_controllers(self) -> dict[Kind, Controller]:
         passes = {MASKINPORTEN_CLIENT: self._reconcile_client, APPLICATION: self._reconcile_application}
@@ -323,17 +337,20 @@ class Operator:
             log.warning("scopes not listed", reason=str(error.reason), message=str(error))
         self.scopes.expire_access()
 
-    async def _list_uids(self, kind: Kind) -> set[str]:
+    async def _list_uids(self, kind: Kind) -> dict[str, str]:
+        """List the uids of a kind, with namespace and name."""
         paths = [kind.path(namespace) for namespace in self.config.namespaces or (None,)]
         lists = [await list_metadata(self.api, path) for path in paths]
-        return {item["metadata"]["uid"] for items, _ in lists for item in items}
+        found = [item["metadata"] for items, _ in lists for item in items]
+        return {one["uid"]: f"{one['namespace']}/{one['name']}" for one in found}
 
     async def _keep_watching(self, stop: concurrent.futures.Future[None]) -> None:
         """Run the shell, and start it again when it gives up, unless a kind is gone: then the process ends."""
         stores, namespaces = self.router.stores, self.config.namespaces
-        paths = self.vitals.expect_paths(kind.path(namespace) for kind in stores for namespace in namespaces or (None,))
+        reduced = {kind.path(namespace): partial(trim, kind) for kind in stores for namespace in namespaces or (None,)}
+        paths = self.vitals.expect_paths(reduced)
         configuration = self.api.configuration
-        session = partial(open_session, configuration, paths)
+        session = partial(open_session, configuration, paths, reduced)
 
         async def watch() -> None:
             await run_shell(self.router.on_event, session, configuration.host, stores, namespaces, stop)

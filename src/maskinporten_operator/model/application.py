@@ -5,14 +5,14 @@ Manifests of the NAIS platform apply unchanged, so every object within the spec 
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 from pydantic.json_schema import WithJsonSchema
 
+from maskinporten_operator.model.declared import UNREAD, name_unread
 from maskinporten_operator.model.maskinportenclient import Scopes
 from maskinporten_operator.model.resources import (
     APPLICATION,
@@ -25,6 +25,7 @@ from maskinporten_operator.model.resources import (
     list_of,
     parse_meta,
     parse_spec,
+    parse_status,
 )
 
 RESTART_ANNOTATION = "digdir.nais.io/restart-on-rotation"
@@ -293,7 +294,7 @@ class Application:
         meta: Its metadata.
         spec: What we read of the spec.
         status: As read; a hint.
-        unread: Paths of the fields that were set and that no model declares.
+        unread: Paths of the fields that were set and that no model declares, `MOST_UNREAD` of them at most.
     """
 
     meta: ObjectMeta
@@ -304,39 +305,11 @@ class Application:
 
 def parse_application(body: Mapping[str, Any]) -> Application:
     """Turn the raw body into a model; never raises for anything that a user can write."""
-    meta, raw = parse_meta(APPLICATION, body), body.get("spec")
-    spec = parse_spec(ApplicationSpec, raw)
+    meta, spec = parse_meta(APPLICATION, body), parse_spec(ApplicationSpec, body)
+    unread = name_unread(ApplicationSpec, body.get("spec"))
     if len(meta.name) > LONGEST_NAME or "." in meta.name:
         spec = InvalidSpec(f"metadata.name: {APPLICATION_NAME_RULE[1]}")
-    return Application(meta, spec, body.get("status") or {}, tuple(find_unread(ApplicationSpec, raw, "spec")))
-
-
-def find_unread(model: type[BaseModel], raw: Any, path: str) -> list[str]:
-    """Find the paths of the fields that are set, not to null, and that no model declares."""
-    if not isinstance(raw, Mapping):
-        return []
-    fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
-    found: list[str] = []
-    for name, value in raw.items():
-        if value is None:
-            continue
-        if name not in fields:
-            found.append(f"{path}.{name}")
-            continue
-        inner = _find_model(fields[name])
-        if inner and isinstance(value, Sequence) and not isinstance(value, str):
-            for number, member in enumerate(value):
-                found += find_unread(inner, member, f"{path}.{name}[{number}]")
-        elif inner:
-            found += find_unread(inner, value, f"{path}.{name}")
-    return found
-
-
-def _find_model(annotation: Any) -> type[BaseModel] | None:
-    """Find the model in an annotation such as `Probe | None` or `tuple[Rule, ...]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((model for one in typing.get_args(annotation) if (model := _find_model(one))), None)
+    return Application(meta, spec, parse_status(body), (*(body.get(UNREAD) or ()), *unread))
 
 
 class ApplicationStatus(ResourceStatus):

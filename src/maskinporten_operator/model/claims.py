@@ -27,7 +27,8 @@ def claim_scope(subscope: str) -> Claim:
 
 def find_claims(body: Mapping[str, Any]) -> frozenset[Claim]:
     """Find what a resource claims, whether or not its spec is valid as a whole."""
-    return frozenset(_find_claims(body["metadata"]["namespace"], body.get("spec") or {}) if body else ())
+    spec = body.get("spec")
+    return frozenset(_find_claims(body["metadata"]["namespace"], spec) if isinstance(spec, Mapping) else ())
 
 
 def _find_claims(namespace: str, spec: Mapping[str, Any]) -> Iterator[Claim]:

@@ -21,6 +21,7 @@ from maskinporten_operator.model.resources import (
     list_of,
     parse_meta,
     parse_spec,
+    parse_status,
     rules,
 )
 
@@ -286,10 +287,10 @@ class MaskinportenClient:
 def parse(body: Mapping[str, Any]) -> MaskinportenClient:
     """Turn the raw body into a model; never raises for anything that a user can write."""
     meta = parse_meta(MASKINPORTEN_CLIENT, body)
-    spec = parse_spec(MaskinportenClientSpec, body.get("spec"))
+    spec = parse_spec(MaskinportenClientSpec, body)
     if len(meta.name) > LONGEST_NAME:
         spec = InvalidSpec(f"metadata.name: {NAME_RULE[1]}")
-    return MaskinportenClient(meta, spec, body.get("status") or {})
+    return MaskinportenClient(meta, spec, parse_status(body))
 
 
 class ExposedScopeStatus(BaseModel):

@@ -26,6 +26,13 @@ NAME_RULE = (f"self.metadata.name.size() <= {LONGEST_NAME}", f"must have at most
 
 INT64 = {"format": "int64"}
 
+MOST_BYTES = 256 * 1024
+"""Of each part of an object, such as its spec, as JSON: what is larger isn't read."""
+MOST_DEPTH = 32
+"""How many objects and lists may lie within each other in such a part; in our own specs it is eight."""
+UNREADABLE = "unreadable"
+"""Where a body that was read says which part is missing in it, and why."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Kind:
@@ -130,12 +137,25 @@ def parse_meta(kind: Kind, body: Mapping[str, Any]) -> ObjectMeta:
     )
 
 
-def parse_spec(model: type[S], raw: Any) -> S | InvalidSpec:
-    """Read a spec as the API server sent it, or None for none; never raises for anything that a user can write."""
+def parse_spec(model: type[S], body: Mapping[str, Any]) -> S | InvalidSpec:
+    """Read an object's spec; never raises for anything that a user can write."""
+    if reason := body.get(UNREADABLE):
+        return InvalidSpec(f"The resource can't be read: {reason}")
     try:
-        return model.model_validate(raw or {})
+        return model.model_validate(body.get("spec") or {})
     except ValidationError as error:
         return InvalidSpec(_explain(error))
+
+
+def parse_status(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read an object's status, a hint: without what isn't of the shape that is looked into."""
+    status = body.get("status")
+    if not isinstance(status, dict):
+        return {}
+    if not (conditions := status.get("conditions")):
+        return status
+    told = conditions if isinstance(conditions, list) else ()
+    return {**status, "conditions": [one for one in told if isinstance(one, dict)]}
 
 
 def _explain(error: ValidationError, root: str = "spec", most: int = 5) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import OperatorError, RejectedError, WaitingError
-from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, Kind
+from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, UNREADABLE, Kind
 from maskinporten_operator.plan.comparison import find_difference
 from maskinporten_operator.plan.egress import build_policies
 from maskinporten_operator.plan.ownership import build_metadata, find_owners, is_owned_by, was_owned_by_namesake
@@ -77,6 +77,9 @@ def build_children(
 
 def check_child_owner(child: ChildName, observed: Mapping[str, Any], meta: ObjectMeta) -> OperatorError | None:
     """A child of that name that isn't ours is never taken over; one that is going is waited for."""
+    if reason := observed.get(UNREADABLE):
+        message = f"{child} can't be read ({reason}): take out what made it so, or delete it"
+        return RejectedError(Reason.CHILD_CONFLICT, message)
     if is_owned_by(observed, meta):
         if observed["metadata"].get("deletionTimestamp"):
             return WaitingError(Reason.AWAITING_CHILD_REMOVAL, f"{child} is being deleted", LOOK_AGAIN_FOR_CHILD)

@@ -170,16 +170,32 @@ class _Shell:
                 raise self._fault
 
 
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Neither copies an object nor looks for an earlier state in its annotations, which anybody may write."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Give nothing to compare."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        """Find nothing that was stored."""
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
+
+
 def build_settings() -> kopf.OperatorSettings:
     """Build kopf's settings: a watcher, and nothing else."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.posting.level = logging.CRITICAL
     settings.scanning.disabled = True
-    settings.persistence.finalizer = "maskinporten-operator.nais.io/unused"  # kopf strips its own from every object
+    settings.persistence.finalizer = "none, as this is no name"  # kopf strips its own from every object that has it
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.persistence.progress_storage = kopf.MultiProgressStorage([])
     settings.queueing.idle_timeout = 0.1
     settings.queueing.exit_timeout = 1
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 500  # or fewer, as the session decides
     # Opened anew so often that a watch that is silent by fault is known by that: see `runtime.vitals`.
     settings.watching.server_timeout = 25
     settings.watching.inactivity_timeout = 35

@@ -11,21 +11,47 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.model.application import ApplicationSpec, ApplicationStatus
 from maskinporten_operator.model.claims import Claim, claim_secret, find_claims
-from maskinporten_operator.model.maskinportenclient import parse
-from maskinporten_operator.model.resources import InvalidSpec
+from maskinporten_operator.model.declared import UNREAD, keep_declared, name_unread
+from maskinporten_operator.model.maskinportenclient import (
+    DIGDIRATOR_FINALIZERS,
+    FINALIZER,
+    MaskinportenClientSpec,
+    MaskinportenClientStatus,
+    parse,
+)
+from maskinporten_operator.model.resources import (
+    APPLICATION,
+    MASKINPORTEN_CLIENT,
+    UNREADABLE,
+    InvalidSpec,
+    parse_status,
+)
 from maskinporten_operator.reconcile.ports import Sighting
 from maskinporten_operator.runtime.queue import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from pydantic import BaseModel
+
     from maskinporten_operator.model.resources import Kind, ObjectMeta
 
     Body = Mapping[str, Any]
 
-NOT_KEPT = ("managedFields", "selfLink")
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+MODELS: dict[Kind, tuple[type[BaseModel], type[BaseModel]]] = {
+    MASKINPORTEN_CLIENT: (MaskinportenClientSpec, MaskinportenClientStatus),
+    APPLICATION: (ApplicationSpec, ApplicationStatus),
+}
+METADATA = frozenset(
+    {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"}
+    | {"ownerReferences"}
+)
+FINALIZERS = frozenset({FINALIZER, *DIGDIRATOR_FINALIZERS})
+DOMAIN = "digdir.nais.io/"
+LONGEST_ANNOTATION = 64
+"""Characters kept of an annotation's value: more than any has that means something."""
 
 
 @dataclass(slots=True)
@@ -187,12 +213,13 @@ class ObjectStore:
         if entry.body and entry.body["metadata"].get("generation") != body["metadata"].get("generation"):
             # What an older list says of another spec's registration is no answer to this one.
             entry.sighting = replace(entry.sighting, at=self.monotonic())
+        body = trim(self.kind, body)
         before, after = find_claims(entry.body), find_claims(body)
         for claim in before - after:
             self._release(key, claim)
         for claim in after - before:
             self._by_claim[claim].add(key)
-        entry.body = trim(body)
+        entry.body = body
         entry.version = version
 
     def _drop(self, key: Key, entry: Entry) -> None:
@@ -272,12 +299,20 @@ def key_of(kind: Kind, metadata: Body) -> Key:
     return Key(kind, metadata["namespace"], metadata["name"])
 
 
-def trim(body: Body) -> Body:
-    """Leave out what nobody here reads, which is most of an object's size."""
-    metadata = {name: value for name, value in body["metadata"].items() if name not in NOT_KEPT}
-    if annotations := metadata.get("annotations"):
-        metadata["annotations"] = {name: value for name, value in annotations.items() if name != LAST_APPLIED}
-    return {"metadata": metadata, "spec": body.get("spec") or {}, "status": body.get("status") or {}}
+def trim(kind: Kind, body: Body) -> Body:
+    """Keep of a resource what decisions may depend on, whatever else is written into it, and name what isn't kept."""
+    spec, status = MODELS[kind]
+    metadata = body["metadata"]
+    kept = {name: value for name, value in metadata.items() if name in METADATA}
+    kept["finalizers"] = [one for one in metadata.get("finalizers") or () if one in FINALIZERS]
+    kept["annotations"] = _find_own_annotations(metadata)
+    told = {UNREADABLE: body.get(UNREADABLE), UNREAD: body.get(UNREAD) or name_unread(spec, body.get("spec"))}
+    return {
+        "metadata": kept,
+        "spec": keep_declared(spec, body.get("spec") or {}),
+        "status": keep_declared(status, parse_status(body)),
+        **{name: what for name, what in told.items() if what},
+    }
 
 
 def has_valid_spec(body: Body) -> bool:
@@ -288,5 +323,9 @@ def has_valid_spec(body: Body) -> bool:
 def decisive(body: Body) -> tuple[Any, ...]:
     """Give what decisions depend on: a change of it asks for a pass."""
     metadata = body["metadata"]
-    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != LAST_APPLIED}
-    return metadata.get("generation"), metadata.get("deletionTimestamp"), annotations
+    return metadata.get("generation"), metadata.get("deletionTimestamp"), _find_own_annotations(metadata)
+
+
+def _find_own_annotations(metadata: Body) -> dict[str, str]:
+    annotations = metadata.get("annotations") or {}
+    return {name: value[:LONGEST_ANNOTATION] for name, value in annotations.items() if name.startswith(DOMAIN)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from yaml import YAMLError
 
+from maskinporten_operator.adapters.cluster.bodies import read_at_most, read_event, read_lines, read_object
 from maskinporten_operator.adapters.cluster.client import (
     ApiClient,
     ConfigException,
@@ -84,7 +84,7 @@ class ClusterApi:
         content_type: str = JSON,
         accept: str = JSON,
     ) -> Any:
-        """Send a request and give the answer's body.
+        """Send a request and give the answer's body, within the limits of `read_object`.
 
         Raises:
             StandbyError: It is a write, and another process may lead by now.
@@ -99,9 +99,28 @@ class ClusterApi:
         if not 200 <= response.status <= 299:
             raise translate_response(response.status, data, response.headers)
         try:
-            return json.loads(data)
+            return read_object(data)
         except ValueError as error:  # a gateway's page
             raise translate_exception(error) from None
+
+    async def request_page(self, path: str, query: Query, accept: str, most: float) -> bytes | None:
+        """Send a request for a page of a list, and give it as it was sent; None if it has more than `most` bytes.
+
+        Raises:
+            OperatorError: It failed.
+        """
+        try:
+            response = await self._send("GET", path, query, None, JSON, accept, TIMEOUT)
+            if not 200 <= response.status <= 299:
+                raise translate_response(response.status, await response.read(), response.headers)
+            try:
+                data = await read_at_most(response.response.content, most)
+            finally:
+                response.response.close()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise translate_exception(error) from None
+        self._observe()
+        return data
 
     async def stream(
         self, path: str, query: Query, accept: str, on_begin: Callable[[], None] = lambda: None
@@ -116,14 +135,14 @@ class ClusterApi:
             if not 200 <= response.status <= 299:
                 raise translate_response(response.status, await response.read(), response.headers)
             on_begin()
-            lines = response.response.content
+            lines = read_lines(response.response.content)
             try:
                 while True:
                     async with asyncio.timeout(SILENCE):
-                        line = await lines.readline()
-                    if not line:
+                        line = await anext(lines, None)
+                    if line is None:
                         return
-                    yield json.loads(line)
+                    yield read_event(line)
             finally:
                 response.response.close()
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:

@@ -9,7 +9,7 @@ from maskinporten_operator.adapters.cluster.errors import AbsentError
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
-from maskinporten_operator.model.resources import DEPLOYMENT, NAMESPACE, SECRET, Kind, ObjectMeta
+from maskinporten_operator.model.resources import DEPLOYMENT, NAMESPACE, SECRET, UNREADABLE, Kind, ObjectMeta
 from maskinporten_operator.plan.secret import OwnedSecret
 
 if TYPE_CHECKING:
@@ -53,8 +53,15 @@ class ClusterResources:
         return bool((await self._api.request("GET", NAMESPACE.path(), query))["items"])
 
     async def find_secret(self, namespace: str, name: str) -> OwnedSecret | None:
-        """Read a Secret, whoever owns it."""
+        """Read a Secret, whoever owns it.
+
+        Raises:
+            RejectedError: It is beyond what is read. To pass over that would look like a Secret without a key.
+        """
         body = await self._find(SECRET.path(namespace, name))
+        if body and (reason := body.get(UNREADABLE)):
+            message = f"Secret {name} can't be read ({reason}): take out what made it so, or delete it"
+            raise RejectedError(Reason.SECRET_CONFLICT, message)
         return OwnedSecret(body) if body else None
 
     async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:

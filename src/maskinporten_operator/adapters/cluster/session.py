@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
+from aiohttp import hdrs
+
+from maskinporten_operator.adapters.cluster.bodies import read_at_most, read_event, read_lines, read_list
+from maskinporten_operator.adapters.cluster.pages import PageSize
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
     from kubernetes.aio.client import Configuration
+
+    from maskinporten_operator.adapters.cluster.bodies import Reduce
 
 CONNECTIONS = 8
 
@@ -27,8 +36,92 @@ class Observer(Protocol):
         """One wasn't answered, or not with what was asked for; without a reason, it was given up."""
 
 
-def open_session(configuration: Configuration, observer: Observer) -> aiohttp.ClientSession:
-    """Open a session; the token is read anew for every request, so that a rotated one needs no new login."""
+class _Response(aiohttp.ClientResponse):
+    """An answer, of which a list may have been read within limits already.
+
+    Attributes:
+        page: The list.
+    """
+
+    page: Any = None
+
+    async def json(self, **options: Any) -> Any:
+        """Give the list, or decode what the answer is otherwise."""
+        return await super().json(**options) if self.page is None else self.page
+
+
+class _Events:
+    """The answer to a watch, with each of its events reduced."""
+
+    def __init__(self, content: aiohttp.StreamReader, reduce: Reduce) -> None:
+        self._content = content
+        self._reduce = reduce
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
+        """Give the events, each a line of JSON."""
+        async for line in read_lines(self._content):
+            yield json.dumps(read_event(line, self._reduce)).encode() + b"\n"
+
+
+class _Limits:
+    """Reads what is under the paths of `reduced` within limits; only reads are sent at all."""
+
+    def __init__(self, reduced: Mapping[str, Reduce]) -> None:
+        self._reduced = reduced
+        self._pages = {path: PageSize() for path in reduced}
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if request.method != hdrs.METH_GET:
+            raise PermissionError(f"{request.method} isn't for this session, which only reads")
+        path = request.url.path
+        reduce = self._reduced.get(path)
+        if reduce is None:
+            return await handler(request)
+        if "watch" not in request.url.query:
+            return await self._read_page(request, handler, reduce, self._pages[path])
+        response = await handler(request)
+        if response.ok:
+            response.content = _Events(response.content, reduce)  # type: ignore[assignment]
+        return response
+
+    @staticmethod
+    async def _read_page(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType, reduce: Reduce, pages: PageSize
+    ) -> aiohttp.ClientResponse:
+        """Read a page of a list; with fewer objects than are asked for, if they are large."""
+        data = None
+        while data is None:
+            request.url = request.url.update_query(limit=pages.limit)
+            try:
+                response = await handler(request)
+                if not response.ok:
+                    return response
+                data = await read_at_most(response.content, pages.most_bytes)
+            except TimeoutError:
+                pages.shrink()
+                raise
+            if data is None:
+                response.close()
+                pages.shrink()
+        pages.grow(len(data))
+        assert isinstance(response, _Response)  # the session makes no other
+        response.page = read_list(data, reduce)
+        return response
+
+
+def open_session(
+    configuration: Configuration, observer: Observer, reduced: Mapping[str, Reduce]
+) -> aiohttp.ClientSession:
+    """Open a session that only reads; the token is read anew for every request, so a rotated one needs no new login.
+
+    What it lists or watches under a path in `reduced` is read within limits, and each object reduced by what stands
+    there before it is given to kopf, which keeps what it is given in queues.
+    """
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
     if not configuration.verify_ssl:
         context.check_hostname = False
@@ -59,4 +152,7 @@ def open_session(configuration: Configuration, observer: Observer) -> aiohttp.Cl
         return response
 
     connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context)
-    return aiohttp.ClientSession(connector=connector, middlewares=(observe, authorize), trust_env=False)
+    middlewares = (observe, _Limits(reduced), authorize)
+    return aiohttp.ClientSession(
+        connector=connector, middlewares=middlewares, response_class=_Response, trust_env=False
+    )

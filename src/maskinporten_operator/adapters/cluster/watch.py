@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from maskinporten_operator.adapters.cluster.api import JSON
+from maskinporten_operator.adapters.cluster.bodies import read_list
 from maskinporten_operator.adapters.cluster.errors import ExpiredError, translate_status
+from maskinporten_operator.adapters.cluster.pages import PageSize
 from maskinporten_operator.model.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from maskinporten_operator.adapters.cluster.api import ClusterApi
+    from maskinporten_operator.adapters.cluster.bodies import Reduce
     from maskinporten_operator.model.resources import Kind
 
 LIST_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-PAGE = 500
+KEPT = frozenset({"name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "ownerReferences"})
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 15.0
 WATCH_SECONDS = "25"
@@ -55,32 +58,53 @@ class Signs(Protocol):
 
 
 async def list_metadata(
-    api: ClusterApi, path: str, selector: str = "", give_sign: Callable[[], None] = lambda: None
+    api: ClusterApi,
+    path: str,
+    selector: str = "",
+    give_sign: Callable[[], None] = lambda: None,
+    pages: PageSize | None = None,
 ) -> tuple[list[Mapping[str, Any]], str]:
-    """List objects' metadata, page by page; give them and the list's resourceVersion."""
-    return await _list(api, path, LIST_METADATA, selector, give_sign)
+    """List objects' metadata, as far as it is read here; give them and the list's resourceVersion."""
+    return await _list(api, path, LIST_METADATA, reduce_metadata, selector, give_sign, pages or PageSize())
 
 
 async def _list(
-    api: ClusterApi, path: str, accept: str, selector: str = "", give_sign: Callable[[], None] = lambda: None
+    api: ClusterApi,
+    path: str,
+    accept: str,
+    reduce: Reduce,
+    selector: str,
+    give_sign: Callable[[], None],
+    pages: PageSize,
 ) -> tuple[list[Mapping[str, Any]], str]:
     items: list[Mapping[str, Any]] = []
-    query = [("limit", str(PAGE))] + ([("labelSelector", selector)] if selector else [])
+    query = [("labelSelector", selector)] if selector else []
     position = ""
     while True:
         give_sign()
         more = [("continue", position)] if position else []
-        body = await api.request("GET", path, [*query, *more], accept=accept)
-        items += body["items"] or []  # an empty list of this kind is null
+        page = [*query, ("limit", str(pages.limit)), *more]
+        data = await api.request_page(path, page, accept, pages.most_bytes)
+        if data is None:
+            pages.shrink()
+            continue
+        pages.grow(len(data))
+        body = read_list(data, reduce)
+        items += body["items"]
         position = body["metadata"].get("continue", "")
         if not position:
             return items, body["metadata"]["resourceVersion"]
 
 
 async def list_objects(api: ClusterApi, path: str) -> list[Mapping[str, Any]]:
-    """List whole objects, page by page."""
-    items, _ = await _list(api, path, JSON)
+    """List whole objects."""
+    items, _ = await _list(api, path, JSON, lambda body: body, "", lambda: None, PageSize())
     return items
+
+
+def reduce_metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Keep of an object's metadata what the listeners go by."""
+    return {"metadata": {name: value for name, value in body["metadata"].items() if name in KEPT}}
 
 
 async def follow_metadata(
@@ -93,10 +117,10 @@ async def follow_metadata(
 ) -> None:
     """List and watch objects, of a namespace or of all, until cancelled, through outages and gaps."""
     path = kind.path(namespace)
-    delay = FIRST_DELAY
+    delay, pages = FIRST_DELAY, PageSize()
     while True:
         try:
-            items, version = await list_metadata(api, path, selector, signs.note)
+            items, version = await list_metadata(api, path, selector, signs.note, pages)
             listener.on_list(items, namespace)
             delay = FIRST_DELAY
             await _watch(api, path, selector, version, listener, signs)
@@ -104,6 +128,7 @@ async def follow_metadata(
             log.debug("watch expired", path=path)
         except OperatorError as error:
             signs.fail()
+            pages.shrink()
             log.warning("watch failed", path=path, reason=str(error.reason), message=str(error))
         await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load, guards nothing
         delay = min(delay * 2, LONGEST_DELAY)

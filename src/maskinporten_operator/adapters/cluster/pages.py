@@ -1,0 +1,30 @@
+"""How many objects to ask for at once: pages by number alone would be of any size."""
+
+from __future__ import annotations
+
+import math
+
+FIRST = 50
+MOST = 500
+MOST_BYTES = 4 * 1024 * 1024
+"""Of a page; one that is larger is given up, and asked for again with fewer objects."""
+
+
+class PageSize:
+    """The number of objects to ask for next, by how large those were that came."""
+
+    def __init__(self) -> None:
+        self.limit = FIRST
+
+    @property
+    def most_bytes(self) -> float:
+        """How large the next page may be. A single object has the limits of the API server alone."""
+        return MOST_BYTES if self.limit > 1 else math.inf
+
+    def shrink(self) -> None:
+        """A page was too large, or didn't come."""
+        self.limit = max(1, self.limit // 8)
+
+    def grow(self, size: int) -> None:
+        """A page of so many bytes came."""
+        self.limit = min(MOST, self.limit * max(1, MOST_BYTES // 2 // (size + 1)))

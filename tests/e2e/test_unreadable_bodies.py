@@ -1,0 +1,151 @@
+"""What is nested too deep, or too large, costs only its own resource: in watches, in lists, and at a start."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from maskinporten_operator.adapters.cluster.bodies import read_object
+from maskinporten_operator.model.resources import APPLICATION
+from tests.e2e.applications import IMAGE, MERGE_PATCH
+from tests.e2e.stage import NUMBERS, PATIENCE
+from tools.kube import wait_for
+
+pytestmark = pytest.mark.e2e
+
+SETTINGS = {"applications": "true", "platform": "gcp", "egress": "networkpolicy", "key_pool_size": "32"}
+MOST_GROWTH = 40 * 1024
+"""KiB of resident memory."""
+HUGE = "x" * 200_000
+
+
+def nest(levels):
+    return '{"foo":' * levels + "1" + "}" * levels
+
+
+def widen(size):
+    """Build a list of empty members, which take the most memory for their size."""
+    return "[" + ",".join(["{}"] * (size // 3)) + "]"
+
+
+TOO_DEEP = "spec is nested more than 32 levels deep"
+TOO_LARGE = "spec is larger than 256 KiB as JSON"
+ODD = {
+    "deeper than Python's decoder takes": (nest(1100), TOO_DEEP),
+    # With about a hundred levels more the API server stores what it can't read itself any more.
+    "as deep as the API server takes": (nest(9900), TOO_DEEP),
+    "many empty members": (widen(600_000), TOO_LARGE),
+    "a long text": (json.dumps("x" * 1_200_000), TOO_LARGE),
+}
+
+
+class Odd:
+    """The Applications of a namespace whose specs have a field that nobody declared."""
+
+    def __init__(self, stage, namespace):
+        self.kube = stage.kube
+        self.namespace = namespace
+
+    def create(self, name, foo):
+        self.kube.send(
+            "POST",
+            APPLICATION.path(self.namespace),
+            f'{{"apiVersion":"{APPLICATION.api_version}","kind":"{APPLICATION.name}",'
+            f'"metadata":{{"name":"{name}"}},"spec":{{"image":"{IMAGE}","foo":{foo}}}}}',
+        )
+
+    def mend(self, name):
+        self.kube.send("PATCH", APPLICATION.path(self.namespace, name), '{"spec":{"foo":null}}', MERGE_PATCH)
+
+    def delete(self, *name):
+        self.kube.send("DELETE", APPLICATION.path(self.namespace, *name))
+
+    def wait_for_reason(self, name, reason):
+        def look():
+            body = read_object(self.kube.send("GET", APPLICATION.path(self.namespace, name)))
+            conditions = body.get("status", {}).get("conditions", [])
+            return next((one for one in conditions if (one["type"], one["reason"]) == ("Ready", reason)), None)
+
+        return wait_for(look, PATIENCE, f"{reason} of {name}")
+
+
+@pytest.fixture
+def odd(stage, namespace):
+    odd = Odd(stage, namespace)
+    yield odd
+    odd.delete()
+
+
+def check_bystander(stage):
+    """Somebody else's new client gets Ready, by an operator that is well."""
+    namespace = f"bystander-{next(NUMBERS)}"
+    stage.kube.create_namespace(namespace)
+    stage.create_ready(namespace)
+    assert stage.operator.running
+    assert stage.operator.is_ready()
+    assert stage.operator.is_alive()
+    stage.sweep(namespace)
+
+
+def test_a_spec_that_cant_be_read_is_named_on_its_resource_and_stops_nobody_else(stage, odd):
+    names = {f"odd-{number}": what for number, what in enumerate(ODD.values())}
+    for name, (foo, _) in names.items():
+        odd.create(name, foo)
+        check_bystander(stage)
+    for name, (_, words) in names.items():
+        assert words in odd.wait_for_reason(name, "InvalidSpec")["message"]
+
+    stage.restart()
+    check_bystander(stage)
+
+    odd.mend("odd-0")
+    odd.wait_for_reason("odd-0", "Synchronized")
+
+
+def test_of_large_specs_hardly_anything_is_kept(stage, odd):
+    stage.restart()
+    before = read_resident(stage)
+
+    for number in range(9):
+        odd.create(f"wide-{number}", widen(1_200_000))
+    for number in range(9):
+        odd.wait_for_reason(f"wide-{number}", "InvalidSpec")
+    at_work = read_peak(stage) - before
+    stage.restart()
+    at_a_start = read_peak(stage) - before
+
+    assert (at_work <= MOST_GROWTH, at_a_start <= MOST_GROWTH) == (True, True), (at_work, at_a_start)
+
+
+def test_nothing_is_read_from_annotations_in_which_others_keep_what_they_know(stage, namespace):
+    broken = {"kopf.zalando.org/last-handled-configuration": '{"spec":', "kopf.zalando.org/on-event": "{"}
+    stage.create_ready(namespace, annotations=broken)
+    stage.restart()
+    check_bystander(stage)
+
+    stage.delete(namespace)
+
+
+def test_huge_annotations_stop_no_watch(stage, namespace):
+    stage.create_ready(namespace, annotations={"example/note": HUGE})
+    before = stage.patch_secret(namespace, {"metadata": {"annotations": {"example/note": HUGE}}})
+    stage.restart()
+    stage.delete_secret(namespace)
+    stage.wait_for_secret(namespace, unlike=before)
+    stage.patch_secret(namespace, {"metadata": {"annotations": {"example/note": HUGE}}, "data": None})
+    wait_for(lambda: stage.find_secret(namespace)["data"], PATIENCE, "the Secret's values")
+
+    assert "watch failed" not in stage.operator.output()
+
+
+def read_resident(stage):
+    return _read_kib(stage, "VmRSS:")
+
+
+def read_peak(stage):
+    return _read_kib(stage, "VmHWM:")
+
+
+def _read_kib(stage, field):
+    lines = Path(f"/proc/{stage.operator.popen.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
