@@ -9,6 +9,7 @@ OLDEST = (1, 30)
 
 SINCE: dict[str, tuple[int, int]] = {
     "contains": (1, 23),
+    "exists": (1, 23),
     "filter": (1, 23),
     "has": (1, 23),
     "join": (1, 23),
@@ -16,8 +17,10 @@ SINCE: dict[str, tuple[int, int]] = {
     "matches": (1, 23),
     "size": (1, 23),
     "startsWith": (1, 23),
+    "type": (1, 23),
     "of": (1, 28),
     "orValue": (1, 28),
+    "format": (1, 29),
 }
 """By the list of libraries in k8s.io/apiserver, pkg/cel/environment; what is called needs an entry."""
 

@@ -14,6 +14,8 @@ from maskinporten_operator.model.resources import (
     DEPLOYMENT,
     FQDN_POLICY,
     MASKINPORTEN_CLIENT,
+    MOST_BYTES,
+    MOST_DEPTH,
     NETWORK_POLICY,
     SERVICE,
 )
@@ -175,6 +177,7 @@ RENDERED = {
         "settings": {"clusterName": "test", "applications": True, "platform": "gcp"},
         "networkPolicy": {"enabled": True},
         "scopePolicy": {"enabled": True},
+        "sizePolicy": {"enabled": True},
     },
 }
 
@@ -199,14 +202,25 @@ def test_a_kubernetes_that_is_older_than_what_was_tried_is_refused(render):
 
 
 def test_no_policy_calls_what_older_api_servers_lack(render):
-    rendered = render(scopePolicy={"enabled": True}, settings={"applications": True})
+    rendered = render(scopePolicy={"enabled": True}, sizePolicy={"enabled": True}, settings={"applications": True})
     policies = [one["spec"] for one in rendered.all("ValidatingAdmissionPolicy")]
     fields = ("expression", "messageExpression")
 
-    assert len(policies) == 2
+    assert len(policies) == 4
     for policy in policies:
-        parts = [*policy["matchConditions"], *policy["variables"], *policy["validations"]]
+        parts = [*policy["matchConditions"], *policy.get("variables", ()), *policy["validations"]]
         check_age([part[field] for part in parts for field in fields if field in part])
+
+
+def test_the_policy_on_sizes_has_the_limits_of_what_the_operator_reads(render):
+    rendered = render(sizePolicy={"enabled": True})
+    (policy,) = rendered.all("ValidatingAdmissionPolicy")
+
+    size, depth = policy["spec"]["validations"]
+    assert size["expression"].endswith(f"<= {MOST_BYTES}")
+    assert size["message"] == f"spec is larger than {MOST_BYTES // 1024} KiB"
+    assert depth["expression"].count(".exists(") == MOST_DEPTH + 1
+    assert depth["message"] == f"spec is nested more than {MOST_DEPTH} levels deep"
 
 
 def test_credentials_that_exist_are_mounted_where_the_settings_say(render):

@@ -64,6 +64,7 @@ class NodeStage(Stage):
             {
                 "image": {"repository": repository, "tag": tag},
                 "credentials": {"existingSecret": CREDENTIALS},
+                "sizePolicy": {"enabled": True},
                 "settings": {
                     "clusterName": "demo",
                     "digdirBaseUrl": self.simulator.url,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tools.cluster import Cluster, control_plane
 from tools.cluster.kwok import remove
 from tools.host import try_lock
-from tools.install import install, list_installed
+from tools.install import VALUES, install, list_installed
 from tools.kube import KubeClient, wait_for
 from tools.node.node import end
 from tools.progress import progress
@@ -81,7 +81,7 @@ class Stage:
 
     def install(self) -> list[str]:
         """Install the operator's chart; give what that made. The pod of its Deployment is played, like all pods."""
-        install(self.cluster)
+        install(self.cluster, {**VALUES, "sizePolicy": {"enabled": True}})
         return list_installed(self.cluster)
 
     def start_simulator(self) -> Simulator:

@@ -266,6 +266,10 @@ SCOPE_POLICY = record(
         | {"required": ["namespaceLabels"]},
     ),
 )
+SIZE_POLICY = record(
+    "How large and how deeply nested resources may be.",
+    enabled=flag("Whether the policy is made."),
+)
 SIMULATOR = record(
     "A stand-in for DigDir and Maskinporten.",
     enabled=flag("Whether it runs, and the operator uses it."),
@@ -318,6 +322,7 @@ def build_schema(settings: Mapping[str, Schema]) -> Schema:
         **METRICS,
         networkPolicy=NETWORK_POLICY,
         scopePolicy=SCOPE_POLICY,
+        sizePolicy=SIZE_POLICY,
         simulator=SIMULATOR,
     )
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "maskinporten-operator", **values}
