@@ -104,6 +104,21 @@ def test_a_ready_resource_whose_spec_is_spoilt_can_be_deleted_for_good(stage, na
     assert stage.registration(namespace)["active"] is False
 
 
+def test_a_ready_resource_that_can_no_longer_be_read_says_so_and_can_be_deleted_for_good(stage, namespace):
+    stage.create_ready(namespace)
+    foo = 1
+    for _ in range(500):
+        foo = {"foo": foo}
+    stage.kube.patch_client(namespace, "app", {"spec": {"foo": foo}})
+    condition = stage.wait_for_reason(namespace, "app", "InvalidSpec")
+    assert "spec is nested more than 32 levels deep" in condition["message"]
+
+    stage.annotate(namespace, "app", delete="true")
+    stage.delete(namespace)
+
+    assert stage.registration(namespace)["active"] is False
+
+
 def test_when_the_crd_is_removed_the_process_ends_to_be_started_again(bare_stage, running, cluster):
     cluster.kubectl("delete", "-f", LAX_CRD)
 

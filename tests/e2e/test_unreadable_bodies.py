@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
 from maskinporten_operator.adapters.cluster.bodies import read_object
 from maskinporten_operator.model.resources import APPLICATION
 from tests.e2e.applications import IMAGE, MERGE_PATCH
 from tests.e2e.stage import NUMBERS, PATIENCE
+from tools.install import VALUES, install
 from tools.kube import wait_for
 
 pytestmark = pytest.mark.e2e
@@ -29,7 +31,7 @@ def widen(size):
 
 
 TOO_DEEP = "spec is nested more than 32 levels deep"
-TOO_LARGE = "spec is larger than 256 KiB as JSON"
+TOO_LARGE = "spec is larger than 256 KiB"
 ODD = {
     "deeper than Python's decoder takes": (nest(1100), TOO_DEEP),
     # With about a hundred levels more the API server stores what it can't read itself any more.
@@ -59,6 +61,19 @@ class Odd:
 
     def delete(self, *name):
         self.kube.send("DELETE", APPLICATION.path(self.namespace, *name))
+
+    def find_refusal(self, name, foo):
+        """Try to create one; give what the API server says against it."""
+        try:
+            self.create(name, foo)
+        except httpx.HTTPStatusError as error:
+            return str(error)
+        return None
+
+    def annotate(self, name):
+        self.kube.send(
+            "PATCH", APPLICATION.path(self.namespace, name), '{"metadata":{"annotations":{"a":"b"}}}', MERGE_PATCH
+        )
 
     def wait_for_reason(self, name, reason):
         def look():
@@ -136,6 +151,31 @@ def test_huge_annotations_stop_no_watch(stage, namespace):
     wait_for(lambda: stage.find_secret(namespace)["data"], PATIENCE, "the Secret's values")
 
     assert "watch failed" not in stage.operator.output()
+
+
+@pytest.fixture
+def size_policy(cluster):
+    """The chart's policy, which the API server may take a moment to go by."""
+
+    def enable():
+        install(cluster, {**VALUES, "sizePolicy": {"enabled": True}})
+
+    yield enable
+    install(cluster)
+
+
+def test_with_the_policy_the_api_server_takes_nothing_that_the_operator_wouldnt_read(stage, odd, size_policy):
+    odd.create("earlier", nest(1100))
+    size_policy()
+    wait_for(lambda: odd.find_refusal("app", nest(32)), PATIENCE, "the policy")
+
+    refusals = {what: odd.find_refusal("app", foo) for what, (foo, _) in ODD.items()}
+    assert {what: words in (refusals[what] or "") for what, (_, words) in ODD.items()} == dict.fromkeys(ODD, True)
+    assert TOO_DEEP in odd.find_refusal("app", nest(9_997))
+    assert odd.find_refusal("as-deep-as-may-be", nest(31)) is None
+    assert odd.find_refusal("as-large-as-may-be", json.dumps("x" * 262_000)) is None
+    odd.annotate("earlier")
+    odd.delete("earlier")
 
 
 def read_resident(stage):
