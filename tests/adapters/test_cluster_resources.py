@@ -42,3 +42,12 @@ async def test_a_namespace_that_went_ends_the_pass_quietly(namespace):
 async def test_an_object_that_went_since_it_was_read_is_looked_at_again():
     with pytest.raises(ConflictError):
         await apply("some-uid", {"metadata": {}})
+
+
+async def test_a_secret_that_cant_be_read_is_no_secret_without_a_key():
+    class Huge:
+        async def request(self, *_):
+            return {"metadata": {"name": "some-secret"}, "unreadable": "data is larger than 256 KiB as JSON"}
+
+    with pytest.raises(RejectedError, match=r"Secret some-secret can't be read \(data is larger than 256 KiB"):
+        await ClusterResources(Huge(), lambda *_: None).find_secret("some-team", "some-secret")

@@ -291,6 +291,17 @@ async def test_an_invalid_spec_touches_no_child(settled):
     assert outcome.retry == Retry(RECHECK_REJECTED, failed=True)
 
 
+async def test_a_child_that_cant_be_read_is_named_and_not_written_again_and_again(settled):
+    child = settled.cluster.objects[SERVED]
+    settled.cluster.objects[SERVED] = {"metadata": child["metadata"], "unreadable": "spec is larger than 256 KiB"}
+    settled.edit(command=["other"])
+    await settled.reconcile()
+
+    assert settled.ready["reason"] == "ChildConflict"
+    assert f"Service {NAME} can't be read (spec is larger than 256 KiB)" in settled.ready["message"]
+    assert settled.cluster.objects[SERVED]["metadata"] == child["metadata"]
+
+
 # Foreign children
 
 

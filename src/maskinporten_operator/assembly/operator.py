@@ -47,6 +47,7 @@ from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shell import EndlessBackoffs, is_outage, run_shell
 from maskinporten_operator.runtime.states import count_keys, count_resources, count_scopes
 from maskinporten_operator.runtime.store import OwnedObjects, trim
+from maskinporten_operator.runtime.sync import wait_for_sync
 from maskinporten_operator.runtime.workers import Controller, Workers
 
 if TYPE_CHECKING:
@@ -61,9 +62,6 @@ if TYPE_CHECKING:
 
 DRAIN_SECONDS = 5.0
 RELEASE_SECONDS = 2.0
-LOOK_FOR_SYNC_EVERY = 1.0
-LONGEST_SYNC = 30.0
-"""Seconds for which a watch that works may not show what is listed: then the start doesn't wait for it any more."""
 EXPECTED = (OperatorError, LeaseLostError)
 """How a part may end the process; anything else is a fault."""
 log = structlog.get_logger()
@@ -262,31 +260,9 @@ class Operator:
                 log.warning("the Lease couldn't be released in time and expires instead")
 
     async def _look_for_sync(self) -> None:
-        """Return when the stores have held all that the API server lists, but for what no watch shows."""
-        loop = asyncio.get_running_loop()
-        since: dict[str, float] = {}
-        while True:
-            try:
-                missing = await self._find_missing()
-                now = loop.time()
-                since = {} if self.vitals.find_idle() else {uid: since.get(uid, now) for uid in missing}
-                if all(now - since.get(uid, now) > LONGEST_SYNC for uid in missing):
-                    for name in missing.values():
-                        log.warning("no watch shows it, so nothing is done for it", resource=name)
-                    self.synced = True
-                    return
-            except OperatorError as error:
-                log.debug("not compared with the API server's lists", message=str(error))
-            await asyncio.sleep(LOOK_FOR_SYNC_EVERY)
-
-    async def _find_missing(self) -> dict[str, str]:
-        """Find what is listed and in no store: uids, with what the log calls them."""
-        missing: dict[str, str] = {}
-        for kind, store in self.router.stores.items():
-            held = {one.uid for key in store if (one := store.find(key))}
-            listed = await self._list_uids(kind)
-            missing |= {uid: f"{kind.name} {name}" for uid, name in listed.items() if uid not in held}
-        return missing
+        """Return when the stores have held what the API server lists."""
+        await wait_for_sync(self.router.stores.values(), self._list_uids, lambda: not self.vitals.find_idle())
+        self.synced = True
 
     def _build_controllers(self) -> dict[Kind, Controller]:
         passes = {MASKINPORTEN_CLIENT: self._reconcile_client, APPLICATION: self._reconcile_application}

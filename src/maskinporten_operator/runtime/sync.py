@@ -1,0 +1,57 @@
+"""The start's wait for the watches: until the stores hold what the API server lists."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from maskinporten_operator.model.errors import OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from maskinporten_operator.model.resources import Kind
+    from maskinporten_operator.runtime.store import ObjectStore
+
+LOOK_EVERY = 1.0
+LONGEST_WAIT = 30.0
+"""Seconds for which watches that work may not show what is listed: then the start doesn't wait for it any more."""
+log = structlog.get_logger()
+
+
+async def wait_for_sync(
+    stores: Iterable[ObjectStore],
+    list_uids: Callable[[Kind], Awaitable[Mapping[str, str]]],
+    watches_work: Callable[[], bool],
+) -> None:
+    """Return when the stores have held all that is listed, but for what no watch shows: readiness hangs on no object.
+
+    `list_uids` gives the uids of a kind's resources at the API server, each with namespace and name.
+    """
+    now = asyncio.get_running_loop().time
+    since: dict[str, float] = {}
+    while True:
+        try:
+            missing = await _find_missing(stores, list_uids)
+        except OperatorError as error:
+            log.debug("not compared with the API server's lists", message=str(error))
+        else:
+            since = {uid: since.get(uid, now()) for uid in missing} if watches_work() else {}
+            if all(now() - since.get(uid, now()) > LONGEST_WAIT for uid in missing):
+                for name in missing.values():
+                    log.warning("no watch shows it, so nothing is done for it", resource=name)
+                return
+        await asyncio.sleep(LOOK_EVERY)
+
+
+async def _find_missing(
+    stores: Iterable[ObjectStore], list_uids: Callable[[Kind], Awaitable[Mapping[str, str]]]
+) -> dict[str, str]:
+    missing: dict[str, str] = {}
+    for store in stores:
+        listed = await list_uids(store.kind)
+        held = {entry.uid for key in store if (entry := store.find(key))}
+        missing |= {uid: f"{store.kind.name} {name}" for uid, name in listed.items() if uid not in held}
+    return missing

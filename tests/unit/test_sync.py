@@ -1,0 +1,53 @@
+"""The start's wait for the watches, which no single object may make endless."""
+
+from itertools import count
+
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import TransientError
+from maskinporten_operator.model.maskinportenclient import FINALIZER
+from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
+from maskinporten_operator.runtime.store import ObjectStore
+from maskinporten_operator.runtime.sync import LONGEST_WAIT, wait_for_sync
+from tests.unit.fakes import UID, resource_body
+from tests.unit.virtual_time import run_in_virtual_time
+
+LISTED = {UID: "some-team/app", "odd": "some-team/odd"}
+DOWN = TransientError(Reason.CLUSTER_UNAVAILABLE, "down")
+
+
+def wait(lists, works=lambda _: True):
+    """Wait with these answers to lists, the last again and again; give how many seconds that took."""
+    answers = iter(lists)
+    last = lists[-1]
+    store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, count().__next__, lambda *_: None)
+    store.offer(resource_body())
+
+    async def main(clock):
+        async def list_uids(_):
+            answer = next(answers, last)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        await wait_for_sync([store], list_uids, lambda: works(clock()))
+        return clock()
+
+    return run_in_virtual_time(main)
+
+
+def test_it_ends_when_all_that_is_listed_is_held():
+    assert wait([{UID: "some-team/app"}]) == 0
+    assert wait([DOWN, LISTED, LISTED, {}]) == 3
+
+
+def test_what_no_watch_shows_is_named_and_no_longer_waited_for(capsys):
+    took = wait([LISTED])
+
+    assert LONGEST_WAIT < took <= LONGEST_WAIT + 2
+    assert "MaskinportenClient some-team/odd" in capsys.readouterr().out
+
+
+def test_a_watch_that_doesnt_work_is_waited_for():
+    took = wait([LISTED], works=lambda now: now >= 500)
+
+    assert 500 + LONGEST_WAIT < took <= 502 + LONGEST_WAIT
