@@ -165,16 +165,45 @@ async def test_what_is_odd_is_told_of_like_anything_else_and_no_larger(shell, ap
     assert all(len(json.dumps(body)) < 2000 for body in seen.values())
 
 
+class Failures(list):
+    """Notes what became of requests that weren't answered well."""
+
+    def on_request(self, path):
+        pass
+
+    def on_watch(self, path):
+        pass
+
+    def on_failure(self, path, why):
+        self.append(why)
+
+
 @pytest.mark.parametrize("where", ["items", "news"])
-async def test_what_kopf_would_keep_in_an_object_is_neither_read_nor_written(shell, api, where):
+@pytest.mark.parametrize("reduced", [{}, REDUCED], ids=["as it is", "reduced"])
+async def test_what_kopf_would_keep_in_an_object_is_neither_read_nor_written(shell, api, where, reduced):
     annotations = {"kopf.zalando.org/last-handled-configuration": '{"spec":', "kopf.zalando.org/enqueue": "{"}
     finalizers = ["kopf.zalando.org/KopfFinalizerMarker", "maskinporten-operator.nais.io/unused"]
-    setattr(api, where, [build_odd(1, annotations=annotations, finalizers=finalizers)])
-    seen = []
-    shell(lambda kind, event, body: seen.append(body["metadata"]["name"]))
-    await until(lambda: "odd-1" in seen and api.watches)
+    setattr(api, where, [build_odd(number, annotations=annotations, finalizers=finalizers) for number in range(2)])
+    configuration, failures, seen = Configuration(), Failures(), []
+    configuration.host = api.url
+    shell(
+        lambda kind, event, body: seen.append(body["metadata"]["name"]),
+        lambda: open_session(configuration, failures, reduced),
+    )
+    await until(lambda: {"odd-0", "odd-1"} <= set(seen) and api.watches)
+    await asyncio.sleep(0.1)  # what kopf would write, it does after it has told of the object
 
+    assert failures == []
     assert api.methods == {"GET"}
+
+
+async def test_the_session_only_reads(api):
+    configuration, failures = Configuration(), Failures()
+    async with open_session(configuration, failures, {}) as session:
+        with pytest.raises(RuntimeError, match="PATCH isn't for this session"):
+            await session.patch(f"{api.url}{PATH}", json={})
+
+    assert api.methods == set()
 
 
 async def test_a_page_that_is_too_large_is_asked_for_again_with_fewer_objects(shell, api):
@@ -232,16 +261,9 @@ async def test_an_api_server_that_doesnt_answer_ends_nothing(shell, vitals, api,
     configuration = Configuration()
     configuration.host = f"http://127.0.0.1:{unused_tcp_port_factory()}"
     api.url = configuration.host
-    tried = []
+    tried = Failures()
 
-    class Observer:
-        def on_request(self, path):
-            pass
-
-        def on_failure(self, path, why):
-            tried.append(why)
-
-    task = shell(session=lambda: open_session(configuration, Observer(), {}))
+    task = shell(session=lambda: open_session(configuration, tried, {}))
     await until(lambda: len(tried) > 2)
 
     assert not task.done()

@@ -77,7 +77,7 @@ class _Limits:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         if request.method != hdrs.METH_GET:
-            raise PermissionError(f"{request.method} isn't for this session, which only reads")
+            raise RuntimeError(f"{request.method} isn't for this session, which only reads")
         path = request.url.path
         reduce = self._reduced.get(path)
         if reduce is None:
