@@ -21,6 +21,7 @@ SINCE: dict[str, tuple[int, int]] = {
     "of": (1, 28),
     "orValue": (1, 28),
     "format": (1, 29),
+    "split": (1, 23),
 }
 """By the list of libraries in k8s.io/apiserver, pkg/cel/environment; what is called needs an entry."""
 

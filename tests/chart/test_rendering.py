@@ -216,7 +216,7 @@ def test_the_policy_on_sizes_has_the_limits_of_what_the_operator_reads(render):
     rendered = render(sizePolicy={"enabled": True})
     (policy,) = rendered.all("ValidatingAdmissionPolicy")
 
-    size, depth = policy["spec"]["validations"]
+    size, _, depth = policy["spec"]["validations"]
     assert size["expression"].endswith(f"<= {MOST_BYTES}")
     assert size["message"] == f"spec is larger than {MOST_BYTES // 1024} KiB"
     assert depth["expression"].count(".exists(") == MOST_DEPTH + 1
