@@ -13,7 +13,7 @@ from kubernetes.aio.client import Configuration
 
 from maskinporten_operator.adapters.cluster.session import open_session
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
-from maskinporten_operator.runtime.shell import run_shell
+from maskinporten_operator.runtime.shell import is_outage, run_shell
 from maskinporten_operator.runtime.store import trim
 from maskinporten_operator.runtime.vitals import Vitals
 from tests.unit.fakes import resource_body
@@ -145,6 +145,16 @@ ODD = (
     '{"foo":1e999}',
 )
 """Specs that each cost only their own resource."""
+
+
+@pytest.mark.parametrize("where", ["items", "news"])
+async def test_what_is_no_json_is_an_outage(shell, api, where):
+    setattr(api, where, ["<html>"])
+
+    async with asyncio.timeout(DEADLINE):
+        (end,) = await asyncio.gather(shell(), return_exceptions=True)
+
+    assert is_outage(end)
 
 
 @pytest.mark.parametrize("where", ["items", "news"])

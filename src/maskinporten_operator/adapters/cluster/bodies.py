@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from decimal import Decimal
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 import ijson
@@ -46,14 +47,14 @@ def _translate() -> Iterator[None]:
     try:
         yield
     except (msgspec.DecodeError, ijson.JSONError, KeyError) as error:
-        raise ValueError(f"not what the API server sends ({type(error).__name__})") from None
+        raise JSONDecodeError(f"not what the API server sends ({type(error).__name__})", "", 0) from None
 
 
 def read_object(data: bytes | Raw) -> Body:
     """Read an object, or another answer that is a JSON object.
 
     Raises:
-        ValueError: It isn't JSON, or no JSON object.
+        JSONDecodeError: It isn't JSON, or no JSON object.
     """
     faults: list[str] = []
     members = _read_members(data)
@@ -71,7 +72,7 @@ def read_event(line: bytes, reduce: Reduce = lambda body: body) -> Body:
     """Read an event of a watch; `reduce` is given the objects that it tells of.
 
     Raises:
-        ValueError: It isn't one.
+        JSONDecodeError: It isn't one.
     """
     event = _read_members(line)
     with _translate():
@@ -84,7 +85,7 @@ def read_list(data: bytes, reduce: Reduce = lambda body: body) -> Body:
     """Read a list; `reduce` is given each of its objects before the next one is read.
 
     Raises:
-        ValueError: It isn't one.
+        JSONDecodeError: It isn't one.
     """
     members = _read_members(data)
     with _translate():
