@@ -72,7 +72,7 @@ def test_a_refusal_says_who_can_mend_it_and_quotes_the_server():
 
 def test_an_absent_object_nobody_expected_is_a_fault_that_goes_by():
     assert isinstance(AbsentError("gone"), TransientError)
-    assert fail(translate(404)).retry.delay is None
+    assert fail(translate(404).blocker).retry.delay is None
 
 
 def test_a_served_crd_with_another_schema_is_said_to_the_cluster_admin():

@@ -497,12 +497,18 @@ async def test_a_write_that_is_answered_leaves_no_doubt(world, jwks):
 # Deletion for good
 
 
+async def delete(index, client_id):
+    """What a deletion for good does to a client."""
+    await index.delete_keys(client_id)
+    await index.delete(client_id)
+
+
 async def test_a_deletion_takes_the_keys_and_then_the_client(world, jwks):
     registered = await world.index.register(fields())
     await world.index.publish_keys(registered, [public(jwks[0])])
     since = world.digdir.simulator.ledger.last_sequence
 
-    await world.index.delete(registered.client_id)
+    await delete(world.index, registered.client_id)
 
     calls = world.digdir.simulator.ledger.entries(since=since)["entries"]
     assert [call["operation"] for call in calls] == ["delete-keys", "delete-client"]
@@ -515,16 +521,16 @@ async def test_a_deletion_whose_answer_was_lost_is_done_by_the_next(world, path)
     registered = await world.index.register(fields())
     world.digdir.fault("drop", when="after", method="DELETE", path=path)
     with pytest.raises(OutcomeUnknownError):
-        await world.index.delete(registered.client_id)
+        await delete(world.index, registered.client_id)
 
-    await world.index.delete(registered.client_id)
+    await delete(world.index, registered.client_id)
 
     assert not world.digdir.stored(registered.client_id).active
     assert not world.index.holds(registered.client_id)
 
 
 async def test_a_deletion_of_one_that_doesnt_exist_is_done(world):
-    await world.index.delete("unknown")
+    await delete(world.index, "unknown")
 
 
 @pytest.mark.parametrize("status", [400, 404, 409])
@@ -533,7 +539,7 @@ async def test_keys_that_arent_deleted_dont_keep_the_client_from_being_deleted(w
     await world.index.publish_keys(registered, [public(jwks[0])])
     world.digdir.fault("status", status=status, method="DELETE", path="/jwks$")
 
-    await world.index.delete(registered.client_id)
+    await delete(world.index, registered.client_id)
 
     assert not world.digdir.stored(registered.client_id).active
     assert not world.index.holds(registered.client_id)
@@ -581,7 +587,7 @@ async def test_a_refused_deletion_of_an_active_client_is_told(world):
     world.digdir.fault("status", status=403, method="DELETE", path="/clients/[^/]+$")
 
     with pytest.raises(RejectedError):
-        await world.index.delete(registered.client_id)
+        await delete(world.index, registered.client_id)
 
     assert world.digdir.stored(registered.client_id).active
     assert world.index.holds(registered.client_id)

@@ -493,8 +493,10 @@ class FakeRegistry:
     async def _publish_keys(self, one, keys):
         return self.digdir.publish(one.client_id, keys)
 
-    async def delete(self, client_id):
+    async def delete_keys(self, client_id):
         await self._delete_keys(client_id)
+
+    async def delete(self, client_id):
         await self._delete_client(client_id)
         self.known.pop(client_id, None)
 

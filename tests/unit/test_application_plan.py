@@ -202,7 +202,7 @@ def test_a_client_that_has_yet_to_say_how_it_is_is_not_reported_on_within_patien
 
 
 def test_an_error_is_told_at_once_though_the_client_has_yet_to_say_how_it_is():
-    outcome = conclude(ENABLED, {}, Platform(), error=RejectedError(Reason.REFUSED_BY_CLUSTER, "no"))
+    outcome = conclude(ENABLED, {}, Platform(), error=RejectedError(Reason.REFUSED_BY_CLUSTER, "no").blocker)
     assert [one.type for one in outcome.verdicts] == [READY, MASKINPORTEN_READY, AVAILABLE, ALL_FIELDS_SUPPORTED]
     assert (outcome.verdicts[0].status, outcome.verdicts[0].message) == ("False", "no")
 
@@ -227,5 +227,5 @@ def test_a_scope_that_is_written_twice_is_named_and_keeps_nothing_from_being_mad
 
 def test_a_fault_of_the_cluster_says_nothing_of_the_application():
     objects = settle(application_body(ENABLED), Platform(), {})
-    outcome = conclude(ENABLED, objects, Platform(), error=TransientError(Reason.CLUSTER_UNAVAILABLE, "no"))
+    outcome = conclude(ENABLED, objects, Platform(), error=TransientError(Reason.CLUSTER_UNAVAILABLE, "no").blocker)
     assert outcome.elsewhere

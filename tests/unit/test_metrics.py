@@ -36,8 +36,8 @@ def test_a_gauge_without_a_value_is_absent_until_it_has_one():
 SILENT = {
     "Done": DONE,
     "Waiting": Outcome((), Retry(5.0, failed=False), 0, silent="Waiting"),
-    "Standby": fail(StandbyError(Reason.CLUSTER_UNAVAILABLE, "another replica may lead")),
-    "Conflict": fail(ConflictError(Reason.CLUSTER_UNAVAILABLE, "it changed")),
+    "Standby": fail(StandbyError(Reason.CLUSTER_UNAVAILABLE, "another replica may lead").blocker),
+    "Conflict": fail(ConflictError(Reason.CLUSTER_UNAVAILABLE, "it changed").blocker),
 }
 
 
@@ -52,7 +52,7 @@ def test_a_pass_that_reports_nothing_is_counted_by_how_it_ended(result):
 
 def test_a_resource_that_is_going_away_is_done():
     metrics = Metrics()
-    metrics.count_pass(MASKINPORTEN_CLIENT, fail(TerminatingError(Reason.TERMINATING, "it goes")))
+    metrics.count_pass(MASKINPORTEN_CLIENT, fail(TerminatingError(Reason.TERMINATING, "it goes").blocker))
 
     assert 'result="Done"' in samples(metrics, "reconcile_total")[0]
 

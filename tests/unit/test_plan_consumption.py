@@ -91,7 +91,7 @@ def test_what_the_status_tells_of_is_told_so_until_it_is_tried_again(written, tr
     consumption = sort(*written, told=TOLD)
 
     assert (consumption.tries, consumption.told) == (tried, told)
-    assert (check_consumption(consumption) is not None and str(check_consumption(consumption)) == TOLD) is bool(told)
+    assert (check_consumption(consumption) is not None and check_consumption(consumption).message == TOLD) is bool(told)
 
 
 def test_a_scope_that_is_part_of_one_the_status_tells_of_is_tried():
@@ -226,7 +226,7 @@ def test_each_that_isnt_granted_is_named_with_whom_it_must_be_granted_to(withdra
 
     assert (verdict.type, verdict.status, verdict.reason) == ("ScopesGranted", "False", "ScopesNotGranted")
     assert error.reason == "ScopesNotGranted"
-    assert str(error) == verdict.message
+    assert error.message == verdict.message
     assert told in verdict.message
     assert "organisation 889640782" in verdict.message
     assert A not in verdict.message

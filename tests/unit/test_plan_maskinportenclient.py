@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskinporten_operator.model.blockers import Blocker
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.maskinportenclient import (
     FINALIZER,
     RESYNC_ANNOTATION,
@@ -16,6 +16,7 @@ from maskinporten_operator.model.maskinportenclient import (
     ExposedScope,
 )
 from maskinporten_operator.model.scopes import Granted
+from maskinporten_operator.plan.absence import Missing
 from maskinporten_operator.plan.decisions import (
     ClearAnnotations,
     CreateScope,
@@ -104,9 +105,10 @@ def kinds(one):
 
 
 NEW = {"secret": None, "registration": None, "resource": resource_with(marked=False)}
-NEVER_HAD = Absence(None, passes=0, missing=1, known=100)
-ABSENT = Absence("client-1", passes=1, missing=1, known=100)
-MASS = Absence("client-1", passes=9, missing=6, known=100)
+FEW, MANY = Missing(1, 100), Missing(6, 100)
+NEVER_HAD = Absence(None, passes=0, missing=FEW)
+ABSENT = Absence("client-1", passes=1, missing=FEW)
+MASS = Absence("client-1", passes=9, missing=MANY)
 
 
 # What there is to do
@@ -262,7 +264,7 @@ def test_what_is_known_goes_on_while_the_lists_are_about_to_be_read():
 
 
 def test_what_couldnt_be_read_of_the_exposed_scopes_is_told_and_nothing_of_them_judged():
-    fault = TransientError(Reason.DIGDIR_UNAVAILABLE, "a fault")
+    fault = Blocker("Transient", Reason.DIGDIR_UNAVAILABLE, "a fault")
     body = resource(metadata={"finalizers": [FINALIZER]}, spec=EXPOSING)
 
     hold, notices = judge(resource=body, unread=fault)
@@ -295,11 +297,11 @@ def test_a_secret_of_another_resource_is_a_conflict_that_names_it():
 
     assert one.steps == ()
     assert one.hold.reason == "SecretConflict"
-    assert "other-app" in str(one.hold)
+    assert "other-app" in one.hold.message
 
 
 def test_a_secret_of_nobody_is_a_conflict():
-    assert "was not made for a MaskinportenClient" in str(plan(secret=secret_of()).hold)
+    assert "was not made for a MaskinportenClient" in plan(secret=secret_of()).hold.message
 
 
 def test_a_secret_of_a_namesake_is_waited_for():
@@ -312,7 +314,7 @@ def test_of_two_that_name_one_secret_the_younger_waits():
     one = plan(**NEW | {"rival": "older-app"})
 
     assert one.steps == ()
-    assert "older-app" in str(one.hold)
+    assert "older-app" in one.hold.message
 
 
 def test_the_owner_of_the_secret_wins_over_an_older_rival():
@@ -324,7 +326,7 @@ def test_a_released_registration_is_left_alone_and_not_replaced():
 
     assert one.steps == ()
     assert one.hold.reason == "RegistrationReleased"
-    assert "client-1" in str(one.hold)
+    assert "client-1" in one.hold.message
 
 
 def test_a_registration_that_was_found_makes_up_for_a_released_one():
@@ -348,7 +350,7 @@ def test_one_that_never_had_a_registration_isnt_looked_for_twice():
 
 
 def test_one_that_never_had_a_registration_gets_none_while_many_are_missing():
-    one = plan(**NEW | {"absence": replace(NEVER_HAD, missing=6)})
+    one = plan(**NEW | {"absence": replace(NEVER_HAD, missing=MANY)})
 
     assert one.steps == ()
     assert (one.hold.reason, one.hold.retry_after) == ("MassAbsence", 300.0)
@@ -359,16 +361,16 @@ def test_one_that_never_had_a_registration_gets_none_while_many_are_missing():
     [(None, 0, False), (None, 1, False), ("client-1", 1, True), ("client-1", 2, False)],
 )
 def test_only_a_registration_that_was_known_is_looked_for_once_more(client_id, passes, holds_back):
-    assert Absence(client_id, passes, missing=1, known=1).holds_back is holds_back
+    assert Absence(client_id, passes, FEW).holds_back is holds_back
 
 
 def test_a_mass_absence_holds_however_often_it_was_seen_and_says_what_to_do():
     hold = plan(registration=None, absence=MASS).hold
 
     assert hold.reason == "MassAbsence"
-    assert "6 of 100" in str(hold)
-    assert f"{RESYNC_ANNOTATION}=true" in str(hold)
-    assert "DigDir address" in str(hold)
+    assert "6 of 100" in hold.message
+    assert f"{RESYNC_ANNOTATION}=true" in hold.message
+    assert "DigDir address" in hold.message
 
 
 def test_a_resync_request_overrides_a_mass_absence_and_is_then_cleared():
@@ -393,7 +395,7 @@ def test_a_resync_request_doesnt_replace_the_second_look():
     [(1, 1, False), (5, 5, False), (6, 6, True), (6, 300, False), (7, 300, True), (20, 1000, False), (21, 1000, True)],
 )
 def test_more_than_five_and_two_percent_are_a_mass(missing, known, is_mass):
-    assert Absence("client-1", 1, missing, known).is_mass is is_mass
+    assert Missing(missing, known).is_mass is is_mass
 
 
 def test_nothing_is_registered_before_a_list_can_tell():
@@ -412,7 +414,7 @@ def test_a_scope_that_isnt_known_keeps_all_waiting_until_the_lists_are_newer_tha
 
     assert one.steps == ()
     assert (one.hold.reason, one.hold.retry_after) == ("AwaitingList", 7.5)
-    assert SCOPE in str(one.hold)
+    assert SCOPE in one.hold.message
 
 
 @pytest.mark.parametrize("granted", [GRANTED.names, frozenset()], ids=["granted", "lost"])
@@ -445,7 +447,7 @@ def test_the_holds_come_in_the_order_of_who_can_mend_them():
     for mended in [None, {"secret": None}, {"rival": None}, {"released": None}, {"absence": None}, {"list_due": 0.0}]:
         remaining |= mended or {}
         hold = plan(**remaining).hold
-        reasons.append((hold.reason if hold else None, "older" in str(hold)))
+        reasons.append((hold.reason if hold else None, hold is not None and "older" in hold.message))
 
     assert reasons == [
         ("SecretConflict", False),
@@ -549,7 +551,7 @@ def test_a_second_client_is_never_registered_beside_a_found_one(seen):
 def test_nothing_is_registered_while_many_are_missing_unless_somebody_asks(seen):
     registers = RegisterClient in kinds(plan_maskinportenclient(seen, POLICY, NOW))
 
-    mass = seen.absence is not None and seen.absence.is_mass
+    mass = seen.absence is not None and seen.absence.missing.is_mass
     assert not registers or not mass or seen.resource.meta.asks(RESYNC_ANNOTATION)
 
 

@@ -179,7 +179,7 @@ def test_a_description_that_is_longer_than_digdir_takes_is_told_with_its_length(
 
     assert (error is None) is fits
     if error:
-        assert "256 characters" in str(error)
+        assert "256 characters" in error.message
 
 
 def test_that_nothing_but_the_scopes_differs_is_told_with_what_is_sent_if_they_are_refused():

@@ -421,7 +421,7 @@ def test_a_scope_that_isnt_ours_is_a_conflict_that_names_scope_owner_and_what_to
 
     assert plan(theirs, policy=policy) == []
     assert error.reason == "ScopeConflict"
-    assert all(told in str(error) for told in (NAME, description, OURS, "take it out of the spec"))
+    assert all(told in error.message for told in (NAME, description, OURS, "take it out of the spec"))
 
 
 def test_of_two_that_expose_a_scope_that_isnt_there_the_younger_waits():
@@ -431,8 +431,8 @@ def test_of_two_that_expose_a_scope_that_isnt_there_the_younger_waits():
 
     assert plan(young) == []
     assert error.reason == "ScopeConflict"
-    assert "other-team/older-app" in str(error)
-    assert NAME in str(error)
+    assert "other-team/older-app" in error.message
+    assert NAME in error.message
 
 
 def test_a_scope_that_is_ours_already_has_no_rival():
@@ -448,7 +448,7 @@ def test_a_delegation_source_that_digdir_doesnt_list_keeps_the_scope_from_being_
 
     assert plan(unknown) == []
     assert check_exposure(unknown, MARK, POLICY).reason == "DelegationSourceUnknown"
-    assert "altinn" in str(check_exposure(unknown, MARK, POLICY))
+    assert "altinn" in check_exposure(unknown, MARK, POLICY).message
 
 
 def test_a_scope_is_deactivated_whatever_its_delegation_source():
@@ -465,7 +465,7 @@ def test_a_description_longer_than_digdir_takes_is_told_with_the_scopes_name(len
 
     assert (error.reason if error else None) == reason
     assert kinds(plan(exposure(wanted))) == ([] if reason else [CreateScope])
-    assert reason is None or wanted.subscope in str(error)
+    assert reason is None or wanted.subscope in error.message
 
 
 def test_a_scope_adopted_from_digdirator_is_deactivated_also_when_its_new_description_would_be_too_long():

@@ -37,7 +37,7 @@ def build(outcome, status=None, *, generation=1, now=NOW, correlation_id="first"
 
 
 def refused(message="no"):
-    return fail(RejectedError(Reason.REFUSED_BY_DIGDIR, message))
+    return fail(RejectedError(Reason.REFUSED_BY_DIGDIR, message).blocker)
 
 
 READY_STATUS = build(
@@ -63,7 +63,7 @@ def test_the_transition_time_is_when_the_status_changed():
 def test_the_transition_time_stays_when_only_reason_message_and_generation_change():
     before = build(refused("first"))
 
-    after = ready_of(build(fail(RejectedError(Reason.KEY_CHURN, "second")), before, now=LATER, generation=2))
+    after = ready_of(build(fail(RejectedError(Reason.KEY_CHURN, "second").blocker), before, now=LATER, generation=2))
 
     assert (after["reason"], after["message"], after["observedGeneration"]) == ("KeyChurn", "second", 2)
     assert after["lastTransitionTime"] == "2026-03-01T12:00:00Z"
@@ -226,8 +226,8 @@ def test_a_pass_that_failed_before_it_judged_anything_else_leaves_the_other_cond
     before = build(succeed((Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATIONS, "two"),), None))
     kept = {one["type"]: one for one in before["conditions"]}[REGISTRATION_UNIQUE]
 
-    failed = build(fail(TransientError(Reason.DIGDIR_UNAVAILABLE, "m")), before)
-    judged = build(fail(RejectedError(Reason.KEY_CHURN, "m"), ()), before)
+    failed = build(fail(TransientError(Reason.DIGDIR_UNAVAILABLE, "m").blocker), before)
+    judged = build(fail(RejectedError(Reason.KEY_CHURN, "m").blocker, ()), before)
 
     assert kept in failed["conditions"]
     assert [one["type"] for one in judged["conditions"]] == ["Ready"]
@@ -243,22 +243,22 @@ def name_fault(error):
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_that_was_ready_stays_so_through_a_fault_elsewhere(error):
-    assert stays_ready(fail(error), ClientProgress(ready_resource()))
+    assert stays_ready(fail(error.blocker), ClientProgress(ready_resource()))
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_without_its_secret_doesnt_stay_ready_through_a_fault_elsewhere(error):
-    assert not stays_ready(fail(error), ClientProgress(ready_resource(), impaired=True))
+    assert not stays_ready(fail(error.blocker), ClientProgress(ready_resource(), impaired=True))
 
 
 @pytest.mark.parametrize("reason", sorted(Reason))
 def test_a_resource_doesnt_stay_ready_when_it_is_refused(reason):
-    assert not stays_ready(fail(RejectedError(reason, "no")), ClientProgress(ready_resource()))
+    assert not stays_ready(fail(RejectedError(reason, "no").blocker), ClientProgress(ready_resource()))
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}))
 def test_a_resource_doesnt_stay_ready_while_it_waits_for_something_of_its_own(reason):
-    assert not stays_ready(fail(WaitingError(reason, "waiting", 5.0)), ClientProgress(ready_resource()))
+    assert not stays_ready(fail(WaitingError(reason, "waiting", 5.0).blocker), ClientProgress(ready_resource()))
 
 
 def test_success_is_reported_and_not_passed_over():
@@ -267,7 +267,7 @@ def test_success_is_reported_and_not_passed_over():
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_that_wasnt_ready_at_its_generation_doesnt_stay_so(error):
-    fault = fail(error)
+    fault = fail(error.blocker)
 
     assert not stays_ready(fault, ClientProgress(ready_resource(metadata={"generation": 2})))
     assert not stays_ready(fault, ClientProgress(resource(status=build(refused()))))
@@ -286,20 +286,20 @@ def test_a_resource_that_wasnt_ready_at_its_generation_doesnt_stay_so(error):
     ],
 )
 def test_what_happens_next_follows_from_the_kind_of_error(error, status, retry):
-    outcome = fail(error, (DUPLICATES,))
+    outcome = fail(error.blocker, (DUPLICATES,))
 
     assert outcome.verdicts == (Verdict(READY, status, error.reason, "m"), DUPLICATES)
     assert outcome.retry == retry
 
 
 def test_one_that_is_going_away_is_not_reported_on():
-    outcome = fail(TerminatingError(Reason.TERMINATING, "m"), (DUPLICATES,))
+    outcome = fail(TerminatingError(Reason.TERMINATING, "m").blocker, (DUPLICATES,))
 
     assert (outcome.verdicts, outcome.retry) == ((), None)
 
 
 def test_a_conflict_says_nothing_and_is_tried_again_at_once():
-    outcome = fail(ConflictError(Reason.CLUSTER_UNAVAILABLE, "m"), (DUPLICATES,))
+    outcome = fail(ConflictError(Reason.CLUSTER_UNAVAILABLE, "m").blocker, (DUPLICATES,))
 
     assert outcome.verdicts == ()
     assert outcome.retry == Retry(None, failed=False, at_once=True)

@@ -9,7 +9,7 @@ from maskinporten_operator.plan.outcomes import RECHECK_STANDBY, fail, hold_dele
 
 @pytest.mark.parametrize("judge", [fail, hold_deletion])
 def test_it_ends_quietly_and_is_made_again_later(judge):
-    outcome = judge(StandbyError(Reason.CLUSTER_UNAVAILABLE, "nothing is written"))
+    outcome = judge(StandbyError(Reason.CLUSTER_UNAVAILABLE, "nothing is written").blocker)
 
     assert outcome.verdicts == ()
     assert (outcome.retry.delay, outcome.retry.failed) == (RECHECK_STANDBY, False)

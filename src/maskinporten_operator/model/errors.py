@@ -5,7 +5,9 @@ Messages are written for the reader of a condition: what is wrong, where, and wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from maskinporten_operator.model.blockers import Blocker, BlockerKind
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.conditions import Reason
@@ -14,13 +16,23 @@ if TYPE_CHECKING:
 class OperatorError(Exception):
     """A pass can't go on. `reason` is the word for condition, event and log; `str()` is the message."""
 
+    kind: ClassVar[BlockerKind]
+    retry_after = 0.0
+
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
+    @property
+    def blocker(self) -> Blocker:
+        """What it keeps from being done, as a value."""
+        return Blocker(self.kind, self.reason, str(self), self.retry_after)
+
 
 class TransientError(OperatorError):
     """A fault that goes by: tried again with backoff."""
+
+    kind: ClassVar[BlockerKind] = "Transient"
 
 
 class OutcomeUnknownError(TransientError):
@@ -30,6 +42,8 @@ class OutcomeUnknownError(TransientError):
 class WaitingError(OperatorError):
     """Nothing is wrong that trying sooner would help: tried again after `retry_after` seconds."""
 
+    kind = "Waiting"
+
     def __init__(self, reason: Reason, message: str, retry_after: float) -> None:
         super().__init__(reason, message)
         self.retry_after = retry_after
@@ -37,6 +51,8 @@ class WaitingError(OperatorError):
 
 class RejectedError(OperatorError):
     """Only an edit of the spec, or of somebody's rights, helps: looked at again slowly."""
+
+    kind = "Rejected"
 
 
 class BadRequestError(RejectedError):
@@ -57,9 +73,13 @@ class AlreadyExistsError(RejectedError):
 class TerminatingError(OperatorError):
     """The resource or its namespace is going away: the pass ends quietly."""
 
+    kind = "Terminating"
+
 
 class StandbyError(OperatorError):
     """A write was held back, since another process may lead by now: the pass ends quietly, and is made again later."""
+
+    kind = "Standby"
 
 
 class ConflictError(TransientError):
@@ -67,3 +87,5 @@ class ConflictError(TransientError):
 
     One that comes again in each of several passes is a fault like others.
     """
+
+    kind = "Conflict"

@@ -278,11 +278,6 @@ class MaskinportenClient:
         """Whether our finalizer, the mark of intent, is on the resource."""
         return FINALIZER in self.meta.finalizers
 
-    @property
-    def left_by_digdirator(self) -> bool:
-        """Whether Digdirator has looked after it."""
-        return any(one in self.meta.finalizers for one in DIGDIRATOR_FINALIZERS)
-
 
 def parse(body: Mapping[str, Any]) -> MaskinportenClient:
     """Turn the raw body into a model; never raises for anything that a user can write."""

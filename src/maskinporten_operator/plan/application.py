@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import (
     ALL_FIELDS_SUPPORTED,
     AVAILABLE,
@@ -14,7 +15,6 @@ from maskinporten_operator.model.conditions import (
     Reason,
     Verdict,
 )
-from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE
 from maskinporten_operator.plan.children import (
     ChildName,
@@ -110,7 +110,7 @@ class ApplicationPlan:
     """Steps in order; `hold` is the first child that can't be applied, if any."""
 
     steps: tuple[ApplicationStep, ...]
-    hold: OperatorError | None
+    hold: Blocker | None
 
 
 def plan_application(seen: ApplicationSnapshot, platform: Platform) -> ApplicationPlan:
@@ -118,7 +118,7 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
     meta = seen.application.meta
     desired = build_children(meta, seen.spec, platform, seen.credentials)
     steps: list[ApplicationStep] = []
-    holds: list[OperatorError] = []
+    holds: list[Blocker] = []
     for child, manifest in desired.items():
         observed = seen.children.get(child)
         if observed and (hold := check_child_owner(child, observed, meta)):
@@ -134,7 +134,7 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
         if observed and child not in desired and _is_pruned(child, observed, seen, platform)
     ]
     # A refusal tells more than a wait, and asks somebody to act.
-    hold = next((one for one in holds if isinstance(one, RejectedError)), holds[0] if holds else None)
+    hold = next((one for one in holds if one.kind == "Rejected"), holds[0] if holds else None)
     return ApplicationPlan(tuple(steps), hold)
 
 
@@ -142,7 +142,7 @@ def judge(
     seen: ApplicationSnapshot,
     platform: Platform,
     deployment: Mapping[str, Any] | None,
-    error: OperatorError | None,
+    error: Blocker | None,
     waited: float,
 ) -> Outcome:
     """Say how a pass ended, that left `deployment` as it is and failed with `error` if it did.
@@ -171,11 +171,11 @@ def judge(
     return Outcome((ready, *notices), None, logging.INFO)
 
 
-def check_webproxy(spec: ApplicationSpec, platform: Platform) -> OperatorError | None:
+def check_webproxy(spec: ApplicationSpec, platform: Platform) -> Blocker | None:
     """On premises there is no way to Maskinporten but the proxy."""
     if platform.name != "onprem" or not spec.maskinporten.enabled or spec.webproxy:
         return None
-    return RejectedError(
+    return rejected(
         Reason.WEBPROXY_REQUIRED, "Maskinporten is reached through the web proxy here: set spec.webproxy to true"
     )
 

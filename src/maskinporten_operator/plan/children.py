@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import OperatorError, RejectedError, WaitingError
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, UNREADABLE, Kind
 from maskinporten_operator.plan.comparison import find_difference
 from maskinporten_operator.plan.egress import build_policies
@@ -75,24 +75,24 @@ def build_children(
     return {ChildName(kind, manifest["metadata"]["name"]): _seal(manifest) for kind, manifest in found}
 
 
-def check_child_owner(child: ChildName, observed: Mapping[str, Any], meta: ObjectMeta) -> OperatorError | None:
+def check_child_owner(child: ChildName, observed: Mapping[str, Any], meta: ObjectMeta) -> Blocker | None:
     """A child of that name that isn't ours is never taken over; one that is going is waited for."""
     if reason := observed.get(UNREADABLE):
         message = f"{child} can't be read ({reason}): take out what made it so, or delete it"
-        return RejectedError(Reason.CHILD_CONFLICT, message)
+        return rejected(Reason.CHILD_CONFLICT, message)
     if is_owned_by(observed, meta):
         if observed["metadata"].get("deletionTimestamp"):
-            return WaitingError(Reason.AWAITING_CHILD_REMOVAL, f"{child} is being deleted", LOOK_AGAIN_FOR_CHILD)
+            return waiting(Reason.AWAITING_CHILD_REMOVAL, f"{child} is being deleted", LOOK_AGAIN_FOR_CHILD)
         return None
     if was_owned_by_namesake(observed, meta):
-        return WaitingError(
+        return waiting(
             Reason.AWAITING_CHILD_REMOVAL,
             f"{child} still belongs to an earlier Application of this name; the garbage collector removes it",
             LOOK_AGAIN_FOR_CHILD,
         )
     others = ", ".join(str(one["name"]) for one in find_owners(observed, meta.kind))
     whose = f"belongs to Application {others}" if others else "wasn't made for this Application"
-    return RejectedError(Reason.CHILD_CONFLICT, f"{child} exists and {whose}: remove or rename one of the two")
+    return rejected(Reason.CHILD_CONFLICT, f"{child} exists and {whose}: remove or rename one of the two")
 
 
 def check_child(desired: Mapping[str, Any], observed: Mapping[str, Any] | None) -> str | None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import SCOPES_GRANTED, Reason, Verdict
-from maskinporten_operator.model.errors import RejectedError, WaitingError
 from maskinporten_operator.plan.scopes import show
 from maskinporten_operator.plan.status import LONGEST_MESSAGE, find_condition
 
@@ -157,39 +157,39 @@ def judge_consumption(consumption: Consumption) -> Verdict | None:
     if not (consumption.registrable or consumption.kept or consumption.lost or consumption.missing):
         return None
     if wait := check_lists(consumption) or check_untried(consumption):
-        return Verdict(SCOPES_GRANTED, "Unknown", wait.reason, str(wait))
+        return Verdict(SCOPES_GRANTED, "Unknown", wait.reason, wait.message)
     message = _explain(consumption)
     if message is None:
         return Verdict(SCOPES_GRANTED, "True", Reason.SYNCHRONIZED, "Every consumed scope is granted")
     return Verdict(SCOPES_GRANTED, "False", Reason.SCOPES_NOT_GRANTED, message)
 
 
-def check_lists(consumption: Consumption) -> WaitingError | None:
+def check_lists(consumption: Consumption) -> Blocker | None:
     """What is said of a scope that isn't known must come from lists that are newer than the question."""
     if not consumption.due:
         return None
-    return WaitingError(
+    return waiting(
         Reason.AWAITING_LIST,
         f"Not known to be granted so far: {show(consumption.missing)}. DigDir's lists are about to be read again",
         consumption.due,
     )
 
 
-def check_untried(consumption: Consumption) -> WaitingError | None:
+def check_untried(consumption: Consumption) -> Blocker | None:
     """What DigDir refused together isn't all refused: what of it remains is tried by later passes."""
     if not consumption.untried:
         return None
-    return WaitingError(
+    return waiting(
         Reason.SCOPES_NOT_GRANTED,
         f"Granted, and refused together with others: {show(consumption.untried)}. Each is about to be tried by itself",
         LOOK_AGAIN_FOR_TRIES,
     )
 
 
-def check_consumption(consumption: Consumption) -> RejectedError | None:
+def check_consumption(consumption: Consumption) -> Blocker | None:
     """Say why a resource isn't ready whose scopes aren't all granted."""
     message = _explain(consumption)
-    return RejectedError(Reason.SCOPES_NOT_GRANTED, message) if message else None
+    return rejected(Reason.SCOPES_NOT_GRANTED, message) if message else None
 
 
 def choose_scopes(

@@ -11,6 +11,9 @@ The order is what makes a crash after any step repairable by the next pass, and 
    `GrantAccess`. A scope is found again by its name, an access by the scope's list.
 6. `TryScopes`: a refusal changes nothing, and what is accepted is written to the Secret at once.
 7. `ClearAnnotations` last: a request counts as done only when its effect can be read.
+
+A deletion for good goes the other way, and its steps are found again as above: `RevokeAccess` and `DeactivateScope` of
+each scope, `DeleteKeys` and `DeleteClient` of each client, `RemoveFinalizers` last.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from maskinporten_operator.model.errors import OperatorError
+    from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.model.keys import PublicJwk
 
 
@@ -121,10 +124,10 @@ class UpdateScope:
 
 @dataclass(frozen=True, slots=True)
 class DeactivateScope:
-    """Deactivate a scope; its consumers stay in its list."""
+    """Deactivate a scope; its consumers stay in its list. `reason` is None where it goes with its resource."""
 
     scope: str
-    reason: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +153,31 @@ class ClearAnnotations:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DeleteKeys:
+    """Delete a client's keys."""
+
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteClient:
+    """Delete a client for good."""
+
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFinalizers:
+    """Take our finalizers off the resource."""
+
+    names: tuple[str, ...]
+
+
 ScopeStep = CreateScope | UpdateScope | DeactivateScope | GrantAccess | RevokeAccess
 RegistrationStep = RegisterClient | UpdateRegistration
 Step = MarkIntent | RegistrationStep | PublishKeys | WriteSecret | ScopeStep | TryScopes | ClearAnnotations
+TeardownStep = RevokeAccess | DeactivateScope | DeleteKeys | DeleteClient | RemoveFinalizers
 SCOPE_STEPS = (CreateScope, UpdateScope, DeactivateScope, GrantAccess, RevokeAccess)
 TOUCHES_REGISTRATION = (UpdateRegistration, PublishKeys, TryScopes)
 
@@ -169,6 +194,6 @@ class Plan:
     """
 
     steps: tuple[Step, ...] = ()
-    hold: OperatorError | None = None
+    hold: Blocker | None = None
     credentials_held: bool = False
     next_look: float | None = None

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.model.keys import KEY_LIMIT, PrivateJwk, PublicJwk
 from maskinporten_operator.plan.decisions import PublishKeys
 
@@ -25,7 +25,7 @@ class KeyPlan:
     """What to publish, why it can't be, and when to look again (seconds)."""
 
     publish: PublishKeys | None = None
-    hold: OperatorError | None = None
+    hold: Blocker | None = None
     next_look: float | None = None
 
 
@@ -87,16 +87,16 @@ def _check_mint(held: PrivateJwk | None, current: PublicJwk | None, now: datetim
     return "a new key was asked for" if rotate else None
 
 
-def _check_minting(foreign: Sequence[PublicJwk], recent_mints: int, *, in_use: bool) -> OperatorError | None:
+def _check_minting(foreign: Sequence[PublicJwk], recent_mints: int, *, in_use: bool) -> Blocker | None:
     if len(foreign) + in_use >= KEY_LIMIT:
         kids = ", ".join(key.kid for key in foreign)
-        return RejectedError(
+        return rejected(
             Reason.KEY_LIMIT_REACHED,
             f"The client has {len(foreign)} keys that this operator didn't make ({kids}), and DigDir allows "
             f"{KEY_LIMIT} in all: remove one of them at DigDir",
         )
     if recent_mints >= MINTS_PER_HOUR:
-        return RejectedError(
+        return rejected(
             Reason.KEY_CHURN,
             f"{recent_mints} keys were made within an hour because the one in the Secret kept disappearing or "
             "changing: find out what else writes to the Secret",

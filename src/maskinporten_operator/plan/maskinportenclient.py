@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import REGISTRATION_UNIQUE, Reason, Verdict
-from maskinporten_operator.model.errors import OperatorError, RejectedError, TransientError, WaitingError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from maskinporten_operator.plan.absence import Missing, check_mass_absence
 from maskinporten_operator.plan.consumption import (
     Consumption,
     ScopeChoice,
@@ -52,11 +53,8 @@ if TYPE_CHECKING:
 LOOK_AGAIN_FOR_SECRET = 5.0
 LOOK_AGAIN_FOR_ABSENT = 30.0
 """Seconds between the two passes that must both find a registration gone."""
-LOOK_AGAIN_FOR_MASS = 300.0
 LOOK_AGAIN_FOR_OWN = 1.0
 """Seconds after which a resource may consume the scope that it has just made itself."""
-FEW_ABSENT = 5
-ABSENT_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +64,12 @@ class Absence:
     Attributes:
         client_id: The id that the resource had and that DigDir says is gone; None if it is known to have had none.
         passes: How many passes have found it gone, this one included; they are `LOOK_AGAIN_FOR_ABSENT` apart.
-        missing: How many resources' registrations the newest list lacks.
-        known: How many resources have a registration by their status.
+        missing: How many others are missing with it.
     """
 
     client_id: str | None
     passes: int
-    missing: int
-    known: int
-
-    @property
-    def is_mass(self) -> bool:
-        """Whether so many vanished at once that the answer is doubted, not the world."""
-        return self.missing > max(FEW_ABSENT, ABSENT_SHARE * self.known)
+    missing: Missing
 
     @property
     def holds_back(self) -> bool:
@@ -129,7 +120,7 @@ class Snapshot:
     refused: Mapping[str, str] = field(default_factory=dict)
     told: str | None = None
     exposures: tuple[Exposure, ...] | None = None
-    unread: TransientError | None = None
+    unread: Blocker | None = None
     tried_most: bool = False
 
     def sort_consumed(self, policy: Policy) -> Consumption:
@@ -169,14 +160,12 @@ def plan_maskinportenclient(seen: Snapshot, policy: Policy, now: datetime) -> Pl
     )
 
 
-def find_hold(seen: Snapshot) -> OperatorError | None:
+def find_hold(seen: Snapshot) -> Blocker | None:
     """Find what keeps the resource waiting, whatever its scopes and keys look like."""
     return next((hold for check in HOLDS if (hold := check(seen))), None)
 
 
-def judge_maskinportenclient(
-    seen: Snapshot, plan: Plan, policy: Policy
-) -> tuple[OperatorError | None, tuple[Verdict, ...]]:
+def judge_maskinportenclient(seen: Snapshot, plan: Plan, policy: Policy) -> tuple[Blocker | None, tuple[Verdict, ...]]:
     """Say why the resource isn't ready, if it isn't, and what else is to be told, of what a pass left."""
     mark = policy.build_description(seen.resource.meta)
     exposures, consumption = seen.exposures or (), seen.sort_consumed(policy)
@@ -195,56 +184,56 @@ def judge_maskinportenclient(
     return hold, tuple(notice for notice in notices if notice)
 
 
-def check_secret_owner(seen: Snapshot) -> OperatorError | None:
+def check_secret_owner(seen: Snapshot) -> Blocker | None:
     """A Secret that isn't ours is never overwritten."""
     meta, secret = seen.resource.meta, seen.secret
     if secret is None or secret.is_owned_by(meta):
         return None
     name = secret.manifest["metadata"]["name"]
     if secret.was_owned_by_namesake(meta):
-        return WaitingError(
+        return waiting(
             Reason.AWAITING_SECRET_REMOVAL,
             f"Secret {name} still belongs to an earlier resource of this name; the garbage collector removes it",
             LOOK_AGAIN_FOR_SECRET,
         )
     owners = ", ".join(str(owner["name"]) for owner in secret.owners)
     whose = f"belongs to MaskinportenClient {owners}" if owners else "was not made for a MaskinportenClient"
-    return RejectedError(
+    return rejected(
         Reason.SECRET_CONFLICT,
         f"Secret {name} exists and {whose}: choose another secretName, or remove the Secret",
     )
 
 
-def check_rival(seen: Snapshot) -> OperatorError | None:
+def check_rival(seen: Snapshot) -> Blocker | None:
     """Of two resources that name one Secret which doesn't exist yet, the older goes first."""
     if seen.secret is not None or seen.rival is None:
         return None
-    return RejectedError(
+    return rejected(
         Reason.SECRET_CONFLICT,
         f"MaskinportenClient {seen.rival}, which is older, names the same Secret: choose another secretName",
     )
 
 
-def check_released(seen: Snapshot) -> OperatorError | None:
+def check_released(seen: Snapshot) -> Blocker | None:
     """Somebody gave our registration another description: it isn't ours any more, and nothing is put in its place."""
     if seen.registration or not seen.released:
         return None
-    return RejectedError(
+    return rejected(
         Reason.REGISTRATION_RELEASED,
         f"Client {seen.released} has another description at DigDir, so it isn't this resource's any more: "
         "set its description back there, or delete this resource and create it again for a new client",
     )
 
 
-def check_absence(seen: Snapshot) -> OperatorError | None:
+def check_absence(seen: Snapshot) -> Blocker | None:
     """A registration counts as gone when two passes found it gone, and few vanished with it or a user says so."""
     absence = seen.absence
     if absence is None:
         return None
-    if absence.is_mass and not seen.resource.meta.asks(RESYNC_ANNOTATION):
-        return build_mass_absence(absence)
+    if is_mass := check_mass_absence(absence.missing, seen.resource.meta):
+        return is_mass
     if absence.holds_back:
-        return WaitingError(
+        return waiting(
             Reason.REGISTRATION_ABSENT,
             f"DigDir says that client {absence.client_id} is gone; looking once more before a new one is registered",
             LOOK_AGAIN_FOR_ABSENT,
@@ -252,22 +241,11 @@ def check_absence(seen: Snapshot) -> OperatorError | None:
     return None
 
 
-def build_mass_absence(absence: Absence) -> WaitingError:
-    """Say that too much is missing to believe it, and what helps."""
-    return WaitingError(
-        Reason.MASS_ABSENCE,
-        f"{absence.missing} of {absence.known} registrations vanished at once, so nothing is registered or given up: "
-        "a cluster admin should check the operator's DigDir address and organisation. "
-        f"If they were really deleted, annotate with {RESYNC_ANNOTATION}=true to go on with this one",
-        LOOK_AGAIN_FOR_MASS,
-    )
-
-
-def check_list(seen: Snapshot) -> OperatorError | None:
+def check_list(seen: Snapshot) -> Blocker | None:
     """Nothing is registered before a list that is new enough has shown that there is nothing to adopt."""
     if seen.registration or seen.list_due <= 0:
         return None
-    return WaitingError(
+    return waiting(
         Reason.AWAITING_LIST,
         "An earlier attempt may have registered a client: waiting for DigDir's list to tell",
         seen.list_due,

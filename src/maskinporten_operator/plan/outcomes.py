@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from maskinporten_operator.model.application import Application
 from maskinporten_operator.model.conditions import READY, Reason, Status, Verdict
-from maskinporten_operator.model.errors import (
-    ConflictError,
-    OperatorError,
-    RejectedError,
-    StandbyError,
-    TerminatingError,
-    TransientError,
-    WaitingError,
-)
 from maskinporten_operator.model.maskinportenclient import MaskinportenClient
 from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.registration import order_scopes
 
 if TYPE_CHECKING:
+    from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.model.registrations import Registration
 
 R = TypeVar("R", MaskinportenClient, Application)
@@ -177,9 +169,9 @@ def stand_aside() -> Outcome:
     return Outcome((ready,), None, logging.INFO, judged=False)
 
 
-def hold_deletion(error: OperatorError) -> Outcome:
+def hold_deletion(blocker: Blocker) -> Outcome:
     """A resource can't be let go yet."""
-    return _hold_deletion(fail(error))
+    return _hold_deletion(fail(blocker))
 
 
 def _hold_deletion(outcome: Outcome) -> Outcome:
@@ -196,33 +188,33 @@ def succeed(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
     return Outcome((ready, *notices), retry, logging.INFO)
 
 
-def fail(error: OperatorError, notices: tuple[Verdict, ...] | None = None, next_look: float | None = None) -> Outcome:
+def fail(blocker: Blocker, notices: tuple[Verdict, ...] | None = None, next_look: float | None = None) -> Outcome:
     """Something keeps the resource from being ready; without `notices` nothing else was judged.
 
     What only an edit mends is looked at again after `next_look` seconds, if that is sooner than usual.
     """
     status: Status
-    match error:
-        case TerminatingError():
+    match blocker.kind:
+        case "Terminating":
             return Outcome((), None, logging.DEBUG)
-        case StandbyError():
+        case "Standby":
             return Outcome((), Retry(RECHECK_STANDBY, failed=False), logging.DEBUG, silent="Standby")
-        case ConflictError():  # somebody else wrote meanwhile, which happens every day: the next pass sees it
+        case "Conflict":  # somebody else wrote meanwhile, which happens every day: the next pass sees it
             retry = Retry(None, failed=False, at_once=True)
-            return Outcome((), retry, logging.DEBUG, silent="Conflict", lasting=_fail_with_backoff(error, notices))
-        case WaitingError():
-            status, retry, level = "Unknown", Retry(error.retry_after, failed=False), logging.INFO
-        case RejectedError():
+            return Outcome((), retry, logging.DEBUG, silent="Conflict", lasting=_fail_with_backoff(blocker, notices))
+        case "Transient":
+            return replace(_fail_with_backoff(blocker, notices), elsewhere=True)
+        case "Waiting":
+            status, retry, level = "Unknown", Retry(blocker.retry_after, failed=False), logging.INFO
+        case "Rejected":
             status, level = "False", logging.WARNING
             retry = Retry(min(next_look or RECHECK_REJECTED, RECHECK_REJECTED), failed=True)
-        case _:
-            return replace(_fail_with_backoff(error, notices), elsewhere=isinstance(error, TransientError))
-    held_up = isinstance(error, WaitingError) and error.reason in {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}
-    ready = Verdict(READY, status, error.reason, str(error))
-    return Outcome((ready, *(notices or ())), retry, level, elsewhere=held_up, judged=notices is not None)
+    is_elsewhere = blocker.kind == "Waiting" and blocker.reason in {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}
+    ready = Verdict(READY, status, blocker.reason, blocker.message)
+    return Outcome((ready, *(notices or ())), retry, level, elsewhere=is_elsewhere, judged=notices is not None)
 
 
-def _fail_with_backoff(error: OperatorError, notices: tuple[Verdict, ...] | None) -> Outcome:
-    ready = Verdict(READY, "Unknown", error.reason, str(error))
+def _fail_with_backoff(blocker: Blocker, notices: tuple[Verdict, ...] | None) -> Outcome:
+    ready = Verdict(READY, "Unknown", blocker.reason, blocker.message)
     retry = Retry(None, failed=True)
     return Outcome((ready, *(notices or ())), retry, logging.WARNING, judged=notices is not None)

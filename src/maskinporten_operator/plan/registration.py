@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import RejectedError
 from maskinporten_operator.model.registrations import INTEGRATION_TYPE, JWT_BEARER, Registration
 from maskinporten_operator.plan.decisions import UpdateRegistration
 from maskinporten_operator.plan.drift import find_drift
@@ -85,11 +85,11 @@ def order_scopes(registered: Iterable[str], written: Iterable[str]) -> tuple[str
     return (*ordered, *sorted(set(rest) - set(ordered)))
 
 
-def check_description(description: str) -> RejectedError | None:
+def check_description(description: str) -> Blocker | None:
     """Say that a resource's mark is longer than DigDir takes, before anything is asked of it."""
     if len(description) <= LONGEST_DESCRIPTION:
         return None
-    return RejectedError(
+    return rejected(
         Reason.INVALID_SPEC,
         f"The client's description at DigDir, {description[:80]}…, is made of the names of cluster, namespace and "
         f"resource and would have {len(description)} characters, and {LONGEST_DESCRIPTION} is the most: choose a "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import CONSUMERS_VALID, SCOPES_DECLARED, SCOPES_UNIQUE, Reason, Verdict
-from maskinporten_operator.model.errors import OperatorError, RejectedError, TransientError
 from maskinporten_operator.plan.decisions import (
     CreateScope,
     DeactivateScope,
@@ -54,7 +54,7 @@ class Exposure:
     access: AccessList | None = None
     rival: str | None = None
     issuer: str | None = None
-    refusal: RejectedError | TransientError | None = None
+    refusal: Blocker | None = None
 
 
 def find_owner(scope: RegisteredScope, cluster: str) -> str | None:
@@ -112,7 +112,7 @@ def plan_scopes(exposures: Iterable[Exposure], mark: str, policy: Policy) -> lis
     return steps
 
 
-def check_exposure(exposure: Exposure, mark: str, policy: Policy) -> OperatorError | None:
+def check_exposure(exposure: Exposure, mark: str, policy: Policy) -> Blocker | None:
     """Say why a scope isn't this resource's to touch, or can't be made, or None."""
     wanted, registered = exposure.wanted, exposure.registered
     if wanted is None or exposure.refusal:
@@ -130,19 +130,19 @@ def check_exposure(exposure: Exposure, mark: str, policy: Policy) -> OperatorErr
             f"is exposed by MaskinportenClient {exposure.rival} too, which is older: take it out of one of the two",
         )
     if wanted.enabled and wanted.delegation_source and not exposure.issuer:
-        return RejectedError(
+        return rejected(
             Reason.DELEGATION_SOURCE_UNKNOWN,
             f"{exposure.name} can't be exposed: DigDir lists no delegation source {wanted.delegation_source}",
         )
     return check_scope_description(exposure.name, wanted, mark)
 
 
-def check_scope_description(name: str, wanted: ExposedScope, mark: str) -> RejectedError | None:
+def check_scope_description(name: str, wanted: ExposedScope, mark: str) -> Blocker | None:
     """Say that a scope's description would be longer than DigDir takes; nothing is asked of it then."""
     description = build_scope_description(mark, wanted.subscope)
     if not wanted.enabled or len(description) <= LONGEST_DESCRIPTION:
         return None
-    return RejectedError(
+    return rejected(
         Reason.INVALID_SPEC,
         f"{name} can't be exposed: its description at DigDir, {description[:80]}…, would have "
         f"{len(description)} characters, and {LONGEST_DESCRIPTION} is the most: choose a shorter name",
@@ -289,5 +289,5 @@ def is_mark(text: str, cluster: str) -> bool:
     return len(parts) == 3 and parts[0] == cluster and all(parts)
 
 
-def _conflict(name: str, what: str) -> OperatorError:
-    return RejectedError(Reason.SCOPE_CONFLICT, f"Scope {name} {what}")
+def _conflict(name: str, what: str) -> Blocker:
+    return rejected(Reason.SCOPE_CONFLICT, f"Scope {name} {what}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.application import parse_application
+from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import (
     ConflictError,
-    OperatorError,
     RejectedError,
     TransientError,
     WaitingError,
@@ -33,7 +34,7 @@ from maskinporten_operator.plan.application import (
 )
 from maskinporten_operator.plan.children import ChildName, build_children, check_child_owner
 from maskinporten_operator.plan.egress import POLICY_KINDS
-from maskinporten_operator.plan.outcomes import DONE, ApplicationProgress, Outcome, stand_aside
+from maskinporten_operator.plan.outcomes import DONE, ApplicationProgress, Outcome, fail, stand_aside
 from maskinporten_operator.plan.workload import build_replicas
 from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.place import find_place
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.application import Application, ApplicationSpec
     from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.plan.application import ApplicationStep
     from maskinporten_operator.reconcile.ports import Ports
 
 Objects = dict[ChildName, "Mapping[str, Any] | None"]
@@ -63,7 +65,7 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     if not place.is_selected:
         return stand_aside()
     if isinstance(application.spec, InvalidSpec):
-        raise RejectedError(Reason.INVALID_SPEC, application.spec.message)
+        return fail(rejected(Reason.INVALID_SPEC, application.spec.message))
 
     is_new = not application.status and ports.memory.record_visit(application.meta.uid)
     seen = await _observe(application, application.spec, ports, is_new=is_new)
@@ -106,40 +108,47 @@ def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
 
 async def _execute(
     plan: ApplicationPlan, seen: ApplicationSnapshot, written: Objects, progress: ApplicationProgress, ports: Ports
-) -> OperatorError | None:
+) -> Blocker | None:
     """Carry out the plan; a child that is refused doesn't keep the others from being applied."""
-    meta = seen.application.meta
-    refusal: OperatorError | None = None
+    refusal: Blocker | None = None
     for step in plan.steps:
         if isinstance(step, DeleteChild) and (refusal or plan.hold):
             continue  # what was to take its place isn't there
         try:
-            match step:
-                case ApplyChild():
-                    written[step.child] = await _apply(step, meta, ports)
-                    progress.note(f"applied {step.child} ({step.reason})")
-                case SetReplicas(count):
-                    name = ChildName(DEPLOYMENT, meta.name)
-                    deployment = written.get(name) or seen.children.get(name)
-                    if deployment is None:
-                        continue  # it was refused just now
-                    manifest = build_replicas(meta, count, deployment["metadata"]["uid"])
-                    written[name] = await ports.cluster.apply_replicas(manifest)
-                    progress.note(f"set {count} replicas")
-                case DeleteChild(child, uid):
-                    await ports.cluster.delete(child.kind, meta.namespace, child.name, uid)
-                    progress.note(f"deleted {child}")
+            blocker = await _carry_out(step, seen, written, progress, ports)
         except (RejectedError, WaitingError, TransientError) as error:
-            what = str(step.child) if isinstance(step, ApplyChild | DeleteChild) else "The number of replicas"
-            if not str(error).startswith(what):
-                error.args = (f"{what}: {error}",)
-            refusal = refusal or error
-            if isinstance(error, TransientError) and not isinstance(error, ConflictError):
+            blocker = error.blocker
+        if blocker:
+            refusal = refusal or _name_child(blocker, step)
+            if blocker.kind == "Transient":
                 break  # an outage hits them all, and each would be waited for
     return refusal
 
 
-async def _apply(step: ApplyChild, meta: ObjectMeta, ports: Ports) -> Mapping[str, Any]:
+async def _carry_out(
+    step: ApplicationStep, seen: ApplicationSnapshot, written: Objects, progress: ApplicationProgress, ports: Ports
+) -> Blocker | None:
+    meta = seen.application.meta
+    match step:
+        case ApplyChild(child):
+            applied = await _apply(step, meta, ports)
+            if isinstance(applied, Blocker):
+                return applied
+            written[child] = applied
+            progress.note(f"applied {child} ({step.reason})")
+        case SetReplicas(count):
+            name = ChildName(DEPLOYMENT, meta.name)
+            if deployment := written.get(name) or seen.children.get(name):  # else it was refused just now
+                manifest = build_replicas(meta, count, deployment["metadata"]["uid"])
+                written[name] = await ports.cluster.apply_replicas(manifest)
+                progress.note(f"set {count} replicas")
+        case DeleteChild(child, uid):
+            await ports.cluster.delete(child.kind, meta.namespace, child.name, uid)
+            progress.note(f"deleted {child}")
+    return None
+
+
+async def _apply(step: ApplyChild, meta: ObjectMeta, ports: Ports) -> Mapping[str, Any] | Blocker:
     try:
         return await ports.cluster.apply(step.child.kind, step.manifest, step.uid)
     except ConflictError:
@@ -147,15 +156,21 @@ async def _apply(step: ApplyChild, meta: ObjectMeta, ports: Ports) -> Mapping[st
         found = await ports.cluster.find(step.child.kind, meta.namespace, step.child.name)
         if found is None or step.uid:
             raise
-        if hold := check_child_owner(step.child, found, meta):
-            raise hold from None
+        if blocker := check_child_owner(step.child, found, meta):
+            return blocker
         return await ports.cluster.apply(step.child.kind, step.manifest, found["metadata"]["uid"])
+
+
+def _name_child(blocker: Blocker, step: ApplicationStep) -> Blocker:
+    """Give a blocker whose message says of which child it is."""
+    what = "The number of replicas" if isinstance(step, SetReplicas) else str(step.child)
+    return blocker if blocker.message.startswith(what) else replace(blocker, message=f"{what}: {blocker.message}")
 
 
 def _judge(
     seen: ApplicationSnapshot,
     written: Objects,
-    error: OperatorError | None,
+    error: Blocker | None,
     progress: ApplicationProgress,
     ports: Ports,
 ) -> Outcome:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from maskinporten_operator.model.blockers import Blocker
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import OperatorError, TransientError
+from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.plan.outcomes import MOST_CONFLICTS, Outcome, Progress, fail
 from maskinporten_operator.reconcile.report import report
 
@@ -29,14 +30,14 @@ async def conclude(attempt: Awaitable[Outcome], progress: Progress[Any], ports: 
         try:
             outcome = await attempt
         except OperatorError as error:
-            outcome = fail(error)
+            outcome = fail(error.blocker)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one resource must not stop the others
             outcome = _fail_internally(error)
         outcome = conflicts.weigh(outcome)
         try:
             await report(outcome, progress, ports, correlation_id)
         except OperatorError as error:
-            outcome = conflicts.weigh(fail(error))
+            outcome = conflicts.weigh(fail(error.blocker))
         except Exception as error:  # noqa: BLE001 - as in the attempt
             outcome = _fail_internally(error)
         conflicts.record()
@@ -72,7 +73,7 @@ def _fail_internally(error: Exception) -> Outcome:
     """Tell where a fault of ours is. The text of an arbitrary exception may quote what it worked on, such as a key."""
     place = "".join(traceback.format_tb(error.__traceback__))
     log.error("internal error", error=type(error).__name__, exception=place)
-    return fail(TransientError(Reason.INTERNAL_ERROR, "A fault in the operator; its log tells where"))
+    return fail(Blocker("Transient", Reason.INTERNAL_ERROR, "A fault in the operator; its log tells where"))
 
 
 def _log(outcome: Outcome, progress: Progress[Any]) -> None:

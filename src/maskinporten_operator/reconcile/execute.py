@@ -16,25 +16,31 @@ from maskinporten_operator.plan.decisions import (
     ClearAnnotations,
     CreateScope,
     DeactivateScope,
+    DeleteClient,
+    DeleteKeys,
     GrantAccess,
     MarkIntent,
     Plan,
     PublishKeys,
     RegisterClient,
+    RemoveFinalizers,
     RevokeAccess,
     Step,
+    TeardownStep,
     TryScopes,
     UpdateRegistration,
     UpdateScope,
     WriteSecret,
 )
 from maskinporten_operator.plan.registration import build_update, order_scopes
+from maskinporten_operator.plan.scopes import build_activation, find_owner
 from maskinporten_operator.plan.secret import OwnedSecret, build_fingerprint, build_secret, check_secret
 from maskinporten_operator.reconcile.memory import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.model.keys import PublicJwk
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
@@ -44,7 +50,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.reconcile.ports import Ports
 
 
-async def execute(plan: Plan, seen: Snapshot, progress: ClientProgress, ports: Ports) -> RejectedError | None:
+async def execute(plan: Plan, seen: Snapshot, progress: ClientProgress, ports: Ports) -> Blocker | None:
     """Do what the plan says, noting each effect in `progress`; give the first refusal.
 
     What is refused takes only what builds on it with it: a client that DigDir refuses doesn't keep scopes from being
@@ -80,10 +86,10 @@ class _Execution:
     postponed: defaultdict[str, list[RevokeAccess]] = field(default_factory=lambda: defaultdict(list))
     unsure: list[str] = field(default_factory=list)
     refused_scopes: set[str] = field(default_factory=set)
-    refusal: RejectedError | None = None
+    refusal: Blocker | None = None
     fault: TransientError | None = None
 
-    async def run(self, plan: Plan) -> RejectedError | None:
+    async def run(self, plan: Plan) -> Blocker | None:
         self._begin()
         for step in plan.steps:
             await self._attempt(step)
@@ -100,11 +106,11 @@ class _Execution:
         except RejectedError as error:
             if isinstance(step, MarkIntent):
                 raise  # nothing remote is done without it
-            if isinstance(step, RevokeAccess) and self._is_inactive(step.scope):
+            if isinstance(step, RevokeAccess) and _is_inactive(step.scope, self.ports):
                 self.postponed[step.scope].append(step)
                 return
             if not _is_refused_consumer(step, error):
-                self.refusal = self.refusal or error
+                self.refusal = self.refusal or error.blocker
             self._give_up(step)
         except TransientError as error:
             if self.fault or not isinstance(step, SCOPE_STEPS):
@@ -154,10 +160,6 @@ class _Execution:
                 self.refused |= {WriteSecret, ClearAnnotations}
             case CreateScope() | UpdateScope(activates=True):
                 self.refused.add(step.scope)
-
-    def _is_inactive(self, name: str) -> bool:
-        scope = self.ports.scopes.find(name)
-        return scope is not None and not scope.active
 
     async def _register(self, step: RegisterClient) -> None:
         registration = await self._send_scopes(step, self.ports.registry.register)
@@ -318,6 +320,82 @@ def _are_published(keys: Sequence[PublicJwk], jwk: PrivateJwk, registration: Reg
     )
 
 
+async def execute_teardown(steps: Iterable[TeardownStep], progress: ClientProgress, ports: Ports) -> None:
+    """Delete what the steps say, in their order, noting each effect in `progress`.
+
+    Raises:
+        OperatorError: DigDir or the cluster didn't do its part: nothing that follows was done, so the finalizer stays.
+    """
+    await _Teardown(ports.policy.build_description(progress.resource.meta), progress, ports).run(steps)
+
+
+@dataclass(slots=True)
+class _Teardown:
+    """A resource being let go.
+
+    Attributes:
+        mark: By which scopes are its own.
+        owned: By scope: whether it still was its own when it was first to be written to.
+        activated: The inactive scope that is active for as long as access to it is being revoked.
+    """
+
+    mark: str
+    progress: ClientProgress
+    ports: Ports
+    owned: dict[str, bool] = field(default_factory=dict)
+    activated: str | None = None
+
+    async def run(self, steps: Iterable[TeardownStep]) -> None:
+        try:
+            for step in steps:
+                if isinstance(step, SCOPE_STEPS) and not await self._owns(step.scope):
+                    continue  # somebody took it over since it was listed
+                await self._carry_out(step)
+        except RejectedError:
+            if self.activated:
+                await self.ports.scopes.deactivate(self.activated)  # while the deletion waits it gives no tokens again
+            raise
+
+    async def _owns(self, name: str) -> bool:
+        if name not in self.owned:
+            scope = await self.ports.scopes.read(name)
+            self.owned[name] = scope is not None and find_owner(scope, self.ports.policy.cluster) == self.mark
+        return self.owned[name]
+
+    async def _carry_out(self, step: TeardownStep) -> None:
+        match step:
+            case RevokeAccess():
+                await self._revoke(step)
+            case DeactivateScope():
+                self.activated = None
+                if not _is_inactive(step.scope, self.ports):
+                    await _expose(step, self.progress, self.ports)
+            case DeleteKeys(client_id):
+                await self.ports.registry.delete_keys(client_id)
+            case DeleteClient(client_id):
+                await self.ports.registry.delete(client_id)
+                self.progress.note(f"deleted client {client_id} for good", "ClientDeleted")
+            case RemoveFinalizers(names):
+                await self.ports.cluster.remove_finalizers(self.progress.resource.meta, names)
+
+    async def _revoke(self, step: RevokeAccess) -> None:
+        """Revoke access; where DigDir changes none to an inactive scope, this is active until the access is gone."""
+        try:
+            await _expose(step, self.progress, self.ports)
+        except RejectedError:
+            scope = self.ports.scopes.find(step.scope)
+            if scope is None or scope.active:
+                raise
+            await self.ports.scopes.update(step.scope, build_activation(scope))
+            self.activated = step.scope
+            await _expose(step, self.progress, self.ports)
+
+
+def _is_inactive(name: str, ports: Ports) -> bool:
+    scope = ports.scopes.find(name)
+    return scope is not None and not scope.active
+
+
 async def _expose(step: ScopeStep, progress: ClientProgress, ports: Ports) -> None:
     match step:
         case CreateScope(scope, fields):
@@ -331,7 +409,7 @@ async def _expose(step: ScopeStep, progress: ClientProgress, ports: Ports) -> No
                 progress.note(f"updated {scope} ({reason})", "ScopeUpdated")
         case DeactivateScope(scope, reason):
             await ports.scopes.deactivate(scope)
-            progress.note(f"deactivated {scope} ({reason})", "ScopeDeactivated")
+            progress.note(f"deactivated {scope} ({reason})" if reason else f"deactivated {scope}", "ScopeDeactivated")
         case GrantAccess(scope, orgno):
             await ports.scopes.grant(scope, orgno)
             progress.note(f"granted {scope} to {orgno}", "AccessGranted")

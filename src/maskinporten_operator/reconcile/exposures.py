@@ -13,6 +13,7 @@ from maskinporten_operator.plan.scopes import Exposure, check_scope_description,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.model.maskinportenclient import ExposedScope, MaskinportenClient, MaskinportenClientSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.model.scopes import RegisteredScope
@@ -36,19 +37,23 @@ async def observe_exposures(
             raise
         return ()  # nothing is known to be its own: what it consumes doesn't wait for that
     exposed: list[Exposure] = []
+    fault: TransientError | None = None
     for name, scope in wanted.items():
-        exposed.append(await _observe_exposed(name, scope, told, resource, ports))
-        faults = [one.refusal for one in exposed if isinstance(one.refusal, TransientError)]
-        if len(faults) > 1:
-            raise faults[1]  # a second one is no scope's own
+        try:
+            exposed.append(await _observe_exposed(name, scope, told, resource, ports))
+        except TransientError as error:
+            if fault:
+                raise  # a second one is no scope's own
+            fault = error
+            exposed.append(Exposure(name, scope, ports.scopes.find(name), refusal=fault.blocker))
     owned = ports.scopes.find_owned(ports.policy.build_description(resource.meta))
     withdrawn = [await _observe_withdrawn(scope, ports) for scope in owned if scope.name not in wanted]
     return (*exposed, *withdrawn)
 
 
-def find_fault(exposures: Iterable[Exposure]) -> TransientError | None:
+def find_fault(exposures: Iterable[Exposure]) -> Blocker | None:
     """Find the fault that kept a scope from being read, if there was one."""
-    return next((one.refusal for one in exposures if isinstance(one.refusal, TransientError)), None)
+    return next((one.refusal for one in exposures if one.refusal and one.refusal.kind == "Transient"), None)
 
 
 def recall_exposures(seen: tuple[Exposure, ...], ports: Ports) -> tuple[Exposure, ...]:
@@ -78,8 +83,8 @@ async def _observe_exposed(
         anew = resource.meta.asks(RESYNC_ANNOTATION)
         access = await ports.scopes.read_access(name, anew=anew) if is_ours else None
         issuer = await ports.scopes.find_issuer(wanted.delegation_source) if wanted.delegation_source else None
-    except (RejectedError, TransientError) as refusal:  # of this scope, which keeps nothing else from being done
-        return Exposure(name, wanted, ports.scopes.find(name), refusal=refusal)
+    except RejectedError as refusal:  # of this scope, which keeps nothing else from being done
+        return Exposure(name, wanted, ports.scopes.find(name), refusal=refusal.blocker)
     rival = _find_rival(resource.meta, wanted, ports) if registered is None else None
     return Exposure(name, wanted, registered, access, rival, issuer)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.model.blockers import rejected
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.consumption import LOOK_AGAIN_FOR_TRIES, MOST_TRIES
@@ -17,7 +17,7 @@ from maskinporten_operator.plan.maskinportenclient import (
     judge_maskinportenclient,
     plan_maskinportenclient,
 )
-from maskinporten_operator.plan.outcomes import DONE, ClientProgress, Outcome, fail, hold_deletion, stand_aside, succeed
+from maskinporten_operator.plan.outcomes import DONE, ClientProgress, Outcome, fail, stand_aside, succeed
 from maskinporten_operator.plan.registration import check_description
 from maskinporten_operator.plan.scopes import build_scope_status
 from maskinporten_operator.reconcile.attempt import conclude
@@ -30,6 +30,7 @@ from maskinporten_operator.reconcile.place import find_place
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.plan.decisions import Plan
     from maskinporten_operator.plan.maskinportenclient import Snapshot
     from maskinporten_operator.reconcile.ports import Ports, Sighting
@@ -47,17 +48,13 @@ async def _attempt(progress: ClientProgress, sighting: Sighting, ports: Ports) -
         return DONE
     resource = progress.resource
     if resource.meta.deleting or place.is_ending:
-        try:
-            await finalize(resource, sighting, place, progress, ports)
-        except OperatorError as error:
-            return hold_deletion(error)
-        return DONE
+        return await finalize(progress, sighting, place, ports)
     if not place.is_selected:
         return stand_aside()
     if isinstance(resource.spec, InvalidSpec):
-        raise RejectedError(Reason.INVALID_SPEC, resource.spec.message)
+        return fail(rejected(Reason.INVALID_SPEC, resource.spec.message))
     if too_long := check_description(ports.policy.build_description(resource.meta)):
-        raise too_long
+        return fail(too_long)
 
     seen = await observe(progress, resource.spec, sighting, ports)
     plan = plan_maskinportenclient(seen, ports.policy, ports.clock.now())
@@ -78,9 +75,7 @@ async def _read_again_before_its_end(progress: ClientProgress, ports: Ports) -> 
     return True
 
 
-def _judge(
-    seen: Snapshot, plan: Plan, refusal: OperatorError | None, progress: ClientProgress, ports: Ports
-) -> Outcome:
+def _judge(seen: Snapshot, plan: Plan, refusal: Blocker | None, progress: ClientProgress, ports: Ports) -> Outcome:
     if seen.exposures is None:
         assert plan.hold  # only what keeps the resource waiting keeps a pass from looking at its scopes
         return fail(plan.hold)

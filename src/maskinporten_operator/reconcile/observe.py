@@ -9,6 +9,7 @@ from maskinporten_operator.model.claims import claim_secret
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
+from maskinporten_operator.plan.absence import Missing
 from maskinporten_operator.plan.consumption import find_told, spread_tries
 from maskinporten_operator.plan.decisions import SCOPE_STEPS, TOUCHES_REGISTRATION, UpdateScope
 from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot, find_hold
@@ -19,6 +20,7 @@ from maskinporten_operator.reconcile.vanished import check_still_wanted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
@@ -78,9 +80,7 @@ async def _observe_consumed(seen: Snapshot, sighting: Sighting, ports: Ports) ->
     return replace(seen, told=find_told(seen.resource) if is_early and not has_tried else None)
 
 
-async def _observe_exposed(
-    seen: Snapshot, refusals: Mapping[str, RejectedError | TransientError], ports: Ports
-) -> Snapshot:
+async def _observe_exposed(seen: Snapshot, refusals: Mapping[str, Blocker], ports: Ports) -> Snapshot:
     """Read the exposed scopes; what can't be read keeps nobody from the credentials, nor from the other scopes.
 
     `refusals` says of scopes why they couldn't be read a moment ago.
@@ -88,7 +88,7 @@ async def _observe_exposed(
     try:
         observed = await observe_exposures(seen.resource, seen.spec, ports)
     except TransientError as fault:
-        return replace(seen, exposures=(), unread=fault)
+        return replace(seen, exposures=(), unread=fault.blocker)
     exposures = tuple(replace(one, refusal=refusals.get(one.name, one.refusal)) for one in observed)
     return replace(seen, exposures=exposures, unread=find_fault(exposures))
 
@@ -143,16 +143,16 @@ class Stale:
         return self.registration or bool(self.scopes)
 
 
-async def _read_scopes_again(stale: Stale, ports: Ports) -> dict[str, RejectedError | TransientError]:
+async def _read_scopes_again(stale: Stale, ports: Ports) -> dict[str, Blocker]:
     """Read scopes anew, and give why some can't be read: that keeps no other from being changed."""
-    refusals: dict[str, RejectedError | TransientError] = {}
+    refusals: dict[str, Blocker] = {}
     for name in stale.scopes:
         try:
             await ports.scopes.read(name)
             if name in stale.activated:
                 await ports.scopes.read_access(name, anew=True)
         except (RejectedError, TransientError) as refusal:
-            refusals[name] = refusal
+            refusals[name] = refusal.blocker
     return refusals
 
 
@@ -200,7 +200,7 @@ class _Search:
             await registry.listed_after(provable_at)
             if found := await self._choose(seen):
                 return found
-        absence = Absence(known[0] if known else None, passes, *count_missing(self.ports))
+        absence = Absence(known[0] if known else None, passes, count_missing(self.ports))
         return replace(seen, absence=absence, list_due=max(list_due, 0.0))
 
     def _known_ids(self, seen: Snapshot) -> list[str]:
@@ -246,7 +246,7 @@ class _Search:
         return replace(seen, registration=registration, fresh=fresh, others=others)
 
 
-def count_missing(ports: Ports) -> tuple[int, int]:
+def count_missing(ports: Ports) -> Missing:
     """Count the resources whose registration DigDir's list lacks, and those that have one by their status."""
     known = tuple(ports.fleet.known_client_ids(ports.namespaces.is_selected))
-    return sum(not ports.registry.holds(one) for one in known), len(known)
+    return Missing(sum(not ports.registry.holds(one) for one in known), len(known))

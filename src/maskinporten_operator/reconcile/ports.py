@@ -94,8 +94,11 @@ class Registry(Protocol):
     async def publish_keys(self, registration: Registration, keys: Sequence[PublicJwk]) -> Registration:
         """Make `keys` the client's complete key set."""
 
+    async def delete_keys(self, client_id: str) -> None:
+        """Delete the keys of a client that is about to be deleted; that DigDir refuses it is no fault."""
+
     async def delete(self, client_id: str) -> None:
-        """Delete the keys and then the client for good; done when DigDir says that it is gone."""
+        """Delete a client for good; done when DigDir says that it is gone."""
 
 
 class ScopeRegistry(Protocol):

@@ -106,14 +106,17 @@ class RegistrationIndex(LaggingListing[Registration]):
         self._record(published)
         return published
 
+    async def delete_keys(self, client_id: str) -> None:
+        """Delete the keys of a client that is about to be deleted; a refusal is passed over."""
+        with suppress(RejectedError):  # they end with the client
+            await self._client.delete_keys(client_id)
+
     async def delete(self, client_id: str) -> None:
-        """Delete the keys and then the client for good.
+        """Delete a client for good.
 
         Raises:
             OperatorError: It isn't proven that the client is gone.
         """
-        with suppress(RejectedError):  # they end with the client
-            await self._client.delete_keys(client_id)
         try:
             await self._client.delete_client(client_id)
         except RejectedError:
