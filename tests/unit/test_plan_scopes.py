@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from maskinporten_operator.model.maskinportenclient import ExposedScope
 from maskinporten_operator.model.scopes import AccessList, RegisteredScope
+from maskinporten_operator.model.status_hint import MOST_TOLD, StatusHint
 from maskinporten_operator.plan.decisions import (
     CreateScope,
     DeactivateScope,
@@ -17,7 +18,6 @@ from maskinporten_operator.plan.decisions import (
 )
 from maskinporten_operator.plan.scopes import (
     LONGEST_DESCRIPTION,
-    MOST_TOLD,
     READ_ONLY_FIELDS,
     Exposure,
     build_scope_description,
@@ -25,7 +25,6 @@ from maskinporten_operator.plan.scopes import (
     build_scope_status,
     check_exposure,
     find_owner,
-    find_told_scopes,
     judge_consumers,
     judge_withdrawn,
     plan_scopes,
@@ -548,7 +547,7 @@ def test_a_status_tells_of_a_thousand_scopes_at_most_and_first_of_those_in_the_s
 def test_of_a_status_a_thousand_names_are_believed_and_no_more():
     names = [f"nav:made.up.{number}" for number in range(1001)]
 
-    assert find_told_scopes({"exposedScopes": [{"name": name} for name in names]}) == names[:1000]
+    assert StatusHint({"exposedScopes": [{"name": name} for name in names]}).scope_names == tuple(names[:1000])
 
 
 def test_the_status_is_silent_about_a_withdrawn_scope_that_is_inactive():

@@ -14,6 +14,7 @@ from maskinporten_operator.model.errors import (
     TransientError,
     WaitingError,
 )
+from maskinporten_operator.model.status_hint import StatusHint
 from maskinporten_operator.plan.outcomes import ClientProgress, Outcome, Retry, fail, succeed
 from maskinporten_operator.plan.status import (
     BEYOND_NAIS,
@@ -22,7 +23,6 @@ from maskinporten_operator.plan.status import (
     build_status,
     build_synchronization_state,
     check_status,
-    find_condition,
     stays_ready,
 )
 from tests.unit.fakes import NOW, SCOPE, private_jwk, registered, registration, resource
@@ -49,7 +49,7 @@ READY_STATUS = build(
 
 
 def ready_of(status):
-    return find_condition(status, READY)
+    return StatusHint(status).find_condition(READY).fields
 
 
 # Times

@@ -25,8 +25,8 @@ from maskinporten_operator.model.resources import (
     list_of,
     parse_meta,
     parse_spec,
-    parse_status,
 )
+from maskinporten_operator.model.status_hint import StatusHint, read_status
 
 RESTART_ANNOTATION = "digdir.nais.io/restart-on-rotation"
 """On an Application: `false` leaves the pods alone when the credentials change."""
@@ -293,13 +293,13 @@ class Application:
     Attributes:
         meta: Its metadata.
         spec: What we read of the spec.
-        status: As read; a hint.
+        status: What it tells.
         unread: Paths of the fields that were set and that no model declares, `MOST_UNREAD` of them at most.
     """
 
     meta: ObjectMeta
     spec: ApplicationSpec | InvalidSpec
-    status: Mapping[str, Any]
+    status: StatusHint
     unread: tuple[str, ...] = ()
 
 
@@ -309,7 +309,7 @@ def parse_application(body: Mapping[str, Any]) -> Application:
     unread = name_unread(ApplicationSpec, body.get("spec"))
     if len(meta.name) > LONGEST_NAME or "." in meta.name:
         spec = InvalidSpec(f"metadata.name: {APPLICATION_NAME_RULE[1]}")
-    return Application(meta, spec, parse_status(body), (*(body.get(UNREAD) or ()), *unread))
+    return Application(meta, spec, read_status(body), (*(body.get(UNREAD) or ()), *unread))
 
 
 class ApplicationStatus(ResourceStatus):

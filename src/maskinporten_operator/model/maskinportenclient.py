@@ -21,9 +21,9 @@ from maskinporten_operator.model.resources import (
     list_of,
     parse_meta,
     parse_spec,
-    parse_status,
     rules,
 )
+from maskinporten_operator.model.status_hint import StatusHint, read_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -267,11 +267,11 @@ class MaskinportenClientSpec(SpecModel):
 
 @dataclass(frozen=True, slots=True)
 class MaskinportenClient:
-    """A parsed resource. `status` is as read: a hint that the remote system must confirm."""
+    """A parsed resource."""
 
     meta: ObjectMeta
     spec: MaskinportenClientSpec | InvalidSpec
-    status: Mapping[str, Any]
+    status: StatusHint
 
     @property
     def marked(self) -> bool:
@@ -285,7 +285,7 @@ def parse(body: Mapping[str, Any]) -> MaskinportenClient:
     spec = parse_spec(MaskinportenClientSpec, body)
     if len(meta.name) > LONGEST_NAME:
         spec = InvalidSpec(f"metadata.name: {NAME_RULE[1]}")
-    return MaskinportenClient(meta, spec, parse_status(body))
+    return MaskinportenClient(meta, spec, read_status(body))
 
 
 class ExposedScopeStatus(BaseModel):

@@ -147,17 +147,6 @@ def parse_spec(model: type[S], body: Mapping[str, Any]) -> S | InvalidSpec:
         return InvalidSpec(_explain(error))
 
 
-def parse_status(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Read an object's status, a hint: without what isn't of the shape that is looked into."""
-    status = body.get("status")
-    if not isinstance(status, dict):
-        return {}
-    if not (conditions := status.get("conditions")):
-        return status
-    told = conditions if isinstance(conditions, list) else ()
-    return {**status, "conditions": [one for one in told if isinstance(one, dict)]}
-
-
 def _explain(error: ValidationError, root: str = "spec", most: int = 5) -> str:
     """Say what is wrong and where, at most `most` faults, each value cut to a readable length."""
     faults = error.errors(include_url=False)

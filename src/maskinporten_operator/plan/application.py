@@ -16,6 +16,7 @@ from maskinporten_operator.model.conditions import (
     Verdict,
 )
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE
+from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.plan.children import (
     ChildName,
     Credentials,
@@ -28,7 +29,6 @@ from maskinporten_operator.plan.egress import find_unexpressed
 from maskinporten_operator.plan.outcomes import Outcome, Retry, fail
 from maskinporten_operator.plan.ownership import is_owned_by
 from maskinporten_operator.plan.scopes import judge_repeated
-from maskinporten_operator.plan.status import find_condition
 from maskinporten_operator.plan.workload import REPLICAS_ANNOTATION
 
 if TYPE_CHECKING:
@@ -70,11 +70,9 @@ class ApplicationSnapshot:
     @property
     def credentials(self) -> Credentials | None:
         """What is known of the Secret, once it has existed."""
-        status = self.own_client["status"] if self.own_client else {}
+        status = read_status(self.own_client or {})
         name = build_secret_name(self.application.meta.name)
-        if status.get("synchronizationSecretName") != name:
-            return None
-        return Credentials(name, status.get("synchronizationHash"))
+        return Credentials(name, status.fingerprint) if status.secret_name == name else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +183,11 @@ def judge_client(seen: ApplicationSnapshot) -> Verdict | None:
     if not seen.spec.maskinporten.enabled:
         return None
     client = seen.own_client
-    ready = find_condition(client["status"], READY) if client else None
-    if client is None or ready is None or ready.get("observedGeneration") != client["metadata"].get("generation"):
+    ready = read_status(client or {}).find_condition(READY)
+    if client is None or ready is None or not ready.is_of(client["metadata"].get("generation")):
         message = "The MaskinportenClient has yet to say how it is"
         return Verdict(MASKINPORTEN_READY, "Unknown", Reason.AWAITING_CLIENT, message)
-    return Verdict(MASKINPORTEN_READY, ready["status"], ready["reason"], ready["message"])
+    return Verdict(MASKINPORTEN_READY, ready.status, ready.reason or Reason.AWAITING_CLIENT, ready.message or "")
 
 
 def judge_repeated_scopes(spec: ApplicationSpec) -> Verdict | None:
@@ -268,12 +266,12 @@ def _is_pruned(child: ChildName, observed: Mapping[str, Any], seen: ApplicationS
 def _judge_deployment(deployment: Mapping[str, Any] | None) -> Verdict:
     # One message for every step of a rollout: each other one would be a write of the status.
     rolling_out = Verdict(AVAILABLE, "False", Reason.ROLLING_OUT, "The Deployment's pods aren't up yet")
-    status = (deployment or {}).get("status") or {}
-    available, progressing = (find_condition(status, kind) or {} for kind in ("Available", "Progressing"))
-    is_available = available.get("status") == "True"
-    if progressing.get("status") == "False":
+    status = read_status(deployment or {})
+    available, progressing = status.find_condition("Available"), status.find_condition("Progressing")
+    is_available = available is not None and available.status == "True"
+    if progressing and progressing.status == "False":
         which = "pods of an earlier version are available" if is_available else "too few pods are available"
-        message = f"The rollout failed, and {which}: {progressing.get('message')}"
+        message = f"The rollout failed, and {which}: {progressing.message}"
         return Verdict(AVAILABLE, "True" if is_available else "False", Reason.ROLLOUT_FAILED, message)
     # True while a rollout goes on, too, as long as enough pods of either version are up.
     return Verdict(AVAILABLE, "True", Reason.AVAILABLE, "Enough pods are available") if is_available else rolling_out

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import SCOPES_GRANTED, Reason, Verdict
 from maskinporten_operator.plan.scopes import show
-from maskinporten_operator.plan.status import LONGEST_MESSAGE, find_condition
+from maskinporten_operator.plan.status import LONGEST_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -145,11 +145,11 @@ def spread_tries(uid: str) -> float:
 
 def find_told(resource: MaskinportenClient) -> str | None:
     """Find what the status tells of consumed scopes that aren't granted, by this very spec; a hint, as all of it."""
-    condition = find_condition(resource.status, SCOPES_GRANTED) or {}
-    is_of_this_spec = condition.get("observedGeneration") == resource.meta.generation
-    message = condition.get("message")
-    is_refusal = (condition.get("status"), condition.get("reason")) == ("False", Reason.SCOPES_NOT_GRANTED)
-    return message if is_of_this_spec and is_refusal and isinstance(message, str) else None
+    condition = resource.status.find_condition(SCOPES_GRANTED)
+    if condition is None or not condition.is_of(resource.meta.generation):
+        return None
+    is_refusal = (condition.status, condition.reason) == ("False", Reason.SCOPES_NOT_GRANTED)
+    return condition.message if is_refusal else None
 
 
 def judge_consumption(consumption: Consumption) -> Verdict | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.registration import choose
-from maskinporten_operator.plan.scopes import find_owner, find_told_scopes, is_mark
+from maskinporten_operator.plan.scopes import find_owner, is_mark
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -136,7 +136,7 @@ def _take_clients(
             by_mark[registration.description].append(registration)
     for mark, found in by_mark.items():
         resource = known.by_mark.get(mark)
-        hint = resource.status.get("clientID") if resource else None
+        hint = resource.status.client_id if resource else None
         chosen = choose(found, hint)
         for one in found:
             if resource is None:
@@ -163,7 +163,7 @@ def _take_scopes(
             if resource is not owner:
                 yield Item("scope", State.CONFLICT, name, show_resource(resource), scope.description)
         if owner and owner in wanted_by:
-            state = State.MANAGED if name in find_told_scopes(owner.status) else State.ADOPTABLE
+            state = State.MANAGED if name in owner.status.scope_names else State.ADOPTABLE
             yield Item("scope", state, name, show_resource(owner), scope.description)
         elif owner and scope.active:
             yield Item("scope", State.WITHDRAWN, name, show_resource(owner), scope.description)

@@ -110,7 +110,9 @@ class ClientProgress(Progress[MaskinportenClient]):
             facts["synchronizationSecretName"] = self.secret_name
         if self.fingerprint:
             facts["synchronizationHash"] = self.fingerprint
-        if self.exposed_scopes or (self.exposed_scopes is not None and self.resource.status.get("exposedScopes")):
+        if self.exposed_scopes or (
+            self.exposed_scopes is not None and self.resource.status.fields.get("exposedScopes")
+        ):
             facts["exposedScopes"] = self.exposed_scopes
         return facts
 

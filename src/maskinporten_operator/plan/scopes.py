@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import CONSUMERS_VALID, SCOPES_DECLARED, SCOPES_UNIQUE, Reason, Verdict
+from maskinporten_operator.model.status_hint import MOST_TOLD
 from maskinporten_operator.plan.decisions import (
     CreateScope,
     DeactivateScope,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 SEPARATORS = frozenset("/:.")
 READ_ONLY_FIELDS = frozenset({"name", "owner_orgno", "created", "last_updated"})
 MOST_SHOWN = 5
-MOST_TOLD = 1000
-"""Scopes in a status: those of a spec, and as many that left it."""
 
 State = Literal["Active", "Inactive", "Withdrawn", "Conflict", "Absent"]
 
@@ -201,13 +200,6 @@ def build_scope_status(exposures: Iterable[Exposure], mark: str, policy: Policy)
         for exposure in exposures
         if exposure.wanted or (exposure.registered and exposure.registered.active)
     ][:MOST_TOLD]
-
-
-def find_told_scopes(status: Mapping[str, Any]) -> list[str]:
-    """Find the scopes that a status names, not more than we ever write: whoever may write it wrote it."""
-    told = status.get("exposedScopes")
-    names = [one.get("name") for one in told[:MOST_TOLD] if isinstance(one, dict)] if isinstance(told, list) else []
-    return [name for name in names if isinstance(name, str)]
 
 
 def show(names: Sequence[str]) -> str:

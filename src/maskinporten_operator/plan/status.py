@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from maskinporten_operator.model.status_hint import ConditionHint
     from maskinporten_operator.plan.outcomes import Outcome, Progress
 
 MOVED_BY_CHANGES = frozenset({"synchronizationTime", "correlationID"})
@@ -46,10 +47,10 @@ def build_status(outcome: Outcome, progress: Progress[Any], now: datetime, corre
     """Build the complete status; facts that this pass didn't establish stay as they are."""
     resource = progress.resource
     current = resource.status
-    conditions = _build_conditions(current.get("conditions") or (), outcome, progress.generation, now)
+    conditions = _build_conditions(current.conditions, outcome, progress.generation, now)
     ready = conditions[0]
     status: dict[str, Any] = {
-        **current,
+        **current.fields,
         "conditions": conditions,
         "observedGeneration": progress.generation,
         "synchronizationState": build_synchronization_state(ready),
@@ -70,22 +71,15 @@ def check_status(current: Mapping[str, Any], desired: Mapping[str, Any]) -> str 
 def stays_ready(outcome: Outcome, progress: Progress[Any]) -> bool:
     """Whether a fault elsewhere leaves a resource ready that was ready at this generation, and has its Secret."""
     resource = progress.resource
-    ready = find_condition(resource.status, READY)
+    ready = resource.status.find_condition(READY)
     return (
         outcome.elsewhere
         and not progress.impaired
         and not resource.meta.deleting
         and ready is not None
-        and ready.get("status") == "True"
-        and ready.get("observedGeneration") == resource.meta.generation
+        and ready.status == "True"
+        and ready.is_of(resource.meta.generation)
     )
-
-
-def find_condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
-    """Find the condition of a type; whoever may write a status wrote it, so it may have any shape."""
-    conditions = status.get("conditions")
-    listed = conditions if isinstance(conditions, list | tuple) else ()
-    return next((one for one in listed if isinstance(one, dict) and one.get("type") == kind), None)
 
 
 def build_synchronization_state(ready: Mapping[str, Any]) -> str:
@@ -99,7 +93,7 @@ def format_time(moment: datetime) -> str:
 
 
 def _build_conditions(
-    current: Sequence[Mapping[str, Any]], outcome: Outcome, generation: int, now: datetime
+    current: Sequence[ConditionHint], outcome: Outcome, generation: int, now: datetime
 ) -> list[dict[str, Any]]:
     """Ours first, in the order of the verdicts, then those of types that this operator never sets.
 
@@ -107,7 +101,7 @@ def _build_conditions(
     """
     verdicts = outcome.verdicts
     given_up = OWN_TYPES if outcome.judged else {verdict.type for verdict in verdicts}
-    before = {one.get("type"): one for one in current}
+    before = {one.type: one for one in current}
     ours = [
         {
             "type": verdict.type,
@@ -119,11 +113,8 @@ def _build_conditions(
         }
         for verdict in verdicts
     ]
-    return ours + [dict(one) for one in current if one.get("type") not in given_up]
+    return ours + [dict(one.fields) for one in current if one.type not in given_up]
 
 
-def _transition_time(before: Mapping[str, Any] | None, status: str) -> str | None:
-    if before and before.get("status") == status:
-        moment = before.get("lastTransitionTime")
-        return str(moment) if moment else None
-    return None
+def _transition_time(before: ConditionHint | None, status: str) -> str | None:
+    return before.since if before and before.status == status else None

@@ -22,6 +22,7 @@ from maskinporten_operator.model.resources import (
     SERVICE,
     InvalidSpec,
 )
+from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.plan.application import (
     ApplicationPlan,
     ApplicationSnapshot,
@@ -67,7 +68,7 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     if isinstance(application.spec, InvalidSpec):
         return fail(rejected(Reason.INVALID_SPEC, application.spec.message))
 
-    is_new = not application.status and ports.memory.record_visit(application.meta.uid)
+    is_new = not application.status.fields and ports.memory.record_visit(application.meta.uid)
     seen = await _observe(application, application.spec, ports, is_new=is_new)
     plan = plan_application(seen, ports.platform)
     progress.impaired = any(isinstance(step, ApplyChild) and step.uid is None for step in plan.steps)
@@ -90,7 +91,6 @@ async def _observe(
     if client is None and not is_new and spec.maskinporten.enabled:
         # After a start the watch may not have told of it yet.
         client = await ports.cluster.find(MASKINPORTEN_CLIENT, meta.namespace, meta.name)
-        client = {"status": {}, **client} if client else None
     seen = ApplicationSnapshot(application, spec, client, {})
     desired = build_children(meta, spec, ports.platform, seen.credentials)
     children: Objects = {ChildName(MASKINPORTEN_CLIENT, meta.name): client} if client else {}
@@ -177,8 +177,8 @@ def _judge(
     meta = seen.application.meta
     client = ports.owned.find_client(meta.namespace, meta.name) or seen.client  # it may have got on meanwhile
     now_seen = ApplicationSnapshot(seen.application, seen.spec, client, {**seen.children, **written})
-    client_status = now_seen.own_client["status"] if now_seen.own_client and seen.spec.maskinporten.enabled else {}
-    progress.client_id = client_status.get("clientID") or ""
+    client_status = read_status((now_seen.own_client or {}) if seen.spec.maskinporten.enabled else {})
+    progress.client_id = client_status.client_id or ""
     verdict = judge_client(now_seen)
     if verdict and verdict.reason == Reason.AWAITING_CLIENT:
         waited = ports.memory.count_waiting(meta.uid, ports.clock.monotonic())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from maskinporten_operator.model.claims import claim_scope
 from maskinporten_operator.model.errors import OperatorError, RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
-from maskinporten_operator.plan.scopes import Exposure, check_scope_description, find_owner, find_told_scopes
+from maskinporten_operator.plan.scopes import Exposure, check_scope_description, find_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ async def observe_exposures(
         OperatorError: A list couldn't be read.
     """
     wanted = {f"{ports.policy.scope_prefix}:{subscope}": scope for subscope, scope in spec.exposed_scopes.items()}
-    told = frozenset(find_told_scopes(resource.status))
+    told = frozenset(resource.status.scope_names)
     try:
         await ports.scopes.ready()
     except OperatorError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from maskinporten_operator.model.blockers import Blocker
 from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.plan.outcomes import DONE, Outcome, hold_deletion
-from maskinporten_operator.plan.scopes import find_owner, find_told_scopes
+from maskinporten_operator.plan.scopes import find_owner
 from maskinporten_operator.plan.teardown import (
     OwnedScope,
     TeardownSnapshot,
@@ -79,8 +79,8 @@ def _find_provable_at(mark: str, sighting: Sighting, ports: Ports) -> float:
 async def _find_clients(resource: MaskinportenClient, mark: str, ports: Ports) -> tuple[str, ...]:
     """Find every active registration with our description: one left over would be adopted by a resource to come."""
     found = {one.client_id for one in ports.registry.find(mark)}
-    hint = resource.status.get("clientID")
-    if isinstance(hint, str) and hint not in found:
+    hint = resource.status.client_id
+    if hint is not None and hint not in found:
         with suppress(RejectedError):  # whoever may write the status may name anybody's
             registration = await ports.registry.read(hint)
             if registration and registration.usable and registration.description == mark:
@@ -93,7 +93,7 @@ async def _find_scopes(resource: MaskinportenClient, mark: str, ports: Ports) ->
     scopes = ports.scopes
     names = [scope.name for scope in scopes.find_owned(mark)]
     prefix = f"{ports.policy.scope_prefix}:"
-    for name in find_told_scopes(resource.status):
+    for name in resource.status.scope_names:
         if name.startswith(prefix) and not scopes.find(name):
             with suppress(RejectedError):  # whoever may write the status may name anybody's
                 scope = await scopes.read(name)

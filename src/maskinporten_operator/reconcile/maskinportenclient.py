@@ -71,7 +71,7 @@ async def _read_again_before_its_end(progress: ClientProgress, ports: Ports) -> 
     body = await ports.cluster.find(meta.kind, meta.namespace, meta.name)
     if body is None or body["metadata"]["uid"] != meta.uid:
         return False
-    progress.resource = parse({"status": {}, **body})
+    progress.resource = parse(body)
     return True
 
 

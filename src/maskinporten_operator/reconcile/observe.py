@@ -54,7 +54,7 @@ async def observe(progress: ClientProgress, spec: MaskinportenClientSpec, sighti
 
     search = _Search(ports, ports.policy.build_description(meta), secret.client_id if secret else None)
     seen = await search.run(seen, sighting)
-    had_secret = resource.status.get("synchronizationSecretName")
+    had_secret = resource.status.secret_name
     if secret is None and seen.registration and (had_secret or seen.registration.keys):
         await check_still_wanted(meta, ports)
     if find_hold(seen):
@@ -205,8 +205,8 @@ class _Search:
 
     def _known_ids(self, seen: Snapshot) -> list[str]:
         """Give the ids by which the Secret and the status know the registration; users can write both."""
-        ids = (self.held_id, seen.resource.status.get("clientID"))
-        return list(dict.fromkeys(one for one in ids if isinstance(one, str)))
+        ids = (self.held_id, seen.resource.status.client_id)
+        return list(dict.fromkeys(one for one in ids if one is not None))
 
     async def _is_elsewhere(self, client_id: str) -> bool:
         """Whether an id that isn't listed as this resource's names a registration that isn't."""

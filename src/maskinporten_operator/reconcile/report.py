@@ -11,14 +11,14 @@ from maskinporten_operator.plan.status import (
     LONGEST_MESSAGE,
     build_status,
     check_status,
-    find_condition,
     stays_ready,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.model.status_hint import StatusHint
     from maskinporten_operator.plan.outcomes import Action, Outcome, Progress
     from maskinporten_operator.reconcile.ports import Ports
 
@@ -40,7 +40,7 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
     try:
         if outcome.verdicts and not stays_ready(outcome, progress):
             status = build_status(outcome, progress, ports.clock.now(), correlation_id)
-            if check_status(resource.status, status):
+            if check_status(resource.status.fields, status):
                 progress.wrote = True
                 await ports.cluster.write_status(resource.meta, status)
             news += _find_warnings(outcome, resource.status)
@@ -72,12 +72,12 @@ def _find_actions(actions: Sequence[Action]) -> list[News]:
     return [("Normal", reason, _capitalize("; ".join(texts))) for reason, texts in by_reason.items()]
 
 
-def _find_warnings(outcome: Outcome, status: Mapping[str, Any]) -> list[News]:
+def _find_warnings(outcome: Outcome, status: StatusHint) -> list[News]:
     """Tell of conditions that turned False, or are so for another reason."""
     warnings: list[News] = []
     for verdict in outcome.verdicts:
-        before = find_condition(status, verdict.type) or {}
-        told = before.get("status"), before.get("reason"), before.get("message")
+        before = status.find_condition(verdict.type)
+        told = before and (before.status, before.reason, before.message)
         is_news = told != (verdict.status, verdict.reason, verdict.message[:LONGEST_MESSAGE])
         if verdict.type in WARNED_OF and verdict.status == "False" and is_news:
             warnings.append(("Warning", str(verdict.reason), verdict.message))

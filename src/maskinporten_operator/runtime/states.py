@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import READY
-from maskinporten_operator.plan.status import find_condition
+from maskinporten_operator.model.status_hint import StatusHint, read_status
 from maskinporten_operator.runtime.metrics import KNOWN_RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from maskinporten_operator.model.keys import PublicJwk
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.runtime.store import ObjectStore
 
-STATUSES = frozenset({"True", "False", "Unknown"})
 SCOPE_STATES = frozenset({"Active", "Inactive", "Withdrawn", "Absent", "Conflict"})
 DAY = 86400.0
 AGES = (("1d", 1), ("30d", 30), ("180d", 180), ("335d", 335))
@@ -30,13 +29,12 @@ def count_resources(stores: Iterable[ObjectStore]) -> Counter[tuple[str, ...]]:
     found: Counter[tuple[str, ...]] = Counter()
     for store in stores:
         for status in _statuses(store):
-            ready = find_condition(status, READY)
+            ready = status.find_condition(READY)
             if ready is None:
                 found[store.kind.name, "Unknown", NEW] += 1
                 continue
-            value, reason = str(ready.get("status")), str(ready.get("reason"))
-            known = (value if value in STATUSES else "Unknown", reason if reason in KNOWN_RESULTS else OTHER)
-            found[(store.kind.name, *known)] += 1
+            reason = ready.reason if ready.reason in KNOWN_RESULTS else OTHER
+            found[store.kind.name, ready.status, str(reason)] += 1
     return found
 
 
@@ -44,10 +42,8 @@ def count_scopes(store: ObjectStore) -> Counter[tuple[str, ...]]:
     """Count the exposed scopes by the state that the statuses tell."""
     found: Counter[tuple[str, ...]] = Counter()
     for status in _statuses(store):
-        scopes = status.get("exposedScopes")
-        for scope in scopes if isinstance(scopes, list) else ():
-            state = str(scope.get("state")) if isinstance(scope, dict) else OTHER
-            found[(state if state in SCOPE_STATES else OTHER,)] += 1
+        for scope in status.exposed_scopes:
+            found[(scope.state if scope.state in SCOPE_STATES else OTHER,)] += 1
     return found
 
 
@@ -65,7 +61,7 @@ def _name_age(key: PublicJwk, now: datetime) -> str:
     return next((name for name, days in AGES if age.total_seconds() < days * DAY), OLDER)
 
 
-def _statuses(store: ObjectStore) -> Iterator[Mapping[str, Any]]:
+def _statuses(store: ObjectStore) -> Iterator[StatusHint]:
     for key in store:
         if entry := store.find(key):
-            yield entry.body["status"]
+            yield read_status(entry.body)

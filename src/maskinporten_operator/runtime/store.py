@@ -26,8 +26,8 @@ from maskinporten_operator.model.resources import (
     MASKINPORTEN_CLIENT,
     UNREADABLE,
     InvalidSpec,
-    parse_status,
 )
+from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.reconcile.ports import Sighting
 from maskinporten_operator.runtime.queue import Key
 
@@ -204,9 +204,9 @@ class ObjectStore:
     def known_client_ids(self, is_selected: Callable[[str], bool] = lambda _: True) -> Iterable[str]:
         """Give the client ids that statuses of resources name that are looked after and aren't being deleted."""
         for key, entry in self._entries.items():
-            client_id = entry.body["status"].get("clientID")
+            client_id = read_status(entry.body).client_id
             is_going = entry.body["metadata"].get("deletionTimestamp")
-            if isinstance(client_id, str) and not is_going and is_selected(key.namespace):
+            if client_id is not None and not is_going and is_selected(key.namespace):
                 yield client_id
 
     def _replace(self, key: Key, entry: Entry, body: Body, version: int) -> None:
@@ -310,7 +310,7 @@ def trim(kind: Kind, body: Body) -> Body:
     return {
         "metadata": kept,
         "spec": keep_declared(spec, body.get("spec") or {}),
-        "status": keep_declared(status, parse_status(body)),
+        "status": keep_declared(status, read_status(body).fields),
         **{name: what for name, what in told.items() if what},
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import READY
-from maskinporten_operator.plan.status import find_condition
+from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.runtime.queue import Priority
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def find_urgency_of_listed(body: Body) -> Priority:
 
     The status is a hint: whoever may write it delays their own resource.
     """
-    metadata, status = body["metadata"], body.get("status")
-    ready = (find_condition(status, READY) if isinstance(status, dict) else None) or {}
-    was_ready = ready.get("status") == "True" and ready.get("observedGeneration") == metadata.get("generation")
+    metadata, ready = body["metadata"], read_status(body).find_condition(READY)
+    was_ready = ready is not None and ready.status == "True" and ready.is_of(metadata.get("generation"))
     is_settled = was_ready and not metadata.get("deletionTimestamp")
     return Priority.RESYNC if is_settled else find_urgency(body)
