@@ -16,12 +16,12 @@ from maskinporten_operator.model.maskinportenclient import (
     ExposedScope,
 )
 from maskinporten_operator.model.scopes import Granted
-from maskinporten_operator.plan.absence import Missing
 from maskinporten_operator.plan.decisions import (
     ClearAnnotations,
     CreateScope,
     GrantAccess,
     MarkIntent,
+    Plan,
     PublishKeys,
     RegisterClient,
     TryScopes,
@@ -29,12 +29,14 @@ from maskinporten_operator.plan.decisions import (
     WriteSecret,
 )
 from maskinporten_operator.plan.maskinportenclient import (
-    Absence,
     Snapshot,
+    check_rival,
+    check_secret_owner,
     judge_maskinportenclient,
     plan_maskinportenclient,
 )
 from maskinporten_operator.plan.scopes import Exposure
+from maskinporten_operator.plan.search import Absent, Found, Missing, Released, check_search
 from maskinporten_operator.plan.secret import OwnedSecret, build_secret
 from tests.specs import exposed
 from tests.unit.fakes import (
@@ -80,18 +82,24 @@ def snapshot(**changes):
             "resource": body,
             "spec": body.spec,
             "secret": secret_with(),
-            "rival": None,
             "server": SERVER,
             "recent_mints": 0,
-            "registration": registration(KEY),
+            "pending_key": None,
+            "found": Found(registration(KEY)),
             "granted": GRANTED,
         }
         | changes
     )
 
 
-def plan(**changes):
-    return plan_maskinportenclient(snapshot(**changes), POLICY, NOW)
+def plan(*, rival=None, search=None, **changes):
+    """What a pass decides: first what keeps it waiting, then what differs."""
+    if search:
+        changes["found"] = search if isinstance(search, Found) else None
+    seen = snapshot(**changes)
+    meta, search = seen.resource.meta, search or seen.found or Absent()
+    hold = check_secret_owner(seen.secret, meta) or check_rival(rival, seen.secret) or check_search(search, meta)
+    return Plan(hold=hold) if hold else plan_maskinportenclient(seen, POLICY, NOW)
 
 
 def judge(**changes):
@@ -104,11 +112,11 @@ def kinds(one):
     return [type(step) for step in one.steps]
 
 
-NEW = {"secret": None, "registration": None, "resource": resource_with(marked=False)}
+NEW = {"secret": None, "found": None, "resource": resource_with(marked=False)}
 FEW, MANY = Missing(1, 100), Missing(6, 100)
-NEVER_HAD = Absence(None, passes=0, missing=FEW)
-ABSENT = Absence("client-1", passes=1, missing=FEW)
-MASS = Absence("client-1", passes=9, missing=MANY)
+NEVER_HAD = Absent(None, passes=0, missing=FEW)
+ABSENT = Absent("client-1", passes=1, missing=FEW)
+MASS = Absent("client-1", passes=9, missing=MANY)
 
 
 # What there is to do
@@ -126,7 +134,7 @@ def test_a_resource_without_scopes_has_nothing_to_be_told():
     spec = {"secretName": SECRET}
     bare = resource(metadata={"finalizers": [FINALIZER]}, spec=spec)
 
-    assert judge(resource=bare, granted=None, registration=registration(KEY, scopes=[])) == (None, ())
+    assert judge(resource=bare, granted=Granted(frozenset()), found=Found(registration(KEY, scopes=[]))) == (None, ())
 
 
 def test_a_new_resource_takes_every_step_in_order():
@@ -142,7 +150,7 @@ def test_an_adopted_client_is_marked_first():
 
 
 def test_a_drifted_registration_is_updated_and_the_secret_written():
-    one = plan(registration=registration(KEY, scopes=["other:scope"]))
+    one = plan(found=Found(registration(KEY, scopes=["other:scope"])))
 
     assert kinds(one) == [UpdateRegistration, WriteSecret]
     assert one.steps[1].reason == "the registration changes"
@@ -171,7 +179,7 @@ def test_a_secret_with_another_registrations_key_and_id_gets_a_new_key_before_it
 def test_a_renewal_doesnt_touch_the_secret():
     ending = registered(HELD, NOW - timedelta(days=350))
 
-    assert kinds(plan(registration=registration(ending))) == [PublishKeys]
+    assert kinds(plan(found=Found(registration(ending)))) == [PublishKeys]
 
 
 def test_a_request_is_cleared_last():
@@ -194,7 +202,7 @@ def test_a_key_that_cant_be_made_holds_back_the_secret_and_the_requests_but_not_
 
 
 def test_other_registrations_are_named_and_dont_keep_it_from_being_ready():
-    hold, notices = judge(others=tuple(f"client-{number}" for number in range(2, 14)))
+    hold, notices = judge(found=Found(registration(KEY), others=tuple(f"client-{number}" for number in range(2, 14))))
 
     notice = notices[-1]
     assert [one.status for one in notices] == ["True", "False"]
@@ -240,7 +248,7 @@ def test_a_scope_that_no_list_knows_is_tried_after_everything_else_and_before_th
     one = plan(
         resource=marked,
         granted=Granted(frozenset()),
-        registration=OTHERS_SCOPES,
+        found=Found(OTHERS_SCOPES),
         secret=secret_with(scopes=["udir:b"]),
         exposures=(NEW_SCOPE,),
     )
@@ -256,8 +264,8 @@ def test_while_no_key_can_be_made_nothing_is_tried():
 
 
 def test_what_is_known_goes_on_while_the_lists_are_about_to_be_read():
-    one = plan(granted=Granted(frozenset(), due=7.0), registration=OTHERS_SCOPES, secret=None)
-    hold, _ = judge(granted=Granted(frozenset(), due=7.0), registration=OTHERS_SCOPES)
+    one = plan(granted=Granted(frozenset(), due=7.0), found=Found(OTHERS_SCOPES), secret=None)
+    hold, _ = judge(granted=Granted(frozenset(), due=7.0), found=Found(OTHERS_SCOPES))
 
     assert kinds(one) == [PublishKeys, WriteSecret]
     assert (hold.reason, hold.retry_after) == ("AwaitingList", 7.0)
@@ -280,9 +288,9 @@ def test_scopes_are_exposed_also_while_no_key_can_be_made():
     assert one.hold.reason == "KeyChurn"
 
 
-@pytest.mark.parametrize("held", [{"released": "client-1"}, {"absence": ABSENT}, {"list_due": 7.5}], ids=str)
-def test_a_resource_that_waits_exposes_nothing_meanwhile(held):
-    assert plan(**NEW | {"exposures": (NEW_SCOPE,)} | held).steps == ()
+@pytest.mark.parametrize("search", [Released("client-1"), ABSENT, Absent(list_due=7.5)], ids=str)
+def test_a_resource_that_waits_exposes_nothing_meanwhile(search):
+    assert plan(**NEW | {"exposures": (NEW_SCOPE,)}, search=search).steps == ()
 
 
 def test_the_next_look_is_the_keys():
@@ -322,35 +330,31 @@ def test_the_owner_of_the_secret_wins_over_an_older_rival():
 
 
 def test_a_released_registration_is_left_alone_and_not_replaced():
-    one = plan(registration=None, released="client-1")
+    one = plan(search=Released("client-1"))
 
     assert one.steps == ()
     assert one.hold.reason == "RegistrationReleased"
     assert "client-1" in one.hold.message
 
 
-def test_a_registration_that_was_found_makes_up_for_a_released_one():
-    assert plan(released="client-9").hold is None
-
-
 def test_the_first_pass_that_finds_a_registration_gone_waits():
-    hold = plan(registration=None, absence=ABSENT).hold
+    hold = plan(search=ABSENT).hold
 
     assert (hold.reason, hold.retry_after) == ("RegistrationAbsent", 30.0)
 
 
 def test_the_second_pass_that_finds_it_gone_registers_a_new_one():
-    one = plan(registration=None, absence=replace(ABSENT, passes=2))
+    one = plan(search=replace(ABSENT, passes=2))
 
     assert kinds(one) == [RegisterClient, PublishKeys, WriteSecret]
 
 
 def test_one_that_never_had_a_registration_isnt_looked_for_twice():
-    assert kinds(plan(**NEW | {"absence": NEVER_HAD})) == [MarkIntent, RegisterClient, PublishKeys, WriteSecret]
+    assert kinds(plan(**NEW | {"search": NEVER_HAD})) == [MarkIntent, RegisterClient, PublishKeys, WriteSecret]
 
 
 def test_one_that_never_had_a_registration_gets_none_while_many_are_missing():
-    one = plan(**NEW | {"absence": replace(NEVER_HAD, missing=MANY)})
+    one = plan(**NEW | {"search": replace(NEVER_HAD, missing=MANY)})
 
     assert one.steps == ()
     assert (one.hold.reason, one.hold.retry_after) == ("MassAbsence", 300.0)
@@ -361,11 +365,11 @@ def test_one_that_never_had_a_registration_gets_none_while_many_are_missing():
     [(None, 0, False), (None, 1, False), ("client-1", 1, True), ("client-1", 2, False)],
 )
 def test_only_a_registration_that_was_known_is_looked_for_once_more(client_id, passes, holds_back):
-    assert Absence(client_id, passes, FEW).holds_back is holds_back
+    assert Absent(client_id, passes, FEW).holds_back is holds_back
 
 
 def test_a_mass_absence_holds_however_often_it_was_seen_and_says_what_to_do():
-    hold = plan(registration=None, absence=MASS).hold
+    hold = plan(search=MASS).hold
 
     assert hold.reason == "MassAbsence"
     assert "6 of 100" in hold.message
@@ -376,7 +380,7 @@ def test_a_mass_absence_holds_however_often_it_was_seen_and_says_what_to_do():
 def test_a_resync_request_overrides_a_mass_absence_and_is_then_cleared():
     asking = resource_with(**{RESYNC_ANNOTATION: "true"})
 
-    one = plan(registration=None, absence=MASS, resource=asking)
+    one = plan(search=MASS, resource=asking)
 
     assert kinds(one) == [RegisterClient, PublishKeys, WriteSecret, ClearAnnotations]
 
@@ -384,7 +388,7 @@ def test_a_resync_request_overrides_a_mass_absence_and_is_then_cleared():
 def test_a_resync_request_doesnt_replace_the_second_look():
     asking = resource_with(**{RESYNC_ANNOTATION: "true"})
 
-    one = plan(registration=None, absence=replace(MASS, passes=1), resource=asking)
+    one = plan(search=replace(MASS, passes=1), resource=asking)
 
     assert one.hold.reason == "RegistrationAbsent"
     assert one.steps == ()
@@ -399,14 +403,14 @@ def test_more_than_five_and_two_percent_are_a_mass(missing, known, is_mass):
 
 
 def test_nothing_is_registered_before_a_list_can_tell():
-    one = plan(**NEW | {"list_due": 7.5})
+    one = plan(**NEW | {"search": Absent(list_due=7.5)})
 
     assert one.steps == ()
     assert (one.hold.reason, one.hold.retry_after) == ("AwaitingList", 7.5)
 
 
-def test_a_registration_that_was_found_waits_for_no_list():
-    assert plan(list_due=7.5).hold is None
+def test_a_registration_that_was_found_keeps_nothing_waiting():
+    assert check_search(Found(registration(KEY)), resource_with().meta) is None
 
 
 def test_a_scope_that_isnt_known_keeps_all_waiting_until_the_lists_are_newer_than_the_question():
@@ -431,32 +435,25 @@ def test_what_else_keeps_a_resource_waiting_is_told_before_the_lists():
     assert one.hold.reason == "SecretConflict"
 
 
-EVERY_HOLD = {
-    "secret": secret_of(owner_reference(uid="other", name="other-app")),
-    "rival": "older-app",
-    "registration": None,
-    "released": "client-1",
-    "absence": MASS,
-    "list_due": 7.5,
-}
+NOT_OURS = secret_of(owner_reference(uid="other", name="other-app"))
 
 
-def test_the_holds_come_in_the_order_of_who_can_mend_them():
-    remaining = dict(EVERY_HOLD)
-    reasons = []
-    for mended in [None, {"secret": None}, {"rival": None}, {"released": None}, {"absence": None}, {"list_due": 0.0}]:
-        remaining |= mended or {}
-        hold = plan(**remaining).hold
-        reasons.append((hold.reason if hold else None, hold is not None and "older" in hold.message))
+@pytest.mark.parametrize(
+    ("secret", "rival", "search", "reason", "names"),
+    [
+        (NOT_OURS, "older-app", Released("client-1"), "SecretConflict", "other-app"),
+        (None, "older-app", Released("client-1"), "SecretConflict", "older-app"),
+        (None, None, Released("client-1"), "RegistrationReleased", "client-1"),
+        (None, None, replace(MASS, passes=1, list_due=7.5), "MassAbsence", "6 of 100"),
+        (None, None, replace(ABSENT, list_due=7.5), "RegistrationAbsent", "client-1"),
+        (None, None, Absent(list_due=7.5), "AwaitingList", "list"),
+    ],
+)
+def test_the_holds_come_in_the_order_of_who_can_mend_them(secret, rival, search, reason, names):
+    hold = plan(secret=secret, rival=rival, search=search).hold
 
-    assert reasons == [
-        ("SecretConflict", False),
-        ("SecretConflict", True),
-        ("RegistrationReleased", False),
-        ("MassAbsence", False),
-        ("AwaitingList", False),
-        (None, False),
-    ]
+    assert hold.reason == reason
+    assert names in hold.message
 
 
 # Properties
@@ -485,81 +482,79 @@ def snapshots(draw):
             ]
         )
     )
-    return snapshot(
-        resource=body,
-        secret=secret,
-        registration=draw(st.sampled_from([None, own])),
-        rival=draw(st.sampled_from([None, "older-app"])),
-        recent_mints=draw(st.sampled_from([0, 6])),
-        released=draw(st.sampled_from([None, "client-9"])),
-        absence=draw(st.sampled_from([None, NEVER_HAD, ABSENT, replace(ABSENT, passes=2), MASS])),
-        list_due=draw(st.sampled_from([0.0, 5.0])),
-        others=draw(st.sampled_from([(), ("client-2",)])),
-    )
+    absent = st.sampled_from([NEVER_HAD, ABSENT, replace(ABSENT, passes=2), MASS])
+    return {
+        "resource": body,
+        "secret": secret,
+        "rival": draw(st.sampled_from([None, "older-app"])),
+        "recent_mints": draw(st.sampled_from([0, 6])),
+        "search": draw(
+            st.one_of(
+                st.sampled_from([Found(own), Found(own, others=("client-2",)), Released("client-9")]),
+                st.builds(replace, absent, list_due=st.sampled_from([0.0, 5.0])),
+            )
+        ),
+    }
 
 
 @given(snapshots())
 def test_steps_come_in_the_one_order_each_at_most_once(seen):
-    places = [
-        next(place for place, kind in enumerate(ORDER) if isinstance(step, kind))
-        for step in plan_maskinportenclient(seen, POLICY, NOW).steps
-    ]
+    places = [next(place for place, kind in enumerate(ORDER) if isinstance(step, kind)) for step in plan(**seen).steps]
 
     assert places == sorted(set(places))
 
 
 @given(snapshots())
 def test_a_secret_never_gets_a_key_that_is_not_registered_or_published_by_the_same_plan(seen):
-    steps = plan_maskinportenclient(seen, POLICY, NOW).steps
+    steps = plan(**seen).steps
     if not any(isinstance(step, WriteSecret) for step in steps):
         return
 
     publish = next((step for step in steps if isinstance(step, PublishKeys)), None)
     if publish and publish.mint:
         return
-    assert seen.secret.jwk
-    assert seen.registration
-    after = publish.keep if publish else seen.registration.keys
-    assert any(key.matches(seen.secret.jwk) for key in after)
+    assert seen["secret"].jwk
+    assert seen["search"].registration
+    after = publish.keep if publish else seen["search"].registration.keys
+    assert any(key.matches(seen["secret"].jwk) for key in after)
 
 
 @given(snapshots())
 def test_nothing_remote_is_written_before_the_mark(seen):
-    one = plan_maskinportenclient(seen, POLICY, NOW)
+    one = plan(**seen)
 
-    assert seen.resource.marked or not one.steps or isinstance(one.steps[0], MarkIntent)
+    assert seen["resource"].marked or not one.steps or isinstance(one.steps[0], MarkIntent)
 
 
 @given(snapshots())
 def test_nothing_is_done_to_a_secret_that_isnt_ours(seen):
-    one = plan_maskinportenclient(seen, POLICY, NOW)
+    one = plan(**seen)
 
-    owned = seen.secret is None or seen.secret.is_owned_by(seen.resource.meta)
+    owned = seen["secret"] is None or seen["secret"].is_owned_by(seen["resource"].meta)
     assert owned or (one.steps == () and one.hold)
 
 
 @given(snapshots())
 def test_a_second_client_is_never_registered_beside_a_found_one(seen):
-    steps = kinds(plan_maskinportenclient(seen, POLICY, NOW))
+    steps, search = kinds(plan(**seen)), seen["search"]
 
-    assert (RegisterClient in steps) <= (seen.registration is None)
-    assert (RegisterClient in steps) <= (seen.list_due <= 0)
-    assert (UpdateRegistration in steps) <= (seen.registration is not None)
+    assert (RegisterClient in steps) <= (isinstance(search, Absent) and search.list_due <= 0)
+    assert (UpdateRegistration in steps) <= isinstance(search, Found)
 
 
 @given(snapshots())
 def test_nothing_is_registered_while_many_are_missing_unless_somebody_asks(seen):
-    registers = RegisterClient in kinds(plan_maskinportenclient(seen, POLICY, NOW))
+    registers = RegisterClient in kinds(plan(**seen))
 
-    mass = seen.absence is not None and seen.absence.missing.is_mass
-    assert not registers or not mass or seen.resource.meta.asks(RESYNC_ANNOTATION)
+    mass = isinstance(seen["search"], Absent) and seen["search"].missing.is_mass
+    assert not registers or not mass or seen["resource"].meta.asks(RESYNC_ANNOTATION)
 
 
 @given(snapshots())
 def test_a_plan_without_a_hold_ends_with_a_written_secret_or_one_that_is_right(seen):
-    one = plan_maskinportenclient(seen, POLICY, NOW)
+    one = plan(**seen)
     if one.hold or WriteSecret in kinds(one):
         return
 
-    assert seen.secret.client_id == seen.registration.client_id
-    assert seen.secret.manifest["data"] == secret_with(seen.secret.jwk).manifest["data"]
+    assert seen["secret"].client_id == seen["search"].registration.client_id
+    assert seen["secret"].manifest["data"] == secret_with(seen["secret"].jwk).manifest["data"]

@@ -13,7 +13,6 @@ from maskinporten_operator.model.maskinportenclient import (
     PRESERVE_ANNOTATION,
     RESYNC_ANNOTATION,
 )
-from maskinporten_operator.plan.absence import NONE_MISSING, Missing
 from maskinporten_operator.plan.decisions import (
     DeactivateScope,
     DeleteClient,
@@ -21,6 +20,7 @@ from maskinporten_operator.plan.decisions import (
     RemoveFinalizers,
     RevokeAccess,
 )
+from maskinporten_operator.plan.search import NONE_MISSING, Missing
 from maskinporten_operator.plan.teardown import (
     OwnedScope,
     TeardownSnapshot,

@@ -17,7 +17,6 @@ from maskinporten_operator.model.maskinportenclient import (
     FINALIZER,
     PRESERVE_ANNOTATION,
 )
-from maskinporten_operator.plan.absence import NONE_MISSING, Missing, check_mass_absence
 from maskinporten_operator.plan.decisions import (
     DeactivateScope,
     DeleteClient,
@@ -26,6 +25,7 @@ from maskinporten_operator.plan.decisions import (
     RevokeAccess,
     TeardownStep,
 )
+from maskinporten_operator.plan.search import NONE_MISSING, Missing, check_mass_absence
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta

@@ -241,8 +241,7 @@ class _Execution:
         return took_any
 
     def _record_refusal(self, scope: str, error: BadRequestError) -> None:
-        granted = self.seen.granted
-        is_listed = granted is not None and scope in granted.certain
+        is_listed = scope in self.seen.granted.certain
         meta, now = self.seen.resource.meta, self.ports.clock.monotonic()
         self.refused_scopes.add(scope)
         self.ports.memory.record_refusal(meta.uid, scope, Refusal(error.words, meta.generation, is_listed, now))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.blockers import rejected
+from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import InvalidSpec
@@ -20,6 +20,7 @@ from maskinporten_operator.plan.maskinportenclient import (
 from maskinporten_operator.plan.outcomes import DONE, ClientProgress, Outcome, fail, stand_aside, succeed
 from maskinporten_operator.plan.registration import check_description
 from maskinporten_operator.plan.scopes import build_scope_status
+from maskinporten_operator.plan.search import Found
 from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.execute import execute
 from maskinporten_operator.reconcile.exposures import recall_exposures
@@ -30,7 +31,7 @@ from maskinporten_operator.reconcile.place import find_place
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from maskinporten_operator.model.blockers import Blocker
+    from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
     from maskinporten_operator.plan.decisions import Plan
     from maskinporten_operator.plan.maskinportenclient import Snapshot
     from maskinporten_operator.reconcile.ports import Ports, Sighting
@@ -46,17 +47,24 @@ async def _attempt(progress: ClientProgress, sighting: Sighting, ports: Ports) -
     place = await find_place(progress.resource.meta.namespace, ports)
     if place.is_ending and not await _read_again_before_its_end(progress, ports):
         return DONE
-    resource = progress.resource
-    if resource.meta.deleting or place.is_ending:
+    meta, spec = progress.resource.meta, progress.resource.spec
+    if meta.deleting or place.is_ending:
         return await finalize(progress, sighting, place, ports)
     if not place.is_selected:
         return stand_aside()
-    if isinstance(resource.spec, InvalidSpec):
-        return fail(rejected(Reason.INVALID_SPEC, resource.spec.message))
-    if too_long := check_description(ports.policy.build_description(resource.meta)):
+    if isinstance(spec, InvalidSpec):
+        return fail(rejected(Reason.INVALID_SPEC, spec.message))
+    if too_long := check_description(ports.policy.build_description(meta)):
         return fail(too_long)
+    return await _converge(progress, spec, sighting, ports)
 
-    seen = await observe(progress, resource.spec, sighting, ports)
+
+async def _converge(
+    progress: ClientProgress, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports
+) -> Outcome:
+    seen = await observe(progress, spec, sighting, ports)
+    if isinstance(seen, Blocker):
+        return fail(seen)
     plan = plan_maskinportenclient(seen, ports.policy, ports.clock.now())
     if stale := find_stale(plan, seen):
         seen = await read_again(seen, stale, ports)
@@ -76,13 +84,11 @@ async def _read_again_before_its_end(progress: ClientProgress, ports: Ports) -> 
 
 
 def _judge(seen: Snapshot, plan: Plan, refusal: Blocker | None, progress: ClientProgress, ports: Ports) -> Outcome:
-    if seen.exposures is None:
-        assert plan.hold  # only what keeps the resource waiting keeps a pass from looking at its scopes
-        return fail(plan.hold)
     exposures = recall_exposures(seen.exposures, ports)
     tried_most = progress.tries >= MOST_TRIES
-    left = replace(seen, registration=progress.registration, exposures=exposures, tried_most=tried_most)
-    left = recall_refusals(left, ports)
+    others = seen.found.others if seen.found else ()
+    found = Found(progress.registration, others=others) if progress.registration else None
+    left = recall_refusals(replace(seen, found=found, exposures=exposures, tried_most=tried_most), ports)
     mark = ports.policy.build_description(seen.resource.meta)
     if not seen.unread:
         progress.exposed_scopes = build_scope_status(exposures, mark, ports.policy)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.plan.consumption import TRY_AGAIN
-from maskinporten_operator.plan.maskinportenclient import LOOK_AGAIN_FOR_ABSENT
+from maskinporten_operator.plan.search import LOOK_AGAIN_FOR_ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Collection

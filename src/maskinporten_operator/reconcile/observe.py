@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.claims import claim_secret
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
-from maskinporten_operator.plan.absence import Missing
+from maskinporten_operator.model.scopes import Granted
 from maskinporten_operator.plan.consumption import find_told, spread_tries
 from maskinporten_operator.plan.decisions import SCOPE_STEPS, TOUCHES_REGISTRATION, UpdateScope
-from maskinporten_operator.plan.maskinportenclient import Absence, Snapshot, find_hold
+from maskinporten_operator.plan.maskinportenclient import Snapshot, check_rival, check_secret_owner
 from maskinporten_operator.plan.registration import choose
+from maskinporten_operator.plan.search import Absent, Found, Missing, Released, Search, check_search
 from maskinporten_operator.reconcile.exposures import find_fault, observe_exposures
 from maskinporten_operator.reconcile.vanished import check_still_wanted
 
@@ -21,94 +22,107 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from maskinporten_operator.model.blockers import Blocker
-    from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
+    from maskinporten_operator.model.maskinportenclient import MaskinportenClient, MaskinportenClientSpec
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.decisions import Plan
     from maskinporten_operator.plan.outcomes import ClientProgress
+    from maskinporten_operator.plan.scopes import Exposure
     from maskinporten_operator.reconcile.ports import Ports, Sighting
 
 
-async def observe(progress: ClientProgress, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports) -> Snapshot:
-    """Read the Secret, the registration and the scopes; a missing Secret is noted in `progress`, whatever follows.
+async def observe(
+    progress: ClientProgress, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports
+) -> Snapshot | Blocker:
+    """Read the Secret, the registration and the scopes, unless one of the first two blocks all that follows.
+
+    A missing Secret is noted in `progress`, whatever follows.
 
     Raises:
         TerminatingError: The Secret vanished because the resource or its namespace is going.
         OperatorError: Something couldn't be read.
     """
-    resource, meta = progress.resource, progress.resource.meta
+    resource, meta, memory = progress.resource, progress.resource.meta, ports.memory
     await ports.registry.ready()
     secret = await ports.cluster.find_secret(meta.namespace, spec.secret_name)
     progress.impaired = secret is None
+    rival, server = _find_rival(meta, spec.secret_name, ports), await ports.metadata.get()
+    recent_mints, pending = memory.recent_mints(meta.uid, ports.clock.monotonic()), memory.pending_key(meta.uid)
+    if blocker := check_secret_owner(secret, meta):
+        return blocker
+    search = await _Search(resource, secret.client_id if secret else None, ports).run(sighting)
+    found = search if isinstance(search, Found) else None
+    if secret is None and found and (resource.status.secret_name or found.registration.keys):
+        await check_still_wanted(meta, ports)
+    if blocker := check_rival(rival, secret) or check_search(search, meta):
+        return blocker
+    granted = await _find_granted(resource, spec, sighting, ports)
+    exposures, unread = await _observe_exposed(resource, spec, {}, ports)
     seen = Snapshot(
         resource=resource,
         spec=spec,
         secret=secret,
-        rival=_find_rival(meta, spec.secret_name, ports),
-        server=await ports.metadata.get(),
-        recent_mints=ports.memory.recent_mints(meta.uid, ports.clock.monotonic()),
-        pending_key=pending.kid if (pending := ports.memory.pending_key(meta.uid)) else None,
+        server=server,
+        recent_mints=recent_mints,
+        pending_key=pending.kid if pending else None,
+        found=found,
+        granted=granted,
+        told=_recall_told(resource, sighting, ports),
+        exposures=exposures,
+        unread=unread,
     )
-    if secret and not secret.is_owned_by(meta):
-        return seen  # the plan waits for the Secret, whatever the registration looks like
-
-    search = _Search(ports, ports.policy.build_description(meta), secret.client_id if secret else None)
-    seen = await search.run(seen, sighting)
-    had_secret = resource.status.secret_name
-    if secret is None and seen.registration and (had_secret or seen.registration.keys):
-        await check_still_wanted(meta, ports)
-    if find_hold(seen):
-        return seen  # nothing is done about the scopes either
-    return await _observe_exposed(await _observe_consumed(seen, sighting, ports), {}, ports)
+    return recall_refusals(seen, ports)
 
 
-async def _observe_consumed(seen: Snapshot, sighting: Sighting, ports: Ports) -> Snapshot:
-    """Find out which of the consumed scopes may be registered, and which DigDir refused lately.
-
-    What it refused an earlier process is tried again, though not by all resources at the start of this one.
-    """
-    consumed, meta = seen.spec.consumed_scopes, seen.resource.meta
-    if not consumed:
-        return seen
-    granted = await ports.grants.find(consumed, sighting.at)
-    if meta.asks(RESYNC_ANNOTATION):
-        ports.memory.forget_refusals(meta.uid)
-        return replace(seen, granted=granted)
-    seen = recall_refusals(replace(seen, granted=granted), ports)
-    is_early = ports.clock.monotonic() - sighting.at < spread_tries(meta.uid)
-    has_tried = ports.memory.has_tried(meta.uid)
-    return replace(seen, told=find_told(seen.resource) if is_early and not has_tried else None)
+async def _find_granted(
+    resource: MaskinportenClient, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports
+) -> Granted:
+    """Find out which of the consumed scopes may be registered."""
+    if not spec.consumed_scopes:
+        return Granted(frozenset())
+    granted = await ports.grants.find(spec.consumed_scopes, sighting.at)
+    if resource.meta.asks(RESYNC_ANNOTATION):
+        ports.memory.forget_refusals(resource.meta.uid)
+    return granted
 
 
-async def _observe_exposed(seen: Snapshot, refusals: Mapping[str, Blocker], ports: Ports) -> Snapshot:
-    """Read the exposed scopes; what can't be read keeps nobody from the credentials, nor from the other scopes.
+def _recall_told(resource: MaskinportenClient, sighting: Sighting, ports: Ports) -> str | None:
+    """Recall what DigDir refused an earlier process: it is tried again, though not by all resources at once."""
+    uid = resource.meta.uid
+    is_early = ports.clock.monotonic() - sighting.at < spread_tries(uid)
+    return find_told(resource) if is_early and not ports.memory.has_tried(uid) else None
 
-    `refusals` says of scopes why they couldn't be read a moment ago.
+
+async def _observe_exposed(
+    resource: MaskinportenClient, spec: MaskinportenClientSpec, refusals: Mapping[str, Blocker], ports: Ports
+) -> tuple[tuple[Exposure, ...], Blocker | None]:
+    """Read the exposed scopes, and say why they couldn't all be read, if they couldn't.
+
+    That keeps nobody from the credentials, nor from the other scopes. `refusals` says of scopes why they couldn't be
+    read a moment ago.
     """
     try:
-        observed = await observe_exposures(seen.resource, seen.spec, ports)
+        observed = await observe_exposures(resource, spec, ports)
     except TransientError as fault:
-        return replace(seen, exposures=(), unread=fault.blocker)
+        return (), fault.blocker
     exposures = tuple(replace(one, refusal=refusals.get(one.name, one.refusal)) for one in observed)
-    return replace(seen, exposures=exposures, unread=find_fault(exposures))
+    return exposures, find_fault(exposures)
 
 
 def recall_refusals(seen: Snapshot, ports: Ports) -> Snapshot:
     """Give a snapshot with what DigDir has refused so far."""
-    if seen.granted is None:
-        return seen
     meta, now = seen.resource.meta, ports.clock.monotonic()
-    refused = ports.memory.find_refusals(meta.uid, meta.generation, seen.granted.certain, now)
-    return replace(seen, refused=refused)
+    return replace(seen, refused=ports.memory.find_refusals(meta.uid, meta.generation, seen.granted.certain, now))
 
 
 def find_stale(plan: Plan, seen: Snapshot) -> Stale:
     """Find what a plan replaces and this pass merely knows from a list: others may have changed it since."""
-    registration = not seen.fresh and any(isinstance(step, TOUCHES_REGISTRATION) for step in plan.steps)
+    touches_registration = any(isinstance(step, TOUCHES_REGISTRATION) for step in plan.steps)
     touched = {step.scope for step in plan.steps if isinstance(step, SCOPE_STEPS)}
-    listed = {exposure.name for exposure in seen.exposures or () if exposure.registered}
+    listed = {exposure.name for exposure in seen.exposures if exposure.registered}
     activated = {step.scope for step in plan.steps if isinstance(step, UpdateScope) and step.activates}
-    return Stale(registration and seen.registration is not None, frozenset(touched & listed), frozenset(activated))
+    is_stale = touches_registration and seen.found is not None and not seen.found.fresh
+    return Stale(is_stale, frozenset(touched & listed), frozenset(activated))
 
 
 async def read_again(seen: Snapshot, stale: Stale, ports: Ports) -> Snapshot:
@@ -121,7 +135,9 @@ async def read_again(seen: Snapshot, stale: Stale, ports: Ports) -> Snapshot:
     if stale.registration:
         seen = await _read_registration_again(seen, ports)
     if stale.scopes:
-        seen = await _observe_exposed(seen, await _read_scopes_again(stale, ports), ports)
+        refusals = await _read_scopes_again(stale, ports)
+        exposures, unread = await _observe_exposed(seen.resource, seen.spec, refusals, ports)
+        seen = replace(seen, exposures=exposures, unread=unread)
     return seen
 
 
@@ -162,51 +178,61 @@ def _find_rival(meta: ObjectMeta, secret_name: str, ports: Ports) -> str | None:
 
 
 async def _read_registration_again(seen: Snapshot, ports: Ports) -> Snapshot:
-    assert seen.registration
-    registration = await ports.registry.read(seen.registration.client_id)
-    if registration is None or registration.description != seen.registration.description:
+    assert seen.found
+    before = seen.found.registration
+    registration = await ports.registry.read(before.client_id)
+    if registration is None or registration.description != before.description:
         what = "deleted" if registration is None else "given another description"
-        raise ConflictError(Reason.REGISTRATION_ABSENT, f"Client {seen.registration.client_id} was {what} just now")
-    return replace(seen, registration=registration, fresh=True)
+        raise ConflictError(Reason.REGISTRATION_ABSENT, f"Client {before.client_id} was {what} just now")
+    return replace(seen, found=replace(seen.found, registration=registration, fresh=True))
 
 
 @dataclass(slots=True)
 class _Search:
-    """The search for the resource's registration: in the list, by the ids we know, in a list that is new enough."""
+    """The search for the resource's registration: in the list, by the ids we know, in a list that is new enough.
 
-    ports: Ports
-    description: str
+    Attributes:
+        resource: The resource.
+        held_id: The client id in its Secret.
+        ports: What the search works with.
+        known: The ids by which Secret and status know the registration; users can write both.
+        description: By which a registration is the resource's.
+    """
+
+    resource: MaskinportenClient
     held_id: str | None
+    ports: Ports
+    known: list[str] = field(init=False)
+    description: str = field(init=False)
 
-    async def run(self, seen: Snapshot, sighting: Sighting) -> Snapshot:
-        registry, memory, uid = self.ports.registry, self.ports.memory, seen.resource.meta.uid
-        known = self._known_ids(seen)
+    def __post_init__(self) -> None:
+        ids = (self.held_id, self.resource.status.client_id)
+        self.known = list(dict.fromkeys(one for one in ids if one is not None))
+        self.description = self.ports.policy.build_description(self.resource.meta)
+
+    async def run(self, sighting: Sighting) -> Search:
+        registry, memory, uid = self.ports.registry, self.ports.memory, self.resource.meta.uid
         # An id that we know and the list lacks is asked for, before another registration is taken for the one.
-        elsewhere = [one for one in known if await self._is_elsewhere(one)]
+        elsewhere = [one for one in self.known if await self._is_elsewhere(one)]
         listed = bool(registry.find(self.description))
-        if found := await self._choose(seen):
+        if found := await self._choose():
             return found
         if listed:  # it was read just now, and isn't what the list said
-            elsewhere = [one for one in known if await self._is_elsewhere(one)]
+            elsewhere = [one for one in self.known if await self._is_elsewhere(one)]
         if elsewhere:
             memory.record_presence(uid)
-            return replace(seen, released=elsewhere[0])
+            return Released(elsewhere[0])
 
-        passes = memory.count_absent(uid, self.ports.clock.monotonic()) if known else 0
+        passes = memory.count_absent(uid, self.ports.clock.monotonic()) if self.known else 0
         asked = max(sighting.at, memory.absent_since(uid) or 0.0)
         provable_at = registry.absence_provable_at(self.description, asked, marked=sighting.marked)
         list_due = provable_at - self.ports.clock.monotonic()
         if list_due <= 0 and passes != 1:
             await registry.listed_after(provable_at)
-            if found := await self._choose(seen):
+            if found := await self._choose():
                 return found
-        absence = Absence(known[0] if known else None, passes, count_missing(self.ports))
-        return replace(seen, absence=absence, list_due=max(list_due, 0.0))
-
-    def _known_ids(self, seen: Snapshot) -> list[str]:
-        """Give the ids by which the Secret and the status know the registration; users can write both."""
-        ids = (self.held_id, seen.resource.status.client_id)
-        return list(dict.fromkeys(one for one in ids if one is not None))
+        client_id = self.known[0] if self.known else None
+        return Absent(client_id, passes, count_missing(self.ports), max(list_due, 0.0))
 
     async def _is_elsewhere(self, client_id: str) -> bool:
         """Whether an id that isn't listed as this resource's names a registration that isn't."""
@@ -221,29 +247,23 @@ class _Search:
             raise
         return read is not None and (read.description != self.description or not read.usable)
 
-    async def _choose(self, seen: Snapshot) -> Snapshot | None:
+    async def _choose(self) -> Found | None:
         """Choose among the listed ones; what the Secret doesn't vouch for is read, since a list may be old."""
         while candidates := self.ports.registry.find(self.description):
-            chosen = choose(candidates, *self._known_ids(seen))
+            chosen = choose(candidates, *self.known)
             assert chosen
             vouched_for = chosen.client_id == self.held_id and chosen.keys is not None
-            doubtful = self.ports.registry.is_doubtful(chosen.client_id) or seen.resource.meta.asks(RESYNC_ANNOTATION)
+            doubtful = self.ports.registry.is_doubtful(chosen.client_id) or self.resource.meta.asks(RESYNC_ANNOTATION)
             if vouched_for and not doubtful:
-                return self._found(seen, chosen, fresh=False)
+                return self._find(chosen, fresh=False)
             if (read := await self.ports.registry.read(chosen.client_id)) and read.description == self.description:
-                return self._found(seen, read, fresh=True)
+                return self._find(read, fresh=True)
         return None
 
-    def _found(self, seen: Snapshot, registration: Registration, *, fresh: bool) -> Snapshot:
-        self.ports.memory.record_presence(seen.resource.meta.uid)
-        others = tuple(
-            sorted(
-                one.client_id
-                for one in self.ports.registry.find(self.description)
-                if one.client_id != registration.client_id
-            )
-        )
-        return replace(seen, registration=registration, fresh=fresh, others=others)
+    def _find(self, registration: Registration, *, fresh: bool) -> Found:
+        self.ports.memory.record_presence(self.resource.meta.uid)
+        ids = {one.client_id for one in self.ports.registry.find(self.description)} - {registration.client_id}
+        return Found(registration, fresh, tuple(sorted(ids)))
 
 
 def count_missing(ports: Ports) -> Missing:
