@@ -15,7 +15,7 @@ from maskinporten_operator.model.errors import (
     WaitingError,
 )
 from maskinporten_operator.model.status_hint import StatusHint
-from maskinporten_operator.plan.outcomes import ClientProgress, Outcome, Retry, fail, succeed
+from maskinporten_operator.plan.outcomes import Outcome, Retry, fail, succeed
 from maskinporten_operator.plan.status import (
     BEYOND_NAIS,
     LONGEST_MESSAGE,
@@ -25,6 +25,7 @@ from maskinporten_operator.plan.status import (
     check_status,
     stays_ready,
 )
+from maskinporten_operator.reconcile.progress import ClientProgress
 from tests.unit.fakes import NOW, SCOPE, private_jwk, registered, registration, resource
 
 LATER = NOW + timedelta(hours=1)
@@ -33,7 +34,16 @@ DUPLICATES = Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATION
 
 def build(outcome, status=None, *, generation=1, now=NOW, correlation_id="first", **progress):
     body = resource(metadata={"generation": generation}, status=status or {})
-    return build_status(outcome, ClientProgress(body, **progress), now, correlation_id)
+    return build_of(outcome, ClientProgress(body, **progress), now, correlation_id)
+
+
+def build_of(outcome, progress, now=NOW, correlation_id="first"):
+    facts = progress.build_facts()
+    return build_status(outcome, progress.resource.status, facts, progress.generation, now, correlation_id)
+
+
+def still_ready(outcome, one, *, impaired=False):
+    return stays_ready(outcome, one.meta, one.status, impaired=impaired)
 
 
 def refused(message="no"):
@@ -167,7 +177,7 @@ def test_a_failed_pass_tells_what_it_registered():
 def test_a_status_can_be_built_for_a_spec_that_cant_be_parsed(spec):
     progress = ClientProgress(resource(spec=spec), registration=registration())
 
-    assert build_status(refused(), progress, NOW, "first")["registeredScopes"] == [SCOPE]
+    assert build_of(refused(), progress)["registeredScopes"] == [SCOPE]
 
 
 # Conditions
@@ -243,35 +253,35 @@ def name_fault(error):
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_that_was_ready_stays_so_through_a_fault_elsewhere(error):
-    assert stays_ready(fail(error.blocker), ClientProgress(ready_resource()))
+    assert still_ready(fail(error.blocker), ready_resource())
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_without_its_secret_doesnt_stay_ready_through_a_fault_elsewhere(error):
-    assert not stays_ready(fail(error.blocker), ClientProgress(ready_resource(), impaired=True))
+    assert not still_ready(fail(error.blocker), ready_resource(), impaired=True)
 
 
 @pytest.mark.parametrize("reason", sorted(Reason))
 def test_a_resource_doesnt_stay_ready_when_it_is_refused(reason):
-    assert not stays_ready(fail(RejectedError(reason, "no").blocker), ClientProgress(ready_resource()))
+    assert not still_ready(fail(RejectedError(reason, "no").blocker), ready_resource())
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}))
 def test_a_resource_doesnt_stay_ready_while_it_waits_for_something_of_its_own(reason):
-    assert not stays_ready(fail(WaitingError(reason, "waiting", 5.0).blocker), ClientProgress(ready_resource()))
+    assert not still_ready(fail(WaitingError(reason, "waiting", 5.0).blocker), ready_resource())
 
 
 def test_success_is_reported_and_not_passed_over():
-    assert not stays_ready(succeed((), None), ClientProgress(ready_resource()))
+    assert not still_ready(succeed((), None), ready_resource())
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_that_wasnt_ready_at_its_generation_doesnt_stay_so(error):
     fault = fail(error.blocker)
 
-    assert not stays_ready(fault, ClientProgress(ready_resource(metadata={"generation": 2})))
-    assert not stays_ready(fault, ClientProgress(resource(status=build(refused()))))
-    assert not stays_ready(fault, ClientProgress(resource()))
+    assert not still_ready(fault, ready_resource(metadata={"generation": 2}))
+    assert not still_ready(fault, resource(status=build(refused())))
+    assert not still_ready(fault, resource())
 
 
 # From error to outcome

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-from maskinporten_operator.model.application import Application
 from maskinporten_operator.model.conditions import READY, Reason, Status, Verdict
-from maskinporten_operator.model.maskinportenclient import MaskinportenClient
-from maskinporten_operator.model.resources import InvalidSpec
-from maskinporten_operator.plan.registration import order_scopes
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.blockers import Blocker
-    from maskinporten_operator.model.registrations import Registration
-
-R = TypeVar("R", MaskinportenClient, Application)
 
 RECHECK_REJECTED = 600.0
 """Seconds after which a refusal is tried again: rights and grants change without an event."""
@@ -37,99 +30,6 @@ class Retry:
     failed: bool
     at_once: bool = False
     patient: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """Something that a pass did: the reason of its Event, and what, in words that begin with a small letter."""
-
-    reason: str
-    text: str
-
-
-@dataclass
-class Progress(Generic[R]):
-    """What a pass has established so far; a status is built from it also when the pass fails half-way.
-
-    Attributes:
-        resource: The resource as our last write left it.
-        actions: What was done.
-        wrote: Whether something was written that isn't among the actions: the status, a mark.
-        impaired: Whether the pass found missing what the resource needs to be ready, such as its Secret.
-        generation: The generation that the pass began with and judges; a write's answer may show a newer one.
-    """
-
-    resource: R
-    actions: list[Action] = field(default_factory=list)
-    wrote: bool = False
-    impaired: bool = False
-    generation: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.generation = self.resource.meta.generation
-
-    def note(self, text: str, reason: str = "Synchronized") -> None:
-        """Note something that was done."""
-        self.actions.append(Action(reason, text))
-
-    def build_facts(self) -> dict[str, Any]:
-        """Build the status fields that this pass can tell, besides the conditions."""
-        return {}
-
-
-@dataclass
-class ClientProgress(Progress[MaskinportenClient]):
-    """What a pass over a MaskinportenClient has established.
-
-    Attributes:
-        registration: Its registration as our last write or read left it.
-        secret_name: The Secret that holds the credentials.
-        fingerprint: Of what is in the Secret; see `plan.secret.build_fingerprint`.
-        exposed_scopes: What the status tells of the exposed scopes; None if the pass didn't get to know.
-        tries: How many calls were made to find out which consumed scopes DigDir takes.
-    """
-
-    registration: Registration | None = None
-    secret_name: str | None = None
-    fingerprint: str | None = None
-    exposed_scopes: list[dict[str, Any]] | None = None
-    tries: int = 0
-
-    def build_facts(self) -> dict[str, Any]:
-        """Build the fields that tell of the registration and of the Secret."""
-        facts: dict[str, Any] = {}
-        if registration := self.registration:
-            spec = self.resource.spec
-            written = () if isinstance(spec, InvalidSpec) else spec.consumed_scopes
-            facts |= {
-                "clientID": registration.client_id,
-                "keyIDs": sorted(key.kid for key in registration.keys or ()),
-                "registeredScopes": list(order_scopes(registration.scopes, written)),
-            }
-        if self.secret_name:
-            facts["synchronizationSecretName"] = self.secret_name
-        if self.fingerprint:
-            facts["synchronizationHash"] = self.fingerprint
-        if self.exposed_scopes or (
-            self.exposed_scopes is not None and self.resource.status.fields.get("exposedScopes")
-        ):
-            facts["exposedScopes"] = self.exposed_scopes
-        return facts
-
-
-@dataclass
-class ApplicationProgress(Progress[Application]):
-    """What a pass over an Application has established.
-
-    Attributes:
-        client_id: The id of its client; empty if it is known to have none, None if nothing is known.
-    """
-
-    client_id: str | None = None
-
-    def build_facts(self) -> dict[str, Any]:
-        """Build the field that tells of the client, or takes back what it told."""
-        return {} if self.client_id is None else {"clientID": self.client_id or None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,13 +90,26 @@ Search = Found | Released | Absent
 
 def check_search(search: Search, meta: ObjectMeta) -> Blocker | None:
     """Say why no client may be registered although none was found, or None."""
-    match search:
-        case Found():
-            return None
-        case Released():
-            return _explain_release(search)
-        case Absent():
-            return check_mass_absence(search.missing, meta) or _check_passes(search) or _check_list(search)
+    if isinstance(search, Found):
+        return None
+    if isinstance(search, Released):
+        return rejected(
+            Reason.REGISTRATION_RELEASED,
+            f"Client {search.client_id} has another description at DigDir, so it isn't this resource's any more: "
+            "set its description back there, or delete this resource and create it again for a new client",
+        )
+    if blocker := check_mass_absence(search.missing, meta):
+        return blocker
+    if search.holds_back:
+        return waiting(
+            Reason.REGISTRATION_ABSENT,
+            f"DigDir says that client {search.client_id} is gone; looking once more before a new one is registered",
+            LOOK_AGAIN_FOR_ABSENT,
+        )
+    if search.list_due > 0:
+        message = "An earlier attempt may have registered a client: waiting for DigDir's list to tell"
+        return waiting(Reason.AWAITING_LIST, message, search.list_due)
+    return None
 
 
 def check_mass_absence(seen: Missing, meta: ObjectMeta) -> Blocker | None:
@@ -120,34 +133,3 @@ def judge_duplicates(found: Found | None) -> Verdict | None:
     shown = ", ".join(others[:10]) + (f" and {len(others) - 10} more" if len(others) > 10 else "")
     message = f"Further active clients have this resource's description at DigDir: {shown}. They are left alone"
     return Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATIONS, message)
-
-
-def _explain_release(search: Released) -> Blocker:
-    """It isn't the resource's any more, and nothing is put in its place."""
-    return rejected(
-        Reason.REGISTRATION_RELEASED,
-        f"Client {search.client_id} has another description at DigDir, so it isn't this resource's any more: "
-        "set its description back there, or delete this resource and create it again for a new client",
-    )
-
-
-def _check_passes(search: Absent) -> Blocker | None:
-    """A registration counts as gone when two passes found it gone."""
-    if not search.holds_back:
-        return None
-    return waiting(
-        Reason.REGISTRATION_ABSENT,
-        f"DigDir says that client {search.client_id} is gone; looking once more before a new one is registered",
-        LOOK_AGAIN_FOR_ABSENT,
-    )
-
-
-def _check_list(search: Absent) -> Blocker | None:
-    """Nothing is registered before a list that is new enough has shown that there is nothing to adopt."""
-    if search.list_due <= 0:
-        return None
-    return waiting(
-        Reason.AWAITING_LIST,
-        "An earlier attempt may have registered a client: waiting for DigDir's list to tell",
-        search.list_due,
-    )

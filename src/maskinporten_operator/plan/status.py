@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from maskinporten_operator.model.status_hint import ConditionHint
-    from maskinporten_operator.plan.outcomes import Outcome, Progress
+    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.model.status_hint import ConditionHint, StatusHint
+    from maskinporten_operator.plan.outcomes import Outcome
 
 MOVED_BY_CHANGES = frozenset({"synchronizationTime", "correlationID"})
 """Fields that move only with another change, so that a pass without news writes nothing."""
@@ -43,21 +44,25 @@ OWN_TYPES = frozenset(
 )
 
 
-def build_status(outcome: Outcome, progress: Progress[Any], now: datetime, correlation_id: str) -> dict[str, Any]:
-    """Build the complete status; facts that this pass didn't establish stay as they are."""
-    resource = progress.resource
-    current = resource.status
-    conditions = _build_conditions(current.conditions, outcome, progress.generation, now)
-    ready = conditions[0]
-    status: dict[str, Any] = {
+def build_status(
+    outcome: Outcome,
+    current: StatusHint,
+    facts: Mapping[str, Any],
+    generation: int,
+    now: datetime,
+    correlation_id: str,
+) -> dict[str, Any]:
+    """Build the complete status of the generation that was judged; of what isn't among `facts`, as it is."""
+    conditions = _build_conditions(current.conditions, outcome, generation, now)
+    return {
         **current.fields,
         "conditions": conditions,
-        "observedGeneration": progress.generation,
-        "synchronizationState": build_synchronization_state(ready),
+        "observedGeneration": generation,
+        "synchronizationState": build_synchronization_state(conditions[0]),
         "synchronizationTime": format_time(now),
         "correlationID": correlation_id,
+        **facts,
     }
-    return status | progress.build_facts()
 
 
 def check_status(current: Mapping[str, Any], desired: Mapping[str, Any]) -> str | None:
@@ -68,17 +73,16 @@ def check_status(current: Mapping[str, Any], desired: Mapping[str, Any]) -> str 
     return ", ".join(names) or None
 
 
-def stays_ready(outcome: Outcome, progress: Progress[Any]) -> bool:
-    """Whether a fault elsewhere leaves a resource ready that was ready at this generation, and has its Secret."""
-    resource = progress.resource
-    ready = resource.status.find_condition(READY)
+def stays_ready(outcome: Outcome, meta: ObjectMeta, current: StatusHint, *, impaired: bool) -> bool:
+    """Whether a fault elsewhere leaves a resource ready that was ready at this generation, and isn't `impaired`."""
+    ready = current.find_condition(READY)
     return (
         outcome.elsewhere
-        and not progress.impaired
-        and not resource.meta.deleting
+        and not impaired
+        and not meta.deleting
         and ready is not None
         and ready.status == "True"
-        and ready.is_of(resource.meta.generation)
+        and ready.is_of(meta.generation)
     )
 
 

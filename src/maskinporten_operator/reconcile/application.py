@@ -35,10 +35,11 @@ from maskinporten_operator.plan.application import (
 )
 from maskinporten_operator.plan.children import ChildName, build_children, check_child_owner
 from maskinporten_operator.plan.egress import POLICY_KINDS
-from maskinporten_operator.plan.outcomes import DONE, ApplicationProgress, Outcome, fail, stand_aside
+from maskinporten_operator.plan.outcomes import DONE, Outcome, fail, stand_aside
 from maskinporten_operator.plan.workload import build_replicas
 from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.place import find_place
+from maskinporten_operator.reconcile.progress import ApplicationProgress
 from maskinporten_operator.reconcile.vanished import check_still_wanted
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ import structlog
 from maskinporten_operator.model.blockers import Blocker
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import OperatorError
-from maskinporten_operator.plan.outcomes import MOST_CONFLICTS, Outcome, Progress, fail
+from maskinporten_operator.plan.outcomes import MOST_CONFLICTS, Outcome, fail
 from maskinporten_operator.reconcile.report import report
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from maskinporten_operator.reconcile.ports import Ports
+    from maskinporten_operator.reconcile.progress import Progress
 
 log = structlog.get_logger()
 

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.decisions import RegistrationStep, ScopeStep
     from maskinporten_operator.plan.maskinportenclient import Snapshot
-    from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.reconcile.ports import Ports
+    from maskinporten_operator.reconcile.progress import ClientProgress
 
 
 async def execute(plan: Plan, seen: Snapshot, progress: ClientProgress, ports: Ports) -> Blocker | None:
@@ -325,7 +325,7 @@ async def execute_teardown(steps: Iterable[TeardownStep], progress: ClientProgre
     Raises:
         OperatorError: DigDir or the cluster didn't do its part: nothing that follows was done, so the finalizer stays.
     """
-    await _Teardown(ports.policy.build_description(progress.resource.meta), progress, ports).run(steps)
+    await _Teardown(progress, ports).run(steps)
 
 
 @dataclass(slots=True)
@@ -333,12 +333,10 @@ class _Teardown:
     """A resource being let go.
 
     Attributes:
-        mark: By which scopes are its own.
-        owned: By scope: whether it still was its own when it was first to be written to.
+        owned: By scope: whether it still was the resource's when it was first to be written to.
         activated: The inactive scope that is active for as long as access to it is being revoked.
     """
 
-    mark: str
     progress: ClientProgress
     ports: Ports
     owned: dict[str, bool] = field(default_factory=dict)
@@ -347,27 +345,28 @@ class _Teardown:
     async def run(self, steps: Iterable[TeardownStep]) -> None:
         try:
             for step in steps:
-                if isinstance(step, SCOPE_STEPS) and not await self._owns(step.scope):
-                    continue  # somebody took it over since it was listed
-                await self._carry_out(step)
+                if not isinstance(step, SCOPE_STEPS) or await self._owns(step.scope):
+                    await self._carry_out(step)
         except RejectedError:
             if self.activated:
                 await self.ports.scopes.deactivate(self.activated)  # while the deletion waits it gives no tokens again
             raise
 
     async def _owns(self, name: str) -> bool:
+        """Read a scope again before it is first written to: somebody may have taken it over since it was listed."""
         if name not in self.owned:
-            scope = await self.ports.scopes.read(name)
-            self.owned[name] = scope is not None and find_owner(scope, self.ports.policy.cluster) == self.mark
+            scope, policy = await self.ports.scopes.read(name), self.ports.policy
+            mark = policy.build_description(self.progress.resource.meta)
+            self.owned[name] = scope is not None and find_owner(scope, policy.cluster) == mark
         return self.owned[name]
 
     async def _carry_out(self, step: TeardownStep) -> None:
         match step:
             case RevokeAccess():
                 await self._revoke(step)
-            case DeactivateScope():
+            case DeactivateScope(scope):
                 self.activated = None
-                if not _is_inactive(step.scope, self.ports):
+                if not _is_inactive(scope, self.ports):
                     await _expose(step, self.progress, self.ports)
             case DeleteKeys(client_id):
                 await self.ports.registry.delete_keys(client_id)

@@ -23,9 +23,9 @@ from maskinporten_operator.reconcile.observe import count_missing
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient
-    from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.reconcile.place import Place
     from maskinporten_operator.reconcile.ports import Ports, Sighting
+    from maskinporten_operator.reconcile.progress import ClientProgress
 
 
 async def finalize(progress: ClientProgress, sighting: Sighting, place: Place, ports: Ports) -> Outcome:

@@ -17,7 +17,7 @@ from maskinporten_operator.plan.maskinportenclient import (
     judge_maskinportenclient,
     plan_maskinportenclient,
 )
-from maskinporten_operator.plan.outcomes import DONE, ClientProgress, Outcome, fail, stand_aside, succeed
+from maskinporten_operator.plan.outcomes import DONE, Outcome, fail, stand_aside, succeed
 from maskinporten_operator.plan.registration import check_description
 from maskinporten_operator.plan.scopes import build_scope_status
 from maskinporten_operator.plan.search import Found
@@ -27,6 +27,7 @@ from maskinporten_operator.reconcile.exposures import recall_exposures
 from maskinporten_operator.reconcile.finalize import finalize
 from maskinporten_operator.reconcile.observe import find_stale, observe, read_again, recall_refusals
 from maskinporten_operator.reconcile.place import find_place
+from maskinporten_operator.reconcile.progress import ClientProgress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

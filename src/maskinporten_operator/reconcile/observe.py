@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.decisions import Plan
-    from maskinporten_operator.plan.outcomes import ClientProgress
     from maskinporten_operator.plan.scopes import Exposure
     from maskinporten_operator.reconcile.ports import Ports, Sighting
+    from maskinporten_operator.reconcile.progress import ClientProgress
 
 
 async def observe(

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.model.status_hint import StatusHint
-    from maskinporten_operator.plan.outcomes import Action, Outcome, Progress
+    from maskinporten_operator.plan.outcomes import Outcome
     from maskinporten_operator.reconcile.ports import Ports
+    from maskinporten_operator.reconcile.progress import Action, Progress
 
 News = tuple[Literal["Normal", "Warning"], str, str]
 
@@ -35,15 +36,16 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
     Raises:
         OperatorError: The status couldn't be written; the next pass writes it.
     """
-    resource = progress.resource
+    resource, current = progress.resource, progress.resource.status
     news = _find_actions(progress.actions)
     try:
-        if outcome.verdicts and not stays_ready(outcome, progress):
-            status = build_status(outcome, progress, ports.clock.now(), correlation_id)
-            if check_status(resource.status.fields, status):
+        if outcome.verdicts and not stays_ready(outcome, resource.meta, current, impaired=progress.impaired):
+            facts, now = progress.build_facts(), ports.clock.now()
+            status = build_status(outcome, current, facts, progress.generation, now, correlation_id)
+            if check_status(current.fields, status):
                 progress.wrote = True
                 await ports.cluster.write_status(resource.meta, status)
-            news += _find_warnings(outcome, resource.status)
+            news += _find_warnings(outcome, current)
     finally:
         # What was done is told, whether or not the status could be written.
         await _announce(news, resource.meta, ports)
