@@ -388,6 +388,12 @@ async def test_the_first_of_several_refusals_is_told(world):
     assert world.cluster.objects.keys() == {CLIENT}
 
 
+async def test_an_outage_is_waited_for_once_and_not_by_each_child(world):
+    world.cluster.refusals[NETWORK_POLICY] = lambda: TransientError(Reason.CLUSTER_UNAVAILABLE, "no answer")
+    await world.reconcile()
+    assert world.cluster.objects.keys() == {CLIENT}
+
+
 async def test_replicas_are_not_set_on_a_deployment_that_was_refused():
     world = World({"image": "example/app:1"})
     world.cluster.refusals[DEPLOYMENT] = refuse

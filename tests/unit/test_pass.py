@@ -164,6 +164,15 @@ async def test_a_name_too_long_for_a_label_is_said_in_the_status_and_touches_not
     assert "metadata.name: must have at most 63 characters" in world.condition["message"]
 
 
+async def test_of_two_that_name_one_secret_the_younger_does_nothing(world):
+    world.fleet.rival = "older-app"
+
+    await world.reconcile()
+
+    assert world.writes == ["write_status"]
+    assert world.condition["reason"] == "SecretConflict"
+
+
 async def test_a_secret_that_somebody_makes_during_the_pass_is_not_taken_over(world):
     theirs = {"metadata": {"name": SECRET, "uid": "other"}, "data": {"a": "b"}}
     take = world.mint.take
@@ -992,6 +1001,7 @@ async def test_a_deletion_for_good_that_finds_nothing_waits_while_many_are_missi
 
     outcome = await converged.reconcile()
     assert (outcome.verdicts[0].reason, outcome.retry.delay) == ("MassAbsence", 300.0)
+    assert "_list_scopes" not in converged.trips.calls
     assert FINALIZER in converged.cluster.resource["metadata"]["finalizers"]
     converged.cluster.annotate(**{RESYNC_ANNOTATION: "true"})
     await converged.reconcile()

@@ -21,6 +21,7 @@ from maskinporten_operator.model.maskinportenclient import (
     PRESERVE_ANNOTATION,
     RESYNC_ANNOTATION,
 )
+from maskinporten_operator.model.scopes import AccessList
 from maskinporten_operator.plan.consumption import LOOK_AGAIN_FOR_TRIES, MOST_TRIES, TRY_AGAIN, spread_tries
 from maskinporten_operator.plan.outcomes import Retry
 from tests.specs import exposed
@@ -1985,6 +1986,40 @@ async def test_access_that_an_inactive_scope_keeps_is_taken_back_while_it_is_act
     assert is_gone(converged)
 
 
+async def test_a_scope_that_is_inactive_already_is_not_deactivated_again_by_a_deletion(converged):
+    edit(converged, first(KOMMUNE, SKATT), second(KS, enabled=False))
+    await converged.reconcile()
+    going(converged, **{DELETE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert written(converged) == ["revoke", "revoke", "revoke", "deactivate"]
+    assert converged.digdir.consumers(OTHER) == set()
+    assert is_gone(converged)
+
+
+async def test_access_that_somebody_gave_since_it_was_read_is_taken_by_a_deletion_for_good(converged):
+    converged.digdir.accesses[NAME][KS] = "APPROVED"
+    going(converged, **{DELETE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert converged.digdir.consumers(NAME) == set()
+    assert is_gone(converged)
+
+
+async def test_access_of_which_it_isnt_known_whether_it_was_given_is_taken_by_a_deletion_for_good(converged):
+    async def list_accesses(name):
+        return AccessList(doubtful=frozenset({KS}))
+
+    converged.scopes._list_accesses = list_accesses
+    going(converged, **{DELETE_ANNOTATION: "true"})
+
+    await converged.reconcile()
+
+    assert written(converged) == ["revoke", "deactivate"] * 2
+
+
 async def test_a_scope_that_takes_no_revocation_even_when_active_is_inactive_while_its_deletion_waits(converged):
     edit(converged, first(KOMMUNE, SKATT), second(KS, enabled=False))
     await converged.reconcile()
@@ -2021,9 +2056,11 @@ async def test_a_revocation_that_an_active_scope_refuses_holds_the_deletion(conv
     assert not is_gone(converged)
 
 
-async def test_a_scope_that_was_given_away_is_left_alone_by_a_deletion_for_good(converged):
+@pytest.mark.parametrize("is_listed", [True, False], ids=["as the list tells", "since it was listed"])
+async def test_a_scope_that_was_given_away_is_left_alone_by_a_deletion_for_good(converged, is_listed):
     converged.digdir.scopes[NAME]["description"] = "made by hand"
-    converged.scopes.resync()
+    if is_listed:
+        converged.scopes.resync()
     going(converged, **{DELETE_ANNOTATION: "true"})
 
     await converged.reconcile()
