@@ -695,9 +695,6 @@ class FakeFleet:
         self.exposer: tuple[str, str] | None = None
         self.client_ids: list[str] = []
 
-    def accept(self, body):
-        raise AssertionError("writes reach the store by the cluster adapter")
-
     def find_rival(self, meta, claim, is_selected):
         if claim.what == "scope":
             return self.exposer

@@ -364,6 +364,32 @@ async def test_a_renewal_that_came_late_doesnt_keep_it_from_being_given_back(rep
     assert leases.lease["spec"]["holderIdentity"] == ""
 
 
+def take_away(leases):
+    leases.lease = None
+
+
+def give_to_another(leases):
+    leases.edit(holderIdentity="other-pod")
+
+
+@pytest.mark.parametrize(
+    ("happens", "said"),
+    [
+        (lambda _: None, "released the Lease"),
+        (take_away, "no Lease to release: it is gone, or another's"),
+        (give_to_another, "no Lease to release: it is gone, or another's"),
+    ],
+    ids=["ours", "gone", "another's"],
+)
+async def test_it_is_said_to_be_given_back_only_if_it_was(replica, leases, clock, happens, said):
+    await lead(replica, clock, leases)
+    happens(leases)
+    with capture_logs() as logs:
+        await replica.release()
+
+    assert [one["event"] for one in logs] == [said]
+
+
 async def test_it_isnt_given_back_to_an_api_server_that_is_down_and_nothing_is_raised(replica, leases, clock):
     await lead(replica, clock, leases)
     leases.failure = DOWN

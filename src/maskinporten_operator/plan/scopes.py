@@ -72,6 +72,11 @@ def find_owner(scope: RegisteredScope, cluster: str) -> str | None:
     return mark if leads and is_mark(mark, cluster) else None
 
 
+def is_owned_scope(scope: RegisteredScope | None, mark: str, cluster: str) -> bool:
+    """Whether a scope is there and belongs, by its description, to the resource with this mark."""
+    return scope is not None and find_owner(scope, cluster) == mark
+
+
 def build_scope_description(mark: str, subscope: str) -> str:
     """Build the description by which a scope is known as a resource's."""
     return f"{mark}.{subscope}"
@@ -116,7 +121,7 @@ def check_exposure(exposure: Exposure, mark: str, policy: Policy) -> Blocker | N
     wanted, registered = exposure.wanted, exposure.registered
     if wanted is None or exposure.refusal:
         return exposure.refusal
-    if registered and find_owner(registered, policy.cluster) != mark:
+    if registered and not is_owned_scope(registered, mark, policy.cluster):
         return _conflict(
             exposure.name,
             f"exists at DigDir and isn't this resource's: its description is \"{registered.description[:200]}\". "
@@ -268,7 +273,7 @@ def _find_state(exposure: Exposure, mark: str, policy: Policy) -> State:
     registered = exposure.registered
     if registered is None:
         return "Absent"
-    if find_owner(registered, policy.cluster) != mark:
+    if not is_owned_scope(registered, mark, policy.cluster):
         return "Conflict"
     if not registered.active:
         return "Inactive"

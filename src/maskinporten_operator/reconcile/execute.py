@@ -33,7 +33,7 @@ from maskinporten_operator.plan.decisions import (
     WriteSecret,
 )
 from maskinporten_operator.plan.registration import build_update, order_scopes
-from maskinporten_operator.plan.scopes import build_activation, find_owner
+from maskinporten_operator.plan.scopes import build_activation, is_owned_scope
 from maskinporten_operator.plan.secret import OwnedSecret, build_fingerprint, build_secret, check_secret
 from maskinporten_operator.reconcile.memory import Refusal
 
@@ -69,7 +69,8 @@ class _Execution:
     Attributes:
         jwk: The key that the Secret holds, or is about to.
         secret: The Secret as it was read, or as this plan left it.
-        refused: The kinds of steps, and the scopes, that build on something that was refused.
+        given_up: The kinds of steps that build on something that was refused.
+        given_up_scopes: Scopes whose creation or activation was refused, or that have a fault.
         postponed: By inactive scope: what DigDir refused to revoke, and is asked again once the scope is active.
         unsure: Scopes that were left out because of a refusal that may be about others.
         refused_scopes: Consumed scopes that DigDir refused.
@@ -82,7 +83,8 @@ class _Execution:
     ports: Ports
     jwk: PrivateJwk | None = None
     secret: OwnedSecret | None = None
-    refused: set[type[Step] | str] = field(default_factory=set)
+    given_up: set[type[Step]] = field(default_factory=set)
+    given_up_scopes: set[str] = field(default_factory=set)
     postponed: defaultdict[str, list[RevokeAccess]] = field(default_factory=lambda: defaultdict(list))
     unsure: list[str] = field(default_factory=list)
     refused_scopes: set[str] = field(default_factory=set)
@@ -99,7 +101,7 @@ class _Execution:
         return self.refusal
 
     async def _attempt(self, step: Step) -> None:
-        if type(step) in self.refused or (isinstance(step, SCOPE_STEPS) and step.scope in self.refused):
+        if type(step) in self.given_up or (isinstance(step, SCOPE_STEPS) and step.scope in self.given_up_scopes):
             return
         try:
             await self._carry_out(step)
@@ -116,7 +118,7 @@ class _Execution:
             if self.fault or not isinstance(step, SCOPE_STEPS):
                 raise  # a second one is no scope's own
             self.fault = error
-            self.refused.add(step.scope)
+            self.given_up_scopes.add(step.scope)
 
     def _begin(self) -> None:
         memory, uid = self.ports.memory, self.seen.resource.meta.uid
@@ -155,16 +157,16 @@ class _Execution:
         """Pass over what builds on a step that was refused."""
         match step:
             case RegisterClient() | PublishKeys():
-                self.refused |= {PublishKeys, WriteSecret, TryScopes, ClearAnnotations}
+                self.given_up |= {PublishKeys, WriteSecret, TryScopes, ClearAnnotations}
             case WriteSecret():
-                self.refused |= {WriteSecret, ClearAnnotations}
+                self.given_up |= {WriteSecret, ClearAnnotations}
             case CreateScope() | UpdateScope(activates=True):
-                self.refused.add(step.scope)
+                self.given_up_scopes.add(step.scope)
 
     async def _register(self, step: RegisterClient) -> None:
         registration = await self._send_scopes(step, self.ports.registry.register)
         if registration is None:
-            self.refused |= {PublishKeys, WriteSecret, TryScopes}
+            self.given_up |= {PublishKeys, WriteSecret, TryScopes}
             return
         self.progress.registration = registration
         self.progress.note(f"registered client {registration.client_id}")
@@ -289,7 +291,7 @@ class _Execution:
     def _tell_secret(self, plan: Plan) -> None:
         """Tell which Secret holds the credentials, and what is in it unless it may lag behind the registration."""
         registration = self.progress.registration
-        if not (registration and self.jwk) or WriteSecret in self.refused:
+        if not (registration and self.jwk) or WriteSecret in self.given_up:
             return
         self.progress.secret_name = self.seen.spec.secret_name
         if not plan.credentials_held:
@@ -357,7 +359,7 @@ class _Teardown:
         if name not in self.owned:
             scope, policy = await self.ports.scopes.read(name), self.ports.policy
             mark = policy.build_description(self.progress.resource.meta)
-            self.owned[name] = scope is not None and find_owner(scope, policy.cluster) == mark
+            self.owned[name] = is_owned_scope(scope, mark, policy.cluster)
         return self.owned[name]
 
     async def _carry_out(self, step: TeardownStep) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from maskinporten_operator.model.claims import claim_scope
 from maskinporten_operator.model.errors import OperatorError, RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
-from maskinporten_operator.plan.scopes import Exposure, check_scope_description, find_owner
+from maskinporten_operator.plan.scopes import Exposure, check_scope_description, is_owned_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +79,7 @@ async def _observe_exposed(
         return Exposure(name, wanted, ports.scopes.find(name))
     try:
         registered = await _read_scope(name, told, resource, ports)
-        is_ours = registered is not None and _is_ours(registered, resource, ports)
+        is_ours = _is_ours(registered, resource, ports)
         anew = resource.meta.asks(RESYNC_ANNOTATION)
         access = await ports.scopes.read_access(name, anew=anew) if is_ours else None
         issuer = await ports.scopes.find_issuer(wanted.delegation_source) if wanted.delegation_source else None
@@ -101,8 +101,8 @@ async def _read_scope(
     return registered
 
 
-def _is_ours(scope: RegisteredScope, resource: MaskinportenClient, ports: Ports) -> bool:
-    return find_owner(scope, ports.policy.cluster) == ports.policy.build_description(resource.meta)
+def _is_ours(scope: RegisteredScope | None, resource: MaskinportenClient, ports: Ports) -> bool:
+    return is_owned_scope(scope, ports.policy.build_description(resource.meta), ports.policy.cluster)
 
 
 async def _observe_withdrawn(scope: RegisteredScope, ports: Ports) -> Exposure:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from maskinporten_operator.model.blockers import Blocker
 from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.plan.outcomes import DONE, Outcome, hold_deletion
-from maskinporten_operator.plan.scopes import find_owner
+from maskinporten_operator.plan.scopes import is_owned_scope
 from maskinporten_operator.plan.teardown import (
     OwnedScope,
     TeardownSnapshot,
@@ -97,7 +97,7 @@ async def _find_scopes(resource: MaskinportenClient, mark: str, ports: Ports) ->
         if name.startswith(prefix) and not scopes.find(name):
             with suppress(RejectedError):  # whoever may write the status may name anybody's
                 scope = await scopes.read(name)
-                names += [name] if scope and find_owner(scope, ports.policy.cluster) == mark else []
+                names += [name] if is_owned_scope(scope, mark, ports.policy.cluster) else []
     return names
 
 

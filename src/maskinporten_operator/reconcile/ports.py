@@ -178,9 +178,6 @@ class KeyMint(Protocol):
 class Fleet(Protocol):
     """All resources that this process knows, each in its newest version."""
 
-    def accept(self, body: Mapping[str, Any]) -> None:
-        """Take in an object as a write's answer gave it."""
-
     def find_rival(self, meta: ObjectMeta, claim: Claim, is_selected: Callable[[str], bool]) -> tuple[str, str] | None:
         """Find an older resource, by namespace and name, that claims the same and is looked after."""
 

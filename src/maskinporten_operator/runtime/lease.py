@@ -203,14 +203,16 @@ class Elector:
                 lease = lease or await self._call(self._leases.find())
                 if lease and parse_holding(lease).holder == self.identity:
                     spec = build_spec(lease["spec"], "", RELEASED_SECONDS, self._now())
-                    await self._call(self._leases.replace(lease, spec))
+                    lease = await self._call(self._leases.replace(lease, spec))
+                else:
+                    lease = None
             except ConflictError:
                 lease = None
             except OperatorError as error:
                 log.warning("the Lease couldn't be released and expires instead", message=str(error))
                 return
             else:
-                log.info("released the Lease")
+                log.info("released the Lease" if lease else "no Lease to release: it is gone, or another's")
                 return
 
     def _until_expiry(self) -> float:
