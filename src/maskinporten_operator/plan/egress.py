@@ -22,6 +22,8 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 DNS_NAMESPACE = "kube-system"
 NODE_LOCAL_DNS = "169.254.20.10/32"
 """The address at which Kubernetes' node-local DNS cache listens."""
+BACKENDS_WITH_HOSTS = frozenset({"fqdn-gke", "cilium"})
+"""Those that know host names."""
 Ports = tuple[tuple[int, str], ...]
 
 
@@ -84,33 +86,45 @@ def find_unexpressed(spec: ApplicationSpec, platform: Platform) -> list[str]:
 
 def find_ways(spec: ApplicationSpec, platform: Platform) -> Ways:
     """Find where the application may go."""
-    hosts: list[tuple[tuple[str, ...], Ports]] = []
-    networks: list[tuple[tuple[str, ...], Ports]] = []
-    by_name = platform.backend in {"fqdn-gke", "cilium"}
-    if platform.uses_webproxy(wanted=spec.webproxy) and (proxy := platform.webproxy):
-        ports = ((proxy.port, "TCP"),)
-        if network := find_network(proxy.host):
-            networks.append(((network,), ports))
-        elif proxy.cidrs or not by_name:
-            networks.append((proxy.cidrs, ports))
-        else:
-            hosts.append(((proxy.host,), ports))
-    if spec.maskinporten.enabled and platform.name != "onprem":  # from there the only way out is the proxy
-        ports = ((platform.port, "TCP"),)
-        addresses = platform.cidrs
-        if named := tuple(host for host in platform.hosts if by_name and not find_network(host)):
-            hosts.append((named, ports))
-            addresses = tuple(network for host in platform.hosts if (network := find_network(host)))
-        if addresses:
-            networks.append((addresses, ports))
+    found = (_find_proxy(spec, platform), _find_maskinporten(spec, platform), _find_named(spec, platform))
+    return Ways(
+        tuple(one for ways in found for one in ways.hosts),
+        tuple(one for ways in found for one in ways.networks),
+        tuple(one for ways in found for one in ways.rules),
+    )
+
+
+def _find_proxy(spec: ApplicationSpec, platform: Platform) -> Ways:
+    proxy = platform.webproxy
+    if proxy is None or not platform.uses_webproxy(wanted=spec.webproxy):
+        return Ways()
+    ports = ((proxy.port, "TCP"),)
+    if network := find_network(proxy.host):
+        return Ways(networks=(((network,), ports),))
+    if proxy.cidrs or platform.backend not in BACKENDS_WITH_HOSTS:
+        return Ways(networks=((proxy.cidrs, ports),))
+    return Ways(hosts=(((proxy.host,), ports),))
+
+
+def _find_maskinporten(spec: ApplicationSpec, platform: Platform) -> Ways:
+    if not spec.maskinporten.enabled or platform.name == "onprem":  # from there the only way out is the proxy
+        return Ways()
+    ports, addresses = ((platform.port, "TCP"),), platform.cidrs
+    by_name = platform.backend in BACKENDS_WITH_HOSTS
+    if named := tuple(host for host in platform.hosts if by_name and not find_network(host)):
+        addresses = tuple(network for host in platform.hosts if (network := find_network(host)))
+    return Ways(((named, ports),) if named else (), ((addresses, ports),) if addresses else ())
+
+
+def _find_named(spec: ApplicationSpec, platform: Platform) -> Ways:
     outbound = spec.access_policy.outbound
-    for one in outbound.external if outbound else ():
-        if one.host:
-            hosts.append(((one.host,), _find_ports(one)))
-        if one.ipv4:
-            networks.append(((f"{one.ipv4}/32",), _find_ports(one)))
-    rules = [one for one in (outbound.rules if outbound else ()) if one.cluster in {None, platform.cluster}]
-    return Ways(tuple(hosts), tuple(networks), tuple(rules))
+    if outbound is None:
+        return Ways()
+    return Ways(
+        tuple(((one.host,), _find_ports(one)) for one in outbound.external if one.host),
+        tuple(((f"{one.ipv4}/32",), _find_ports(one)) for one in outbound.external if one.ipv4),
+        tuple(one for one in outbound.rules if one.cluster in {None, platform.cluster}),
+    )
 
 
 def _find_ports(external: External) -> Ports:
