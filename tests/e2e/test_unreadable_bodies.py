@@ -1,6 +1,7 @@
 """What is nested too deep, or too large, costs only its own resource: in watches, in lists, and at a start."""
 
 import json
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -148,7 +149,7 @@ def test_huge_annotations_stop_no_watch(stage, namespace):
     stage.delete_secret(namespace)
     stage.wait_for_secret(namespace, unlike=before)
     stage.patch_secret(namespace, {"metadata": {"annotations": {"example/note": HUGE}}, "data": None})
-    wait_for(lambda: stage.find_secret(namespace)["data"], PATIENCE, "the Secret's values")
+    wait_for(lambda: stage.find_secret(namespace).get("data"), PATIENCE, "the Secret's values")
 
     assert "watch failed" not in stage.operator.output()
 
@@ -167,12 +168,14 @@ def size_policy(cluster):
 def test_with_the_policy_the_api_server_takes_nothing_that_the_operator_wouldnt_read(stage, odd, size_policy):
     odd.create("earlier", nest(1100))
     size_policy()
-    wait_for(lambda: odd.find_refusal("app", nest(32)), PATIENCE, "the policy")
+    names = map("one-{}".format, count())
+    wait_for(lambda: odd.find_refusal(next(names), nest(32)), PATIENCE, "the policy")
 
-    assert TOO_DEEP in odd.find_refusal("app", nest(1100))
-    assert TOO_LARGE in odd.find_refusal("app", json.dumps("x" * 1_200_000))
-    assert "objects and lists" in odd.find_refusal("app", widen(240_000))
-    assert odd.find_refusal("app", nest(9_997))
+    assert TOO_DEEP in odd.find_refusal("deep", nest(1100))
+    assert TOO_LARGE in odd.find_refusal("long", json.dumps("x" * 1_200_000))
+    assert "objects and lists" in odd.find_refusal("wide", widen(60_000))
+    # The API server would store it, and couldn't list its kind any more.
+    assert odd.find_refusal("deeper-than-what-can-be-listed", nest(9_997))
     assert odd.find_refusal("as-deep-as-may-be", nest(31)) is None
     assert odd.find_refusal("as-large-as-may-be", json.dumps("x" * 262_000)) is None
     odd.annotate("earlier")

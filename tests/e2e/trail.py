@@ -20,10 +20,11 @@ import contextlib
 import json
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import httpx
 
+from maskinporten_operator.adapters.cluster.bodies import read_list
 from maskinporten_operator.model.resources import (
     APPLICATION,
     CILIUM_POLICY,
@@ -131,31 +132,35 @@ class Trail:
         """Take in every version of every object; the API server may be away for a while, or not serve the kind."""
         while True:
             with contextlib.suppress(httpx.HTTPError, ValueError):
-                async for item in _follow(http, kind):
-                    self._take(kind, item)
+                async for text in _follow(http, kind):
+                    self._take(kind, text)
             await asyncio.sleep(PAUSE)
 
     def _list_once_more(self) -> None:
         with httpx.Client(**find_server(self._kubeconfig), timeout=30) as http:
             for kind in LISTED:
                 response = http.get(kind.path())
-                for item in response.json()["items"] if response.is_success else ():
-                    self._take(kind, item)
+                if response.is_success:
+                    self._take(kind, response.text)
 
-    def _take(self, kind: Kind, item: dict[str, Any]) -> None:
-        if kind == SECRET:
+    def _take(self, kind: Kind, text: str) -> None:
+        """Write down a list or an event as it came: there are objects that Python's decoder can't take."""
+        self._write(f"{kind.plural}.{kind.group or 'core'}", self._take_out_data(text) if kind == SECRET else text)
+
+    def _take_out_data(self, text: str) -> str:
+        body = json.loads(text)
+        for item in body["items"] if "items" in body else [body["object"]]:
             for value in (item.pop("data", None) or {}).values():
                 if jwk := find_jwk(base64.b64decode(value).decode(errors="replace")):
                     self.canaries.add_jwk(jwk)
-        self._write(f"{kind.plural}.{kind.group or 'core'}", json.dumps(item))
+        return json.dumps(body)
 
 
-async def _follow(http: httpx.AsyncClient, kind: Kind) -> AsyncIterator[dict[str, Any]]:
-    """Give all objects of a kind as they are and as they change, until the watch ends."""
-    found = (await http.get(kind.path())).raise_for_status().json()
-    for item in found["items"]:
-        yield item
-    query = {"watch": "true", "resourceVersion": found["metadata"]["resourceVersion"]}
+async def _follow(http: httpx.AsyncClient, kind: Kind) -> AsyncIterator[str]:
+    """Give a list of all objects of a kind, and each event of what they become, until the watch ends."""
+    response = (await http.get(kind.path())).raise_for_status()
+    yield response.text
+    query = {"watch": "true", "resourceVersion": read_list(response.content)["metadata"]["resourceVersion"]}
     async with http.stream("GET", kind.path(), params=query, timeout=httpx.Timeout(30, read=None)) as response:
         async for line in response.raise_for_status().aiter_lines():
-            yield json.loads(line)["object"]
+            yield line
