@@ -302,6 +302,18 @@ async def test_a_child_that_cant_be_read_is_named_and_not_written_again_and_agai
     assert settled.cluster.objects[SERVED]["metadata"] == child["metadata"]
 
 
+@pytest.mark.parametrize(("odd", "delay"), [({"unreadable": "spec is too large"}, RECHECK_REJECTED), ({}, None)])
+async def test_a_status_that_cant_be_written_is_tried_again_soon_unless_the_resource_cant_be_read(settled, odd, delay):
+    async def write_status(*_):
+        raise TransientError(Reason.CLUSTER_UNAVAILABLE, "no answer")
+
+    settled.edit(port=0)
+    settled.cluster.application |= odd
+    settled.cluster.write_status = write_status
+
+    assert (await settled.reconcile()).retry == Retry(delay, failed=True)
+
+
 # Foreign children
 
 

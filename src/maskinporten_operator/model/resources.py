@@ -120,6 +120,11 @@ class InvalidSpec:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableSpec(InvalidSpec):
+    """That of a resource of which a part is beyond what is read: to write to it keeps the API server busy too."""
+
+
 def parse_meta(kind: Kind, body: Mapping[str, Any]) -> ObjectMeta:
     """Read the metadata of an object as the API server sent it; in a list or a watch it needn't name its kind."""
     meta = body["metadata"]
@@ -140,7 +145,7 @@ def parse_meta(kind: Kind, body: Mapping[str, Any]) -> ObjectMeta:
 def parse_spec(model: type[S], body: Mapping[str, Any]) -> S | InvalidSpec:
     """Read an object's spec; never raises for anything that a user can write."""
     if reason := body.get(UNREADABLE):
-        return InvalidSpec(f"The resource can't be read: {reason}")
+        return UnreadableSpec(f"The resource can't be read: {reason}")
     try:
         return model.model_validate(body.get("spec") or {})
     except ValidationError as error:

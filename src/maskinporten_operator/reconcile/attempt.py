@@ -11,7 +11,8 @@ import structlog
 from maskinporten_operator.model.blockers import Blocker
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import OperatorError
-from maskinporten_operator.plan.outcomes import MOST_CONFLICTS, Outcome, fail
+from maskinporten_operator.model.resources import UnreadableSpec
+from maskinporten_operator.plan.outcomes import MOST_CONFLICTS, RECHECK_REJECTED, Outcome, fail
 from maskinporten_operator.reconcile.report import report
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ async def conclude(attempt: Awaitable[Outcome], progress: Progress[Any], ports: 
         try:
             await report(outcome, progress, ports, correlation_id)
         except OperatorError as error:
-            outcome = conflicts.weigh(fail(error.blocker))
+            outcome = conflicts.weigh(_spare(fail(error.blocker), progress))
         except Exception as error:  # noqa: BLE001 - as in the attempt
             outcome = _fail_internally(error)
         conflicts.record()
@@ -68,6 +69,17 @@ class _Conflicts:
             self.ports.memory.record_conflict(self.uid)
         else:
             self.ports.memory.clear_conflicts(self.uid)
+
+
+def _spare(outcome: Outcome, progress: Progress[Any]) -> Outcome:
+    """Put off the next try to write the status of a resource that can't be read.
+
+    The API server may need longer for that than it is waited for, and goes on with it; others would wait meanwhile.
+    """
+    retry = outcome.retry
+    if retry is None or retry.at_once or not isinstance(progress.resource.spec, UnreadableSpec):
+        return outcome
+    return replace(outcome, retry=replace(retry, delay=RECHECK_REJECTED))
 
 
 def _fail_internally(error: Exception) -> Outcome:
