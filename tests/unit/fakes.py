@@ -575,6 +575,9 @@ class FakeScopes:
     async def _list_accesses(self, name):
         return AccessList(frozenset(self.digdir.consumers(name)))
 
+    def is_access_known(self, name):
+        return name in self.accesses
+
     def find_access(self, name):
         return self.accesses.get(name)
 

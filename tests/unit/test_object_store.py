@@ -11,6 +11,7 @@ from maskinporten_operator.model.claims import claim_scope, claim_secret
 from maskinporten_operator.model.maskinportenclient import FINALIZER, parse
 from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT, InvalidSpec, parse_meta
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
+from maskinporten_operator.runtime import store as module
 from maskinporten_operator.runtime.queue import Key
 from maskinporten_operator.runtime.store import ObjectStore, VersionStore, key_of, trim
 from tests.children import application_body
@@ -617,3 +618,18 @@ def test_objects_of_two_kinds_with_one_name_are_told_apart():
 def test_a_store_names_its_resources_with_its_kind(store):
     assert store.key_of(body(10)) == KEY
     assert key_of(MASKINPORTEN_CLIENT, body(10)["metadata"]) == KEY
+
+
+def test_whether_a_rival_is_valid_is_found_out_once_for_each_version(monkeypatch):
+    judged = []
+    monkeypatch.setattr(module, "has_valid_spec", lambda body: judged.append(body) or True)
+    store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
+    store.offer(resource_body())
+    later = {"name": "later", "uid": "later", "creationTimestamp": "2026-02-01T00:00:00Z"}
+    rival = parse_meta(MASKINPORTEN_CLIENT, resource_body(metadata=later))
+
+    assert [store.find_rival(rival, CLAIM) for _ in range(3)] == [(NAMESPACE, NAME)] * 3
+    assert len(judged) == 1
+    store.offer(resource_body(metadata={"resourceVersion": "11"}))
+    assert store.find_rival(rival, CLAIM)
+    assert len(judged) == 2

@@ -54,6 +54,7 @@ class Reason(StrEnum):
 
     # Time or another's action helps.
     AWAITING_LIST = "AwaitingList"
+    SCOPES_PENDING = "ScopesPending"
     AWAITING_SECRET_REMOVAL = "AwaitingSecretRemoval"
     AWAITING_CHILD_REMOVAL = "AwaitingChildRemoval"
     AWAITING_CLIENT = "AwaitingClient"

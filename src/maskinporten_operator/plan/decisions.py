@@ -189,6 +189,7 @@ class Plan:
     Attributes:
         steps: What to do.
         hold: Why the resource isn't ready when the steps are done; None when it is.
+        unfinished: Whether exposed scopes are left to further passes, since there are too many for one.
         credentials_held: Whether the Secret may lag behind the registration when the steps are done.
         next_look: Seconds until a pass has something to do by itself; None when only the resync does.
     """
@@ -197,3 +198,9 @@ class Plan:
     hold: Blocker | None = None
     credentials_held: bool = False
     next_look: float | None = None
+    unfinished: bool = False
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The exposed scopes that the steps change."""
+        return frozenset(step.scope for step in self.steps if isinstance(step, SCOPE_STEPS))

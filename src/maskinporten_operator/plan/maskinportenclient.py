@@ -31,6 +31,8 @@ from maskinporten_operator.plan.registration import build_fields, check_drift, o
 from maskinporten_operator.plan.scopes import (
     Exposure,
     check_exposure,
+    check_pending,
+    choose_steps,
     judge_consumers,
     judge_repeated,
     judge_withdrawn,
@@ -75,6 +77,7 @@ class Snapshot:
         exposures: The exposed scopes in the order of the spec, then those that left it.
         unread: Why the exposed scopes couldn't all be read: nothing is done about those that weren't.
         tried_most: Whether the pass has tried as many consumed scopes as it may.
+        chosen: The exposed scopes that the pass may change, when it has read them for that; None before.
     """
 
     resource: MaskinportenClient
@@ -90,6 +93,7 @@ class Snapshot:
     exposures: tuple[Exposure, ...] = ()
     unread: Blocker | None = None
     tried_most: bool = False
+    chosen: frozenset[str] | None = None
 
     @property
     def registration(self) -> Registration | None:
@@ -122,12 +126,20 @@ def plan_maskinportenclient(seen: Snapshot, policy: Policy, now: datetime) -> Pl
         steps += _plan_credentials(seen, choice, keys, policy)
         if consumption.tries and not keys.hold:
             tries.append(TryScopes(consumption.tries, _build_fields(seen, choice, policy)))
-    steps += plan_scopes(seen.exposures, policy.build_description(seen.resource.meta), policy)
+    exposures = seen.exposures
+    wanted = plan_scopes(exposures, policy.build_description(seen.resource.meta), policy)
+    now_done = choose_steps(wanted, seen.chosen)
+    unfinished = len(now_done) < len(wanted) or any(one.pending for one in exposures)
+    steps += now_done
     steps += tries
-    if not keys.hold and (done := _find_done_requests(seen)):
+    if not keys.hold and (done := _find_done_requests(seen, unfinished=unfinished)):
         steps.append(ClearAnnotations(done))
     return Plan(
-        tuple(steps), keys.hold, credentials_held=keys.hold is not None, next_look=_next_look(consumption, keys, policy)
+        tuple(steps),
+        keys.hold,
+        credentials_held=keys.hold is not None,
+        next_look=_next_look(consumption, keys, policy),
+        unfinished=unfinished,
     )
 
 
@@ -143,6 +155,7 @@ def judge_maskinportenclient(seen: Snapshot, plan: Plan, policy: Policy) -> tupl
         or check_lists(consumption)
         or check_untried(consumption)
         or check_consumption(consumption)
+        or check_pending(unfinished=plan.unfinished)
     )
     notices = [judge_consumption(consumption), judge_repeated(seen.spec.scopes), judge_duplicates(seen.found)]
     if not seen.unread:
@@ -251,5 +264,6 @@ def _check_secret(seen: Snapshot, keys: KeyPlan, *, changes_registration: bool) 
     return check_secret(seen.secret, desired)
 
 
-def _find_done_requests(seen: Snapshot) -> tuple[str, ...]:
-    return tuple(name for name in (ROTATE_ANNOTATION, RESYNC_ANNOTATION) if seen.resource.meta.asks(name))
+def _find_done_requests(seen: Snapshot, *, unfinished: bool) -> tuple[str, ...]:
+    done = (ROTATE_ANNOTATION,) if unfinished else (ROTATE_ANNOTATION, RESYNC_ANNOTATION)
+    return tuple(name for name in done if seen.resource.meta.asks(name))

@@ -15,6 +15,8 @@ RECHECK_REJECTED = 600.0
 """Seconds after which a refusal is tried again: rights and grants change without an event."""
 MOST_CONFLICTS = 5
 """Passes in a row that may end in a conflict: one that stays is no other writer, but a refusal."""
+HELD_UP = frozenset({Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE, Reason.SCOPES_PENDING})
+"""Why a pass didn't get to know all, which says nothing of the resource."""
 RECHECK_STANDBY = 5.0
 """Seconds after which a process that couldn't be sure to lead looks whether it can again."""
 
@@ -43,6 +45,7 @@ class Outcome:
         elsewhere: Whether the fault says nothing of the resource: one that was ready at its generation stays so.
         judged: Whether every condition was judged, and not Ready alone.
         acted: Whether the pass wrote anything.
+        unfinished: Whether the next pass merely goes on where this one ended.
         silent: How the pass is counted that reports nothing.
         lasting: How it ends instead when `MOST_CONFLICTS` passes in a row, this one included, ended in a conflict.
     """
@@ -53,6 +56,7 @@ class Outcome:
     elsewhere: bool = False
     judged: bool = True
     acted: bool = False
+    unfinished: bool = False
     silent: Literal["Done", "Waiting", "Standby", "Conflict"] = "Done"
     lasting: Outcome | None = None
 
@@ -111,9 +115,17 @@ def fail(blocker: Blocker, notices: tuple[Verdict, ...] | None = None, next_look
         case "Rejected":
             status, level = "False", logging.WARNING
             retry = Retry(min(next_look or RECHECK_REJECTED, RECHECK_REJECTED), failed=True)
-    is_elsewhere = blocker.kind == "Waiting" and blocker.reason in {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}
+    held_up = blocker.kind == "Waiting" and blocker.reason in HELD_UP
     ready = Verdict(READY, status, blocker.reason, blocker.message)
-    return Outcome((ready, *(notices or ())), retry, level, elsewhere=is_elsewhere, judged=notices is not None)
+    return Outcome((ready, *(notices or ())), retry, level, elsewhere=held_up, judged=notices is not None)
+
+
+def go_on(blocker: Blocker) -> Outcome:
+    """A pass left something to further ones, which follow at once, after everybody else's; only Ready is told by now.
+
+    It doesn't count as one that acts: others undo nothing of what it did, there is simply more to do.
+    """
+    return replace(fail(blocker), retry=Retry(0.0, failed=False, patient=True), unfinished=True)
 
 
 def _fail_with_backoff(blocker: Blocker, notices: tuple[Verdict, ...] | None) -> Outcome:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-from maskinporten_operator.model.blockers import Blocker, rejected
+from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import CONSUMERS_VALID, SCOPES_DECLARED, SCOPES_UNIQUE, Reason, Verdict
 from maskinporten_operator.model.status_hint import MOST_TOLD
 from maskinporten_operator.plan.decisions import (
@@ -20,7 +21,7 @@ from maskinporten_operator.plan.drift import find_drift
 from maskinporten_operator.plan.registration import LONGEST_DESCRIPTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from maskinporten_operator.model.maskinportenclient import ExposedScope, Scopes
     from maskinporten_operator.model.scopes import AccessList, RegisteredScope
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 SEPARATORS = frozenset("/:.")
 READ_ONLY_FIELDS = frozenset({"name", "owner_orgno", "created", "last_updated"})
 MOST_SHOWN = 5
+
+MOST_WRITES = 50
+"""Writes about exposed scopes in one pass: no pass is broken off for another, so each is short."""
+MOST_READS = 50
+"""Reads of single scopes and of access lists in one pass, likewise."""
 
 State = Literal["Active", "Inactive", "Withdrawn", "Conflict", "Absent"]
 
@@ -44,7 +50,9 @@ class Exposure:
         access: Who may use it; None if it isn't there, or isn't ours.
         rival: The older resource that exposes it too, if the scope isn't there yet.
         issuer: That of its delegation source.
-        refusal: Why one of these couldn't be read: what DigDir said, or a fault that goes by.
+        refusal: Why one of these couldn't be read, or changed by an earlier pass that left others to this one: what
+            DigDir said, or a fault that goes by.
+        pending: Whether a further pass reads it, since this one read as many as it may: nothing is done about it.
     """
 
     name: str
@@ -54,6 +62,7 @@ class Exposure:
     rival: str | None = None
     issuer: str | None = None
     refusal: Blocker | None = None
+    pending: bool = False
 
 
 def find_owner(scope: RegisteredScope, cluster: str) -> str | None:
@@ -106,9 +115,11 @@ def build_activation(scope: RegisteredScope) -> dict[str, Any]:
 
 
 def plan_scopes(exposures: Iterable[Exposure], mark: str, policy: Policy) -> list[ScopeStep]:
-    """Decide what to do about the scopes of the resource with this mark."""
+    """Decide what to do about the scopes of the resource with this mark, in one pass or several."""
     steps: list[ScopeStep] = []
     for exposure in exposures:
+        if exposure.pending:
+            continue
         if exposure.wanted is None:
             steps += _plan_withdrawn(exposure, policy)
         elif not check_exposure(exposure, mark, policy):
@@ -116,10 +127,40 @@ def plan_scopes(exposures: Iterable[Exposure], mark: str, policy: Policy) -> lis
     return steps
 
 
+def choose_steps(steps: Iterable[ScopeStep], allowed: Collection[str] | None = None) -> list[ScopeStep]:
+    """Choose what one pass does: as many whole scopes as go in, and of one that is too much by itself the first steps.
+
+    What goes before a scope is active again isn't parted from that: DigDir may refuse it until then. `allowed` names
+    the scopes that may be changed; None are all.
+    """
+    chosen: list[ScopeStep] = []
+    for name, group in groupby(steps, key=lambda step: step.scope):
+        if allowed is not None and name not in allowed:
+            continue
+        found = list(group)
+        if chosen and len(chosen) + len(found) > MOST_WRITES:
+            break
+        activation = next((n for n, one in enumerate(found, 1) if isinstance(one, UpdateScope) and one.activates), 0)
+        chosen += found[: max(MOST_WRITES, activation)]
+    return chosen
+
+
+def check_pending(*, unfinished: bool) -> Blocker | None:
+    """Say that a pass left exposed scopes to further ones; in the same words each time, so that it is written once."""
+    if not unfinished:
+        return None
+    return waiting(
+        Reason.SCOPES_PENDING,
+        "The credentials are in the Secret. There are more exposed scopes and consumers to look at or to change than "
+        "one pass does: further passes go on with them at once",
+        0.0,
+    )
+
+
 def check_exposure(exposure: Exposure, mark: str, policy: Policy) -> Blocker | None:
     """Say why a scope isn't this resource's to touch, or can't be made, or None."""
     wanted, registered = exposure.wanted, exposure.registered
-    if wanted is None or exposure.refusal:
+    if wanted is None or exposure.refusal or exposure.pending:
         return exposure.refusal
     if registered and not is_owned_scope(registered, mark, policy.cluster):
         return _conflict(

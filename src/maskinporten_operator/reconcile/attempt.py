@@ -44,7 +44,8 @@ async def conclude(attempt: Awaitable[Outcome], progress: Progress[Any], ports: 
             outcome = _fail_internally(error)
         conflicts.record()
         _log(outcome, progress)
-    return replace(outcome, acted=bool(progress.actions) or progress.wrote)
+    acted = bool(progress.actions) or progress.wrote
+    return replace(outcome, acted=acted and not outcome.unfinished)
 
 
 @dataclass(slots=True)

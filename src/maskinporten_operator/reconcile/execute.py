@@ -35,6 +35,7 @@ from maskinporten_operator.plan.decisions import (
 from maskinporten_operator.plan.registration import build_update, order_scopes
 from maskinporten_operator.plan.scopes import build_activation, is_owned_scope
 from maskinporten_operator.plan.secret import OwnedSecret, build_fingerprint, build_secret, check_secret
+from maskinporten_operator.reconcile.exposures import find_round
 from maskinporten_operator.reconcile.memory import Refusal
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.decisions import RegistrationStep, ScopeStep
     from maskinporten_operator.plan.maskinportenclient import Snapshot
+    from maskinporten_operator.reconcile.memory import Round
     from maskinporten_operator.reconcile.ports import Ports
     from maskinporten_operator.reconcile.progress import ClientProgress
 
@@ -76,6 +78,7 @@ class _Execution:
         refused_scopes: Consumed scopes that DigDir refused.
         refusal: The first refusal.
         fault: The one fault of a scope that the others don't share so far.
+        round: The passes that this one belongs to, if there are more to come.
     """
 
     seen: Snapshot
@@ -90,13 +93,14 @@ class _Execution:
     refused_scopes: set[str] = field(default_factory=set)
     refusal: Blocker | None = None
     fault: TransientError | None = None
+    round: Round | None = None
 
     async def run(self, plan: Plan) -> Blocker | None:
-        self._begin()
+        self._begin(plan)
         for step in plan.steps:
             await self._attempt(step)
         self._tell_secret(plan)
-        if self.fault:
+        if self.fault and not plan.unfinished:
             raise self.fault
         return self.refusal
 
@@ -113,15 +117,25 @@ class _Execution:
                 return
             if not _is_refused_consumer(step, error):
                 self.refusal = self.refusal or error.blocker
+                self._leave_out(step, error)
             self._give_up(step)
         except TransientError as error:
             if self.fault or not isinstance(step, SCOPE_STEPS):
                 raise  # a second one is no scope's own
             self.fault = error
             self.given_up_scopes.add(step.scope)
+            self._leave_out(step, error)
 
-    def _begin(self) -> None:
+    def _leave_out(self, step: Step, error: RejectedError | TransientError) -> None:
+        """Let the passes that go on with this one begin with other scopes than one that can't be changed."""
+        if self.round and isinstance(step, SCOPE_STEPS):
+            self.round.refusals.setdefault(step.scope, error.blocker)
+
+    def _begin(self, plan: Plan) -> None:
         memory, uid = self.ports.memory, self.seen.resource.meta.uid
+        if plan.unfinished:
+            self.round = find_round(self.seen.resource, self.ports)
+            self.round.refusals |= {one.name: one.refusal for one in self.seen.exposures if one.refusal}
         self.secret = self.seen.secret
         self.jwk = self.secret.jwk if self.secret else None
         if self.jwk and self.jwk == memory.pending_key(uid):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.claims import claim_scope
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.model.maskinportenclient import ExposedScope, MaskinportenClient, MaskinportenClientSpec
     from maskinporten_operator.model.resources import ObjectMeta
-    from maskinporten_operator.model.scopes import RegisteredScope
+    from maskinporten_operator.model.scopes import AccessList, RegisteredScope
+    from maskinporten_operator.reconcile.memory import Round
     from maskinporten_operator.reconcile.ports import Ports
 
 
 async def observe_exposures(
-    resource: MaskinportenClient, spec: MaskinportenClientSpec, ports: Ports
+    resource: MaskinportenClient, spec: MaskinportenClientSpec, ports: Ports, most_reads: int
 ) -> tuple[Exposure, ...]:
     """Read the exposed scopes, in the order of the spec, then those that left it.
+
+    What would take more than `most_reads` calls is left to further passes.
 
     Raises:
         OperatorError: A list couldn't be read.
@@ -36,19 +40,26 @@ async def observe_exposures(
         if wanted or told:
             raise
         return ()  # nothing is known to be its own: what it consumes doesn't wait for that
+    look = _Look(resource, told, ports, find_round(resource, ports), most_reads)
     exposed: list[Exposure] = []
     fault: TransientError | None = None
     for name, scope in wanted.items():
         try:
-            exposed.append(await _observe_exposed(name, scope, told, resource, ports))
+            exposed.append(await look.observe_exposed(name, scope))
         except TransientError as error:
             if fault:
                 raise  # a second one is no scope's own
             fault = error
             exposed.append(Exposure(name, scope, ports.scopes.find(name), refusal=fault.blocker))
     owned = ports.scopes.find_owned(ports.policy.build_description(resource.meta))
-    withdrawn = [await _observe_withdrawn(scope, ports) for scope in owned if scope.name not in wanted]
+    withdrawn = [await look.observe_withdrawn(scope) for scope in owned if scope.name not in wanted]
     return (*exposed, *withdrawn)
+
+
+def find_round(resource: MaskinportenClient, ports: Ports) -> Round:
+    """Find the round of passes that this one belongs to."""
+    meta = resource.meta
+    return ports.memory.join_round(meta.uid, meta.generation, anew=meta.asks(RESYNC_ANNOTATION))
 
 
 def find_fault(exposures: Iterable[Exposure]) -> Blocker | None:
@@ -67,50 +78,92 @@ def recall_exposures(seen: tuple[Exposure, ...], ports: Ports) -> tuple[Exposure
             one.rival,
             one.issuer,
             one.refusal,
+            one.pending,
         )
         for one in seen
     )
 
 
-async def _observe_exposed(
-    name: str, wanted: ExposedScope, told: frozenset[str], resource: MaskinportenClient, ports: Ports
-) -> Exposure:
-    if check_scope_description(name, wanted, ports.policy.build_description(resource.meta)):
-        return Exposure(name, wanted, ports.scopes.find(name))
-    try:
-        registered = await _read_scope(name, told, resource, ports)
-        is_ours = _is_ours(registered, resource, ports)
-        anew = resource.meta.asks(RESYNC_ANNOTATION)
-        access = await ports.scopes.read_access(name, anew=anew) if is_ours else None
-        issuer = await ports.scopes.find_issuer(wanted.delegation_source) if wanted.delegation_source else None
-    except RejectedError as refusal:  # of this scope, which keeps nothing else from being done
-        return Exposure(name, wanted, ports.scopes.find(name), refusal=refusal.blocker)
-    rival = _find_rival(resource.meta, wanted, ports) if registered is None else None
-    return Exposure(name, wanted, registered, access, rival, issuer)
+@dataclass(slots=True)
+class _Look:
+    """One pass's look at a resource's scopes.
 
+    Attributes:
+        told: The scopes that the status names.
+        round: What earlier passes have done of the same.
+        left: How many calls it may still make.
+    """
 
-async def _read_scope(
-    name: str, told: frozenset[str], resource: MaskinportenClient, ports: Ports
-) -> RegisteredScope | None:
-    """Give a scope as listed, or as it is now where the list may not tell."""
-    registered = ports.scopes.find(name)
-    hidden = registered is None and name in told  # nothing is ever erased at DigDir
-    foreign = registered is not None and not _is_ours(registered, resource, ports)  # it may have become ours since
-    if hidden or foreign or ports.scopes.is_doubtful(name) or resource.meta.asks(RESYNC_ANNOTATION):
-        return await ports.scopes.read(name)
-    return registered
+    resource: MaskinportenClient
+    told: frozenset[str]
+    ports: Ports
+    round: Round
+    left: int
+
+    async def observe_exposed(self, name: str, wanted: ExposedScope) -> Exposure:
+        """Read a scope of the spec, unless it is known or there were calls enough."""
+        scopes, resource, ports = self.ports.scopes, self.resource, self.ports
+        if check_scope_description(name, wanted, ports.policy.build_description(resource.meta)):
+            return Exposure(name, wanted, scopes.find(name))
+        if refusal := self.round.refusals.get(name):
+            return Exposure(name, wanted, scopes.find(name), refusal=refusal)
+        if self._needs_call(name) and self.left <= 0:
+            return Exposure(name, wanted, scopes.find(name), scopes.find_access(name), pending=True)
+        try:
+            registered = await self._read_scope(name)
+            is_ours = _is_ours(registered, resource, ports)
+            access = await self._read_access(name) if is_ours else None
+            self.round.read.add(name)
+            issuer = await scopes.find_issuer(wanted.delegation_source) if wanted.delegation_source else None
+        except RejectedError as error:  # of this scope, which keeps nothing else from being done
+            return Exposure(name, wanted, scopes.find(name), refusal=error.blocker)
+        rival = _find_rival(resource.meta, wanted, ports) if registered is None else None
+        return Exposure(name, wanted, registered, access, rival, issuer)
+
+    async def observe_withdrawn(self, scope: RegisteredScope) -> Exposure:
+        """Read who may use a scope that left the spec; it is merely counted."""
+        access = None
+        if scope.active:
+            if self.left <= 0 and not self.ports.scopes.is_access_known(scope.name):
+                return Exposure(scope.name, None, scope, pending=scope.name not in self.round.read)
+            with suppress(RejectedError, TransientError):
+                access = await self._read_access(scope.name, anew=False)
+            self.round.read.add(scope.name)
+        return Exposure(scope.name, None, scope, access)
+
+    def _needs_call(self, name: str) -> bool:
+        """Whether a scope, or who may use it, must be asked for."""
+        if self._must_read(name):
+            return True
+        is_ours = _is_ours(self.ports.scopes.find(name), self.resource, self.ports)
+        return is_ours and not self.ports.scopes.is_access_known(name)
+
+    def _must_read(self, name: str) -> bool:
+        """Whether the list may not tell how a scope is."""
+        registered = self.ports.scopes.find(name)
+        if self.ports.scopes.is_doubtful(name):
+            return True
+        hidden = registered is None and name in self.told  # nothing is ever erased at DigDir
+        # It may have become ours since.
+        foreign = registered is not None and not _is_ours(registered, self.resource, self.ports)
+        return (hidden or foreign or self.round.anew) and name not in self.round.read
+
+    async def _read_scope(self, name: str) -> RegisteredScope | None:
+        """Give a scope as listed, or as it is now where the list may not tell."""
+        if not self._must_read(name):
+            return self.ports.scopes.find(name)
+        self.left -= 1
+        return await self.ports.scopes.read(name)
+
+    async def _read_access(self, name: str, *, anew: bool | None = None) -> AccessList:
+        """Give who may use a scope; `anew` is by default what the resource asks for."""
+        anew = (self.round.anew if anew is None else anew) and name not in self.round.read
+        self.left -= anew or not self.ports.scopes.is_access_known(name)
+        return await self.ports.scopes.read_access(name, anew=anew)
 
 
 def _is_ours(scope: RegisteredScope | None, resource: MaskinportenClient, ports: Ports) -> bool:
     return is_owned_scope(scope, ports.policy.build_description(resource.meta), ports.policy.cluster)
-
-
-async def _observe_withdrawn(scope: RegisteredScope, ports: Ports) -> Exposure:
-    access = None
-    if scope.active:
-        with suppress(RejectedError, TransientError):  # it is merely counted
-            access = await ports.scopes.read_access(scope.name)
-    return Exposure(scope.name, None, scope, access)
 
 
 def _find_rival(meta: ObjectMeta, wanted: ExposedScope, ports: Ports) -> str | None:

@@ -17,7 +17,7 @@ from maskinporten_operator.plan.maskinportenclient import (
     judge_maskinportenclient,
     plan_maskinportenclient,
 )
-from maskinporten_operator.plan.outcomes import DONE, Outcome, fail, stand_aside, succeed
+from maskinporten_operator.plan.outcomes import DONE, Outcome, fail, go_on, stand_aside, succeed
 from maskinporten_operator.plan.registration import check_description
 from maskinporten_operator.plan.scopes import build_scope_status
 from maskinporten_operator.plan.search import Found
@@ -68,8 +68,10 @@ async def _converge(
         return fail(seen)
     plan = plan_maskinportenclient(seen, ports.policy, ports.clock.now())
     if stale := find_stale(plan, seen):
-        seen = await read_again(seen, stale, ports)
+        seen = await read_again(seen, plan, stale, ports)
         plan = plan_maskinportenclient(seen, ports.policy, ports.clock.now())
+    if not plan.unfinished:
+        ports.memory.end_round(seen.resource.meta.uid)
     refusal = await execute(plan, seen, progress, ports)
     return _judge(seen, plan, refusal, progress, ports)
 
@@ -91,13 +93,15 @@ def _judge(seen: Snapshot, plan: Plan, refusal: Blocker | None, progress: Client
     found = Found(progress.registration, others=others) if progress.registration else None
     left = recall_refusals(replace(seen, found=found, exposures=exposures, tried_most=tried_most), ports)
     mark = ports.policy.build_description(seen.resource.meta)
-    if not seen.unread:
+    if not (seen.unread or plan.unfinished):
         progress.exposed_scopes = build_scope_status(exposures, mark, ports.policy)
     hold, notices = judge_maskinportenclient(left, plan, ports.policy)
     next_look = LOOK_AGAIN_FOR_OWN if has_become_own(left, ports.policy) else plan.next_look
     error = refusal or hold
     if error is None:
         return succeed(notices, next_look)
+    if plan.unfinished:
+        return go_on(error)
     outcome = replace(fail(error, notices, next_look), judged=not seen.unread)
     if outcome.retry and outcome.retry.delay is not None and has_more_to_try(left, ports.policy):
         delay = min(outcome.retry.delay, LOOK_AGAIN_FOR_TRIES)

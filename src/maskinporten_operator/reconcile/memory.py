@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.plan.consumption import TRY_AGAIN
@@ -12,6 +12,7 @@ from maskinporten_operator.plan.search import LOOK_AGAIN_FOR_ABSENT
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.model.keys import PrivateJwk
 
 HOUR = 3600.0
@@ -34,6 +35,23 @@ class Refusal:
     at: float
 
 
+@dataclass(slots=True)
+class Round:
+    """Several passes that do together what is too much for one: none of them does again what another did.
+
+    Attributes:
+        generation: That of the spec.
+        anew: Whether the resource asks for everything to be read.
+        read: The scopes that were read by themselves.
+        refusals: By scope, why it couldn't be read or changed.
+    """
+
+    generation: int
+    anew: bool
+    read: set[str] = field(default_factory=set)
+    refusals: dict[str, Blocker] = field(default_factory=dict)
+
+
 class Memory:
     """By the resource's uid: keys on their way or made lately, what is missed or refused, conflicts in a row."""
 
@@ -46,6 +64,7 @@ class Memory:
         self._refusals: defaultdict[str, dict[str, Refusal]] = defaultdict(dict)
         self._tried: set[str] = set()
         self._conflicts: dict[str, int] = {}
+        self._rounds: dict[str, Round] = {}
 
     def pending_key(self, uid: str) -> PrivateJwk | None:
         """Give the key that an earlier pass minted and that hasn't reached the Secret: it is used, not another."""
@@ -107,6 +126,17 @@ class Memory:
             and (refusal.listed or scope not in granted)
         }
 
+    def join_round(self, uid: str, generation: int, *, anew: bool) -> Round:
+        """Give the round that a pass goes on with, or begins."""
+        known = self._rounds.get(uid)
+        if known is None or (known.generation, known.anew) != (generation, anew):
+            known = self._rounds[uid] = Round(generation, anew)
+        return known
+
+    def end_round(self, uid: str) -> None:
+        """A pass leaves nothing to further ones: the next looks at everything again."""
+        self._rounds.pop(uid, None)
+
     def record_visit(self, uid: str) -> bool:
         """Remember that a pass was made over the resource; say whether it is the first."""
         is_first = uid not in self._visited
@@ -143,3 +173,4 @@ class Memory:
         self._tried.discard(uid)
         self._refusals.pop(uid, None)
         self._conflicts.pop(uid, None)
+        self._rounds.pop(uid, None)

@@ -11,15 +11,16 @@ from maskinporten_operator.model.errors import ConflictError, RejectedError, Tra
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from maskinporten_operator.model.scopes import Granted
 from maskinporten_operator.plan.consumption import find_told, spread_tries
-from maskinporten_operator.plan.decisions import SCOPE_STEPS, TOUCHES_REGISTRATION, UpdateScope
+from maskinporten_operator.plan.decisions import TOUCHES_REGISTRATION, UpdateScope
 from maskinporten_operator.plan.maskinportenclient import Snapshot, check_rival, check_secret_owner
 from maskinporten_operator.plan.registration import choose
+from maskinporten_operator.plan.scopes import MOST_READS
 from maskinporten_operator.plan.search import Absent, Found, Missing, Released, Search, check_search
 from maskinporten_operator.reconcile.exposures import find_fault, observe_exposures
 from maskinporten_operator.reconcile.vanished import check_still_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient, MaskinportenClientSpec
@@ -57,7 +58,7 @@ async def observe(
     if blocker := check_rival(rival, secret) or check_search(search, meta):
         return blocker
     granted = await _find_granted(resource, spec, sighting, ports)
-    exposures, unread = await _observe_exposed(resource, spec, {}, ports)
+    exposures, unread = await _observe_exposed(resource, spec, ports)
     seen = Snapshot(
         resource=resource,
         spec=spec,
@@ -94,19 +95,32 @@ def _recall_told(resource: MaskinportenClient, sighting: Sighting, ports: Ports)
 
 
 async def _observe_exposed(
-    resource: MaskinportenClient, spec: MaskinportenClientSpec, refusals: Mapping[str, Blocker], ports: Ports
+    resource: MaskinportenClient, spec: MaskinportenClientSpec, ports: Ports
 ) -> tuple[tuple[Exposure, ...], Blocker | None]:
     """Read the exposed scopes, and say why they couldn't all be read, if they couldn't.
 
-    That keeps nobody from the credentials, nor from the other scopes. `refusals` says of scopes why they couldn't be
-    read a moment ago.
+    That keeps nobody from the credentials, nor from the other scopes.
     """
     try:
-        observed = await observe_exposures(resource, spec, ports)
+        exposures = await observe_exposures(resource, spec, ports, MOST_READS)
     except TransientError as fault:
         return (), fault.blocker
-    exposures = tuple(replace(one, refusal=refusals.get(one.name, one.refusal)) for one in observed)
     return exposures, find_fault(exposures)
+
+
+async def _observe_exposed_again(
+    seen: Snapshot, names: Collection[str], refusals: Mapping[str, Blocker], ports: Ports
+) -> Snapshot:
+    """Look again at scopes that were read a moment ago; `refusals` says of some why they couldn't be."""
+    before = {one.name: one for one in seen.exposures if one.name not in names}
+    try:
+        observed = await observe_exposures(seen.resource, seen.spec, ports, most_reads=0)
+    except TransientError as fault:
+        return replace(seen, exposures=(), unread=fault.blocker)
+    exposures = tuple(
+        before.get(one.name) or replace(one, refusal=refusals.get(one.name, one.refusal)) for one in observed
+    )
+    return replace(seen, exposures=exposures, unread=find_fault(exposures))
 
 
 def recall_refusals(seen: Snapshot, ports: Ports) -> Snapshot:
@@ -118,15 +132,16 @@ def recall_refusals(seen: Snapshot, ports: Ports) -> Snapshot:
 def find_stale(plan: Plan, seen: Snapshot) -> Stale:
     """Find what a plan replaces and this pass merely knows from a list: others may have changed it since."""
     touches_registration = any(isinstance(step, TOUCHES_REGISTRATION) for step in plan.steps)
-    touched = {step.scope for step in plan.steps if isinstance(step, SCOPE_STEPS)}
     listed = {exposure.name for exposure in seen.exposures if exposure.registered}
     activated = {step.scope for step in plan.steps if isinstance(step, UpdateScope) and step.activates}
     is_stale = touches_registration and seen.found is not None and not seen.found.fresh
-    return Stale(is_stale, frozenset(touched & listed), frozenset(activated))
+    return Stale(is_stale, plan.scopes & listed, frozenset(activated))
 
 
-async def read_again(seen: Snapshot, stale: Stale, ports: Ports) -> Snapshot:
-    """Read what is about to be replaced: what others changed since it was listed is kept, or makes it theirs.
+async def read_again(seen: Snapshot, plan: Plan, stale: Stale, ports: Ports) -> Snapshot:
+    """Read what a plan is about to replace: what others changed since it was listed is kept, or makes it theirs.
+
+    No other scopes than those of the plan may be changed by what was read.
 
     Raises:
         ConflictError: The registration was deleted, or given to somebody else by another description: the next pass
@@ -135,10 +150,8 @@ async def read_again(seen: Snapshot, stale: Stale, ports: Ports) -> Snapshot:
     if stale.registration:
         seen = await _read_registration_again(seen, ports)
     if stale.scopes:
-        refusals = await _read_scopes_again(stale, ports)
-        exposures, unread = await _observe_exposed(seen.resource, seen.spec, refusals, ports)
-        seen = replace(seen, exposures=exposures, unread=unread)
-    return seen
+        seen = await _observe_exposed_again(seen, stale.scopes, await _read_scopes_again(stale, ports), ports)
+    return replace(seen, chosen=plan.scopes)
 
 
 @dataclass(frozen=True, slots=True)

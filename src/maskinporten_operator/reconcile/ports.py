@@ -128,6 +128,9 @@ class ScopeRegistry(Protocol):
     async def read_access(self, name: str, *, anew: bool = False) -> AccessList:
         """Give who may use one of our scopes: read once, and again after each resync, or if asked to."""
 
+    def is_access_known(self, name: str) -> bool:
+        """Whether `read_access` gives who may use a scope without a call."""
+
     def find_access(self, name: str) -> AccessList | None:
         """Give who may use a scope as far as it was read."""
 

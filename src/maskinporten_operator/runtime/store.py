@@ -69,6 +69,14 @@ class Entry:
     sighting: Sighting
     version: int
     own_version: int = 0
+    _judged: Body | None = None
+    _is_valid: bool = False
+
+    def has_valid_spec(self) -> bool:
+        """Whether it can be acted on as it is written; looked at once, since each of many rivals asks."""
+        if self._judged is not self.body:
+            self._judged, self._is_valid = self.body, has_valid_spec(self.body)
+        return self._is_valid
 
     @property
     def uid(self) -> str:
@@ -189,10 +197,10 @@ class ObjectStore:
         """Find an older resource, by namespace and name, that claims the same and is looked after."""
         rivals = []
         for key in self._by_claim.get(claim, ()):
-            body = self._entries[key].body
-            other = body["metadata"]
-            stands_aside = other.get("deletionTimestamp") or not is_selected(key.namespace) or not has_valid_spec(body)
-            if other["uid"] != meta.uid and not stands_aside:
+            entry = self._entries[key]
+            other = entry.body["metadata"]
+            stands_aside = other.get("deletionTimestamp") or not is_selected(key.namespace)
+            if other["uid"] != meta.uid and not stands_aside and entry.has_valid_spec():
                 rivals.append((other["creationTimestamp"], other["uid"], key.namespace, key.name))
         oldest = min(rivals, default=None)
         return oldest[2:] if oldest and oldest[:2] < (meta.created, meta.uid) else None

@@ -142,7 +142,7 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
     async def read_access(self, name: str, *, anew: bool = False) -> AccessList:
         """Give who may use a scope: read once, and again after each resync, or if asked to."""
         known = self._access.get(name)
-        if known and known.read_at > self._access_due and not anew:
+        if known and self.is_access_known(name) and not anew:
             return known.access
         started = self._monotonic()
         rows = await self._api.list_accesses(name)
@@ -156,6 +156,11 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
                 self._written[name] = recent
         self._access[name] = _Rows(AccessList(frozenset(consumers), doubtful), started)
         return self._access[name].access
+
+    def is_access_known(self, name: str) -> bool:
+        """Whether `read_access` gives who may use a scope without a call."""
+        known = self._access.get(name)
+        return known is not None and known.read_at > self._access_due
 
     def find_access(self, name: str) -> AccessList | None:
         """Give who may use a scope as far as it was read."""
