@@ -3,6 +3,7 @@
 import pytest
 
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from maskinporten_operator.model.scopes import RegisteredScope
 from maskinporten_operator.plan import scopes as module
 from maskinporten_operator.plan.outcomes import Retry
 from maskinporten_operator.reconcile import observe
@@ -224,3 +225,13 @@ async def test_what_goes_before_a_scope_is_active_again_isnt_parted_from_that(wo
 
 async def test_nothing_is_remembered_when_a_round_has_ended(converged):
     assert not converged.memory._rounds
+
+
+async def test_what_is_merely_listed_isnt_changed_in_the_place_of_what_turned_out_to_be_right(converged):
+    for name, scope in converged.scopes.known.items():
+        converged.scopes.known[name] = RegisteredScope(name, {**scope.fields, "visibility": "PRIVATE"})
+
+    outcomes, writes = await finish(converged)
+
+    assert "update_scope" not in writes
+    assert len(outcomes) == 2
