@@ -33,6 +33,8 @@ SERVICE_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|
 LEASE_PATTERN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 OWN_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """What Kubernetes puts into a pod with a ServiceAccount."""
+SCOPES_PATTERN = r"[0-9A-Za-zæøåÆØÅ_./:*-]+"
+"""A scope's characters, and * for any of them."""
 HOST_NAME_PATTERN = r"[0-9A-Za-z]([-0-9A-Za-z.]{0,251}[0-9A-Za-z])?"
 SERVED_ADDRESSES = frozenset({"metrics_address", "health_address"})
 LONGEST_DURATION = timedelta(days=365)
@@ -130,6 +132,14 @@ class Config(BaseSettings):
         Field(
             default=("idporten:dcr.write", "idporten:dcr.read", "idporten:scopes.write"),
             description="The scopes of the operator's own token.",
+        ),
+    ]
+    forbidden_scopes: Annotated[
+        Words,
+        Field(
+            default=(),
+            description="Scopes that no resource may consume, whatever DigDir grants; * stands for any characters. "
+            "ADMIN_SCOPES, idporten:dcr* and idporten:scopes* are always forbidden.",
         ),
     ]
     client_name: Annotated[
@@ -322,6 +332,13 @@ class Config(BaseSettings):
         if interval < timedelta(seconds=1):
             raise ValueError("must be at least a second")
         return interval
+
+    @field_validator("forbidden_scopes")
+    @classmethod
+    def _check_forbidden_scopes(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(SCOPES_PATTERN, one) for one in scopes):
+            raise ValueError("write scopes, such as skatt:some.scope or skatt:*")
+        return scopes
 
     @field_validator("maskinporten_hosts")
     @classmethod

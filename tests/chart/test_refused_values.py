@@ -136,6 +136,11 @@ REFUSED_BY_THE_SCHEMA = {
         "/scopePolicy/rules/0/consumes/0",
         "a scope or its beginning and a star",
     ),
+    "a forbidden scope with a space": (
+        {"settings": {"forbiddenScopes": ["skatt: *"]}},
+        "/settings/forbiddenScopes/0",
+        "an_asterisk",
+    ),
     "another action": ({"scopePolicy": {"actions": ["Refuse"]}}, "/scopePolicy/actions/0", "'Deny', 'Warn', 'Audit'"),
     "an interval without a unit": ({"serviceMonitor": {"interval": "30"}}, "/serviceMonitor/interval", "such as 30s"),
     "a simulator for anybody's port": ({"simulator": {"port": 80}}, "/simulator/port", "minimum: got 80, want 1,024"),

@@ -37,6 +37,7 @@ OTHER_VALUES = {
     "digdir_base_url": "https://digdir.example/api/v1",
     "maskinporten_well_known_url": "https://maskinporten.example/.well-known/oauth-authorization-server",
     "admin_scopes": ["idporten:dcr.read", "idporten:dcr.write"],
+    "forbidden_scopes": ["ks:fiks", "skatt:*"],
     "client_name": "Some Organisation",
     "scope_prefix": "ks",
     "default_client_scope": "skatt:some.scope",

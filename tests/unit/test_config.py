@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maskinporten_operator import cli, config
+from maskinporten_operator.assembly.parameters import build_policy
 from maskinporten_operator.config import ENV_PREFIX, SELECTOR_PATTERN, Config, ConfigError, load_config
 from tests.certificates import authority, private_pem, rsa_key
 from tests.unit.fakes import private_jwk
@@ -207,6 +208,18 @@ def test_an_empty_variable_is_as_one_that_isnt_set(load, monkeypatch):
 def test_a_configuration_cant_be_changed(load):
     with pytest.raises(ValueError, match="frozen"):
         load().workers = 5
+
+
+@pytest.mark.parametrize("scopes", ["skatt:[a-z]", "skatt:?", 'skatt:"'])
+def test_a_forbidden_scope_has_a_scopes_characters_or_asterisks(load, scopes):
+    assert f"{ENV_PREFIX}FORBIDDEN_SCOPES (or --forbidden-scopes): write scopes" in fault(load, forbidden_scopes=scopes)
+    assert load(forbidden_scopes="skatt:*, ks:fiks").forbidden_scopes == ("skatt:*", "ks:fiks")
+
+
+def test_the_scopes_of_the_operators_own_token_are_forbidden_to_others(load):
+    policy = build_policy(load(admin_scopes="some:admin", forbidden_scopes="ks:*"))
+
+    assert [one for one in ("some:admin", "ks:fiks", "skatt:a") if policy.forbids(one)] == ["some:admin", "ks:fiks"]
 
 
 # Applications

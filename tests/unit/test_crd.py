@@ -150,7 +150,7 @@ def test_every_rule_in_cel_has_a_message():
 def test_no_rule_in_cel_calls_what_older_api_servers_lack():
     found = [rule for definition in DEFINITIONS.values() for rule in find_rules(build_crd(definition))]
 
-    assert len(found) == 10
+    assert len(found) == 12
     check_age(found)
 
 

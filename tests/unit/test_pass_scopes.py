@@ -1415,6 +1415,37 @@ async def test_a_refusal_that_cant_be_about_scopes_costs_none(kind):
     assert world.condition["reason"] == "ForbiddenByDigDir"
 
 
+# Forbidden scopes
+
+
+FORBIDDING = replace(POLICY, forbidden_scopes=("ks:*",))
+
+
+async def test_a_resource_that_consumes_a_forbidden_scope_isnt_registered_whatever_digdir_grants():
+    world = await trying(SCOPE, "ks:fiks", granted=[SCOPE, "ks:fiks"], policy=FORBIDDING)
+
+    assert world.writes == ["write_status"]
+    assert (world.condition["reason"], world.ready) == ("InvalidSpec", "False")
+    assert "ks:fiks can't be consumed" in world.condition["message"]
+    assert "stays as it is" not in world.condition["message"]
+
+
+async def test_a_client_keeps_a_scope_that_is_forbidden_later_until_the_spec_no_longer_has_it():
+    world = await trying(SCOPE, "ks:fiks", granted=[SCOPE, "ks:fiks"])
+    world.policy = FORBIDDING
+
+    await world.reconcile()
+
+    assert world.writes == ["write_status"]
+    assert "Client client-1 stays as it is until the spec can be used" in world.condition["message"]
+    assert set(world.client.scopes) == {SCOPE, "ks:fiks"}
+
+    world.cluster.edit_spec(scopes={"consumes": [{"name": SCOPE}]})
+    await world.settle()
+
+    assert (world.ready, set(world.client.scopes)) == ("True", {SCOPE})
+
+
 # Scopes of which no list tells
 
 

@@ -1,5 +1,7 @@
 """The scopes that a client consumes: which it may register, and what is told of the others."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from maskinporten_operator.plan.consumption import (
     Consumption,
     ScopeChoice,
     check_consumption,
+    check_forbidden,
     choose_scopes,
     find_told,
     judge_consumption,
@@ -16,7 +19,7 @@ from maskinporten_operator.plan.consumption import (
     spread_tries,
 )
 from maskinporten_operator.plan.status import LONGEST_MESSAGE
-from tests.unit.fakes import resource
+from tests.unit.fakes import POLICY, resource
 
 A, B, C, D, OWN = "skatt:a", "skatt:b", "krr:c", "udir:d", "nav:own"
 DEFAULT = "some:default"
@@ -313,3 +316,18 @@ def test_a_choice_that_was_registered_is_chosen_again(written, granted, register
     first = choose(sort(*written, granted=granted, registered=registered), written, registered, default)[0]
 
     assert choose(sort(*written, granted=granted, registered=first), written, first, default)[0] == first
+
+
+@pytest.mark.parametrize("name", ["ks:fiks", "KS:Fiks", "skatt:secret.read", "skatt:a/secret.read/b"])
+def test_what_matches_a_forbidden_scope_in_any_case_of_letters_cant_be_consumed(name):
+    policy = replace(POLICY, forbidden_scopes=("ks:fiks", "Skatt:*secret.read*"))
+
+    refusal = check_forbidden([A, name], policy)
+
+    assert refusal
+    assert refusal.startswith(f"spec.scopes.consumes: {name} can't be consumed")
+
+
+@pytest.mark.parametrize("name", [A, "ks:fiks.read", "xks:fiks"])
+def test_what_is_merely_like_a_forbidden_scope_can_be_consumed(name):
+    assert check_forbidden([name], replace(POLICY, forbidden_scopes=("ks:fiks", "krr:*"))) is None

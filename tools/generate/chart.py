@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import HttpUrl
 from pydantic.alias_generators import to_camel
 
-from maskinporten_operator.config import HOST_NAME_PATTERN, INTERVALS, SERVED_ADDRESSES, Config
+from maskinporten_operator.config import HOST_NAME_PATTERN, INTERVALS, SCOPES_PATTERN, SERVED_ADDRESSES, Config
 from tools.generate.configuration import write_duration
 from tools.generate.crds import render_crd
 from tools.generate.values_schema import (
@@ -65,6 +65,7 @@ UNSET: Mapping[str, str] = {"cluster_name": "", "digdir_base_url": "", "maskinpo
 """What stands for no value where the operator has no default: the templates fill it in, or ask for it."""
 
 MEMBERS: Mapping[str, str] = {
+    "forbidden_scopes": words("a scope where an asterisk stands for any characters", SCOPES_PATTERN),
     "maskinporten_hosts": words("a host without scheme port and path", HOST_NAME_PATTERN),
     "maskinporten_cidrs": NETWORK,
     "webproxy_cidrs": NETWORK,

@@ -28,6 +28,7 @@ def build_policy(config: Config) -> Policy:
         client_name=config.client_name,
         access_token_lifetime=config.access_token_lifetime,
         default_scope=config.default_client_scope,
+        forbidden_scopes=(*config.admin_scopes, *config.forbidden_scopes),
         key_grace=config.key_grace,
         scope_prefix=config.scope_prefix,
         withdrawn_scopes=config.withdrawn_scopes,

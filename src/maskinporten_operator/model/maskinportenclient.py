@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from maskinporten_operator.model.resources import (
@@ -41,6 +42,10 @@ RESYNC_ANNOTATION = "digdir.nais.io/resync"
 SUBSCOPE_PATTERN = r"^([a-zæøå0-9]+\/?)+(\:[a-zæøå0-9]+)*[a-zæøå0-9]+(\.[a-zæøå0-9]+)*$"
 # RFC 6749 §3.3 forbids white space, quotes and backslashes in a scope; DigDir's names hold these characters.
 FULL_SCOPE_PATTERN = r"^[0-9A-Za-zæøåÆØÅ_./-]+:[0-9A-Za-zæøåÆØÅ_.:/-]+$"
+# DigDir's scopes for administering clients and scopes: whoever had one could give itself every other. In any case of
+# letters, since nothing says that DigDir tells them apart.
+ADMINISTRATIVE_SCOPE_PATTERN = r"^(?i:idporten:(dcr|scopes))"
+_IS_ADMINISTRATIVE = "can't be consumed: it is for administering clients and scopes at DigDir"
 
 Subscope = Annotated[str, Field(pattern=SUBSCOPE_PATTERN, max_length=255)]
 _SUBSCOPE = TypeAdapter(Subscope)
@@ -63,6 +68,10 @@ def build_subscope(product: str, separator: str | None, name: str) -> str:
 class ConsumedScope(SpecModel):
     """A scope of an API that the client asks tokens for."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules((f"!self.name.matches(r'{ADMINISTRATIVE_SCOPE_PATTERN}')", _IS_ADMINISTRATIVE))
+    )
+
     name: Annotated[
         str,
         Field(
@@ -71,6 +80,13 @@ class ConsumedScope(SpecModel):
             description="The full scope, `prefix:subscope`. Its owner must have granted it to the organisation.",
         ),
     ]
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if re.match(ADMINISTRATIVE_SCOPE_PATTERN, name):
+            raise ValueError(_IS_ADMINISTRATIVE)
+        return name
 
 
 class Consumer(SpecModel):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient
     from maskinporten_operator.model.scopes import Granted
+    from maskinporten_operator.plan.policy import Policy
 
 TRY_AGAIN = 3600.0
 """Seconds after which a scope is tried again that DigDir refused; what a list tells of is seen much sooner."""
@@ -150,6 +151,17 @@ def find_told(resource: MaskinportenClient) -> str | None:
         return None
     is_refusal = (condition.status, condition.reason) == ("False", Reason.SCOPES_NOT_GRANTED)
     return condition.message if is_refusal else None
+
+
+def check_forbidden(names: Iterable[str], policy: Policy) -> str | None:
+    """Say which scopes no resource may consume: DigDir, which might grant them, isn't asked."""
+    forbidden = [name for name in names if policy.forbids(name)]
+    if not forbidden:
+        return None
+    return (
+        f"spec.scopes.consumes: {show(forbidden)} can't be consumed: the cluster's admin forbids it, or it is a right "
+        "of the operator's own"
+    )
 
 
 def judge_consumption(consumption: Consumption) -> Verdict | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Policy:
         client_name: The name of registrations whose spec gives none.
         access_token_lifetime: Of registered clients, in seconds.
         default_scope: Registered when a spec consumes nothing; DigDir may refuse a client without scopes.
+        forbidden_scopes: Names of scopes that no resource may consume; * stands for any characters.
         key_grace: How long a key that left the Secret stays registered, for pods that still use it.
         scope_prefix: The prefix of exposed scopes.
         withdrawn_scopes: What becomes of a scope that leaves the spec.
@@ -31,6 +33,7 @@ class Policy:
     client_name: str
     access_token_lifetime: int = 3600
     default_scope: str | None = None
+    forbidden_scopes: tuple[str, ...] = ()
     key_grace: timedelta = timedelta(hours=24)
     scope_prefix: str = "nav"
     withdrawn_scopes: Literal["Keep", "Deactivate"] = "Keep"
@@ -41,3 +44,7 @@ class Policy:
     def build_description(self, meta: ObjectMeta) -> str:
         """Build the mark by which a registration is known as this resource's."""
         return f"{self.cluster}:{meta.namespace}:{meta.name}"
+
+    def forbids(self, scope: str) -> bool:
+        """Whether no resource may consume a scope, whatever DigDir says; in any case of letters."""
+        return any(fnmatchcase(scope.lower(), pattern.lower()) for pattern in self.forbidden_scopes)

@@ -9,7 +9,7 @@ from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import InvalidSpec
-from maskinporten_operator.plan.consumption import LOOK_AGAIN_FOR_TRIES, MOST_TRIES
+from maskinporten_operator.plan.consumption import LOOK_AGAIN_FOR_TRIES, MOST_TRIES, check_forbidden
 from maskinporten_operator.plan.maskinportenclient import (
     LOOK_AGAIN_FOR_OWN,
     has_become_own,
@@ -54,10 +54,19 @@ async def _attempt(progress: ClientProgress, sighting: Sighting, ports: Ports) -
     if not place.is_selected:
         return stand_aside()
     if isinstance(spec, InvalidSpec):
-        return fail(rejected(Reason.INVALID_SPEC, spec.message))
+        return _refuse_spec(spec.message, progress)
+    if forbidden := check_forbidden(spec.consumed_scopes, ports.policy):
+        return _refuse_spec(forbidden, progress)
     if too_long := check_description(ports.policy.build_description(meta)):
         return fail(too_long)
     return await _converge(progress, spec, sighting, ports)
+
+
+def _refuse_spec(fault: str, progress: ClientProgress) -> Outcome:
+    """Say what is wrong, and that nothing is taken from a client for that: workloads may live by it."""
+    client_id = progress.resource.status.client_id
+    stays = f". Client {client_id} stays as it is until the spec can be used" if client_id else ""
+    return fail(rejected(Reason.INVALID_SPEC, fault + stays))
 
 
 async def _converge(
