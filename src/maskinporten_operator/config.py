@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, HttpUrl, ValidationError, Validatio
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from maskinporten_operator.model.maskinportenclient import FULL_SCOPE_PATTERN
+from maskinporten_operator.model.maskinportenclient import FULL_SCOPE_PATTERN, ONE_LINE_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,6 +148,7 @@ class Config(BaseSettings):
             default="maskinporten-operator",
             min_length=1,
             max_length=255,
+            pattern=ONE_LINE_PATTERN,
             description="The name of registered clients whose spec gives none, usually the organisation's.",
         ),
     ]

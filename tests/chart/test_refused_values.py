@@ -139,7 +139,12 @@ REFUSED_BY_THE_SCHEMA = {
     "a forbidden scope with a space": (
         {"settings": {"forbiddenScopes": ["skatt: *"]}},
         "/settings/forbiddenScopes/0",
-        "an_asterisk",
+        "an asterisk",
+    ),
+    "a name of clients with a line break": (
+        {"settings": {"clientName": "a\nb"}},
+        "/settings/clientName",
+        "one line without control characters",
     ),
     "another action": ({"scopePolicy": {"actions": ["Refuse"]}}, "/scopePolicy/actions/0", "'Deny', 'Warn', 'Audit'"),
     "an interval without a unit": ({"serviceMonitor": {"interval": "30"}}, "/serviceMonitor/interval", "such as 30s"),

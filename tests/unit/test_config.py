@@ -222,6 +222,11 @@ def test_the_scopes_of_the_operators_own_token_are_forbidden_to_others(load):
     assert [one for one in ("some:admin", "ks:fiks", "skatt:a") if policy.forbids(one)] == ["some:admin", "ks:fiks"]
 
 
+@pytest.mark.parametrize("name", ["a\nb", "ab\n", "a\x1bb", "a\u202eb"])
+def test_the_name_of_clients_is_one_line_without_control_characters(load, name):
+    assert f"{ENV_PREFIX}CLIENT_NAME (or --client-name): " in fault(load, client_name=name)
+
+
 # Applications
 
 

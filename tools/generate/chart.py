@@ -73,6 +73,7 @@ MEMBERS: Mapping[str, str] = {
 """What members of a list look like, if not any text."""
 
 MEANINGS: Mapping[str, str] = {
+    "client_name": "one line without control characters",
     "cluster_name": "letters digits dots and hyphens",
     "default_client_scope": "a scope with its prefix",
     "scope_prefix": "small letters digits and hyphens",

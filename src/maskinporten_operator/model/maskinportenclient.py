@@ -47,6 +47,10 @@ FULL_SCOPE_PATTERN = r"^[0-9A-Za-zæøåÆØÅ_./-]+:[0-9A-Za-zæøåÆØÅ_.:/-
 ADMINISTRATIVE_SCOPE_PATTERN = r"^(?i:idporten:(dcr|scopes))"
 _IS_ADMINISTRATIVE = "can't be consumed: it is for administering clients and scopes at DigDir"
 
+# No control characters, nor what changes the order in which a line is read, or ends it: others read the name at DigDir.
+# For linear engines too; Python's `re` knows no such classes.
+ONE_LINE_PATTERN = r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$"
+
 Subscope = Annotated[str, Field(pattern=SUBSCOPE_PATTERN, max_length=255)]
 _SUBSCOPE = TypeAdapter(Subscope)
 
@@ -265,6 +269,7 @@ class MaskinportenClientSpec(SpecModel):
             default=None,
             min_length=1,
             max_length=255,
+            pattern=ONE_LINE_PATTERN,
             description="The name shown at DigDir; by default the one that the operator is configured with.",
         ),
     ]
