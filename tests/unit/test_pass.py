@@ -4,6 +4,7 @@ import itertools
 import json
 import logging
 from dataclasses import fields, replace
+from datetime import timedelta
 
 import pytest
 import structlog
@@ -42,6 +43,7 @@ from tests.unit.fakes import (
     owner_reference,
     private_jwk,
     registered,
+    resource_body,
 )
 
 HOUR = 3600.0
@@ -559,33 +561,77 @@ async def test_a_deleted_secret_never_gets_back_the_key_it_had(world):
     assert world.held.kid != old
 
 
-async def test_six_keys_in_an_hour_are_made_and_no_seventh(converged):
+async def test_five_keys_in_an_hour_are_made_and_no_sixth(converged):
     for _ in range(5):
         converged.cluster.secrets.clear()
         await converged.reconcile()
-    converged.cluster.secrets.clear()
 
-    await converged.reconcile()
-
-    assert len(converged.mint.taken) == 6
+    assert len(converged.mint.taken) == 5
     assert converged.condition["reason"] == "KeyChurn"
     assert SECRET not in converged.cluster.secrets
 
 
-async def test_after_an_hour_a_key_is_made_again(converged):
-    for _ in range(6):
+def recreate(world, number):
+    """Delete the resource, which keeps its client and takes its Secret along, and create it again."""
+    world.memory.forget(world.cluster.resource["metadata"]["uid"])
+    world.cluster.secrets.clear()
+    world.cluster.resource = resource_body(metadata={"uid": f"uid-{number}"})
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["by one process", "each time by another"])
+async def test_keys_are_counted_by_client_however_often_its_resource_is_created_again(converged, restarts):
+    for number in range(54):
+        recreate(converged, number)
+        if restarts:
+            converged.start()
+        await converged.reconcile()
+
+    assert len(converged.digdir.active) == 1
+    assert len(converged.mint.taken) == 5
+    assert converged.condition["reason"] == "KeyChurn"
+
+
+async def test_keys_are_counted_also_where_they_dont_stay_registered_for_an_hour():
+    world = World(replace(POLICY, key_grace=timedelta(0)))
+    await world.settle()
+    for number in range(54):
+        recreate(world, number)
+        await world.reconcile()
+
+    assert len(world.mint.taken) == 5
+    assert world.condition["reason"] == "KeyChurn"
+
+
+async def test_a_client_that_was_made_anew_has_its_own_count(converged):
+    for number in range(5):
+        recreate(converged, number)
+        await converged.reconcile()
+    converged.digdir.clients.clear()
+    converged.start()
+
+    recreate(converged, 5)
+    await converged.settle()
+
+    assert converged.ready == "True"
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["by one process", "by another"])
+async def test_after_an_hour_a_key_is_made_again(converged, restarts):
+    for _ in range(5):
         converged.cluster.secrets.clear()
         await converged.reconcile()
+    if restarts:
+        converged.start()
     converged.clock.advance(3600)
 
     await converged.reconcile()
 
-    assert len(converged.mint.taken) == 7
+    assert len(converged.mint.taken) == 6
     assert converged.ready == "True"
 
 
-async def test_the_sixth_key_is_still_published_when_its_first_attempt_failed(converged):
-    for _ in range(4):
+async def test_the_fifth_key_is_still_published_when_its_first_attempt_failed(converged):
+    for _ in range(3):
         converged.cluster.secrets.clear()
         await converged.reconcile()
     converged.cluster.secrets.clear()
@@ -594,7 +640,7 @@ async def test_the_sixth_key_is_still_published_when_its_first_attempt_failed(co
 
     await converged.reconcile()
 
-    assert len(converged.mint.taken) == 6
+    assert len(converged.mint.taken) == 5
     assert converged.ready == "True"
 
 

@@ -308,18 +308,41 @@ def test_with_few_slots_the_key_in_the_secret_outlasts_newer_orphans():
 # Churn
 
 
-def test_five_keys_an_hour_are_no_churn_and_six_are():
-    assert plan(held=None, recent_mints=5).publish.mint
+def test_five_keys_an_hour_are_made_and_no_sixth():
+    assert plan(held=None, recent_mints=4).publish.mint
 
-    hold = plan(held=None, recent_mints=6).hold
+    hold = plan(held=None, recent_mints=5).hold
     assert hold.reason == "KeyChurn"
+    assert "5 keys were made for the client within an hour" in hold.message
     assert "find out what else writes to the Secret" in hold.message
+
+
+def test_keys_that_an_earlier_process_made_count_by_what_digdir_tells_of_them():
+    young = [own(number, NOW - HOUR + SECOND) for number in range(5, 10)]
+
+    assert plan(*young, held=None).hold.reason == "KeyChurn"
+    assert plan(*young, held=None, now=NOW + SECOND).publish.mint
+
+
+@pytest.mark.parametrize(
+    "fifth", [own(9, NOW - HOUR), own(9, None), foreign(9)], ids=["old", "of unknown age", "foreign"]
+)
+def test_only_our_own_young_keys_count(fifth):
+    young = [own(number) for number in range(5, 9)]
+
+    assert plan(*young, fifth, held=None).publish.mint
+
+
+def test_a_pending_key_isnt_counted_as_published():
+    young = [own(number) for number in range(5, 9)]
+
+    assert plan(*young, registered(NEWER), held=None, pending=NEWER.kid).publish.mint
 
 
 def test_churn_holds_back_only_what_needs_a_new_key():
     old = own(1, NOW - 9 * DAY), registered(HELD, NOW - 8 * DAY)
 
-    assert kept(plan(*old, recent_mints=6)) == [HELD.kid]
+    assert kept(plan(*old, recent_mints=5)) == [HELD.kid]
 
 
 # Renewal
@@ -529,6 +552,9 @@ def test_following_the_next_looks_ends_with_the_secrets_key_and_the_foreign_ones
     for number in range(12):
         changes = {"registered": keys, "held": held, "pending": None, "rotate": rotate, "recent_mints": 0}
         key_plan = decide(situation | changes, now)
+        if key_plan.hold and key_plan.hold.reason == "KeyChurn":
+            assert rotate or not any(held and key.matches(held) for key in keys)
+            return
         if key_plan.hold:
             in_use = any(key.ours and held and key.matches(held) for key in keys)
             assert len(others) + in_use == KEY_LIMIT

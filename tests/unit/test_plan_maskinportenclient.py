@@ -195,7 +195,7 @@ def test_a_request_is_exactly_true(value):
 
 
 def test_a_key_that_cant_be_made_holds_back_the_secret_and_the_requests_but_not_the_registration():
-    one = plan(**NEW | {"recent_mints": 6, "resource": resource_with(**{RESYNC_ANNOTATION: "true"})})
+    one = plan(**NEW | {"recent_mints": 5, "resource": resource_with(**{RESYNC_ANNOTATION: "true"})})
 
     assert kinds(one) == [RegisterClient]
     assert one.hold.reason == "KeyChurn"
@@ -258,7 +258,7 @@ def test_a_scope_that_no_list_knows_is_tried_after_everything_else_and_before_th
 
 
 def test_while_no_key_can_be_made_nothing_is_tried():
-    held_up = {"recent_mints": 6, "granted": Granted(frozenset())}
+    held_up = {"recent_mints": 5, "granted": Granted(frozenset())}
 
     assert TryScopes not in kinds(plan(**NEW | {"resource": resource_with()} | held_up))
 
@@ -282,7 +282,7 @@ def test_what_couldnt_be_read_of_the_exposed_scopes_is_told_and_nothing_of_them_
 
 
 def test_scopes_are_exposed_also_while_no_key_can_be_made():
-    one = plan(**NEW | {"resource": resource_with(), "recent_mints": 6, "exposures": (NEW_SCOPE,)})
+    one = plan(**NEW | {"resource": resource_with(), "recent_mints": 5, "exposures": (NEW_SCOPE,)})
 
     assert kinds(one) == [RegisterClient, CreateScope, GrantAccess]
     assert one.hold.reason == "KeyChurn"
@@ -487,7 +487,7 @@ def snapshots(draw):
         "resource": body,
         "secret": secret,
         "rival": draw(st.sampled_from([None, "older-app"])),
-        "recent_mints": draw(st.sampled_from([0, 6])),
+        "recent_mints": draw(st.sampled_from([0, 5])),
         "search": draw(
             st.one_of(
                 st.sampled_from([Found(own), Found(own, others=("client-2",)), Released("client-9")]),

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 RENEW_BEFORE = timedelta(days=30)
 """A registered key lives a year; posting it again renews it."""
-MINTS_PER_HOUR = 6
+MINTS_PER_HOUR = KEY_LIMIT
+"""Keys that are made for a client: as many as DigDir can tell of, so that neither a restart nor a resource that is
+created again begins to count anew."""
 RESPONSE_MEMBERS = frozenset({"created", "last_updated"})
 
 
@@ -46,7 +48,7 @@ def plan_keys(
         held: The key in the Secret, if it is a usable one.
         pending: The id of a key that was minted and hasn't reached the Secret, if there is one; it is used for a mint.
         rotate: Whether a new key was asked for.
-        recent_mints: How many keys were minted for this resource within the last hour.
+        recent_mints: How many keys this process made for the client within the last hour; DigDir tells of others'.
         grace: How long a key of ours that is not in the Secret stays.
         now: The time.
     """
@@ -58,7 +60,8 @@ def plan_keys(
     orphans = _find_orphans(registered, current, now)
     in_use = current is not None and current.ours
 
-    if mint and (hold := _check_minting(foreign, recent_mints, in_use=in_use)):
+    made = max(recent_mints, _count_young(registered, now))
+    if mint and (hold := _check_minting(foreign, made, in_use=in_use)):
         return KeyPlan(hold=hold)
 
     wanted = [orphan.key for orphan in reversed(orphans) if not orphan.is_past(grace, now)]
@@ -87,7 +90,13 @@ def _check_mint(held: PrivateJwk | None, current: PublicJwk | None, now: datetim
     return "a new key was asked for" if rotate else None
 
 
-def _check_minting(foreign: Sequence[PublicJwk], recent_mints: int, *, in_use: bool) -> Blocker | None:
+def _count_young(registered: Sequence[PublicJwk], now: datetime) -> int:
+    """Count our keys that were published within the last hour; of those that were dropped since, nobody tells."""
+    created = [_created(key) for key in registered if key.ours]
+    return sum(moment is not None and now - moment < timedelta(hours=1) for moment in created)
+
+
+def _check_minting(foreign: Sequence[PublicJwk], made: int, *, in_use: bool) -> Blocker | None:
     if len(foreign) + in_use >= KEY_LIMIT:
         kids = ", ".join(key.kid for key in foreign)
         return rejected(
@@ -95,11 +104,11 @@ def _check_minting(foreign: Sequence[PublicJwk], recent_mints: int, *, in_use: b
             f"The client has {len(foreign)} keys that this operator didn't make ({kids}), and DigDir allows "
             f"{KEY_LIMIT} in all: remove one of them at DigDir",
         )
-    if recent_mints >= MINTS_PER_HOUR:
+    if made >= MINTS_PER_HOUR:
         return rejected(
             Reason.KEY_CHURN,
-            f"{recent_mints} keys were made within an hour because the one in the Secret kept disappearing or "
-            "changing: find out what else writes to the Secret",
+            f"{made} keys were made for the client within an hour, and no more is made until the first of them is an "
+            "hour old: find out what else writes to the Secret, or keeps deleting and creating this resource",
         )
     return None
 

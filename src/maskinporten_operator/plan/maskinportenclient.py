@@ -68,7 +68,7 @@ class Snapshot:
         spec: Its spec, which is valid.
         secret: The Secret of the name in the spec, which is its own.
         server: Maskinporten's metadata.
-        recent_mints: Keys minted for this resource within the last hour.
+        recent_mints: Keys that this process made for its registration within the last hour.
         pending_key: The id of a key that was minted and hasn't reached the Secret.
         found: Its registration; None if it is proven to have none.
         granted: Which of the consumed scopes may be registered.

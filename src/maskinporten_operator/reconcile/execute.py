@@ -266,7 +266,7 @@ class _Execution:
         assert self.progress.registration
         keys = list(step.keep)
         if step.mint:
-            self.jwk = await _mint(self.progress.resource.meta, self.ports)
+            self.jwk = await _mint(self.progress.resource.meta, self.progress.registration.client_id, self.ports)
             # Left over from a pass that failed after it was published; it must not be in the set twice.
             keys = [self.jwk.public(), *(key for key in keys if key.kid != self.jwk.kid)]
             if _are_published(keys, self.jwk, self.progress.registration):
@@ -317,11 +317,11 @@ def _build_fingerprint(registration: Registration, jwk: PrivateJwk, seen: Snapsh
     return build_fingerprint(registration.client_id, jwk.kid, scopes, seen.server)
 
 
-async def _mint(meta: ObjectMeta, ports: Ports) -> PrivateJwk:
+async def _mint(meta: ObjectMeta, client_id: str, ports: Ports) -> PrivateJwk:
     if pending := ports.memory.pending_key(meta.uid):
         return pending
     jwk = PrivateJwk(build_kid(meta.uid, ports.random.hex(16)), await ports.mint.take(meta.namespace))
-    ports.memory.record_mint(meta.uid, jwk, ports.clock.monotonic())
+    ports.memory.record_mint(meta.uid, client_id, jwk, ports.clock.monotonic())
     return jwk
 
 

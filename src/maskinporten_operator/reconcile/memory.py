@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.keys import PrivateJwk
 
 HOUR = 3600.0
+MOST_REMEMBERED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,11 @@ class Round:
 
 
 class Memory:
-    """By the resource's uid: keys on their way or made lately, what is missed or refused, conflicts in a row."""
+    """By the resource's uid: keys on their way, what is missed or refused, conflicts in a row. By client: keys made."""
 
     def __init__(self) -> None:
         self._pending: dict[str, PrivateJwk] = {}
-        self._mints: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=16))
+        self._mints: dict[str, tuple[float, ...]] = {}  # those of which a key was made last come last
         self._absent_since: dict[str, float] = {}
         self._waiting_since: dict[str, float] = {}
         self._visited: set[str] = set()
@@ -70,18 +71,23 @@ class Memory:
         """Give the key that an earlier pass minted and that hasn't reached the Secret: it is used, not another."""
         return self._pending.get(uid)
 
-    def record_mint(self, uid: str, key: PrivateJwk, now: float) -> None:
-        """Remember a new key until it is in the Secret, and that it was made (`now` in monotonic seconds)."""
+    def record_mint(self, uid: str, client_id: str, key: PrivateJwk, now: float) -> None:
+        """Remember a new key until it is in the Secret, and for an hour that it was made (`now` in monotonic seconds).
+
+        The latter by the client: a resource that is deleted and created again has it still.
+        """
         self._pending[uid] = key
-        self._mints[uid].append(now)
+        self._mints[client_id] = (*self._mints.pop(client_id, ()), now)[-MOST_REMEMBERED:]
+        while now - self._mints[oldest := next(iter(self._mints))][-1] >= HOUR:
+            del self._mints[oldest]
 
     def record_delivery(self, uid: str) -> None:
         """Forget the key on its way: the Secret has it."""
         self._pending.pop(uid, None)
 
-    def recent_mints(self, uid: str, now: float) -> int:
-        """Count the keys made within the last hour, without the one on its way: to use it is to make none."""
-        mints = tuple(self._mints.get(uid, ()))
+    def recent_mints(self, uid: str, client_id: str, now: float) -> int:
+        """Count the client's keys made within the last hour, without the one on its way: to use it is to make none."""
+        mints = self._mints.get(client_id, ())
         return sum(now - moment < HOUR for moment in (mints[:-1] if uid in self._pending else mints))
 
     def count_absent(self, uid: str, now: float) -> int:
@@ -166,7 +172,6 @@ class Memory:
     def forget(self, uid: str) -> None:
         """The resource is gone."""
         self._pending.pop(uid, None)
-        self._mints.pop(uid, None)
         self._absent_since.pop(uid, None)
         self._waiting_since.pop(uid, None)
         self._visited.discard(uid)

@@ -48,7 +48,7 @@ async def observe(
     secret = await ports.cluster.find_secret(meta.namespace, spec.secret_name)
     progress.impaired = secret is None
     rival, server = _find_rival(meta, spec.secret_name, ports), await ports.metadata.get()
-    recent_mints, pending = memory.recent_mints(meta.uid, ports.clock.monotonic()), memory.pending_key(meta.uid)
+    pending = memory.pending_key(meta.uid)
     if blocker := check_secret_owner(secret, meta):
         return blocker
     search = await _Search(resource, secret.client_id if secret else None, ports).run(sighting)
@@ -64,7 +64,7 @@ async def observe(
         spec=spec,
         secret=secret,
         server=server,
-        recent_mints=recent_mints,
+        recent_mints=_count_mints(meta, found, ports),
         pending_key=pending.kid if pending else None,
         found=found,
         granted=granted,
@@ -73,6 +73,12 @@ async def observe(
         unread=unread,
     )
     return recall_refusals(seen, ports)
+
+
+def _count_mints(meta: ObjectMeta, found: Found | None, ports: Ports) -> int:
+    if found is None:
+        return 0
+    return ports.memory.recent_mints(meta.uid, found.registration.client_id, ports.clock.monotonic())
 
 
 async def _find_granted(
