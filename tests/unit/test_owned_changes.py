@@ -256,3 +256,44 @@ async def test_what_befalls_a_secret_is_urgent(world, happens):
     world.secrets.on_change(secret("12")) if happens == "changed" else world.secrets.on_delete(secret("12"))
 
     assert world.queue._queued == {OWNER: Priority.REPAIR}
+
+
+def both(controlling):
+    """References to two owners, of which one controls."""
+    return [
+        owner_reference() | {"controller": controlling == OWNER},
+        owner_reference("u2", WAITING.name) | {"controller": controlling == WAITING},
+    ]
+
+
+@pytest.mark.parametrize(("writer", "other"), [(OWNER, WAITING), (WAITING, OWNER)], ids=["first", "second"])
+async def test_a_write_of_ours_queues_the_other_owner_since_no_event_will_be_news_of_it(world, writer, other):
+    world.store.offer(resource_body(metadata={"name": WAITING.name, "uid": "u2", "resourceVersion": "11"}))
+
+    world.changes.take_write(SECRET_KIND, secret(10, *both(writer)))
+
+    assert await world.queued() == {other}
+
+
+async def test_a_write_of_ours_queues_whoever_else_names_the_secret(world):
+    world.store.offer(resource_body(metadata={"name": WAITING.name, "uid": "u2", "resourceVersion": "11"}))
+
+    world.changes.take_write(SECRET_KIND, secret(10))
+
+    assert await world.queued() == {WAITING}
+
+
+async def test_a_write_of_ours_to_what_nobody_else_claims_queues_nobody(world):
+    world.changes.take_write(SECRET_KIND, secret(10))
+
+    assert await world.queued() == set()
+
+
+async def test_another_owner_whose_pass_is_under_way_looks_again_after_it(world):
+    world.store.offer(resource_body(metadata={"name": WAITING.name, "uid": "u2", "resourceVersion": "11"}))
+    await world.begin_pass()
+
+    world.changes.take_write(SECRET_KIND, secret(10, *both(WAITING)))
+    world.end_pass()
+
+    assert await world.queued() == {OWNER}

@@ -308,6 +308,14 @@ def test_a_secret_of_another_resource_is_a_conflict_that_names_it():
     assert "other-app" in one.hold.message
 
 
+def test_a_secret_that_another_resource_controls_is_a_conflict_that_names_only_that_one():
+    ours = owner_reference() | {"controller": False}
+    one = plan(secret=secret_of(ours, owner_reference(uid="other", name="other-app")))
+
+    assert one.steps == ()
+    assert "belongs to MaskinportenClient other-app:" in str(one.hold)
+
+
 def test_a_secret_of_nobody_is_a_conflict():
     assert "was not made for a MaskinportenClient" in plan(secret=secret_of()).hold.message
 

@@ -142,6 +142,24 @@ def test_the_resource_with_the_uid_owns_it():
     assert not owned_by(owner_reference()).was_owned_by_namesake(META)
 
 
+@pytest.mark.parametrize("ours_controls", [True, False])
+def test_of_two_owners_the_controlling_one_owns_it(ours_controls):
+    ours = owner_reference() | {"controller": ours_controls}
+    theirs = owner_reference("other", "other-app") | {"controller": not ours_controls}
+
+    assert owned_by(ours, theirs).is_owned_by(META) == ours_controls
+    assert owned_by(theirs, ours).is_owned_by(META) == ours_controls
+
+
+def test_of_two_owners_neither_owns_it_if_neither_controls():
+    references = [owner_reference(), owner_reference("other", "other-app")]
+    for reference in references:
+        del reference["controller"]
+
+    assert not owned_by(*references).is_owned_by(META)
+    assert owned_by(references[0]).is_owned_by(META)
+
+
 def test_an_earlier_resource_of_the_name_doesnt_own_it_any_more():
     earlier = owned_by(owner_reference(uid="earlier"))
 

@@ -5,10 +5,11 @@ import copy
 
 import pytest
 
-from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT, SECRET
+from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
+from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.router import Router
-from tests.unit.fakes import NAME, NAMESPACE, UID, resource_body
+from tests.unit.fakes import NAME, NAMESPACE, SECRET, UID, owner_reference, resource_body
 
 CLIENT, APP = Key(MASKINPORTEN_CLIENT, NAMESPACE, NAME), Key(APPLICATION, NAMESPACE, NAME)
 
@@ -100,6 +101,19 @@ async def test_a_client_whose_spec_a_write_of_ours_changed_is_worked_on_though_n
     assert await world.queued() == set()
 
 
+async def test_whoever_else_names_a_secret_looks_when_a_write_of_ours_changed_it(world):
+    other = world.change(metadata={"name": "other", "uid": "u2"})
+    world.router.on_event(MASKINPORTEN_CLIENT, "ADDED", other)
+    await world.queued()
+    metadata = {"namespace": NAMESPACE, "name": SECRET, "resourceVersion": "30"}
+
+    world.router.accept(SECRET_KIND, {"metadata": metadata | {"ownerReferences": [owner_reference()]}})
+
+    queued = await world.queued()
+    assert CLIENT._replace(name="other") in queued
+    assert CLIENT not in queued
+
+
 async def test_a_users_request_that_the_answer_to_a_write_of_ours_shows_first_isnt_lost(world):
     world.router.accept(MASKINPORTEN_CLIENT, world.change(metadata={"annotations": {"digdir.nais.io/rotate": "true"}}))
 
@@ -140,9 +154,9 @@ async def test_what_is_remembered_of_a_resource_that_vanished_during_a_pass_is_f
 
 async def test_the_version_of_an_owned_object_that_we_wrote_is_kept(world):
     metadata = {"namespace": NAMESPACE, "name": "some-secret", "resourceVersion": "7"}
-    world.router.accept(SECRET, {"metadata": metadata})
+    world.router.accept(SECRET_KIND, {"metadata": metadata})
 
-    assert world.router.versions.own(Key(SECRET, NAMESPACE, "some-secret")) == 7
+    assert world.router.versions.own(Key(SECRET_KIND, NAMESPACE, "some-secret")) == 7
 
 
 READY = {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]}

@@ -174,7 +174,7 @@ def check_secret_owner(secret: OwnedSecret | None, meta: ObjectMeta) -> Blocker 
             f"Secret {name} still belongs to an earlier resource of this name; the garbage collector removes it",
             LOOK_AGAIN_FOR_SECRET,
         )
-    owners = ", ".join(str(owner["name"]) for owner in secret.owners)
+    owners = ", ".join(str(owner["name"]) for owner in secret.owners if owner["uid"] != meta.uid)
     whose = f"belongs to MaskinportenClient {owners}" if owners else "was not made for a MaskinportenClient"
     return rejected(
         Reason.SECRET_CONFLICT,

@@ -49,8 +49,14 @@ def find_owners(manifest: Mapping[str, Any], kind: Kind) -> tuple[Mapping[str, A
 
 
 def is_owned_by(manifest: Mapping[str, Any], owner: ObjectMeta) -> bool:
-    """Whether this very resource owns it; one of the same name with another uid doesn't."""
-    return any(one["uid"] == owner.uid for one in find_owners(manifest, owner.kind))
+    """Whether this very resource owns it; one of the same name with another uid doesn't.
+
+    Of several resources of one kind only the controlling one does, as the API server lets no more than one control.
+    """
+    owners = find_owners(manifest, owner.kind)
+    if len(owners) > 1:
+        owners = tuple(one for one in owners if one.get("controller"))
+    return any(one["uid"] == owner.uid for one in owners)
 
 
 def was_owned_by_namesake(manifest: Mapping[str, Any], owner: ObjectMeta) -> bool:

@@ -54,7 +54,7 @@ class OwnedChanges:
         self._owners[key] = self._find_owners(key, metadata)  # whom a list without the object wakes up
         if not self._versions.offer(kind, metadata):
             return
-        for owner in self._find_concerned(key):
+        for owner in self._find_concerned(key, self._owners[key]):
             if self._queue.is_running(owner):
                 # Most likely the echo of the write that this pass is waiting for an answer to.
                 self._unsettled[owner][key] = self._versions.newest(key)
@@ -67,6 +67,17 @@ class OwnedChanges:
         self._owners[key] = self._find_owners(key, metadata)
         self._take_absence(key)
 
+    def take_write(self, kind: Kind, metadata: Metadata) -> None:
+        """Take in an object as a write of ours left it, of which no event will be news.
+
+        Its controlling owner's pass made it; whoever else it concerns must look.
+        """
+        key = key_of(kind, metadata)
+        references = metadata.get("ownerReferences") or ()
+        writer = self._find_owners(key, {"ownerReferences": [one for one in references if one.get("controller")]})
+        for other in self._find_concerned(key, self._find_owners(key, metadata)) - writer:
+            self._queue.add(other, _find_urgency(kind))
+
     def settle(self, owner: Key) -> None:
         """At the end of a pass: queue the owner again if a change during the pass wasn't the pass's own."""
         changes = self._unsettled.pop(owner, {})
@@ -75,18 +86,17 @@ class OwnedChanges:
 
     def _take_absence(self, key: Key) -> None:
         self._versions.remove(key)
-        for owner in self._find_concerned(key):
+        for owner in self._find_concerned(key, self._owners.pop(key, frozenset())):
             self._queue.add(owner, Priority.REPAIR)
-        self._owners.pop(key, None)
 
     def _find_owners(self, key: Key, metadata: Metadata) -> frozenset[Key]:
         kind, references = self._store.kind, metadata.get("ownerReferences") or ()
         return frozenset(Key(kind, key.namespace, one["name"]) for one in references if one.get("kind") == kind.name)
 
-    def _find_concerned(self, key: Key) -> set[Key]:
-        """Find those whom the object names, and those that name it as their Secret: one may wait for it to go."""
+    def _find_concerned(self, key: Key, owners: frozenset[Key]) -> set[Key]:
+        """Find the owners that are known, and those that name the object as their Secret: one may wait for it to go."""
         claimants = self._store.find_claimants(key.namespace, key.name) if key.kind == SECRET else ()
-        return {one for one in self._owners.get(key, frozenset()).union(claimants) if self._store.find(one)}
+        return {one for one in owners.union(claimants) if self._store.find(one)}
 
 
 def _find_urgency(kind: Kind) -> Priority:

@@ -68,6 +68,8 @@ class Router:
         store = self.stores.get(kind)
         if store is None:
             self.versions.accept(kind, body)
+            for owned in self.owned.values():
+                owned.take_write(kind, body["metadata"])
             return
         key = store.key_of(body)
         before = store.find(key)
