@@ -76,10 +76,23 @@ def test_an_absent_object_nobody_expected_is_a_fault_that_goes_by():
 
 
 def test_a_served_crd_with_another_schema_is_said_to_the_cluster_admin():
-    error = translate(500, {"message": f"{SCHEMA_MISMATCH}: .status.x: field not declared in schema"})
+    what = "(some-team/some-app; nais.io/v1, Kind=MaskinportenClient)"
+    error = translate(500, {"message": f"{SCHEMA_MISMATCH} {what}: .status.x: field not declared in schema"})
 
     assert type(error) is RejectedError
     assert "install the operator's" in str(error)
+
+
+def test_a_field_that_kubernetes_doesnt_know_is_told_by_what_the_api_server_said_of_it():
+    what = "(some-team/some-app; apps/v1, Kind=Deployment)"
+    where = '.spec.template.spec.containers[name="some-app"].env[name="X"].valueFrom.nais.io/v1'
+
+    error = translate(500, {"message": f"{SCHEMA_MISMATCH} {what}: {where}: field not declared in schema"})
+
+    assert type(error) is RejectedError
+    assert "mend the spec" in str(error)
+    assert f"{where}: field not declared in schema" in str(error)
+    assert "install the operator's" not in str(error)
 
 
 def test_a_namespace_that_is_being_deleted_is_known_by_the_cause_whatever_the_status():

@@ -14,6 +14,7 @@ from maskinporten_operator.model.errors import (
     TransientError,
     WaitingError,
 )
+from maskinporten_operator.model.resources import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,10 +82,8 @@ def translate_status(status: Mapping[str, Any], retry_after: str | None = None) 
                 LOOK_AGAIN_FOR_RIGHTS,
             )
         case 500 if SCHEMA_MISMATCH in message:
-            # Server-side apply answers so when the served CRD has another schema: trying again can't help.
-            return RejectedError(
-                Reason.REFUSED_BY_CLUSTER, f"The served CRD has another schema: install the operator's ({message})"
-            )
+            # Server-side apply answers so when a field isn't in the schema: trying again can't help.
+            return RejectedError(Reason.REFUSED_BY_CLUSTER, f"{_explain_schema(message)} ({message})")
         case int() if 400 <= code < 500:
             return RejectedError(
                 Reason.REFUSED_BY_CLUSTER,
@@ -92,6 +91,13 @@ def translate_status(status: Mapping[str, Any], retry_after: str | None = None) 
             )
         case _:
             return TransientError(Reason.CLUSTER_UNAVAILABLE, f"The API server has a fault (HTTP {code}: {message})")
+
+
+def _explain_schema(message: str) -> str:
+    """Say whose schema doesn't fit: the message names the group of what was applied, such as `apps/v1`."""
+    if f"; {GROUP}/" in message:
+        return "The served CRD has another schema: a cluster admin must install the operator's"
+    return "The API server knows no such field: mend the spec, or tell a cluster admin"
 
 
 def _is_terminating(status: Mapping[str, Any]) -> bool:
