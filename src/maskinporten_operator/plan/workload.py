@@ -86,9 +86,10 @@ def build_service(meta: ObjectMeta, spec: ApplicationSpec) -> dict[str, Any]:
 
 
 def _build_pod(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, secret_name: str | None) -> dict[str, Any]:
-    """Build a pod that fits the restricted Pod Security standard."""
+    """Build a pod that fits the restricted Pod Security standard, and has no credentials but those it asks for."""
     user = platform.run_as_user
     pod: dict[str, Any] = {
+        "automountServiceAccountToken": False,
         "containers": [_build_container(meta, spec, platform, secret_name)],
         "securityContext": {
             "runAsNonRoot": True,
