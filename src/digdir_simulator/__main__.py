@@ -153,6 +153,11 @@ def _help_on_settings() -> str:
 )
 @click.option("--api-prefix", default="/api/v1", show_default=True, help="Path before /clients.")
 @click.option("--ledger-size", default=200_000, show_default=True, help="Number of calls that are kept.")
+@click.option(
+    "--control-from-anywhere",
+    is_flag=True,
+    help="Let callers on other machines use /control too, which asks for no credentials.",
+)
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A setting; may be repeated.")
 def main(
     *,
@@ -166,6 +171,7 @@ def main(
     state_file: Path | None,
     api_prefix: str,
     ledger_size: int,
+    control_from_anywhere: bool,
     settings: tuple[str, ...],
 ) -> None:
     """Simulate DigDir's self-service admin API and Maskinporten's token endpoint.
@@ -186,7 +192,7 @@ def main(
     \b
     Paths: /token /jwk /.well-known/oauth-authorization-server (Maskinporten),
     /api/v1/… (admin API), /control/… (faults, settings, ledger, state; no authentication, so
-    listen on a loopback address unless the network is yours alone).
+    only for callers on this machine).
     """  # noqa: D301 - \b is click's mark for a paragraph that keeps its lines
     if admin_jwk_file and admin_cert_file:
         raise click.UsageError("--admin-jwk-file and --admin-cert-file exclude each other")
@@ -210,6 +216,7 @@ def main(
             settings=_settings(settings),
             api_prefix=api_prefix,
             ledger_size=ledger_size,
+            control_from_anywhere=control_from_anywhere,
         )
         app = create_app(config)
     except (ValueError, yaml.YAMLError, StateFileError) as error:
@@ -221,6 +228,8 @@ def main(
             loop="asyncio",
             lifespan="off",
             ws="none",
+            # Nobody may say in a header that he calls from here
+            proxy_headers=False,
             access_log=False,
             log_level="warning",
             # Longer than clients keep idle connections, lest one is closed as it is used again

@@ -107,6 +107,7 @@ class Config(BaseModel):
         settings: the settings at the start and after a reset.
         api_prefix: path before ``/clients`` and its like.
         ledger_size: number of calls that the ledger keeps.
+        control_from_anywhere: whether the control API answers callers on other machines, or in other pods, too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -120,6 +121,7 @@ class Config(BaseModel):
     settings: Settings = Settings()
     api_prefix: str = "/api/v1"
     ledger_size: int = Field(default=200_000, ge=1)
+    control_from_anywhere: bool = False
 
     @field_validator("public_url", "api_prefix")
     @classmethod

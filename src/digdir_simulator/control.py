@@ -1,8 +1,9 @@
 """The control API, ``/control``: what tests and demos do to a simulator, past DigDir's own rules.
 
-It asks for no credentials and leaves no trace in the ledger.
+It asks for no credentials, so it answers callers on its own machine only, and leaves no trace in the ledger.
 """
 
+import ipaddress
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -59,6 +60,19 @@ def _created(shown: list[bytes], body: Any) -> Response:
     """Answer with what was made, as a list if the request had one."""
     content = b"[" + b",".join(shown) + b"]" if isinstance(body, list) else shown[0]
     return Response(content, 201, media_type="application/json")
+
+
+def _is_here(request: Request) -> bool:
+    """Whether a caller is on the simulator's own machine, or in its own pod: by loopback, or from its own address."""
+    if request.client is None:
+        return False
+    server = request.scope.get("server")
+    try:
+        caller = ipaddress.ip_address(request.client.host)
+    except ValueError:
+        return False
+    mapped = getattr(caller, "ipv4_mapped", None)
+    return (mapped or caller).is_loopback or (server is not None and request.client.host == server[0])
 
 
 async def _body(request: Request) -> Any:
@@ -230,7 +244,24 @@ class Control:
 
     def routes(self) -> list[Route]:
         """Return the routes of the control API."""
-        return [Route(path, self._for_good(handler), methods=[method]) for method, path, handler in self._handlers()]
+        return [
+            Route(path, self._guarded(self._for_good(handler)), methods=[method])
+            for method, path, handler in self._handlers()
+        ]
+
+    def _guarded(self, handler: Handler) -> Handler:
+        """Return `handler`, refusing callers from elsewhere."""
+
+        async def handle(request: Request) -> Response:
+            if not (self._simulator.config.control_from_anywhere or _is_here(request)):
+                raise ControlError(
+                    403,
+                    "the control API answers callers on its own machine only: in a cluster use kubectl port-forward, "
+                    "elsewhere start the simulator with --control-from-anywhere",
+                )
+            return await handler(request)
+
+        return handle
 
     def _for_good(self, handler: Handler) -> Handler:
         """Return `handler`, answering when its changes, and those that it may show, are in the state file."""

@@ -1,3 +1,4 @@
+import httpx
 import pytest
 
 from digdir_simulator import Config, Settings, create_app
@@ -217,3 +218,45 @@ async def test_generating_scopes_takes_a_prefix(digdir):
 async def test_an_admin_key_that_is_too_small_is_refused(clock, admin_jwk):
     with pytest.raises(ValueError, match="2048 bits"):
         create_app(Config(admin_jwk={"kty": "RSA", "kid": "k", "n": "wQ" * 50, "e": "AQAB"}), clock=clock)
+
+
+# Who may control it
+
+CONTROL = "http://10.0.0.7:8080/control/settings"
+
+
+def call_from(app, caller, server="10.0.0.7"):
+    """Call the control API at the server's address, as a caller of another address."""
+
+    async def at(scope, receive, send):
+        await app({**scope, "client": caller and (caller, 40000), "server": (server, 8080)}, receive, send)
+
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=at))
+
+
+@pytest.mark.parametrize("caller", ["127.0.0.1", "127.3.2.1", "::1", "::ffff:127.0.0.1", "10.0.0.7"])
+async def test_callers_on_its_own_machine_may_control_it(caller):
+    async with call_from(create_app(), caller) as http:
+        assert (await http.get(CONTROL)).status_code == 200
+
+
+@pytest.mark.parametrize("caller", ["10.0.0.8", "::ffff:10.0.0.7", "2001:db8::1", "localhost", None])
+async def test_callers_from_elsewhere_may_not_whatever_they_say(caller):
+    headers = {"Host": "127.0.0.1:8080", "X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
+    app = create_app()
+    async with call_from(app, caller) as http:
+        answer = await http.patch(CONTROL, json={"latency_ms": 5}, headers=headers)
+
+    assert answer.status_code == 403
+    assert "port-forward" in answer.json()["error"]
+    assert app.state.simulator.settings.latency_ms == 0
+
+
+async def test_from_elsewhere_all_else_is_there():
+    async with call_from(create_app(), "10.0.0.8") as http:
+        assert (await http.get("http://10.0.0.7:8080/.well-known/oauth-authorization-server")).status_code == 200
+
+
+async def test_the_control_api_can_be_opened_to_all():
+    async with call_from(create_app(Config(control_from_anywhere=True)), "10.0.0.8") as http:
+        assert (await http.get(CONTROL)).status_code == 200
