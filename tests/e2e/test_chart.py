@@ -348,6 +348,7 @@ def restricting(release):
         ("none", ["krr:a", "skatt:a"], None, "may not use skatt:a; a cluster admin decides"),
         ("half", ["skatt:a"], None, "may not use skatt:a"),
         ("tax", ["krr:a", "skatt:a", "nav:some/other/scope"], None, None),
+        ("none", ["nav:some/other/scope"], None, "may not use nav:some/other/scope"),  # the organisation's own
         ("tax", ["nav:some/other/scope.more"], None, "may not use nav:some/other/scope.more"),
         ("tax", [], ("tax", "income/read"), None),
         ("tax", [], ("tax", "income.read"), "may not expose tax:income.read"),
