@@ -9,7 +9,7 @@ import yaml
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT, InvalidSpec
 from maskinporten_operator.plan.egress import POLICY_KINDS
-from tests.specs import ACCEPTED, EVERY_FIELD, MOST_EXPOSED, REFUSED, exposed, exposing
+from tests.specs import ACCEPTED, EVERY_FIELD, MOST_EXPOSED, REFUSED, consuming, exposed, exposing
 from tools.cluster import ControlPlaneError
 from tools.generate.__main__ import ROOT
 from tools.install import VALUES, ensure_namespace, install
@@ -132,6 +132,48 @@ def test_the_model_agrees_with_the_api_server_on_every_combination_of_names_and_
         accepted = post(spec).status_code == 201
 
         assert accepted != isinstance(parse(body).spec, InvalidSpec), (name, product, separator, source)
+
+
+RULES_OF_CONSUMED = (
+    "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/scopes/properties/consumes/items"
+    "/x-kubernetes-validations"
+)
+
+
+@pytest.fixture
+def older(cluster, post):
+    """A resource from before the rule about scopes that can't be consumed, which the API server has by now."""
+    crd = f"customresourcedefinition/{PLURAL}.{MASKINPORTEN_CLIENT.group}"
+    (version,) = json.loads(cluster.kubectl("get", crd, "-o=json"))["spec"]["versions"]
+    consumes = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["scopes"]["properties"]
+    rules = consumes["consumes"]["items"]["x-kubernetes-validations"]
+    spec = consuming("skatt:inntekt", "idporten:dcr.write")
+
+    def patch(operation, code):
+        cluster.kubectl("patch", crd, "--type=json", f"-p={json.dumps([{'path': RULES_OF_CONSUMED, **operation}])}")
+        wait_for(lambda: post(spec).status_code == code, 30, f"answer {code}")
+
+    patch({"op": "remove"}, 201)
+    try:
+        cluster.kubectl("apply", "-f=-", stdin=yaml.safe_dump(manifest(spec, "older")))
+    finally:
+        patch({"op": "add", "value": rules}, 422)
+    return "older"
+
+
+def test_a_resource_that_is_older_than_a_rule_can_have_its_status_written_and_be_deleted(cluster, older):
+    def patch(what, *more):
+        cluster.kubectl("patch", PLURAL, older, f"-n={NAMESPACE}", "--type=merge", f"-p={json.dumps(what)}", *more)
+
+    patch({"metadata": {"finalizers": ["example.com/held"], "annotations": {"example.com/a": "b"}}})
+    patch({"spec": {"clientName": "Another name"}})
+    patch({"status": {"clientID": "1f6e0f0a"}}, "--subresource=status")
+    with pytest.raises(ControlPlaneError, match="can't be consumed"):
+        patch({"spec": {"scopes": {"consumes": [{"name": "idporten:dcr.write"}]}}})
+    cluster.kubectl("delete", PLURAL, older, f"-n={NAMESPACE}", "--wait=false")
+    patch({"metadata": {"finalizers": None}})
+
+    assert cluster.kubectl("get", PLURAL, f"-n={NAMESPACE}", f"--field-selector=metadata.name={older}", "-o=name") == ""
 
 
 def test_a_field_written_as_null_is_the_same_as_one_left_out(post):

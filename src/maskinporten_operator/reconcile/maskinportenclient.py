@@ -55,23 +55,16 @@ async def _attempt(progress: ClientProgress, sighting: Sighting, ports: Ports) -
         return stand_aside()
     if isinstance(spec, InvalidSpec):
         return _refuse_spec(spec.message, progress)
-    if forbidden := check_forbidden(spec.consumed_scopes, ports.policy):
-        return _refuse_spec(forbidden, progress)
-    if too_long := check_description(ports.policy.build_description(meta)):
-        return fail(too_long)
     return await _converge(progress, spec, sighting, ports)
-
-
-def _refuse_spec(fault: str, progress: ClientProgress) -> Outcome:
-    """Say what is wrong, and that nothing is taken from a client for that: workloads may live by it."""
-    client_id = progress.resource.status.client_id
-    stays = f". Client {client_id} stays as it is until the spec can be used" if client_id else ""
-    return fail(rejected(Reason.INVALID_SPEC, fault + stays))
 
 
 async def _converge(
     progress: ClientProgress, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports
 ) -> Outcome:
+    if forbidden := check_forbidden(spec.consumed_scopes, ports.policy):
+        return _refuse_spec(forbidden, progress)
+    if too_long := check_description(ports.policy.build_description(progress.resource.meta)):
+        return fail(too_long)
     seen = await observe(progress, spec, sighting, ports)
     if isinstance(seen, Blocker):
         return fail(seen)
@@ -83,6 +76,13 @@ async def _converge(
         ports.memory.end_round(seen.resource.meta.uid)
     refusal = await execute(plan, seen, progress, ports)
     return _judge(seen, plan, refusal, progress, ports)
+
+
+def _refuse_spec(fault: str, progress: ClientProgress) -> Outcome:
+    """Say what is wrong, and that nothing is taken from a client for that: workloads may live by it."""
+    client_id = progress.resource.status.client_id
+    stays = f". Client {client_id} stays as it is until the spec can be used" if client_id else ""
+    return fail(rejected(Reason.INVALID_SPEC, fault + stays))
 
 
 async def _read_again_before_its_end(progress: ClientProgress, ports: Ports) -> bool:
