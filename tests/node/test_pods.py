@@ -78,6 +78,12 @@ def measure_life(pod):
     return (end - begun).total_seconds()
 
 
+def read_ended_log(trial, pod):
+    """The log of the run that ended last; None while the kubelet replaces it by that of a later one."""
+    log = trial.node.kubectl("logs", pod.name, "-n", NAMESPACE, "--previous")
+    return None if log.startswith("unable to retrieve container logs") else log
+
+
 def find_pods(trial):
     return trial.pods(NAMESPACE, "app.kubernetes.io/component=operator,app.kubernetes.io/instance=faulty")
 
@@ -144,7 +150,7 @@ def test_a_fault_that_comes_again_ends_the_process_with_one_message_and_helm_fai
     life = measure_life(pod)
     figures["a fault that ends the watch each time, from the process's start to its end"] = f"{life:.0f} s"
     assert life <= SECONDS_TO_GIVE_UP
-    log = trial.node.kubectl("logs", pod.name, "-n", NAMESPACE, "--previous")
+    log = wait_for(lambda: read_ended_log(trial, pod), PATIENCE, "the log of a run that ended")
     # An exception's text may quote what is secret. Where it was raised is told, by lines of source.
     assert [line for line in log.splitlines() if "not found: 65532" in line] == []
     assert log.splitlines()[-1].startswith("Error: the watch of resources can't work (KeyError in fail "), log
