@@ -11,6 +11,8 @@ from maskinporten_operator.model.claims import claim_scope, claim_secret
 from maskinporten_operator.model.maskinportenclient import FINALIZER, parse
 from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT, InvalidSpec, parse_meta
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
+from maskinporten_operator.plan.children import build_children, check_child
+from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.runtime import store as module
 from maskinporten_operator.runtime.queue import Key
 from maskinporten_operator.runtime.store import ObjectStore, VersionStore, key_of, trim
@@ -521,12 +523,21 @@ def test_only_what_decisions_may_depend_on_is_kept():
     before = body(10)
     annotations = {"digdir.nais.io/preserve": "true", "digdir.nais.io/long": "x" * 64}
     assert kept == {
-        "metadata": {**before["metadata"], "finalizers": [FINALIZER], "annotations": annotations},
+        "metadata": {**before["metadata"], "finalizers": [FINALIZER], "annotations": annotations, "labels": {}},
         "spec": before["spec"],
         "status": {"clientID": "some-id"},
         "unread": ["spec.foo"],
     }
     assert trim(MASKINPORTEN_CLIENT, kept) == kept
+
+
+def test_of_an_application_s_maskinportenclient_enough_is_kept_to_see_that_it_is_as_it_should_be():
+    consumes = {"consumes": [{"name": "skatt:some.scope"}]}
+    application = parse_application(application_body({"maskinporten": {"enabled": True, "scopes": consumes}}))
+    children = build_children(application.meta, application.spec, Platform(), None)
+    (desired,) = [one for child, one in children.items() if child.kind == MASKINPORTEN_CLIENT]
+
+    assert check_child(desired, trim(MASKINPORTEN_CLIENT, desired)) is None
 
 
 def test_of_what_isnt_declared_a_bounded_number_of_paths_is_kept():

@@ -9,13 +9,14 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.resources import Kind, ObjectMeta
 
+APP_LABEL = "app"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "maskinporten-operator"
 
 
 def build_labels(owner: ObjectMeta) -> dict[str, str]:
     """Build the labels of everything that is made for a resource; the first selects, the second is watched."""
-    return {"app": owner.name, MANAGED_BY_LABEL: MANAGED_BY}
+    return {APP_LABEL: owner.name, MANAGED_BY_LABEL: MANAGED_BY}
 
 
 def build_owner_reference(owner: ObjectMeta) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from maskinporten_operator.model.resources import (
     InvalidSpec,
 )
 from maskinporten_operator.model.status_hint import read_status
+from maskinporten_operator.plan.ownership import APP_LABEL, MANAGED_BY_LABEL
 from maskinporten_operator.reconcile.ports import Sighting
 from maskinporten_operator.runtime.queue import Key
 
@@ -48,6 +49,7 @@ METADATA = frozenset(
     {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"}
     | {"ownerReferences"}
 )
+LABELS = (APP_LABEL, MANAGED_BY_LABEL)
 FINALIZERS = frozenset({FINALIZER, *DIGDIRATOR_FINALIZERS})
 DOMAIN = "digdir.nais.io/"
 LONGEST_ANNOTATION = 64
@@ -314,6 +316,8 @@ def trim(kind: Kind, body: Body) -> Body:
     kept = {name: value for name, value in metadata.items() if name in METADATA}
     kept["finalizers"] = [one for one in metadata.get("finalizers") or () if one in FINALIZERS]
     kept["annotations"] = _find_own_annotations(metadata)
+    labels = metadata.get("labels") or {}
+    kept["labels"] = {name: labels[name] for name in LABELS if name in labels}
     told = {UNREADABLE: body.get(UNREADABLE), UNREAD: body.get(UNREAD) or name_unread(spec, body.get("spec"))}
     return {
         "metadata": kept,
