@@ -274,6 +274,12 @@ def test_a_key_of_ours_that_has_expired_is_dropped_whatever_the_grace(created):
     assert plan(*keys, grace=30 * DAY, now=NOW - SECOND).publish is None
 
 
+def test_a_key_that_has_expired_supersedes_no_other_since_the_next_look_wont_find_it():
+    keys = own(1, NOW - 9 * DAY), registered(NEWER, NOW - HOUR, exp=int(NOW.timestamp()))
+
+    assert kept(plan(*keys, registered(HELD, NOW - 10 * DAY))) == [HELD.kid]
+
+
 def test_the_key_in_the_secret_is_renewed_and_not_dropped_when_it_has_expired():
     published = plan(registered(HELD, NOW - 400 * DAY, lives=365 * DAY)).publish
 

@@ -75,7 +75,7 @@ def plan_keys(
     publish = None
     if reason:
         keep = tuple(_to_request(key, renew=bool(renew) and key is current) for key in (*kept, *foreign))
-        expired = tuple(key.kid for key in foreign if key.expires is not None and key.expires <= now.timestamp())
+        expired = tuple(key.kid for key in foreign if _has_expired(key, now))
         publish = PublishKeys(keep, mint=bool(mint), reason=reason, expired=expired)
     return KeyPlan(publish, next_look=_next_look(orphans, kept, current, grace, now))
 
@@ -113,6 +113,10 @@ def _check_minting(foreign: Sequence[PublicJwk], made: int, *, in_use: bool) -> 
     return None
 
 
+def _has_expired(key: PublicJwk, now: datetime) -> bool:
+    return key.expires is not None and key.expires <= now.timestamp()
+
+
 def _expires_soon(key: PublicJwk, now: datetime) -> bool:
     return key.expires is not None and key.expires - now.timestamp() < RENEW_BEFORE.total_seconds()
 
@@ -125,18 +129,20 @@ class _Orphan:
     since: datetime | None
 
     def is_past(self, grace: timedelta, now: datetime) -> bool:
-        expired = self.key.expires is not None and self.key.expires <= now.timestamp()
-        return expired or (self.since is not None and now - self.since > grace)
+        return self.since is not None and now - self.since > grace
 
 
 def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None, now: datetime) -> list[_Orphan]:
-    """List our keys that aren't in the Secret, oldest first.
+    """List our keys that aren't in the Secret and haven't expired, oldest first.
 
     One is superseded when the next newer was published; the newest, whose Secret was never written, at its own
     publication. If the Secret's key is gone, pods may still use the newest: the key that is made now supersedes it.
-    Without a time from the API a key goes only when its slot is needed.
+    Without a time from the API a key goes only when its slot is needed. One that has expired goes at once, and counts
+    for none: the next look wouldn't find it.
     """
-    own = sorted((key for key in registered if key.ours or key is current), key=_by_age)
+    own = sorted(
+        (key for key in registered if key is current or (key.ours and not _has_expired(key, now))), key=_by_age
+    )
     newer = [*own[1:], None][: len(own)]
     return [
         _Orphan(key, _created(successor or key) if successor or current else now)
