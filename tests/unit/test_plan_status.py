@@ -15,7 +15,7 @@ from maskinporten_operator.model.errors import (
     WaitingError,
 )
 from maskinporten_operator.model.status_hint import StatusHint
-from maskinporten_operator.plan.outcomes import Outcome, Retry, fail, succeed
+from maskinporten_operator.plan.outcomes import HELD_UP, Outcome, Retry, fail, succeed
 from maskinporten_operator.plan.status import (
     BEYOND_NAIS,
     LONGEST_MESSAGE,
@@ -266,7 +266,12 @@ def test_a_resource_doesnt_stay_ready_when_it_is_refused(reason):
     assert not still_ready(fail(RejectedError(reason, "no").blocker), ready_resource())
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE}))
+@pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE, Reason.SCOPES_PENDING])
+def test_a_resource_that_was_ready_stays_so_while_a_pass_couldnt_get_to_know_all(reason):
+    assert still_ready(fail(WaitingError(reason, "waiting", 5.0).blocker), ready_resource())
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - HELD_UP))
 def test_a_resource_doesnt_stay_ready_while_it_waits_for_something_of_its_own(reason):
     assert not still_ready(fail(WaitingError(reason, "waiting", 5.0).blocker), ready_resource())
 
