@@ -117,7 +117,7 @@ def test_each_place_where_a_secret_is_told_is_found_and_the_secret_is_not_in_wha
             (environment, f"dp of key {admin['kid']}"),
         }
         assert not any(jwk[member] in str(leaks) for member in PRIVATE_MEMBERS)
-        (line,) = (one.line for one in leaks if one.what == "assertion 1")
+        (line,) = (one.line for one in leaks if (one.file, one.what) == ("operator.log", "assertion 1"))
         assert grants["assertion 1"] in stage.operator.log.read_text().splitlines()[line - 1]
 
 
