@@ -132,7 +132,7 @@ class Trial:
         return wait_for(look, PATIENCE, "a pod with the Lease")
 
     def simulator_pod(self):
-        (pod,) = self.pods(NAMESPACE, "app.kubernetes.io/component=simulator")
+        (pod,) = self.pods(NAMESPACE, f"app.kubernetes.io/component=simulator,app.kubernetes.io/instance={RELEASE}")
         return pod
 
     def control(self, method, path, body=None):
