@@ -142,6 +142,7 @@ async def test_where_there_is_none_it_is_made_and_leads_after_a_while_only(repli
     clock.seconds += 2
 
     assert await replica.look()
+    assert replica.made_lease
 
 
 async def test_another_ones_lease_is_taken_when_it_wasnt_renewed_for_its_time(replica, leases, clock):
@@ -152,6 +153,7 @@ async def test_another_ones_lease_is_taken_when_it_wasnt_renewed_for_its_time(re
     clock.seconds += 0.1
 
     assert await replica.look()
+    assert not replica.made_lease
 
 
 @pytest.mark.parametrize(

@@ -76,21 +76,6 @@ def test_what_is_first_seen_right_after_a_takeover_counts_as_touched_too(gone):
     assert not store.find(KEY._replace(name="later")).sighting.marked
 
 
-def test_what_was_made_after_a_takeover_no_longer_counts_as_touched_once_a_list_lacks_it(gone):
-    store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 100.0, gone)
-    store.offer(body(9, name="old", uid="old"))
-    store.doubt(until=110.0)
-    store.offer(body(10))
-    store.accept(body(11, finalizers=[FINALIZER]))  # a pass has begun, and waits for DigDir's list
-
-    assert store.doubt_only({"old", "lagging"}) == [KEY]
-    store.offer(body(12, name="lagging", uid="lagging"))
-    store.offer(body(13, name="new", uid="new"))
-
-    marked = {key.name: store.find(key).sighting.marked for key in store}
-    assert marked == {"old": True, NAME: False, "lagging": True, "new": False}
-
-
 # Events and answers
 
 

@@ -219,7 +219,20 @@ class Operator:
             missing.append("keys, which can't be minted")
         if self.elector and not self.leading.is_set():
             return missing if self.elector.stands_by else [*missing, "the Lease"]
-        return missing if self.registry.is_listed else [*missing, "DigDir's list of clients"]
+        if not self.registry.is_listed:
+            missing.append("DigDir's list of clients")
+        if self._must_wait_for_proof():
+            missing.append("LIST_LAG to pass, before which no list proves that a resource has no client")
+        return missing
+
+    def _must_wait_for_proof(self) -> bool:
+        """Whether new resources would have to wait. One that takes over was ready before, and stays so."""
+        if self.elector is None or not self.elector.made_lease:
+            return False
+        return self.ports.clock.monotonic() < self._find_doubted_until(self.elector.alone_since)
+
+    def _find_doubted_until(self, alone_since: float) -> float:
+        return alone_since + self.config.list_lag.total_seconds()
 
     async def _work(self) -> None:
         """Stand by until this process leads, then work."""
@@ -228,7 +241,6 @@ class Operator:
             if self.elector:
                 await self.elector.leading.wait()
                 self._take_over(self.elector.alone_since)
-                group.create_task(self._doubt_only_what_was_there())
             self.leading.set()
             await self.workers.run()
 
@@ -236,20 +248,10 @@ class Operator:
         """Forget what can't be known: until `alone_since` (monotonic seconds) another process may have written."""
         for index in (self.registry, self.scopes, self.grants):
             index.begin(alone_since)
-        doubted_until = alone_since + self.config.list_lag.total_seconds()
         self.queue.open()
         for store in self.router.stores.values():
-            store.doubt(doubted_until)
+            store.doubt(self._find_doubted_until(alone_since))
         self.router.queue_all()
-
-    async def _doubt_only_what_was_there(self) -> None:
-        """Let new resources be provisioned at once: what was made after the takeover, no other process has seen."""
-        try:
-            for kind, store in self.router.stores.items():
-                for key in store.doubt_only(await self._list_uids(kind)):
-                    self.queue.add(key)
-        except OperatorError as error:
-            log.debug("resources not listed: new ones wait too", message=str(error))
 
     async def _release(self) -> None:
         if self.elector:

@@ -138,6 +138,11 @@ class Elector:
         """Whether this process may take part, and isn't the one that has the Lease."""
         return self.reached and not self._held
 
+    @property
+    def made_lease(self) -> bool:
+        """Whether the Lease that this process has is one that it made, as on a new cluster."""
+        return math.isfinite(self._leads_from)
+
     def time_left(self) -> float:
         """Give the seconds for which this process surely leads; 0 or less if it doesn't."""
         now = self._monotonic()

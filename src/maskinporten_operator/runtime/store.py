@@ -106,7 +106,6 @@ class ObjectStore:
     _entries: dict[Key, Entry] = field(default_factory=dict)
     _by_claim: defaultdict[Claim, set[Key]] = field(default_factory=lambda: defaultdict(set))
     _doubted_until: float = -math.inf
-    _doubted_uids: frozenset[str] | None = None  # None: all
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -125,20 +124,12 @@ class ObjectStore:
     def doubt(self, until: float) -> None:
         """Another process may have worked until now on any resource, whatever it looks like.
 
-        A watch may lag behind that process's writes, so what is first seen before `until` is doubted too.
+        A watch may lag behind that process's writes, and a resource that is new may have the name, and so the client,
+        of one that it worked on. So what is first seen before `until` is doubted too.
         """
-        self._doubted_until, self._doubted_uids = until, None
+        self._doubted_until = until
         for entry in self._entries.values():
             entry.sighting = Sighting(self.monotonic(), marked=True)
-
-    def doubt_only(self, uids: Iterable[str]) -> list[Key]:
-        """Cease to doubt what no list begun after the takeover shows: no other process has seen it. Give its keys."""
-        self._doubted_uids = frozenset(uids)
-        newer = [key for key, entry in self._entries.items() if entry.uid not in self._doubted_uids]
-        for key in newer:
-            entry = self._entries[key]
-            entry.sighting = replace(entry.sighting, marked=False)
-        return newer
 
     def offer(self, body: Body) -> bool:
         """Take in a resource as a watch gave it; say whether that was news."""
@@ -152,9 +143,7 @@ class ObjectStore:
         if entry:
             self._drop(key, entry)
         now = self.monotonic()
-        doubted = self._doubted_uids is None or body["metadata"]["uid"] in self._doubted_uids
-        has_finalizer = self.finalizer in (body["metadata"].get("finalizers") or ())
-        marked = has_finalizer or (doubted and now < self._doubted_until)
+        marked = now < self._doubted_until or self.finalizer in (body["metadata"].get("finalizers") or ())
         entry = Entry({}, Sighting(now, marked), version)
         self._entries[key] = entry
         self._replace(key, entry, body, version)
