@@ -10,7 +10,7 @@ import structlog
 from maskinporten_operator.model.errors import OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.runtime.store import ObjectStore
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 async def wait_for_sync(
-    stores: Iterable[ObjectStore],
+    stores: Collection[ObjectStore],
     list_uids: Callable[[Kind], Awaitable[Mapping[str, str]]],
     watches_work: Callable[[], bool],
 ) -> None:
@@ -47,7 +47,7 @@ async def wait_for_sync(
 
 
 async def _find_missing(
-    stores: Iterable[ObjectStore], list_uids: Callable[[Kind], Awaitable[Mapping[str, str]]]
+    stores: Collection[ObjectStore], list_uids: Callable[[Kind], Awaitable[Mapping[str, str]]]
 ) -> dict[str, str]:
     missing: dict[str, str] = {}
     for store in stores:
