@@ -14,7 +14,12 @@ from pydantic import BeforeValidator, Field, HttpUrl, ValidationError, Validatio
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from maskinporten_operator.model.maskinportenclient import FULL_SCOPE_PATTERN, ONE_LINE_PATTERN
+from maskinporten_operator.model.maskinportenclient import (
+    ADMINISTRATIVE_SCOPE_PATTERN,
+    FULL_SCOPE_PATTERN,
+    ONE_LINE_PATTERN,
+)
+from maskinporten_operator.model.scopes import matches_any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -340,6 +345,14 @@ class Config(BaseSettings):
         if not all(re.fullmatch(SCOPES_PATTERN, one) for one in scopes):
             raise ValueError("write scopes, such as skatt:some.scope or skatt:*")
         return scopes
+
+    @field_validator("default_client_scope")
+    @classmethod
+    def _check_default_scope(cls, scope: str | None, info: ValidationInfo) -> str | None:
+        forbidden = (*info.data.get("admin_scopes", ()), *info.data.get("forbidden_scopes", ()))
+        if scope and (re.match(ADMINISTRATIVE_SCOPE_PATTERN, scope) or matches_any(scope, forbidden)):
+            raise ValueError("is a scope that no resource may consume, by ADMIN_SCOPES or FORBIDDEN_SCOPES")
+        return scope
 
     @field_validator("maskinporten_hosts")
     @classmethod

@@ -222,6 +222,16 @@ def test_the_scopes_of_the_operators_own_token_are_forbidden_to_others(load):
     assert [one for one in ("some:admin", "ks:fiks", "skatt:a") if policy.forbids(one)] == ["some:admin", "ks:fiks"]
 
 
+@pytest.mark.parametrize("scope", ["some:admin", "ks:fiks", "idporten:dcr.write", "IDPORTEN:scopes.write"])
+def test_what_no_resource_may_consume_is_no_clients_default_either(load, scope):
+    settings = {"admin_scopes": "some:admin", "forbidden_scopes": "ks:*"}
+
+    told = fault(load, default_client_scope=scope, **settings)
+
+    assert f"{ENV_PREFIX}DEFAULT_CLIENT_SCOPE (or --default-client-scope): is a scope that no resource may" in told
+    assert load(default_client_scope="skatt:a", **settings).default_client_scope == "skatt:a"
+
+
 @pytest.mark.parametrize("name", ["a\nb", "ab\n", "a\x1bb", "a\u202eb"])
 def test_the_name_of_clients_is_one_line_without_control_characters(load, name):
     assert f"{ENV_PREFIX}CLIENT_NAME (or --client-name): " in fault(load, client_name=name)

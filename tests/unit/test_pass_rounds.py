@@ -2,11 +2,11 @@
 
 import pytest
 
-from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from maskinporten_operator.model.maskinportenclient import DELETE_ANNOTATION, RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from maskinporten_operator.model.scopes import RegisteredScope
 from maskinporten_operator.plan import scopes as module
 from maskinporten_operator.plan.outcomes import Retry
-from maskinporten_operator.reconcile import observe
+from maskinporten_operator.reconcile import finalize, observe
 from tests.specs import exposed
 from tests.unit.fakes import SECRET, World
 from tests.unit.test_pass_scopes import (
@@ -15,6 +15,8 @@ from tests.unit.test_pass_scopes import (
     SKATT,
     WRITES_OF_SCOPES,
     edit,
+    going,
+    is_gone,
     of,
     refused,
     spec,
@@ -32,6 +34,8 @@ def few(monkeypatch):
     """Four writes and three reads a pass."""
     monkeypatch.setattr(module, "MOST_WRITES", 4)
     monkeypatch.setattr(observe, "MOST_READS", 3)
+    monkeypatch.setattr(finalize, "MOST_READS", 3)
+    monkeypatch.setattr(finalize, "MOST_WRITES", 4)
 
 
 def scopes(*orgnos, count=MANY, **fields):
@@ -221,6 +225,52 @@ async def test_what_goes_before_a_scope_is_active_again_isnt_parted_from_that(wo
     await world.reconcile()
 
     assert written(world) == ["revoke"] * 6 + ["update_scope"]
+
+
+async def test_a_deletion_for_good_deactivates_the_scopes_in_several_short_passes_and_the_client_last(converged):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+
+    outcomes, writes = await finish(converged)
+
+    assert [outcome.retry for outcome in outcomes] == [AT_ONCE, AT_ONCE, None]
+    assert [call for call in writes if call != "write_status"] == [
+        *["revoke", "deactivate"] * MANY,
+        *("delete_keys", "delete_client", "remove_finalizers"),
+    ]
+    assert is_gone(converged)
+    assert not converged.memory._rounds
+
+
+async def test_a_deletion_for_good_says_at_once_that_there_is_more_to_do_and_says_it_once(converged):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    await converged.reconcile()
+    first = converged.status
+    await converged.reconcile()
+
+    assert (converged.condition["status"], converged.condition["reason"]) == ("Unknown", "ScopesPending")
+    assert "The deletion waits" in converged.condition["message"]
+    assert converged.status == first
+
+
+async def test_a_deletion_for_good_that_goes_on_reads_no_list_again_nor_what_it_has_let_go(converged):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    await converged.reconcile()
+    await converged.reconcile()
+
+    assert [call for call in converged.trips.calls if call.startswith("_list")] == ["_list_accesses"] * 2
+
+
+async def test_a_fault_in_a_later_pass_of_a_deletion_begins_it_anew(converged):
+    going(converged, **{DELETE_ANNOTATION: "true"})
+    await converged.reconcile()
+    converged.trips.trip("_deactivate", unavailable)
+    await converged.reconcile()
+
+    assert not converged.memory._rounds
+
+    await finish(converged)
+
+    assert is_gone(converged)
 
 
 async def test_nothing_is_remembered_when_a_round_has_ended(converged):

@@ -77,6 +77,12 @@ def test_one_scope_is_done_with_before_the_next_begins():
     )
 
 
+def test_what_is_left_to_further_passes_keeps_the_client_and_the_finalizer():
+    seen = TeardownSnapshot(meta_of(FINALIZER), (FINALIZER,), 0.0, ("client-1",), (scope(READ, KS),), unfinished=True)
+
+    assert plan_teardown(seen) == (RevokeAccess(READ, KS), DeactivateScope(READ))
+
+
 def test_a_scope_without_consumers_is_deactivated_all_the_same():
     assert plan(scope()) == (DeactivateScope(READ), RELEASE)
 

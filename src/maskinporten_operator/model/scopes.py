@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+
+def matches_any(scope: str, patterns: Iterable[str]) -> bool:
+    """Whether a scope's name matches one of the patterns, where * stands for any characters; in any case of letters."""
+    return any(fnmatchcase(scope.lower(), pattern.lower()) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,11 @@ def hold_deletion(blocker: Blocker) -> Outcome:
     return _hold_deletion(fail(blocker))
 
 
+def go_on_deleting(blocker: Blocker) -> Outcome:
+    """A pass left a part of the deletion to further ones."""
+    return _hold_deletion(go_on(blocker))
+
+
 def _hold_deletion(outcome: Outcome) -> Outcome:
     verdicts = tuple(replace(one, message=f"The deletion waits: {one.message}") for one in outcome.verdicts)
     return replace(outcome, verdicts=verdicts, lasting=outcome.lasting and _hold_deletion(outcome.lasting))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
+
+from maskinporten_operator.model.scopes import matches_any
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
@@ -46,5 +47,5 @@ class Policy:
         return f"{self.cluster}:{meta.namespace}:{meta.name}"
 
     def forbids(self, scope: str) -> bool:
-        """Whether no resource may consume a scope, whatever DigDir says; in any case of letters."""
-        return any(fnmatchcase(scope.lower(), pattern.lower()) for pattern in self.forbidden_scopes)
+        """Whether no resource may consume a scope, whatever DigDir says."""
+        return matches_any(scope, self.forbidden_scopes)

@@ -49,8 +49,9 @@ class TeardownSnapshot:
         finalizers: Those that are ours to remove.
         list_due: Seconds until DigDir's lists may tell of all that an earlier attempt made; 0 if they told.
         clients: The ids of all active registrations with the resource's description.
-        scopes: The scopes that are its own, inactive ones too.
+        scopes: The scopes that are its own, inactive ones too, as many as one pass takes.
         missing: How many registrations of the cluster's resources are missing.
+        unfinished: Whether there are more scopes, which further passes take.
     """
 
     meta: ObjectMeta
@@ -59,6 +60,7 @@ class TeardownSnapshot:
     clients: tuple[str, ...] = ()
     scopes: tuple[OwnedScope, ...] = ()
     missing: Missing = NONE_MISSING
+    unfinished: bool = False
 
 
 def find_finalizers(meta: ObjectMeta, policy: Policy, *, is_selected: bool) -> tuple[str, ...]:
@@ -93,9 +95,18 @@ def plan_teardown(seen: TeardownSnapshot) -> tuple[TeardownStep, ...] | Blocker:
         # Whoever activates it again begins with nobody.
         steps += [RevokeAccess(scope.name, orgno) for orgno in sorted(scope.consumers)]
         steps.append(DeactivateScope(scope.name))
+    if seen.unfinished:
+        return tuple(steps)
     for client_id in sorted(seen.clients):
         steps += [DeleteKeys(client_id), DeleteClient(client_id)]
     return (*steps, RemoveFinalizers(seen.finalizers))
+
+
+def check_unfinished(seen: TeardownSnapshot) -> Blocker | None:
+    """Say that scopes are left to further passes; in the same words each time, so that it is written once."""
+    if not seen.unfinished:
+        return None
+    return waiting(Reason.SCOPES_PENDING, "There are more scopes to deactivate than one pass does: others go on", 0.0)
 
 
 def _check_list(seen: TeardownSnapshot) -> Blocker | None:

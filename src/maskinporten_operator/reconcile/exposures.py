@@ -59,7 +59,9 @@ async def observe_exposures(
 def find_round(resource: MaskinportenClient, ports: Ports) -> Round:
     """Find the round of passes that this one belongs to."""
     meta = resource.meta
-    return ports.memory.join_round(meta.uid, meta.generation, anew=meta.asks(RESYNC_ANNOTATION))
+    return ports.memory.join_round(
+        meta.uid, meta.generation, ports.clock.monotonic(), anew=meta.asks(RESYNC_ANNOTATION)
+    )
 
 
 def find_fault(exposures: Iterable[Exposure]) -> Blocker | None:

@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.blockers import Blocker
 from maskinporten_operator.model.errors import OperatorError, RejectedError
-from maskinporten_operator.plan.outcomes import DONE, Outcome, hold_deletion
-from maskinporten_operator.plan.scopes import is_owned_scope
+from maskinporten_operator.plan.outcomes import DONE, Outcome, go_on_deleting, hold_deletion
+from maskinporten_operator.plan.scopes import MOST_READS, MOST_WRITES, is_owned_scope
 from maskinporten_operator.plan.teardown import (
     OwnedScope,
     TeardownSnapshot,
     check_clients,
+    check_unfinished,
     find_finalizers,
     is_deleted_for_good,
     plan_teardown,
 )
 from maskinporten_operator.reconcile.execute import execute_teardown
+from maskinporten_operator.reconcile.exposures import find_round
 from maskinporten_operator.reconcile.observe import count_missing
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient
+    from maskinporten_operator.reconcile.memory import Round
     from maskinporten_operator.reconcile.place import Place
     from maskinporten_operator.reconcile.ports import Ports, Sighting
     from maskinporten_operator.reconcile.progress import ClientProgress
@@ -38,24 +41,28 @@ async def finalize(progress: ClientProgress, sighting: Sighting, place: Place, p
     finalizers = find_finalizers(meta, ports.policy, is_selected=place.is_selected)
     if not finalizers:
         return DONE
-    seen = TeardownSnapshot(meta, finalizers)
     try:
+        seen = TeardownSnapshot(meta, finalizers)
         if place.is_selected and is_deleted_for_good(meta, ports.policy):
             seen = await _observe(progress.resource, finalizers, sighting, ports)
         plan = plan_teardown(seen)
-        if isinstance(plan, Blocker):
-            return hold_deletion(plan)
-        await execute_teardown(plan, progress, ports)
+        if not isinstance(plan, Blocker):
+            await execute_teardown(plan, progress, ports)
     except OperatorError as error:
-        return hold_deletion(error.blocker)
-    return DONE
+        plan = error.blocker
+    if not isinstance(plan, Blocker) and (unfinished := check_unfinished(seen)):
+        find_round(progress.resource, ports).read.update(scope.name for scope in seen.scopes)
+        return go_on_deleting(unfinished)
+    ports.memory.end_round(meta.uid)
+    return hold_deletion(plan) if isinstance(plan, Blocker) else DONE
 
 
 async def _observe(
     resource: MaskinportenClient, finalizers: tuple[str, ...], sighting: Sighting, ports: Ports
 ) -> TeardownSnapshot:
-    """Look for what DigDir has of the resource, as soon as its lists may tell."""
-    mark, started = ports.policy.build_description(resource.meta), ports.clock.monotonic()
+    """Look for what DigDir has of the resource, as soon as its lists may tell: one for all passes of a round."""
+    mark, round_ = ports.policy.build_description(resource.meta), find_round(resource, ports)
+    started = round_.began
     if (list_due := _find_provable_at(mark, sighting, ports) - started) > 0:
         return TeardownSnapshot(resource.meta, finalizers, list_due)
     await ports.registry.listed_after(started)
@@ -64,8 +71,8 @@ async def _observe(
     if check_clients(seen):
         return seen  # nothing is deleted then, so scopes needn't be looked for
     await ports.scopes.listed_after(started)
-    scopes = [await _observe_scope(name, ports) for name in await _find_scopes(resource, mark, ports)]
-    return replace(seen, scopes=tuple(scopes))
+    scopes, unfinished = await _observe_scopes(resource, mark, round_, ports)
+    return replace(seen, scopes=scopes, unfinished=unfinished)
 
 
 def _find_provable_at(mark: str, sighting: Sighting, ports: Ports) -> float:
@@ -88,19 +95,39 @@ async def _find_clients(resource: MaskinportenClient, mark: str, ports: Ports) -
     return tuple(found)
 
 
-async def _find_scopes(resource: MaskinportenClient, mark: str, ports: Ports) -> list[str]:
-    """Find every scope that is ours by its description, whatever the spec says; the status may know of more."""
-    scopes = ports.scopes
-    names = [scope.name for scope in scopes.find_owned(mark)]
+async def _observe_scopes(
+    resource: MaskinportenClient, mark: str, round_: Round, ports: Ports
+) -> tuple[tuple[OwnedScope, ...], bool]:
+    """Read as many scopes as one pass lets go, with who has access; say whether any are left."""
+    found: list[OwnedScope] = []
+    reads = writes = 0
+    for name in _find_candidates(resource, mark, ports):
+        if name in round_.read:
+            continue
+        if reads >= MOST_READS or writes >= MOST_WRITES:
+            return tuple(found), True
+        reads += 1
+        if not await _is_owned(name, mark, ports):
+            round_.read.add(name)
+            continue
+        access = await ports.scopes.read_access(name, anew=True)
+        found.append(OwnedScope(name, access.consumers | access.doubtful))
+        writes += 1 + len(found[-1].consumers)
+    return tuple(found), False
+
+
+def _find_candidates(resource: MaskinportenClient, mark: str, ports: Ports) -> list[str]:
+    """Find every scope that may be ours, whatever the spec says; the status may know of more than the list."""
+    owned = [scope.name for scope in ports.scopes.find_owned(mark)]
     prefix = f"{ports.policy.scope_prefix}:"
-    for name in resource.status.scope_names:
-        if name.startswith(prefix) and not scopes.find(name):
-            with suppress(RejectedError):  # whoever may write the status may name anybody's
-                scope = await scopes.read(name)
-                names += [name] if is_owned_scope(scope, mark, ports.policy.cluster) else []
-    return names
+    hinted = (name for name in resource.status.scope_names if name.startswith(prefix))
+    return [*owned, *(name for name in hinted if not ports.scopes.find(name))]
 
 
-async def _observe_scope(name: str, ports: Ports) -> OwnedScope:
-    access = await ports.scopes.read_access(name, anew=True)
-    return OwnedScope(name, access.consumers | access.doubtful)
+async def _is_owned(name: str, mark: str, ports: Ports) -> bool:
+    """Whether a scope is ours by its description."""
+    if scope := ports.scopes.find(name):
+        return is_owned_scope(scope, mark, ports.policy.cluster)
+    with suppress(RejectedError):  # whoever may write the status may name anybody's
+        return is_owned_scope(await ports.scopes.read(name), mark, ports.policy.cluster)
+    return False

@@ -41,12 +41,14 @@ class Round:
     """Several passes that do together what is too much for one: none of them does again what another did.
 
     Attributes:
+        began: When the first of them began (monotonic seconds).
         generation: That of the spec.
         anew: Whether the resource asks for everything to be read.
         read: The scopes that were read by themselves.
         refusals: By scope, why it couldn't be read or changed.
     """
 
+    began: float
     generation: int
     anew: bool
     read: set[str] = field(default_factory=set)
@@ -132,11 +134,11 @@ class Memory:
             and (refusal.listed or scope not in granted)
         }
 
-    def join_round(self, uid: str, generation: int, *, anew: bool) -> Round:
+    def join_round(self, uid: str, generation: int, now: float, *, anew: bool) -> Round:
         """Give the round that a pass goes on with, or begins."""
         known = self._rounds.get(uid)
         if known is None or (known.generation, known.anew) != (generation, anew):
-            known = self._rounds[uid] = Round(generation, anew)
+            known = self._rounds[uid] = Round(now, generation, anew)
         return known
 
     def end_round(self, uid: str) -> None:
