@@ -10,7 +10,6 @@ import structlog
 LIBRARIES = {
     "kopf": logging.CRITICAL,
     "httpx": logging.WARNING,
-    "httpcore": logging.WARNING,
     "asyncio": logging.WARNING,
 }
 """Libraries whose chatter isn't the operator's. kopf's logs hold whole objects and the texts of arbitrary exceptions;

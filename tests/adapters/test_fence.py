@@ -162,7 +162,7 @@ async def test_the_end_of_the_process_is_due_while_a_write_to_digdir_is_sent_and
     await until(lambda: server.bodies)
     call.cancel()
 
-    assert held == [True, False, True, False]  # the headers, the body
+    assert held == [True, False]
 
 
 async def test_a_write_that_is_cancelled_while_it_is_sent_leaves_no_end_due(server, http, tripwires):
@@ -194,15 +194,6 @@ async def test_it_is_asked_again_when_the_connection_is_there(server, http):
     await client.get(server.url)
 
     assert server.lines == ["GET / HTTP/1.1"]
-
-
-async def test_it_is_asked_once_more_when_only_the_body_is_missing(server, http):
-    answers = iter([10.0, 10.0, 0.0])
-    with pytest.raises(StandbyError):
-        await http(lambda: next(answers)).post(server.url, json={"some": "thing"})
-    await http(lambda: 0.0).get(server.url)
-
-    assert server.bodies == []
 
 
 async def test_a_write_that_waited_for_a_connection_is_asked_after_the_wait(server, http):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import httpx
+from httpx._utils import get_environment_proxies
 
+from maskinporten_operator.adapters.digdir.transport import AiohttpTransport
 from maskinporten_operator.adapters.fence import OPEN
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from maskinporten_operator.adapters.fence import Fence
 
 TIMEOUT = httpx.Timeout(15.0, connect=5.0, pool=30.0)
-SENDS = ("http11.send_request_headers", "http11.send_request_body")
-"""What httpcore calls the two parts of a request, each sent as soon as it may be."""
 
 
 def open_http(
@@ -35,43 +35,21 @@ def open_http(
     Every write passes `fence`, so with one that isn't open a request may raise `StandbyError`. `observe` is told of
     every answer; `transport` takes the network's place.
     """
-    trusted = str(ca_bundle) if ca_bundle else None
-    context = ssl.create_default_context(cafile=trusted) if transport is None else False
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    mounts: dict[str, httpx.AsyncBaseTransport | None] = {}
+    if transport is None:
+        context = ssl.create_default_context(cafile=str(ca_bundle) if ca_bundle else None)
+        build = partial(AiohttpTransport, context, connections=connections, fence=fence)
+        transport = build()
+        # What httpx does by itself for its own transport alone.
+        mounts = {
+            pattern: build(proxy=httpx.Proxy(url)) if url else None
+            for pattern, url in get_environment_proxies().items()
+        }
     return httpx.AsyncClient(
         auth=auth,
-        verify=context,
         timeout=TIMEOUT,
-        limits=limits,
         follow_redirects=False,
-        event_hooks={"request": [_Gate(fence).pass_through], "response": [observe] if observe else []},
+        event_hooks={"response": [observe] if observe else []},
         transport=transport,
+        mounts=mounts,
     )
-
-
-class _Gate:
-    """Holds requests against the fence: before they wait for a connection, and while each part of them is sent."""
-
-    def __init__(self, fence: Fence) -> None:
-        self._fence = fence
-
-    async def pass_through(self, request: httpx.Request) -> None:
-        """Check a request that is authorized, and cut its timeouts to the time that is left."""
-        sending = ExitStack()
-
-        async def follow(event: str, _: Any) -> None:
-            part, _, moment = event.rpartition(".")
-            if part not in SENDS:
-                return
-            if moment == "started":
-                _limit(request, sending.enter_context(self._fence.hold(request.method)))
-            else:  # complete, or failed, as it also is when cancelled
-                sending.close()
-
-        _limit(request, self._fence.check(request.method))
-        request.extensions["trace"] = follow
-
-
-def _limit(request: httpx.Request, seconds: float) -> None:
-    timeouts = request.extensions["timeout"]
-    timeouts |= {phase: min(timeout, seconds) for phase, timeout in timeouts.items()}
