@@ -24,7 +24,7 @@ BYSTANDER, BUSY = "bystander", "busy"
 PROBES = 6
 """How often each thing is tried in the other namespace."""
 PATIENCE = 900.0
-LOOK_EVERY = 0.05
+POLL_SECONDS = 0.05
 DELETE = {"digdir.nais.io/delete": "true"}
 
 
@@ -37,8 +37,8 @@ def measure_tenants(scale: Scale, tell: Callable[[str], None]) -> Section:
         f"x {len(ORGNOS)} consumers, then {clients} clients, then a restart, each at once",
         f"in the calm namespace, from when the busy one's first resource was created, at most {PROBES} times each and "
         "one after the other: seconds from a POST to Ready, from the DELETE of a Secret to its return, from the DELETE "
-        "of a resource, one that is kept at DigDir and one that isn't, to its end; looked at every "
-        f"{LOOK_EVERY * 1000:.0f} ms; seconds from the busy namespace's first POST to its last Ready, seen by a watch",
+        "of a resource, one that is kept at DigDir and one that isn't, to its end; polled every "
+        f"{POLL_SECONDS * 1000:.0f} ms; seconds from the busy namespace's first POST to its last Ready, by a watch",
     )
     with Lab() as lab:
         lab.start_simulator(latency_ms=LATENCY_MS)
@@ -113,7 +113,7 @@ def _load_by_restart(section: Section, lab: Lab) -> None:
         started = time.monotonic()
 
         def are_done() -> bool:
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_SECONDS)
             waiting = lab.operator.metric("maskinporten_operator_queue_depth")
             running = lab.operator.metric("maskinporten_operator_active_workers")
             return not waiting and running <= 1
@@ -194,7 +194,7 @@ def _wait(path: str, lab: Lab, started: float, is_done: Callable[[Any], Any]) ->
     while not is_done(lab.kube.find(path)):
         if time.monotonic() > started + PATIENCE:
             raise BenchError(f"nothing came of {path}")
-        time.sleep(LOOK_EVERY)
+        time.sleep(POLL_SECONDS)
     return time.monotonic() - started
 
 

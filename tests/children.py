@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.application import ApplicationSpec, parse_application
 from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT
-from maskinporten_operator.plan.application import (
+from maskinporten_operator.plan.application_plan import (
     ApplicationPlan,
     ApplicationSnapshot,
     ApplyChild,

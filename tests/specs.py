@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-MOST_EXPOSED = 500
+MAX_EXPOSED = 500
 
 
 def exposed(name: str = "some.scope.read", product: str = "arbeid", **fields: Any) -> dict[str, Any]:
@@ -90,7 +90,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "the right to change every client": (consuming("skatt:inntekt", "idporten:dcr.write"), "consumes[1]"),
     "the right to change every scope, in capitals": (consuming("IDporten:Scopes.WRITE"), "consumes[0]"),
     "a consumed scope too long": (consuming("skatt:" + "a" * 250), "consumes[0].name"),
-    "too many exposed scopes": (exposing(*(exposed(f"s{i:04}") for i in range(MOST_EXPOSED + 1))), "exposes"),
+    "too many exposed scopes": (exposing(*(exposed(f"s{i:04}") for i in range(MAX_EXPOSED + 1))), "exposes"),
     "a name that makes a backtracking matcher hang": (exposing(exposed("a" * 40 + "!")), "exposes[0].name"),
     "50,000 such characters": (exposing(exposed("a" * 50_000 + "!")), "exposes[0].name"),
     "50,000 such characters in a Secret's name": ({"secretName": "a" * 50_000 + "!"}, "secretName"),

@@ -88,9 +88,9 @@ def _break_metadata_watch(_: int, __: FrameType | None) -> None:
 
 def _stop_minting(_: int, __: FrameType | None) -> None:
     """Let no process be started that mints keys."""
-    from maskinporten_operator.adapters import keys  # noqa: PLC0415 - heavy
+    from maskinporten_operator.adapters import key_pool  # noqa: PLC0415 - heavy
 
-    keys.PROGRAM = ("/nonexistent",)
+    key_pool.PROGRAM = ("/nonexistent",)
 
 
 def _fail(*_: object, **__: object) -> Any:

@@ -176,8 +176,8 @@ class _Check:
         for name, value in document.items():
             member = schema.get(name)
             if member is None:
-                told = name if _NAME.fullmatch(name) else "…"
-                findings.append(self._found(Kind.UNKNOWN, path + told, "is not known"))
+                shown = name if _NAME.fullmatch(name) else "…"
+                findings.append(self._found(Kind.UNKNOWN, path + shown, "is not known"))
             elif value is not None:  # null is as good as left out
                 findings += self._check_member(member, value, path + name)
         if self._request:

@@ -42,7 +42,7 @@ SCOPES_PATTERN = r"[0-9A-Za-zæøåÆØÅ_./:*-]+"
 """A scope's characters, and * for any of them."""
 HOST_NAME_PATTERN = r"[0-9A-Za-z]([-0-9A-Za-z.]{0,251}[0-9A-Za-z])?"
 SERVED_ADDRESSES = frozenset({"metrics_address", "health_address"})
-LONGEST_DURATION = timedelta(days=365)
+MAX_DURATION = timedelta(days=365)
 INTERVALS = ("resync_interval", "grant_max_age")
 """Settings that say how often something is done, and so can't be next to nothing."""
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -80,7 +80,7 @@ def _check_address(value: object) -> object:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0), le=LONGEST_DURATION)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0), le=MAX_DURATION)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
 Address = Annotated[str, BeforeValidator(_check_address)]
 

@@ -42,8 +42,8 @@ def configure_logs(level: str, style: Literal["json", "text"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for name, least in LIBRARIES.items():
-        logging.getLogger(name).setLevel(max(least, logging.getLevelName(level)))
+    for name, minimum in LIBRARIES.items():
+        logging.getLogger(name).setLevel(max(minimum, logging.getLevelName(level)))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

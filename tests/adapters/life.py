@@ -19,12 +19,12 @@ from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
 from maskinporten_operator.adapters.digdir.grant_index import GrantIndex
-from maskinporten_operator.adapters.digdir.index import RegistrationIndex
 from maskinporten_operator.adapters.digdir.metadata import MetadataReader
+from maskinporten_operator.adapters.digdir.registration_index import RegistrationIndex
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
 from maskinporten_operator.config import Config as OperatorConfig
-from maskinporten_operator.model.keys import RsaKey
+from maskinporten_operator.model.jwk import RsaKey
 from tests.adapters.conftest import LAG, URL, WELL_KNOWN
 from tests.certificates import rsa_key as certified_key
 from tests.unit import fakes
@@ -52,12 +52,12 @@ class Mint:
 
 
 class LiveWorld(fakes.World):
-    """A resource on an API server in memory, and DigDir in the manner of `settings`."""
+    """A resource on an API server in memory, and DigDir with the simulator's settings of `manner`."""
 
-    def __init__(self, credentials, admin_jwk, policy=fakes.POLICY, **settings):
+    def __init__(self, credentials, admin_jwk, settings=fakes.SETTINGS, **manner):
         """`credentials` are the operator's own, read once for many lives, as that takes long; `admin_jwk` is theirs."""
-        self._credentials, self._admin_jwk, self._settings = credentials, admin_jwk, settings
-        super().__init__(policy)
+        self._credentials, self._admin_jwk, self._manner = credentials, admin_jwk, manner
+        super().__init__(settings)
         self.mint = Mint()
 
     def start(self):
@@ -73,7 +73,7 @@ class LiveWorld(fakes.World):
         http = httpx.AsyncClient(transport=self._transport, base_url=URL, auth=auth)
         calls = Calls(http, f"{URL}/api/v1/", lambda *_: None, monotonic)
         more = {"monotonic": monotonic, "sleep": sleep}
-        api, marks = ScopeApi(calls), {"cluster": self.policy.cluster, "lag": LAG}
+        api, marks = ScopeApi(calls), {"cluster": self.settings.cluster, "lag": LAG}
         self.registry = RegistrationIndex(ClientApi(calls), **marks, **more)
         self.scopes = ScopeIndex(api, **marks, **more)
         self.grants = GrantIndex(api, self.scopes, max_age=300, **more)
@@ -82,7 +82,7 @@ class LiveWorld(fakes.World):
         config = Config(public_url=URL, admin_jwk=jws.public_jwk(self._admin_jwk))
         app = create_app(config, clock=lambda: self.clock.now().timestamp())
         self.simulator = app.state.simulator
-        self.simulator.settings = type(self.simulator.settings).model_validate(self._settings)
+        self.simulator.settings = type(self.simulator.settings).model_validate(self._manner)
         self._transport = InProcessTransport(app)
         self._plain = httpx.AsyncClient(transport=self._transport, base_url=URL)
 
@@ -101,7 +101,7 @@ class LiveWorld(fakes.World):
 
     def start_anew(self):
         """The process sees the resource for the first time."""
-        self.sighting = replace(self.sighting, at=self.clock.monotonic(), marked=False)
+        self.first_seen = replace(self.first_seen, at=self.clock.monotonic(), had_finalizer=False)
 
     async def delete(self, **annotations):
         """Somebody deletes the resource; its Secret goes with it."""
@@ -114,7 +114,7 @@ class LiveWorld(fakes.World):
                 return
             assert outcome.retry, outcome
             self.clock.advance((outcome.retry.delay or 1.0) + 0.1)
-        raise AssertionError(f"not deleted: {self.cluster.resource['status']} {self.announcer.told[-3:]}")
+        raise AssertionError(f"not deleted: {self.cluster.resource['status']} {self.announcer.announced[-3:]}")
 
     async def settle(self, most=20):
         """Let passes follow one another until one has nothing left to do."""

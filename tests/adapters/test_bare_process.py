@@ -29,7 +29,7 @@ asyncio.run(load())
 """
 MINT = """
 import asyncio
-from maskinporten_operator.adapters.keys import KeyPool
+from maskinporten_operator.adapters.key_pool import KeyPool
 
 async def take():
     async with KeyPool(1) as pool:

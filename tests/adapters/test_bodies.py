@@ -16,7 +16,7 @@ from maskinporten_operator.adapters.cluster.bodies import (
     read_list,
     read_object,
 )
-from maskinporten_operator.adapters.cluster.pages import MOST, MOST_BYTES, PageSize
+from maskinporten_operator.adapters.cluster.pages import MAX_OBJECTS, MAX_PAGE_BYTES, PageSize
 
 METADATA = {"name": "app", "uid": "some-uid"}
 BODY = {"kind": "Some", "metadata": METADATA, "spec": {"a": [1, {"b": None}]}, "status": {}}
@@ -187,14 +187,14 @@ def test_pages_get_smaller_until_one_object_may_have_any_size():
     for _ in range(4):
         pages.shrink()
 
-    assert (pages.limit, pages.most_bytes) == (1, float("inf"))
+    assert (pages.limit, pages.max_bytes) == (1, float("inf"))
 
 
-@given(st.integers(1, MOST_BYTES))
+@given(st.integers(1, MAX_PAGE_BYTES))
 def test_pages_grow_to_no_more_than_half_of_what_may_be(size):
     pages = PageSize()
     before = pages.limit
     pages.grow(size)
 
-    assert pages.limit <= MOST
-    assert pages.limit == before or size / before * pages.limit <= MOST_BYTES / 2
+    assert pages.limit <= MAX_OBJECTS
+    assert pages.limit == before or size / before * pages.limit <= MAX_PAGE_BYTES / 2

@@ -12,7 +12,7 @@ from digdir_simulator.in_process import InProcessTransport
 from maskinporten_operator.adapters import digdir as digdir_adapters
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
-from maskinporten_operator.model.keys import PublicJwk
+from maskinporten_operator.model.jwk import PublicJwk
 from tests.adapters.conftest import fields, scope_fields
 from tests.certificates import rsa_key
 

@@ -19,13 +19,13 @@ from digdir_contract import load
 from digdir_simulator import Config, create_app, jws
 from digdir_simulator.faults import FaultOrder
 from digdir_simulator.in_process import InProcessTransport
+from maskinporten_operator.assembly.checkup import diagnose
 from maskinporten_operator.assembly.diagnosis import World
-from maskinporten_operator.assembly.doctor import diagnose
 from maskinporten_operator.cli.doctor import build_report, render
 from maskinporten_operator.config import Config as OperatorConfig
 from maskinporten_operator.logs import configure_logs
-from maskinporten_operator.plan.doctor import LONGEST_RUN, TRIAL, build_trial_description
-from maskinporten_operator.plan.scopes import is_mark
+from maskinporten_operator.plan.exposed_scopes import is_mark
+from maskinporten_operator.plan.findings import MAX_RUN_SECONDS, TRIAL, build_trial_description
 from tests.adapters.conftest import URL, WELL_KNOWN, ManualClock
 from tests.adapters.life import minted
 from tests.certificates import authority
@@ -695,7 +695,7 @@ async def test_what_couldnt_be_deleted_is_told_and_deleted_by_the_next_run(pract
     assert "Run again with --write" in practice.find("delete it").remedy
 
     practice.simulator.faults.clear()
-    await practice.sleep(LONGEST_RUN + 1)
+    await practice.sleep(MAX_RUN_SECONDS + 1)
     diagnosis = await practice.examine()
     assert practice.find("rest of an earlier run").state == "warning"
     assert left in practice.find("rest of an earlier run").message
@@ -723,7 +723,7 @@ async def test_two_runs_at_once_leave_each_other_alone(practise, write):
     practice = practise()
     run = await begin_run(practice)
     (used,) = practice.active_trials
-    await practice.sleep(LONGEST_RUN - 60)
+    await practice.sleep(MAX_RUN_SECONDS - 60)
 
     diagnosis = await practice.examine(write=write)
 

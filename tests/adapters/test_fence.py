@@ -12,7 +12,7 @@ from maskinporten_operator.adapters.clock import boottime
 from maskinporten_operator.adapters.cluster.api import ClusterApi
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.http import open_http
-from maskinporten_operator.adapters.fence import GRACE, LEAST_TO_SPARE, Fence
+from maskinporten_operator.adapters.fence import GRACE, MIN_TIME_LEFT, Fence
 from maskinporten_operator.adapters.tripwire import Tripwire
 from maskinporten_operator.model.errors import OutcomeUnknownError, StandbyError, TransientError
 from tests.adapters.conftest import DEADLINE
@@ -114,7 +114,7 @@ async def cluster(server):
 
 
 def test_reads_need_no_leave_and_writes_need_time_to_spare():
-    fence = Fence(lambda: LEAST_TO_SPARE - 0.1)
+    fence = Fence(lambda: MIN_TIME_LEFT - 0.1)
 
     assert fence.check("GET") == math.inf
     for method in WRITES:
@@ -215,9 +215,9 @@ async def test_a_write_that_waited_for_a_connection_is_asked_after_the_wait(serv
 
 async def test_a_write_to_digdir_has_the_time_that_is_left_and_its_outcome_is_then_unknown(server, http):
     server.hangs = True
-    calls = Calls(http(lambda: LEAST_TO_SPARE), server.url, lambda *_: None)
+    calls = Calls(http(lambda: MIN_TIME_LEFT), server.url, lambda *_: None)
 
-    async with asyncio.timeout(LEAST_TO_SPARE + 5):
+    async with asyncio.timeout(MIN_TIME_LEFT + 5):
         with pytest.raises(OutcomeUnknownError):
             await calls.send("POST", "/clients", "register a client", body={})
 
@@ -244,9 +244,9 @@ async def test_no_write_to_the_api_server_is_sent_by_one_that_doesnt_lead(server
 async def test_a_write_to_the_api_server_has_the_time_that_is_left(server, cluster):
     server.hangs = True
 
-    async with asyncio.timeout(LEAST_TO_SPARE + 5):
+    async with asyncio.timeout(MIN_TIME_LEFT + 5):
         with pytest.raises(TransientError):
-            await cluster(lambda: LEAST_TO_SPARE).request("PATCH", "/apis", body={})
+            await cluster(lambda: MIN_TIME_LEFT).request("PATCH", "/apis", body={})
 
 
 async def test_the_end_of_the_process_is_due_until_a_write_to_the_api_server_has_its_answer(server, cluster, tripwires):

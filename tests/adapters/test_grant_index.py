@@ -6,7 +6,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from maskinporten_operator.adapters.digdir.grant_index import LEAST_BETWEEN, LEAST_DUE, GrantIndex
+from maskinporten_operator.adapters.digdir.grant_index import MIN_DUE, MIN_LOOK_INTERVAL, GrantIndex
 from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
 from maskinporten_operator.model.scopes import RegisteredScope
 from tests.adapters.conftest import DEADLINE, IndexWorld, held, scope_fields
@@ -192,7 +192,7 @@ async def test_access_that_was_taken_back_is_noticed_when_the_lists_are_too_old(
 async def test_a_name_that_isnt_known_is_looked_for_at_once_by_whoever_asks_after_the_last_look(world):
     await world.find(GRANTED)
     world.digdir.access(MISSING)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
 
     granted = await world.find(MISSING)
 
@@ -204,7 +204,7 @@ async def test_a_name_that_isnt_known_is_looked_for_at_once_by_whoever_asks_afte
 async def test_one_whose_question_is_older_than_the_lists_is_answered_by_them(world):
     asked = world.monotonic()
     await world.find(GRANTED)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
 
     granted = await world.find(MISSING, asked=asked)
 
@@ -214,11 +214,11 @@ async def test_one_whose_question_is_older_than_the_lists_is_answered_by_them(wo
 
 async def test_names_that_arent_known_are_looked_for_at_most_every_ten_seconds(world):
     await world.find(GRANTED)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     assert (await world.find("unknown:0")).due == 0
     for number in range(1, 20):
         granted = await world.find(f"unknown:{number}")
-        assert 0 < granted.due <= LEAST_BETWEEN
+        assert 0 < granted.due <= MIN_LOOK_INTERVAL
     assert world.looks() == 2
 
     world.digdir.advance(granted.due)
@@ -256,7 +256,7 @@ async def test_all_that_ask_at_the_start_share_one_look(world):
 @pytest.mark.parametrize("name", [MISSING, "nav:brand/new"])
 async def test_all_that_ask_for_a_new_name_share_one_look_and_its_answer(world, name):
     await world.find(GRANTED)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     if name == MISSING:
         world.digdir.access(name)
     else:
@@ -270,7 +270,7 @@ async def test_all_that_ask_for_a_new_name_share_one_look_and_its_answer(world, 
 
 async def test_one_that_asks_during_a_look_that_began_before_doesnt_wait_for_another(world):
     await world.find(GRANTED)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     hold = world.digdir.fault("hold", path="/scopes/access/all$")
     first = asyncio.create_task(world.find(MISSING))
     await held(hold)
@@ -279,29 +279,29 @@ async def test_one_that_asks_during_a_look_that_began_before_doesnt_wait_for_ano
     hold.release()
     await asyncio.wait_for(first, DEADLINE)
 
-    assert LEAST_DUE <= late.due <= LEAST_BETWEEN
+    assert MIN_DUE <= late.due <= MIN_LOOK_INTERVAL
     assert world.looks() == 2
 
 
 async def test_one_that_asks_during_a_long_look_asks_again_after_two_seconds(world):
     await world.find(GRANTED)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     hold = world.digdir.fault("hold", path="/scopes/access/all$")
     first = asyncio.create_task(world.find(MISSING))
     await held(hold)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
 
     late = await asyncio.wait_for(world.find("unknown:scope"), DEADLINE)
     hold.release()
     await asyncio.wait_for(first, DEADLINE)
 
-    assert late.due == LEAST_DUE == 2.0
+    assert late.due == MIN_DUE == 2.0
 
 
 async def test_a_new_scope_of_our_own_prefix_is_looked_for_among_the_own_ones_too(world):
     await world.find(GRANTED)
     world.digdir.seed("nav:brand/new")
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
 
     assert await world.names("nav:brand/new") == {"nav:brand/new"}
     assert world.digdir.count("list-own-scopes") == 2
@@ -309,7 +309,7 @@ async def test_a_new_scope_of_our_own_prefix_is_looked_for_among_the_own_ones_to
 
 async def test_a_look_for_a_new_name_reads_the_organisations_own_scopes_too(world):
     await world.find(GRANTED)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     await world.find(MISSING)
 
     assert world.digdir.count("list-own-scopes") == 2
@@ -334,11 +334,11 @@ async def test_after_a_doubt_the_lists_are_read_anew_though_not_more_than_every_
     world.index.doubt()
     assert await world.names(GRANTED) == {GRANTED}
     assert world.looks() == 1
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
 
     assert await world.names(GRANTED) == set()
     await world.find(GRANTED, asked=0)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     await world.find(GRANTED, asked=0)
 
     assert world.looks() == 2
@@ -347,7 +347,7 @@ async def test_after_a_doubt_the_lists_are_read_anew_though_not_more_than_every_
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_doubt_that_comes_while_the_lists_are_read_has_them_read_once_more(world, when):
     await world.find(GRANTED)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     hold = world.digdir.fault("hold", when=when, path="/scopes/access/all$")
     look = asyncio.create_task(world.find(MISSING))
     await held(hold)
@@ -356,10 +356,10 @@ async def test_a_doubt_that_comes_while_the_lists_are_read_has_them_read_once_mo
     await asyncio.wait_for(look, DEADLINE)
     assert world.looks() == 2
     world.digdir.access(GRANTED, state="DENIED")
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
 
     assert await world.names(GRANTED, asked=0) == set()
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     await world.find(GRANTED, asked=0)
 
     assert world.looks() == 3
@@ -368,11 +368,11 @@ async def test_a_doubt_that_comes_while_the_lists_are_read_has_them_read_once_mo
 async def test_a_doubt_outlives_a_look_that_fails(world):
     await world.find(GRANTED)
     world.index.doubt()
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     world.digdir.fault("status", status=503, path="/scopes/access/all$")
     assert await world.names(GRANTED) == {GRANTED}
     world.digdir.access(GRANTED, state="DENIED")
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
 
     assert await world.names(GRANTED) == set()
 
@@ -404,7 +404,7 @@ async def test_a_list_that_fails_at_the_start_takes_nothing_but_its_own_and_is_t
     assert {one["list"] for one in logs if one["event"] == "list not read"} == set(unread)
     assert len([one for one in logs if one["event"] == "list not read"]) == len(unread)
     world.digdir.simulator.faults.remove(fault.number)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     later = await world.find(*EVERY)
     assert (later.names, later.unread) == (EVERY, ())
 
@@ -416,7 +416,7 @@ async def test_a_list_that_fails_later_keeps_what_it_told(world, path, kind, ord
     world.digdir.fault(kind, path=path, times=None, **order)
     world.digdir.advance(MAX_AGE + 1)
     await world.find(*EVERY)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
 
     granted = await world.find(*EVERY, MISSING)
 
@@ -456,7 +456,7 @@ async def test_an_outage_at_the_start_costs_all_that_ask_one_look(world):
 async def test_of_lists_that_are_young_only_the_one_that_failed_is_read_again(world):
     world.digdir.fault("status", status=503, path="/scopes/access/all$")
     await world.find(OPEN)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
 
     assert await world.names(GRANTED, asked=0) == {GRANTED}
 
@@ -466,7 +466,7 @@ async def test_of_lists_that_are_young_only_the_one_that_failed_is_read_again(wo
 async def test_a_list_that_keeps_failing_keeps_nobody_from_a_look_for_a_new_name(world):
     world.digdir.fault("status", status=503, path="/scopes/access/all$", times=None)
     await world.find(GRANTED)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     asked = world.monotonic()
 
     granted = await world.find(OPEN, MISSING, asked=asked)
@@ -521,9 +521,9 @@ async def test_an_outage_keeps_what_was_known_and_is_looked_past_every_ten_secon
     for _ in range(5):
         assert await world.names(GRANTED) == {GRANTED}
     assert world.looks() == 2
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     assert await world.names(GRANTED) == {GRANTED}
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     assert await world.names(GRANTED) == {GRANTED}
 
     assert world.looks() == 4
@@ -532,7 +532,7 @@ async def test_an_outage_keeps_what_was_known_and_is_looked_past_every_ten_secon
 @pytest.mark.parametrize("kind", ["status", "html", "drop"])
 async def test_an_outage_during_a_look_for_a_new_name_keeps_what_was_known(world, kind):
     await world.find(GRANTED)
-    world.digdir.advance(LEAST_BETWEEN + 1)
+    world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     world.digdir.fault(kind, path="/scopes/access/all$")
 
     granted = await world.find(GRANTED, MISSING)

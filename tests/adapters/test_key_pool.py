@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from maskinporten_operator.adapters import keys as module
-from maskinporten_operator.adapters.keys import BATCH, FEW, KEPT_SHARE, LATELY, KeyPool, _Takers
+from maskinporten_operator.adapters import key_pool as module
+from maskinporten_operator.adapters.key_pool import BATCH, FEW, KEPT_SHARE, LATELY, KeyPool, _Takers
 from maskinporten_operator.model.errors import TransientError
-from maskinporten_operator.model.keys import PrivateJwk
+from maskinporten_operator.model.jwk import PrivateJwk
 
 DEADLINE = 60.0
 """Seconds; the worker makes keys of idle time, and these tests share the machine."""

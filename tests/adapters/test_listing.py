@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from maskinporten_operator.adapters.digdir.listing import LEAST_BETWEEN_LISTS, SharedListing
+from maskinporten_operator.adapters.digdir.listing import MIN_LIST_INTERVAL, SharedListing
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import RejectedError, TransientError
 from tests.adapters.conftest import DEADLINE, ManualClock, Ticking
@@ -61,7 +61,7 @@ async def test_one_that_needs_a_newer_list_gets_one_and_no_other_does(source):
     await source.listing.listed_after(source.listing.created)
 
     assert source.reads == 2
-    assert source.slept == [pytest.approx(LEAST_BETWEEN_LISTS, abs=0.05)]
+    assert source.slept == [pytest.approx(MIN_LIST_INTERVAL, abs=0.05)]
 
 
 async def test_a_list_that_began_before_the_question_isnt_an_answer_to_it(source):
@@ -87,7 +87,7 @@ async def test_a_failure_is_told_to_all_that_wait_and_the_next_try_waits_a_secon
     assert source.taken == []
     assert not source.listing.is_listed
     await source.listing.ready()
-    assert source.slept == [pytest.approx(LEAST_BETWEEN_LISTS, abs=0.05)]
+    assert source.slept == [pytest.approx(MIN_LIST_INTERVAL, abs=0.05)]
 
 
 async def test_a_refusal_is_a_fault_of_no_resource_and_goes_by(source):

@@ -6,8 +6,8 @@ import json
 import httpx
 import pytest
 
-from maskinporten_operator.adapters.digdir.failures import REMEMBERED
-from maskinporten_operator.adapters.digdir.metadata import READ_AGAIN_AFTER, TRY_AGAIN_AFTER, MetadataReader
+from maskinporten_operator.adapters.digdir.metadata import REREAD_SECONDS, RETRY_SECONDS, MetadataReader
+from maskinporten_operator.adapters.digdir.shared_failure import REMEMBERED
 from maskinporten_operator.model.errors import OperatorError, TransientError, WaitingError
 from maskinporten_operator.model.registrations import AuthorizationServer
 from tests.adapters.conftest import WELL_KNOWN, ManualClock
@@ -54,7 +54,7 @@ async def test_many_at_once_share_one_reading(server):
 
 async def test_the_document_is_read_again_after_an_hour(server):
     await server.reader.get()
-    server.clock.advance(READ_AGAIN_AFTER - 1)
+    server.clock.advance(REREAD_SECONDS - 1)
     await server.reader.get()
     assert server.calls == 1
     server.answer = httpx.Response(200, json=DOCUMENT | {"issuer": "http://moved.test/"})
@@ -71,13 +71,13 @@ async def test_the_document_is_read_again_after_an_hour(server):
 )
 async def test_an_old_copy_outlives_an_outage_which_is_looked_at_now_and_then(server, answer):
     before = await server.reader.get()
-    server.clock.advance(READ_AGAIN_AFTER)
+    server.clock.advance(REREAD_SECONDS)
     server.answer = answer
     for _ in range(5):
         assert await server.reader.get() == before
     assert server.calls == 2
 
-    server.clock.advance(TRY_AGAIN_AFTER)
+    server.clock.advance(RETRY_SECONDS)
     await server.reader.get()
 
     assert server.calls == 3

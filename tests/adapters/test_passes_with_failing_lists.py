@@ -5,8 +5,8 @@ import json
 import httpx
 import pytest
 
-from maskinporten_operator.adapters.digdir.grant_index import LEAST_BETWEEN
-from maskinporten_operator.plan.consumption import OWN_SCOPES
+from maskinporten_operator.adapters.digdir.grant_index import MIN_LOOK_INTERVAL
+from maskinporten_operator.plan.consumed_scopes import OWN_SCOPES
 from tests.adapters.life import LiveWorld
 from tests.specs import exposed
 from tests.unit.fakes import SECRET, decode
@@ -139,7 +139,7 @@ async def test_a_new_client_is_registered_with_what_it_may_have_whatever_list_fa
     world.fail(which, fault)
     for _ in range(4):
         await world.reconcile()
-        world.clock.advance(LEAST_BETWEEN + 1)
+        world.clock.advance(MIN_LOOK_INTERVAL + 1)
 
     assert world.registered() == set(EVERY)
     assert decode(world.secret, "MASKINPORTEN_SCOPES") == " ".join(EVERY)
@@ -155,13 +155,13 @@ async def test_what_is_left_out_while_a_list_fails_is_told_with_the_list(converg
     converged.fail(which, "503")
     converged.clock.advance(MAX_AGE + 1)
     await converged.reconcile()
-    converged.clock.advance(LEAST_BETWEEN + 1)
+    converged.clock.advance(MIN_LOOK_INTERVAL + 1)
     consumes = [{"name": name} for name in (*EVERY, LATER, "ks:not.granted")]
     converged.cluster.edit_spec(scopes={"consumes": consumes})
     converged.start_anew()
     for _ in range(3):
         await converged.reconcile()
-        converged.clock.advance(LEAST_BETWEEN + 1)
+        converged.clock.advance(MIN_LOOK_INTERVAL + 1)
 
     assert converged.registered() == {*EVERY, LATER}
     assert (converged.ready, converged.condition["reason"]) == ("False", "ScopesNotGranted")

@@ -6,10 +6,10 @@ import httpx
 import pytest
 
 from digdir_simulator import jws
-from maskinporten_operator.adapters.digdir import index as module
-from maskinporten_operator.adapters.digdir.index import RegistrationIndex
+from maskinporten_operator.adapters.digdir import registration_index as module
+from maskinporten_operator.adapters.digdir.registration_index import RegistrationIndex
 from maskinporten_operator.model.errors import OperatorError, OutcomeUnknownError, RejectedError, TransientError
-from maskinporten_operator.model.keys import PublicJwk
+from maskinporten_operator.model.jwk import PublicJwk
 from tests.adapters.conftest import DEADLINE, LAG, IndexWorld, fields, held
 
 OURS = "some-cluster:some-team:some-app"
@@ -355,7 +355,7 @@ async def test_an_update_whose_answer_has_no_keys_keeps_those_that_were_known(wo
 
 
 async def test_a_resource_that_is_new_needs_a_list_after_its_first_sight(world):
-    assert world.index.absence_provable_at(OURS, 1234.0, marked=False) == 1234.0
+    assert world.index.absence_provable_at(OURS, 1234.0, had_finalizer=False) == 1234.0
 
 
 async def test_after_a_takeover_the_mark_needs_a_list_after_that_and_lag_and_nothing_is_listed_yet(world):
@@ -364,7 +364,7 @@ async def test_after_a_takeover_the_mark_needs_a_list_after_that_and_lag_and_not
     alone_since = world.monotonic() - 4.0
     world.index.begin(alone_since)
 
-    assert world.index.absence_provable_at(OURS, 0.0, marked=True) == alone_since + LAG
+    assert world.index.absence_provable_at(OURS, 0.0, had_finalizer=True) == alone_since + LAG
     assert not world.index.is_listed
     lists = world.lists()
     await world.index.ready()
@@ -376,8 +376,8 @@ async def test_a_resource_with_our_mark_needs_a_list_after_start_and_lag(world):
     index = world.start()
     started_by = world.monotonic()
 
-    assert before + LAG <= index.absence_provable_at(OURS, 0.0, marked=True) <= started_by + LAG
-    assert index.absence_provable_at(OURS, 9999.0, marked=True) == 9999.0
+    assert before + LAG <= index.absence_provable_at(OURS, 0.0, had_finalizer=True) <= started_by + LAG
+    assert index.absence_provable_at(OURS, 9999.0, had_finalizer=True) == 9999.0
 
 
 @pytest.mark.parametrize("kind", ["drop", "html"])
@@ -387,10 +387,10 @@ async def test_a_lost_answer_needs_a_list_after_it_and_the_lag(world, kind):
     with pytest.raises(OutcomeUnknownError):
         await world.index.register(fields())
 
-    provable_at = world.index.absence_provable_at(OURS, 0.0, marked=False)
+    provable_at = world.index.absence_provable_at(OURS, 0.0, had_finalizer=False)
 
     assert before + LAG <= provable_at <= world.monotonic() + LAG
-    assert world.index.absence_provable_at("some-cluster:some-team:other", 0.0, marked=False) == 0.0
+    assert world.index.absence_provable_at("some-cluster:some-team:other", 0.0, had_finalizer=False) == 0.0
 
 
 async def test_a_registration_that_is_cancelled_under_way_counts_as_a_lost_answer(world):
@@ -402,14 +402,14 @@ async def test_a_registration_that_is_cancelled_under_way_counts_as_a_lost_answe
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert world.index.absence_provable_at(OURS, 0.0, marked=False) > world.monotonic() + LAG - 1
+    assert world.index.absence_provable_at(OURS, 0.0, had_finalizer=False) > world.monotonic() + LAG - 1
 
 
 async def test_a_refused_registration_is_not_in_doubt(world):
     with pytest.raises(RejectedError):
         await world.index.register(fields(scopes=["not:granted"]))
 
-    assert world.index.absence_provable_at(OURS, 0.0, marked=False) == 0.0
+    assert world.index.absence_provable_at(OURS, 0.0, had_finalizer=False) == 0.0
 
 
 async def test_a_registration_that_was_never_sent_is_not_in_doubt(world):
@@ -417,7 +417,7 @@ async def test_a_registration_that_was_never_sent_is_not_in_doubt(world):
     with pytest.raises(TransientError):
         await world.index.register(fields())
 
-    assert world.index.absence_provable_at(OURS, 0.0, marked=False) == 0.0
+    assert world.index.absence_provable_at(OURS, 0.0, had_finalizer=False) == 0.0
 
 
 async def test_a_lost_registration_is_found_by_a_list_that_is_new_enough(world):
@@ -427,7 +427,7 @@ async def test_a_lost_registration_is_found_by_a_list_that_is_new_enough(world):
         await world.index.register(fields())
     await world.index.refresh()
     assert world.index.find(OURS) == ()
-    provable_at = world.index.absence_provable_at(OURS, 0.0, marked=False)
+    provable_at = world.index.absence_provable_at(OURS, 0.0, had_finalizer=False)
     assert provable_at > world.monotonic()
 
     world.digdir.advance(provable_at - world.monotonic())
@@ -443,7 +443,7 @@ async def test_a_lost_answer_is_forgotten_once_it_is_known_what_became_of_it(wor
     await world.index.refresh()
 
     assert len(world.index.find(OURS)) == 1
-    assert world.index.absence_provable_at(OURS, 0.0, marked=False) == 0.0
+    assert world.index.absence_provable_at(OURS, 0.0, had_finalizer=False) == 0.0
 
 
 async def test_a_list_within_the_lag_doesnt_settle_a_lost_answer(world):
@@ -451,11 +451,11 @@ async def test_a_list_within_the_lag_doesnt_settle_a_lost_answer(world):
     world.digdir.fault("drop", when="after", method="POST", path="/clients$")
     with pytest.raises(OutcomeUnknownError):
         await world.index.register(fields())
-    provable_at = world.index.absence_provable_at(OURS, 0.0, marked=False)
+    provable_at = world.index.absence_provable_at(OURS, 0.0, had_finalizer=False)
 
     await world.index.refresh()
 
-    assert world.index.absence_provable_at(OURS, 0.0, marked=False) == provable_at
+    assert world.index.absence_provable_at(OURS, 0.0, had_finalizer=False) == provable_at
 
 
 # Doubt
@@ -546,7 +546,7 @@ async def test_keys_that_arent_deleted_dont_keep_the_client_from_being_deleted(w
 
 
 async def test_clients_of_others_are_remembered_up_to_a_bound_the_newest_ones(world, monkeypatch):
-    monkeypatch.setattr(module, "MOST_ELSEWHERE", 2)
+    monkeypatch.setattr(module, "MAX_FOREIGN_IDS", 2)
     ids = [await world.by_hand(description=f"somebody's {number}") for number in range(3)]
     await world.index.ready()
     for one in (ids[0], ids[1], ids[0], ids[2]):

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from maskinporten_operator.adapters.digdir.scope_index import SOURCES_LAST, SOURCES_LEAST, ScopeIndex
+from maskinporten_operator.adapters.digdir.scope_index import MAX_SOURCES_AGE, MIN_SOURCES_INTERVAL, ScopeIndex
 from maskinporten_operator.model.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -334,8 +334,8 @@ async def test_a_resource_with_our_mark_needs_a_list_after_start_and_lag(world):
     before = world.monotonic()
     index = world.start()
 
-    assert before + LAG <= index.all_provable_at(MARK, marked=True) <= world.monotonic() + LAG
-    assert index.all_provable_at(MARK, marked=False) <= before
+    assert before + LAG <= index.complete_at(MARK, had_finalizer=True) <= world.monotonic() + LAG
+    assert index.complete_at(MARK, had_finalizer=False) <= before
 
 
 async def test_a_creation_without_an_answer_needs_one_after_the_lag_for_its_own_resource_only(world):
@@ -345,11 +345,11 @@ async def test_a_creation_without_an_answer_needs_one_after_the_lag_for_its_own_
     with pytest.raises(OutcomeUnknownError):
         await world.index.create(NAME, scope_fields())
 
-    assert before + LAG <= world.index.all_provable_at(MARK, marked=False) <= world.monotonic() + LAG
-    assert world.index.all_provable_at("some-cluster:some-team:another", marked=False) <= before
+    assert before + LAG <= world.index.complete_at(MARK, had_finalizer=False) <= world.monotonic() + LAG
+    assert world.index.complete_at("some-cluster:some-team:another", had_finalizer=False) <= before
     world.digdir.advance(LAG + 1)
     await world.index.refresh()
-    assert world.index.all_provable_at(MARK, marked=False) <= before
+    assert world.index.complete_at(MARK, had_finalizer=False) <= before
     assert [one.name for one in world.index.find_owned(MARK)] == [NAME]
 
 
@@ -646,7 +646,7 @@ async def test_a_delegation_source_is_found_by_its_name_and_remembered(world):
         assert await world.index.find_issuer("altinn") == ALTINN
     assert world.digdir.count("list-delegation-sources") == 1
 
-    world.digdir.advance(SOURCES_LAST + 1)
+    world.digdir.advance(MAX_SOURCES_AGE + 1)
     await world.index.find_issuer("altinn")
 
     assert world.digdir.count("list-delegation-sources") == 2
@@ -676,7 +676,7 @@ async def test_a_source_that_isnt_known_is_looked_for_now_and_then(world):
     assert await world.index.find_issuer("digdir") is None
     assert world.digdir.count("list-delegation-sources") == 1
 
-    world.digdir.advance(SOURCES_LEAST + 1)
+    world.digdir.advance(MIN_SOURCES_INTERVAL + 1)
     assert await world.index.find_issuer("digdir") is None
 
     assert world.digdir.count("list-delegation-sources") == 2
@@ -684,7 +684,7 @@ async def test_a_source_that_isnt_known_is_looked_for_now_and_then(world):
 
 async def test_an_outage_of_the_sources_keeps_what_was_known(world):
     await world.index.find_issuer("altinn")
-    world.digdir.advance(SOURCES_LAST + 1)
+    world.digdir.advance(MAX_SOURCES_AGE + 1)
     world.digdir.fault("status", status=503, path="/delegationsources")
 
     assert await world.index.find_issuer("altinn") == ALTINN

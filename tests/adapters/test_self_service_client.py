@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digdir_simulator import jws
-from maskinporten_operator.adapters.digdir.errors import NEVER_SENT, find_detail, parse_retry_after
+from maskinporten_operator.adapters.digdir.http_errors import NEVER_SENT, find_detail, parse_retry_after
 from maskinporten_operator.model.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -21,7 +21,7 @@ from maskinporten_operator.model.errors import (
     TransientError,
     WaitingError,
 )
-from maskinporten_operator.model.keys import PublicJwk
+from maskinporten_operator.model.jwk import PublicJwk
 from tests.adapters.conftest import URL, fields
 from tests.certificates import rsa_key
 

@@ -10,7 +10,7 @@ import pytest
 from digdir_simulator.in_process import InProcessTransport
 from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, JwkFile
-from maskinporten_operator.adapters.digdir.failures import REMEMBERED
+from maskinporten_operator.adapters.digdir.shared_failure import REMEMBERED
 from maskinporten_operator.model.errors import RejectedError, TransientError, WaitingError
 from tests.adapters.conftest import ADMIN_SCOPES, URL
 

@@ -14,8 +14,8 @@ import trustme
 from maskinporten_operator.adapters.clock import boottime
 from maskinporten_operator.adapters.digdir import http as digdir_http
 from maskinporten_operator.adapters.digdir import transport
-from maskinporten_operator.adapters.digdir.errors import NEVER_SENT, find_cause
 from maskinporten_operator.adapters.digdir.http import open_http
+from maskinporten_operator.adapters.digdir.http_errors import NEVER_SENT, find_cause
 from maskinporten_operator.adapters.fence import Fence
 from maskinporten_operator.adapters.tripwire import Tripwire
 from tests.adapters.conftest import DEADLINE
@@ -321,7 +321,7 @@ async def test_what_is_compressed_is_read(http):
 
 @pytest.mark.parametrize("pack", [gzip.compress, bytes], ids=["compressed", "plain"])
 async def test_no_more_is_read_than_memory_is_for(http, monkeypatch, pack):
-    monkeypatch.setattr(transport, "MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(transport, "MAX_BYTES", 1_000_000)
     body = pack(b"\0" * 20_000_000)
     encoding = {"content_encoding": "gzip"} if len(body) < 1_000_000 else {}
     async with Server(lambda _: build_answer(body, **encoding)) as server:

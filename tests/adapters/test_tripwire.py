@@ -128,7 +128,7 @@ def test_a_stop_between_the_check_and_the_alarm_counts():
     script = """
 from maskinporten_operator.adapters import fence
 
-fence.LEAST_TO_SPARE, fence.GRACE = 0.1, 0.1
+fence.MIN_TIME_LEFT, fence.GRACE = 0.1, 0.1
 
 def time_left():
     stop()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from maskinporten_operator.adapters.cluster import watch as module
-from maskinporten_operator.adapters.cluster.errors import ExpiredError
+from maskinporten_operator.adapters.cluster.status_errors import ExpiredError
 from maskinporten_operator.adapters.cluster.watch import follow_metadata
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import TransientError, WaitingError

@@ -7,7 +7,7 @@ from tools.cluster import control_plane
 from tools.generate.manifests import render_chart
 from tools.stack import RELEASE
 
-LEAST = {"settings": {"clusterName": "test"}, "credentials": {"existingSecret": "some-secret"}}
+MIN_VALUES = {"settings": {"clusterName": "test"}, "credentials": {"existingSecret": "some-secret"}}
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def render(helm):
     """Render the chart with values besides the least that it needs, or with these alone."""
 
     def run(*options, alone=False, release=RELEASE, **values):
-        merged = values if alone else merge(LEAST, values)
+        merged = values if alone else merge(MIN_VALUES, values)
         return Rendered(render_chart(helm, merged, *options, release=release))
 
     return run

@@ -14,14 +14,14 @@ from maskinporten_operator.model.resources import (
     DEPLOYMENT,
     FQDN_POLICY,
     MASKINPORTEN_CLIENT,
-    MOST_BYTES,
-    MOST_DEPTH,
+    MAX_BYTES,
+    MAX_DEPTH,
     NETWORK_POLICY,
     SERVICE,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
 from tests.cel import check_age
-from tests.chart.conftest import LEAST
+from tests.chart.conftest import MIN_VALUES
 from tests.chart.rendered import NAME
 from tests.e2e.played_pod import has_token
 from tools.cluster import helm3
@@ -172,7 +172,7 @@ def test_the_simulators_pod_puts_the_key_into_the_secret_that_the_operator_mount
 RENDERED = {
     "trial": {"simulator": {"enabled": True, "persistence": {"enabled": True}, "seed": {"prefixes": ["nav"]}}},
     "production": {
-        **LEAST,
+        **MIN_VALUES,
         "environment": "production",
         "replicas": 2,
         "settings": {"clusterName": "test", "applications": True, "platform": "gcp"},
@@ -218,10 +218,10 @@ def test_the_policy_on_sizes_has_the_limits_of_what_the_operator_reads(render):
     (policy,) = rendered.all("ValidatingAdmissionPolicy")
 
     size, _, depth = policy["spec"]["validations"]
-    assert size["expression"].endswith(f"<= {MOST_BYTES}")
-    assert size["message"] == f"spec is larger than {MOST_BYTES // 1024} KiB"
-    assert depth["expression"].count(".exists(") == MOST_DEPTH + 1
-    assert depth["message"] == f"spec is nested more than {MOST_DEPTH} levels deep"
+    assert size["expression"].endswith(f"<= {MAX_BYTES}")
+    assert size["message"] == f"spec is larger than {MAX_BYTES // 1024} KiB"
+    assert depth["expression"].count(".exists(") == MAX_DEPTH + 1
+    assert depth["message"] == f"spec is nested more than {MAX_DEPTH} levels deep"
 
 
 def test_credentials_that_exist_are_mounted_where_the_settings_say(render):

@@ -21,7 +21,7 @@ STRIDE = 24
 """A value's windows begin so far apart; a text is looked at from every character on."""
 RUN = re.compile(rf"[A-Za-z0-9+/]{{{WINDOW + STRIDE - 1},}}")
 LIKE_BASE64URL = str.maketrans("-_", "+/")
-SHORTEST_SHAPE = 64
+MIN_SHAPE = 64
 """Characters in base64 in which a secret may be recognised."""
 SHAPES = {
     "what looks like a JWT": re.compile(r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,}"),
@@ -71,7 +71,7 @@ class Canaries:
     def _find(self, text: str, by_shape: bool) -> Iterator[tuple[int, str]]:
         for run in RUN.finditer(text.translate(LIKE_BASE64URL)):
             yield from self._find_values(run.group(), run.start())
-            if by_shape and len(run.group()) >= SHORTEST_SHAPE:
+            if by_shape and len(run.group()) >= MIN_SHAPE:
                 yield from ((run.start(), f"{what}, in base64") for what in _find_shapes(_decode(run.group())))
         if by_shape:
             yield from ((match.start(), what) for what, shape in SHAPES.items() for match in shape.finditer(text))

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from maskinporten_operator.adapters.minting import mint_key
-from maskinporten_operator.model.keys import PrivateJwk
+from maskinporten_operator.model.jwk import PrivateJwk
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from maskinporten_operator.adapters.minting import mint_key
-from maskinporten_operator.model.keys import PrivateJwk
+from maskinporten_operator.model.jwk import PrivateJwk
 from tests.e2e.canaries import PRIVATE_MEMBERS, Canaries
 from tests.e2e.stage import Stage
 

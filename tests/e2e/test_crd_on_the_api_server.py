@@ -9,7 +9,7 @@ import yaml
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT, InvalidSpec
 from maskinporten_operator.plan.egress import POLICY_KINDS
-from tests.specs import ACCEPTED, EVERY_FIELD, MOST_EXPOSED, REFUSED, consuming, exposed, exposing
+from tests.specs import ACCEPTED, EVERY_FIELD, MAX_EXPOSED, REFUSED, consuming, exposed, exposing
 from tools.cluster import ControlPlaneError
 from tools.generate.__main__ import ROOT
 from tools.install import VALUES, ensure_namespace, install
@@ -23,9 +23,9 @@ OPERATOR = "maskinporten-operator"
 PLURAL = MASKINPORTEN_CLIENT.plural
 GROUPS = {kind.plural: kind.group for kind in (MASKINPORTEN_CLIENT, APPLICATION, DEPLOYMENT, *POLICY_KINDS)}
 
-LONGEST = [
-    [exposed(f"{'a' * 150}{i:04}", "p" * 100) for i in range(MOST_EXPOSED)],
-    [exposed(f"{'æ' * 150}{i:04}", "p" * 100, separator=":") for i in range(MOST_EXPOSED)],
+LARGEST_SCOPES = [
+    [exposed(f"{'a' * 150}{i:04}", "p" * 100) for i in range(MAX_EXPOSED)],
+    [exposed(f"{'æ' * 150}{i:04}", "p" * 100, separator=":") for i in range(MAX_EXPOSED)],
     [
         exposed(
             f"{'ø/' * 75}{i:04}",
@@ -34,10 +34,10 @@ LONGEST = [
             allowedIntegrations=["krr"] * 9 + ["maskinporten"],
             consumers=[{"orgno": "123456789", "name": "å" * 20}] * 5,
         )
-        for i in range(MOST_EXPOSED)
+        for i in range(MAX_EXPOSED)
     ],
-    [exposed(f"s{i:04}") for i in range(MOST_EXPOSED)],
-    [exposed("a" * 150)] * MOST_EXPOSED,
+    [exposed(f"s{i:04}") for i in range(MAX_EXPOSED)],
+    [exposed("a" * 150)] * MAX_EXPOSED,
 ]
 
 
@@ -103,7 +103,7 @@ def test_the_api_server_refuses_and_says_where(post, spec, fault):
 
 
 @pytest.mark.parametrize(
-    "scopes", LONGEST, ids=["ASCII", "two bytes a letter", "every rule applies", "short names", "one name"]
+    "scopes", LARGEST_SCOPES, ids=["ASCII", "two bytes a letter", "every rule applies", "short names", "one name"]
 )
 def test_a_full_list_with_the_longest_names_is_within_the_budget_for_rules(post, scopes):
     answer = post(exposing(*scopes))
@@ -112,10 +112,10 @@ def test_a_full_list_with_the_longest_names_is_within_the_budget_for_rules(post,
 
 
 def test_one_more_is_too_many_and_not_too_costly(post):
-    answer = post(exposing(*LONGEST[0], exposed("one.more")))
+    answer = post(exposing(*LARGEST_SCOPES[0], exposed("one.more")))
 
     assert answer.status_code == 422
-    assert f"must have at most {MOST_EXPOSED} items" in answer.json()["message"]
+    assert f"must have at most {MAX_EXPOSED} items" in answer.json()["message"]
     assert "cost" not in answer.json()["message"]
 
 

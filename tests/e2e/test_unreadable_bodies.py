@@ -17,7 +17,7 @@ from tools.kube import wait_for
 pytestmark = pytest.mark.e2e
 
 SETTINGS = {"applications": "true", "platform": "gcp", "egress": "networkpolicy", "key_pool_size": "32"}
-MOST_GROWTH = 40 * 1024
+MAX_GROWTH = 40 * 1024
 """KiB of resident memory."""
 HUGE = "x" * 200_000
 
@@ -130,7 +130,7 @@ def test_of_large_specs_hardly_anything_is_kept(stage, odd):
     stage.restart()
     at_a_start = read_peak(stage) - before
 
-    assert (at_work <= MOST_GROWTH, at_a_start <= MOST_GROWTH) == (True, True), (at_work, at_a_start)
+    assert (at_work <= MAX_GROWTH, at_a_start <= MAX_GROWTH) == (True, True), (at_work, at_a_start)
 
 
 def test_nothing_is_read_from_annotations_in_which_others_keep_what_they_know(stage, namespace):

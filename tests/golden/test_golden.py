@@ -39,7 +39,7 @@ from maskinporten_operator.model.resources import (
     NETWORK_POLICY,
     SERVICE,
 )
-from maskinporten_operator.plan.application import (
+from maskinporten_operator.plan.application_plan import (
     PATIENCE,
     ApplicationSnapshot,
     ApplyChild,
@@ -160,8 +160,8 @@ def run(case: dict[str, Any]) -> dict[str, Any]:
         "reasons": {str(step.child): step.reason for step in applied},
         "replicas": next((step.count for step in plan.steps if isinstance(step, SetReplicas)), None),
         "delete": [str(step.child) for step in plan.steps if isinstance(step, DeleteChild)],
-        "hold": str(plan.hold.reason) if plan.hold else None,
-        "conditions": judge_after(look(application, after), platform, plan.hold),
+        "hold": str(plan.blocker.reason) if plan.blocker else None,
+        "conditions": judge_after(look(application, after), platform, plan.blocker),
     }
     return {name: value for name, value in found.items() if value not in (None, [], {})}
 

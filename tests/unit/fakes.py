@@ -21,19 +21,19 @@ from maskinporten_operator.model.errors import (
     RejectedError,
     TransientError,
 )
-from maskinporten_operator.model.keys import PrivateJwk, PublicJwk, RsaKey
+from maskinporten_operator.model.jwk import PrivateJwk, PublicJwk, RsaKey
 from maskinporten_operator.model.maskinportenclient import FINALIZER, parse
 from maskinporten_operator.model.registrations import INTEGRATION_TYPE, AuthorizationServer, Registration
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT, Kind, parse_meta
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.model.scopes import AccessList, Granted, RegisteredScope
+from maskinporten_operator.plan.exposed_scopes import find_owner
 from maskinporten_operator.plan.platform import Platform
-from maskinporten_operator.plan.policy import Policy
-from maskinporten_operator.plan.scopes import find_owner
-from maskinporten_operator.plan.secret import OwnedSecret
-from maskinporten_operator.reconcile.maskinportenclient import reconcile_maskinportenclient
+from maskinporten_operator.plan.registration_settings import RegistrationSettings
+from maskinporten_operator.plan.secret import ObservedSecret
+from maskinporten_operator.reconcile.client_pass import reconcile_maskinportenclient
 from maskinporten_operator.reconcile.memory import Memory
-from maskinporten_operator.reconcile.ports import Ports, Sighting
+from maskinporten_operator.reconcile.ports import FirstSeen, Ports
 
 NAMESPACE = "some-team"
 NAME = "some-app"
@@ -44,7 +44,7 @@ ORGNO = "889640782"
 DEFAULT = "some:default"
 DESCRIPTION = f"some-cluster:{NAMESPACE}:{NAME}"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-POLICY = Policy(cluster="some-cluster", client_name="Some Organisation")
+SETTINGS = RegistrationSettings(cluster="some-cluster", client_name="Some Organisation")
 SERVER = AuthorizationServer(
     "http://digdir.test/.well-known/oauth-authorization-server",
     "http://digdir.test/",
@@ -126,7 +126,7 @@ def as_read(manifest, uid: str = "secret-uid"):
     """A Secret as the API server gives it after it was applied."""
     manifest = copy.deepcopy(dict(manifest))
     manifest["metadata"] |= {"uid": uid, "resourceVersion": "1"}
-    return OwnedSecret(manifest)
+    return ObservedSecret(manifest)
 
 
 def registration_fields(**changes):
@@ -134,7 +134,7 @@ def registration_fields(**changes):
     return {
         "client_id": "client-1",
         "client_orgno": ORGNO,
-        "client_name": POLICY.client_name,
+        "client_name": SETTINGS.client_name,
         "description": DESCRIPTION,
         "integration_type": INTEGRATION_TYPE,
         "application_type": "web",
@@ -285,7 +285,7 @@ class FakeCluster:
     @port
     async def find_secret(self, namespace, name):
         found = self.secrets.get(name)
-        return OwnedSecret(copy.deepcopy(found)) if found else None
+        return ObservedSecret(copy.deepcopy(found)) if found else None
 
     @port
     async def apply(self, kind, manifest, uid):
@@ -439,9 +439,9 @@ class FakeRegistry:
     def is_doubtful(self, client_id):
         return client_id in self.doubtful
 
-    def absence_provable_at(self, description, first_seen, *, marked):
-        moments = [first_seen]
-        if marked:
+    def absence_provable_at(self, description, seen_at, *, had_finalizer):
+        moments = [seen_at]
+        if had_finalizer:
             moments.append(self.started + self.LAG)
         if description in self.lost:
             moments.append(self.lost[description] + self.LAG)
@@ -543,15 +543,15 @@ class FakeScopes:
         recent = {name: one for name, one in self.known.items() if name in self.touched}
         self.known = {name: RegisteredScope(name, one) for name, one in self.digdir.list_scopes().items()} | recent
 
-    def all_provable_at(self, mark, *, marked):
-        moments = [self.started if marked else -float("inf"), self.lost.get(mark, -float("inf"))]
+    def complete_at(self, mark, *, had_finalizer):
+        moments = [self.started if had_finalizer else -float("inf"), self.lost.get(mark, -float("inf"))]
         return max(moments) + self.LAG
 
     def find(self, name):
         return self.known.get(name)
 
     def find_owned(self, mark):
-        owned = (one for one in self.known.values() if find_owner(one, POLICY.cluster) == mark)
+        owned = (one for one in self.known.values() if find_owner(one, SETTINGS.cluster) == mark)
         return tuple(sorted(owned, key=lambda one: one.name))
 
     def is_doubtful(self, name):
@@ -590,7 +590,7 @@ class FakeScopes:
             with self._doubting(name):
                 await self._create(name, fields)
         except OutcomeUnknownError:
-            owner = find_owner(RegisteredScope(name, fields), POLICY.cluster)
+            owner = find_owner(RegisteredScope(name, fields), SETTINGS.cluster)
             self.lost[owner] = self.clock.monotonic()
             raise
         except AlreadyExistsError:
@@ -677,15 +677,15 @@ class FakeGrants:
         self.digdir = digdir
         self.due = 0.0
         self.doubts = 0
-        self.told: set[str] = set()
+        self.known_once: set[str] = set()
         self.own: frozenset[str] = frozenset()  # what is the organisation's own, and nothing else allows
         self.unread: tuple[str, ...] = ()
 
     async def find(self, names, asked):
         granted = self.digdir.granted
         known = frozenset(one for one in names if granted is None or one in granted or one in self.own)
-        self.told |= known
-        withdrawn = frozenset(self.told & set(names)) - known
+        self.known_once |= known
+        withdrawn = frozenset(self.known_once & set(names)) - known
         return Granted(known, ORGNO, self.due, self.own & known, withdrawn, self.unread)
 
     def doubt(self):
@@ -736,10 +736,10 @@ class FakeNamespaces:
 
 class FakeAnnouncer:
     def __init__(self):
-        self.told: list[tuple[str, str, str]] = []
+        self.announced: list[tuple[str, str, str]] = []
 
     def announce(self, meta, kind, reason, message):
-        self.told.append((kind, reason, message))
+        self.announced.append((kind, reason, message))
 
 
 class FakeMetadata:
@@ -754,8 +754,8 @@ class FakeMetadata:
 class World:
     """Everything at once: what outlives a process, and the process."""
 
-    def __init__(self, policy=POLICY, **changes):
-        self.policy = policy
+    def __init__(self, settings=SETTINGS, **changes):
+        self.settings = settings
         self.trips = Trips()
         self.clock = FakeClock()
         self.random = FakeRandomness()
@@ -774,13 +774,13 @@ class World:
         self.fleet = FakeFleet()
         self.namespaces = FakeNamespaces()
         body = self.cluster.resource
-        marked = body is not None and FINALIZER in body["metadata"]["finalizers"]
-        self.sighting = Sighting(self.clock.monotonic(), marked)
+        had_finalizer = body is not None and FINALIZER in body["metadata"]["finalizers"]
+        self.first_seen = FirstSeen(self.clock.monotonic(), had_finalizer)
 
     @property
     def ports(self) -> Ports:
         return Ports(
-            policy=self.policy,
+            settings=self.settings,
             platform=Platform(),
             cluster=self.cluster,
             registry=self.registry,
@@ -800,7 +800,7 @@ class World:
     async def reconcile(self, body=None):
         """Run one pass; `body` is what it begins with if that is old."""
         self.trips.calls.clear()
-        return await reconcile_maskinportenclient(body or self.cluster.resource, self.sighting, self.ports)
+        return await reconcile_maskinportenclient(body or self.cluster.resource, self.first_seen, self.ports)
 
     async def settle(self, most: int = 12):
         """Run passes, each when the one before said, until one has nothing to do and the resource is ready or held."""
@@ -856,7 +856,7 @@ class World:
 
     @property
     def held(self) -> PrivateJwk:
-        jwk = OwnedSecret(self.secret).jwk
+        jwk = ObservedSecret(self.secret).jwk
         assert jwk
         return jwk
 

@@ -52,7 +52,7 @@ async def test_what_is_announced_is_posted_and_not_counted(told):
 
 
 async def test_an_event_too_many_is_dropped_and_counted(told, monkeypatch):
-    monkeypatch.setattr(module, "MOST_WAITING", 2)
+    monkeypatch.setattr(module, "MAX_WAITING", 2)
     announcer = EventAnnouncer(told.post, count_dropped=told.drop)
     for message in "abc":
         announcer.announce(resource().meta, "Normal", "Synchronized", message)
@@ -64,7 +64,7 @@ async def test_an_event_too_many_is_dropped_and_counted(told, monkeypatch):
 async def test_of_too_many_events_one_of_the_namespace_with_most_is_dropped_and_they_are_posted_by_turns(
     told, monkeypatch
 ):
-    monkeypatch.setattr(module, "MOST_WAITING", 3)
+    monkeypatch.setattr(module, "MAX_WAITING", 3)
     announcer = EventAnnouncer(told.post, count_dropped=told.drop)
     for namespace, message in [("busy", "a"), ("busy", "b"), ("busy", "c"), ("calm", "d")]:
         announcer.announce(resource(metadata={"namespace": namespace}).meta, "Normal", "Synchronized", message)

@@ -16,14 +16,14 @@ from maskinporten_operator.model.resources import (
     NETWORK_POLICY,
     SERVICE,
 )
-from maskinporten_operator.plan.application import PATIENCE
-from maskinporten_operator.plan.outcomes import RECHECK_REJECTED, Retry
+from maskinporten_operator.plan.application_plan import PATIENCE
+from maskinporten_operator.plan.outcomes import REJECTED_RECHECK_SECONDS, Retry
 from maskinporten_operator.plan.platform import Platform
-from maskinporten_operator.reconcile.application import reconcile_application
+from maskinporten_operator.reconcile.application_pass import reconcile_application
 from maskinporten_operator.reconcile.memory import Memory
 from maskinporten_operator.reconcile.ports import Ports
 from tests.children import CLIENT_ID, NAME, NAMESPACE, UID, application_body, keep, merge, set_available, set_ready
-from tests.unit.fakes import POLICY, FakeAnnouncer, FakeClock, FakeNamespaces, FakeRandomness, Trips, port
+from tests.unit.fakes import SETTINGS, FakeAnnouncer, FakeClock, FakeNamespaces, FakeRandomness, Trips, port
 
 PLATFORM = Platform(name="gcp", backend="networkpolicy", cidrs=("139.105.36.164/32",))
 SPEC = {"image": "example/app:1", "maskinporten": {"enabled": True}}
@@ -127,7 +127,7 @@ class World:
         """Run one pass; `body` is what it begins with if that is old."""
         self.trips.calls.clear()
         ports = Ports(
-            policy=POLICY,
+            settings=SETTINGS,
             platform=self.platform,
             cluster=self.cluster,
             registry=None,
@@ -250,18 +250,18 @@ async def test_a_refusal_of_the_client_is_reported_at_once(world):
     await world.reconcile()
     assert world.writes == ["write_status"]
     assert (world.ready["status"], world.ready["reason"]) == ("False", "RefusedByDigDir")
-    assert world.announcer.told[-1][:2] == ("Warning", "RefusedByDigDir")
+    assert world.announcer.announced[-1][:2] == ("Warning", "RefusedByDigDir")
 
 
 # Nothing to do
 
 
 async def test_a_pass_without_news_writes_nothing(settled):
-    told = list(settled.announcer.told)
+    told = list(settled.announcer.announced)
     outcome = await settled.reconcile()
     assert settled.writes == []
     assert (outcome.retry, outcome.level) == (None, logging.INFO)
-    assert settled.announcer.told == told
+    assert settled.announcer.announced == told
 
 
 async def test_a_pass_without_news_writes_nothing_for_a_process_that_remembers_nothing(settled):
@@ -288,7 +288,7 @@ async def test_an_invalid_spec_touches_no_child(settled):
     outcome = await settled.reconcile()
     assert settled.writes == ["write_status"]
     assert (settled.ready["status"], settled.ready["reason"]) == ("False", "InvalidSpec")
-    assert outcome.retry == Retry(RECHECK_REJECTED, failed=True)
+    assert outcome.retry == Retry(REJECTED_RECHECK_SECONDS, failed=True)
 
 
 async def test_a_child_that_cant_be_read_is_named_and_not_written_again_and_again(settled):
@@ -302,7 +302,9 @@ async def test_a_child_that_cant_be_read_is_named_and_not_written_again_and_agai
     assert settled.cluster.objects[SERVED]["metadata"] == child["metadata"]
 
 
-@pytest.mark.parametrize(("odd", "delay"), [({"unreadable": "spec is too large"}, RECHECK_REJECTED), ({}, None)])
+@pytest.mark.parametrize(
+    ("odd", "delay"), [({"unreadable": "spec is too large"}, REJECTED_RECHECK_SECONDS), ({}, None)]
+)
 async def test_a_status_that_cant_be_written_is_tried_again_soon_unless_the_resource_cant_be_read(settled, odd, delay):
     async def write_status(*_):
         raise TransientError(Reason.CLUSTER_UNAVAILABLE, "no answer")
@@ -324,7 +326,7 @@ async def test_a_foreign_child_without_our_label_is_a_conflict_at_once(world):
     assert world.cluster.objects[SERVED] == foreign
     assert (world.ready["status"], world.ready["reason"]) == ("False", "ChildConflict")
     assert f"Service {NAME} exists" in world.ready["message"]
-    assert outcome.retry == Retry(RECHECK_REJECTED, failed=True)
+    assert outcome.retry == Retry(REJECTED_RECHECK_SECONDS, failed=True)
     assert {CLIENT, POLICIES} <= world.cluster.objects.keys()
 
 
@@ -473,7 +475,7 @@ async def test_what_somebody_changed_is_changed_back_and_told(settled):
     settled.cluster.objects[SERVED]["spec"]["selector"] = {"app": "another"}
     await settled.reconcile()
     assert settled.writes == ["apply_service"]
-    assert settled.announcer.told[-1][2] == f"Applied Service {NAME} (spec.selector.app was changed)"
+    assert settled.announcer.announced[-1][2] == f"Applied Service {NAME} (spec.selector.app was changed)"
 
 
 # Turning off

@@ -18,7 +18,7 @@ from maskinporten_operator.model.conditions import (
 )
 from maskinporten_operator.model.errors import RejectedError, TransientError
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT
-from maskinporten_operator.plan.application import (
+from maskinporten_operator.plan.application_plan import (
     PATIENCE,
     ApplyChild,
     SetReplicas,
@@ -110,7 +110,7 @@ def describe(objects):
 def test_after_what_was_planned_there_is_nothing_left_to_plan(spec, platform):
     objects = settle(application_body(spec), platform, {})
     assert plan(spec, objects, platform).steps == ()
-    assert plan(spec, objects, platform).hold is None
+    assert plan(spec, objects, platform).blocker is None
 
 
 @fewer
@@ -228,4 +228,4 @@ def test_a_scope_that_is_written_twice_is_named_and_keeps_nothing_from_being_mad
 def test_a_fault_of_the_cluster_says_nothing_of_the_application():
     objects = settle(application_body(ENABLED), Platform(), {})
     outcome = conclude(ENABLED, objects, Platform(), error=TransientError(Reason.CLUSTER_UNAVAILABLE, "no").blocker)
-    assert outcome.elsewhere
+    assert outcome.not_the_resources_fault

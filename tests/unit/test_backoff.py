@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskinporten_operator.plan.backoff import LONGEST_DELAY, backoff
+from maskinporten_operator.plan.backoff import MAX_DELAY, backoff
 
 EVEN = 0.5
 """The chance that neither adds nor takes away."""
@@ -25,7 +25,7 @@ def test_chance_spreads_the_delay_by_a_quarter_each_way(chance, delay):
 
 @given(failures, chances)
 def test_the_delay_is_never_long_and_never_nothing(count, chance):
-    assert 0.75 <= backoff(count, chance) <= 1.25 * LONGEST_DELAY
+    assert 0.75 <= backoff(count, chance) <= 1.25 * MAX_DELAY
 
 
 @given(failures, chances)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maskinporten_operator import cli, config
-from maskinporten_operator.assembly.parameters import build_policy
+from maskinporten_operator.assembly.parameters import build_registration_settings
 from maskinporten_operator.config import ENV_PREFIX, SELECTOR_PATTERN, Config, ConfigError, load_config
 from tests.certificates import authority, private_pem, rsa_key
 from tests.unit.fakes import private_jwk
@@ -217,9 +217,9 @@ def test_a_forbidden_scope_has_a_scopes_characters_or_asterisks(load, scopes):
 
 
 def test_the_scopes_of_the_operators_own_token_are_forbidden_to_others(load):
-    policy = build_policy(load(admin_scopes="some:admin", forbidden_scopes="ks:*"))
+    settings = build_registration_settings(load(admin_scopes="some:admin", forbidden_scopes="ks:*"))
 
-    assert [one for one in ("some:admin", "ks:fiks", "skatt:a") if policy.forbids(one)] == ["some:admin", "ks:fiks"]
+    assert [one for one in ("some:admin", "ks:fiks", "skatt:a") if settings.forbids(one)] == ["some:admin", "ks:fiks"]
 
 
 @pytest.mark.parametrize("scope", ["some:admin", "ks:fiks", "idporten:dcr.write", "IDPORTEN:scopes.write"])
@@ -599,7 +599,7 @@ def test_an_admin_key_that_cant_be_used_ends_with_code_2_before_anything_is_touc
     jwk_file.write_text(json.dumps({"kty": "RSA", "kid": "k", "d": "very-private"}))
     monkeypatch.setattr("maskinporten_operator.logs.configure_logs", lambda *_: None)
     # To call it would be a fault.
-    monkeypatch.setattr("maskinporten_operator.assembly.adapters.load_configuration", None)
+    monkeypatch.setattr("maskinporten_operator.assembly.parts.load_configuration", None)
 
     result = CliRunner().invoke(cli.main, flags(jwk_file))
 
@@ -615,7 +615,7 @@ def test_a_certificate_of_another_key_ends_with_code_2_before_anything_is_touche
     key_file.write_text(private_pem(rsa_key(2)))
     monkeypatch.setattr("maskinporten_operator.logs.configure_logs", lambda *_: None)
     # To call it would be a fault.
-    monkeypatch.setattr("maskinporten_operator.assembly.adapters.load_configuration", None)
+    monkeypatch.setattr("maskinporten_operator.assembly.parts.load_configuration", None)
     files = {"admin-jwk-file": "", "admin-cert-chain-file": str(chain_file), "admin-key-file": str(key_file)}
 
     result = CliRunner().invoke(cli.main, flags("", **files))

@@ -6,9 +6,9 @@ from click.testing import CliRunner
 from pydantic import BaseModel, Field
 
 from maskinporten_operator.model.maskinportenclient import SUBSCOPE_PATTERN
-from maskinporten_operator.model.resources import APPLICATION, LONGEST_NAME, MASKINPORTEN_CLIENT
+from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT, MAX_NAME_LENGTH
 from tests.cel import check_age
-from tests.specs import MOST_EXPOSED
+from tests.specs import MAX_EXPOSED
 from tools.generate import __main__ as generate
 from tools.generate.crds import (
     DEFINITIONS,
@@ -121,7 +121,7 @@ def test_times_and_generations_have_their_formats():
 def test_the_constraints_of_the_model_are_in_the_schema():
     scope = EXPOSES["items"]["properties"]
 
-    assert EXPOSES["maxItems"] == MOST_EXPOSED
+    assert EXPOSES["maxItems"] == MAX_EXPOSED
     assert EXPOSES["items"]["required"] == ["name", "product", "enabled"]
     assert scope["name"]["pattern"] == SUBSCOPE_PATTERN
     assert scope["separator"]["enum"] == ["/", ":", "."]
@@ -136,7 +136,7 @@ def test_the_constraints_of_the_model_are_in_the_schema():
 
 def test_the_rule_for_the_name_is_at_the_root_where_cel_sees_it():
     assert ROOT["x-kubernetes-validations"] == [
-        {"rule": f"self.metadata.name.size() <= {LONGEST_NAME}", "message": "must have at most 63 characters"}
+        {"rule": f"self.metadata.name.size() <= {MAX_NAME_LENGTH}", "message": "must have at most 63 characters"}
     ]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from maskinporten_operator.model.application import parse_application
 from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, NETWORK_POLICY
-from maskinporten_operator.plan.egress import build_policies, find_ways
+from maskinporten_operator.plan.egress import build_policies, find_targets
 from maskinporten_operator.plan.platform import Platform, choose_backend, find_network, find_published_addresses
 from tests.children import application_body
 
@@ -13,7 +13,7 @@ ENABLED = {"maskinporten": {"enabled": True}}
 
 
 def ways(spec, **platform):
-    return find_ways(parse_application(application_body(spec)).spec, Platform(**platform))
+    return find_targets(parse_application(application_body(spec)).spec, Platform(**platform))
 
 
 @pytest.mark.parametrize("platform", ["gcp", "onprem"])

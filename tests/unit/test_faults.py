@@ -13,7 +13,7 @@ from kopf._cogs.clients.errors import APIClientError, APIServerError
 from kopf._cogs.clients.watching import WatchingError
 from structlog.testing import capture_logs
 
-from maskinporten_operator.runtime.faults import FaultError, Restarts, describe_fault, tell_of_unawaited
+from maskinporten_operator.runtime.faults import FaultError, Restarts, describe_fault, log_unawaited
 from maskinporten_operator.runtime.shell import EndlessBackoffs, is_outage
 from tests.unit.virtual_time import run_in_virtual_time
 
@@ -45,7 +45,7 @@ class Ends:
 
     async def run(self):
         self.runs += 1
-        self.doubts.append(self.restarts.in_doubt)
+        self.doubts.append(self.restarts.is_unsteady)
         if not self.ends:
             return
         end = self.ends.pop(0)
@@ -149,7 +149,7 @@ def test_after_a_fault_it_is_in_doubt_until_it_has_run_for_a_while():
             if ends.ends:
                 raise ends.ends.pop()
             for _ in range(5):
-                seen.append(ends.restarts.in_doubt)
+                seen.append(ends.restarts.is_unsteady)
                 await asyncio.sleep(10)
 
         async def on_end():
@@ -194,7 +194,7 @@ async def test_an_error_that_nobody_waits_for_is_told_without_its_text():
     async def quote():
         raise ValueError("eyJhbGciOi.secret")
 
-    asyncio.get_running_loop().set_exception_handler(tell_of_unawaited)
+    asyncio.get_running_loop().set_exception_handler(log_unawaited)
     task = asyncio.create_task(quote())
     await asyncio.sleep(0)
     with capture_logs() as logs:
@@ -211,7 +211,7 @@ def test_when_its_loop_has_ended_nobody_is_told_of_it_any_more():
         raise ValueError("eyJhbGciOi.secret")
 
     async def leave():
-        asyncio.get_running_loop().set_exception_handler(tell_of_unawaited)
+        asyncio.get_running_loop().set_exception_handler(log_unawaited)
         task = asyncio.create_task(quote())
         await asyncio.sleep(0)
         return task

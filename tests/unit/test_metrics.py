@@ -5,7 +5,7 @@ import pytest
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, StandbyError, TerminatingError
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
-from maskinporten_operator.plan.outcomes import DONE, Outcome, Retry, fail
+from maskinporten_operator.plan.outcomes import DONE, Outcome, Retry, not_ready
 from maskinporten_operator.runtime.metrics import Metrics
 
 
@@ -36,8 +36,8 @@ def test_a_gauge_without_a_value_is_absent_until_it_has_one():
 SILENT = {
     "Done": DONE,
     "Waiting": Outcome((), Retry(5.0, failed=False), 0, silent="Waiting"),
-    "Standby": fail(StandbyError(Reason.CLUSTER_UNAVAILABLE, "another replica may lead").blocker),
-    "Conflict": fail(ConflictError(Reason.CLUSTER_UNAVAILABLE, "it changed").blocker),
+    "Standby": not_ready(StandbyError(Reason.CLUSTER_UNAVAILABLE, "another replica may lead").blocker),
+    "Conflict": not_ready(ConflictError(Reason.CLUSTER_UNAVAILABLE, "it changed").blocker),
 }
 
 
@@ -52,7 +52,7 @@ def test_a_pass_that_reports_nothing_is_counted_by_how_it_ended(result):
 
 def test_a_resource_that_is_going_away_is_done():
     metrics = Metrics()
-    metrics.count_pass(MASKINPORTEN_CLIENT, fail(TerminatingError(Reason.TERMINATING, "it goes").blocker))
+    metrics.count_pass(MASKINPORTEN_CLIENT, not_ready(TerminatingError(Reason.TERMINATING, "it goes").blocker))
 
     assert 'result="Done"' in samples(metrics, "reconcile_total")[0]
 

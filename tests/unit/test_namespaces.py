@@ -40,7 +40,7 @@ async def test_it_is_ready_once_the_selected_namespaces_were_listed_though_there
 
 
 async def test_a_list_of_all_namespaces_says_nothing_of_those_that_are_selected(namespaces, monkeypatch):
-    monkeypatch.setattr(module, "LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(module, "MAX_WAIT", 0.01)
     namespaces.listen_to_ends().on_list([])
 
     with pytest.raises(TransientError, match="couldn't be listed"):

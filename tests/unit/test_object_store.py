@@ -56,12 +56,12 @@ def version(store, key=KEY):
 
 def test_at_a_takeover_every_resource_counts_as_touched_from_then_on(store):
     store.offer(body(10))
-    assert not store.find(KEY).sighting.marked
-    seen = store.find(KEY).sighting.at
+    assert not store.find(KEY).first_seen.had_finalizer
+    seen = store.find(KEY).first_seen.at
     store.doubt(until=0.0)
 
-    assert store.find(KEY).sighting.marked
-    assert store.find(KEY).sighting.at > seen
+    assert store.find(KEY).first_seen.had_finalizer
+    assert store.find(KEY).first_seen.at > seen
 
 
 def test_what_is_first_seen_right_after_a_takeover_counts_as_touched_too(gone):
@@ -72,8 +72,8 @@ def test_what_is_first_seen_right_after_a_takeover_counts_as_touched_too(gone):
     now[0] = 110.0
     store.offer(body(11, name="later", uid="later"))
 
-    assert store.find(KEY).sighting.marked
-    assert not store.find(KEY._replace(name="later")).sighting.marked
+    assert store.find(KEY).first_seen.had_finalizer
+    assert not store.find(KEY._replace(name="later")).first_seen.had_finalizer
 
 
 # Events and answers
@@ -107,7 +107,7 @@ def test_versions_are_compared_as_numbers(store):
 
 def test_the_answer_to_our_write_replaces_an_older_event(store):
     store.offer(body(10))
-    store.accept(body(12, status={"clientID": "client-1"}))
+    store.record_own_write(body(12, status={"clientID": "client-1"}))
 
     assert version(store) == 12
     assert store.find(KEY).body["status"] == {"clientID": "client-1"}
@@ -115,7 +115,7 @@ def test_the_answer_to_our_write_replaces_an_older_event(store):
 
 def test_the_echo_of_our_write_is_no_news(store):
     store.offer(body(10))
-    store.accept(body(12))
+    store.record_own_write(body(12))
 
     assert not store.offer(body(11))
     assert not store.offer(body(12))
@@ -123,14 +123,14 @@ def test_the_echo_of_our_write_is_no_news(store):
 
 def test_an_answer_older_than_what_the_watch_showed_is_ignored(store):
     store.offer(body(13, generation=3))
-    store.accept(body(12))
+    store.record_own_write(body(12))
 
     assert (version(store), store.find(KEY).body["metadata"]["generation"]) == (13, 3)
 
 
 def test_an_event_newer_than_our_answer_is_news(store):
     store.offer(body(10))
-    store.accept(body(12))
+    store.record_own_write(body(12))
 
     assert store.offer(body(13))
 
@@ -138,26 +138,26 @@ def test_an_event_newer_than_our_answer_is_news(store):
 def test_an_answer_never_brings_back_what_is_gone(store):
     store.offer(body(10))
     store.remove(KEY, UID)
-    store.accept(body(12))
+    store.record_own_write(body(12))
 
     assert store.find(KEY) is None
 
 
 def test_an_answer_never_replaces_another_resource_of_the_name(store):
     store.offer(body(10, uid="new"))
-    store.accept(body(12, uid="old"))
+    store.record_own_write(body(12, uid="old"))
 
     assert store.find(KEY).uid == "new"
 
 
 def test_a_new_uid_replaces_the_old_one_which_counts_as_gone(store, gone):
     store.offer(body(10))
-    first = store.find(KEY).sighting
+    first = store.find(KEY).first_seen
 
     assert store.offer(body(20, uid="new"))
     assert gone == [(KEY, UID)]
     assert store.find(KEY).uid == "new"
-    assert store.find(KEY).sighting.at > first.at
+    assert store.find(KEY).first_seen.at > first.at
 
 
 def test_a_late_event_of_an_earlier_uid_is_ignored(store, gone):
@@ -185,42 +185,42 @@ def test_a_deletion_is_told_with_key_and_uid(store, gone):
     assert len(store) == 0
 
 
-# Sightings
+# First seen
 
 
-@pytest.mark.parametrize(("finalizers", "marked"), [([FINALIZER], True), (["other"], False), (None, False)])
-def test_a_sighting_tells_whether_our_mark_was_there_at_first(store, finalizers, marked):
+@pytest.mark.parametrize(("finalizers", "had_finalizer"), [([FINALIZER], True), (["other"], False), (None, False)])
+def test_what_was_first_seen_tells_whether_our_finalizer_was_there(store, finalizers, had_finalizer):
     store.offer(body(10, finalizers=finalizers))
 
-    assert store.find(KEY).sighting.marked is marked
+    assert store.find(KEY).first_seen.had_finalizer is had_finalizer
 
 
-def test_a_sighting_doesnt_change_with_later_versions(store):
+def test_what_was_first_seen_doesnt_change_with_later_versions(store):
     store.offer(body(10))
-    first = store.find(KEY).sighting
+    first = store.find(KEY).first_seen
     store.offer(body(11, finalizers=[FINALIZER]))
-    store.accept(body(12, finalizers=[FINALIZER]))
+    store.record_own_write(body(12, finalizers=[FINALIZER]))
 
-    assert store.find(KEY).sighting is first
+    assert store.find(KEY).first_seen is first
 
 
-@pytest.mark.parametrize("take_in", ["offer", "accept"])
+@pytest.mark.parametrize("take_in", ["offer", "record_own_write"])
 def test_a_new_generation_is_sighted_anew_and_the_first_mark_stays(store, take_in):
     store.offer(body(10))
-    first = store.find(KEY).sighting
+    first = store.find(KEY).first_seen
     getattr(store, take_in)(body(11, generation=2, finalizers=[FINALIZER]))
 
-    sighting = store.find(KEY).sighting
-    assert sighting.at > first.at
-    assert sighting.marked is False
+    first_seen = store.find(KEY).first_seen
+    assert first_seen.at > first.at
+    assert first_seen.had_finalizer is False
 
 
-def test_an_older_event_of_another_generation_is_no_sighting(store):
+def test_an_older_event_of_another_generation_is_not_first_seen(store):
     store.offer(body(10, generation=2))
-    first = store.find(KEY).sighting
+    first = store.find(KEY).first_seen
     store.offer(body(9, generation=1))
 
-    assert store.find(KEY).sighting is first
+    assert store.find(KEY).first_seen is first
 
 
 # Has somebody changed it meanwhile?
@@ -237,16 +237,16 @@ def test_a_resource_that_nobody_touched_hasnt_moved(store):
 
 def test_our_own_writes_dont_count(store):
     before = began(store)
-    store.accept(body(11, finalizers=[FINALIZER]))
+    store.record_own_write(body(11, finalizers=[FINALIZER]))
     store.offer(body(11, finalizers=[FINALIZER]))
-    store.accept(body(12, status={"clientID": "client-1"}))
+    store.record_own_write(body(12, status={"clientID": "client-1"}))
 
     assert not store.has_moved(KEY, before)
 
 
 def test_an_event_newer_than_all_our_writes_counts(store):
     before = began(store)
-    store.accept(body(11))
+    store.record_own_write(body(11))
     store.offer(body(12))
 
     assert store.has_moved(KEY, before)
@@ -263,14 +263,14 @@ def test_an_event_newer_than_all_our_writes_counts(store):
 )
 def test_an_edit_that_only_our_answer_shows_counts(store, changed):
     before = began(store)
-    store.accept(body(12, **changed))
+    store.record_own_write(body(12, **changed))
 
     assert store.has_moved(KEY, before)
 
 
 def test_annotations_of_others_dont_count(store):
     before = began(store)
-    store.accept(body(12, annotations={"kubectl.kubernetes.io/last-applied-configuration": "{}"}))
+    store.record_own_write(body(12, annotations={"kubectl.kubernetes.io/last-applied-configuration": "{}"}))
 
     assert not store.has_moved(KEY, before)
 
@@ -375,7 +375,7 @@ def released(store):
 OTHER = Key(MASKINPORTEN_CLIENT, NAMESPACE, "other")
 
 
-@pytest.mark.parametrize("take_in", ["offer", "accept"])
+@pytest.mark.parametrize("take_in", ["offer", "record_own_write"])
 def test_one_that_names_another_secret_by_now_is_told_to_those_that_name_the_old_one(store, released, take_in):
     store.offer(body(10))
     store.offer(body(11, name="other", uid="u2"))
@@ -553,7 +553,7 @@ def test_in_whatever_order_events_and_answers_arrive_the_newest_stays(order, our
     newest = 10
     for number in order:
         if number in ours:
-            store.accept(body(number, generation=number))
+            store.record_own_write(body(number, generation=number))
             news = number > newest
         else:
             news = store.offer(body(number, generation=number))
@@ -581,7 +581,7 @@ def test_of_a_secret_only_the_version_is_known():
 
 def test_the_echo_of_our_own_secret_is_no_news():
     versions = VersionStore()
-    versions.accept(SECRET_KIND, secret(12))
+    versions.record_own_write(SECRET_KIND, secret(12))
 
     assert not versions.offer(SECRET_KIND, secret(12)["metadata"])
     assert not versions.offer(SECRET_KIND, secret(11)["metadata"])
@@ -591,7 +591,7 @@ def test_the_echo_of_our_own_secret_is_no_news():
 
 def test_a_secret_that_is_gone_is_news_when_it_comes_again():
     versions = VersionStore()
-    versions.accept(SECRET_KIND, secret(12))
+    versions.record_own_write(SECRET_KIND, secret(12))
     versions.remove(key_of(SECRET_KIND, secret(12)["metadata"]))
 
     assert list(versions) == []
@@ -601,7 +601,7 @@ def test_a_secret_that_is_gone_is_news_when_it_comes_again():
 
 def test_objects_of_two_kinds_with_one_name_are_told_apart():
     versions = VersionStore()
-    versions.accept(SECRET_KIND, secret(12))
+    versions.record_own_write(SECRET_KIND, secret(12))
 
     assert versions.offer(DEPLOYMENT, secret(10)["metadata"])
     assert set(versions) == {Key(SECRET_KIND, NAMESPACE, SECRET), Key(DEPLOYMENT, NAMESPACE, SECRET)}

@@ -26,15 +26,15 @@ from maskinporten_operator.model.maskinportenclient import (
     RESYNC_ANNOTATION,
     ROTATE_ANNOTATION,
 )
-from maskinporten_operator.plan.backoff import LONGEST_DELAY
+from maskinporten_operator.plan.backoff import MAX_DELAY
 from maskinporten_operator.plan.outcomes import Retry
 from maskinporten_operator.plan.secret import build_fingerprint
 from tests.unit.fakes import (
     DESCRIPTION,
-    POLICY,
     SCOPE,
     SECRET,
     SERVER,
+    SETTINGS,
     UID,
     CrashError,
     World,
@@ -379,7 +379,7 @@ async def test_a_registration_that_was_deleted_since_the_list_is_not_written_to(
 
 
 async def test_a_resource_whose_mark_is_too_long_is_refused_before_any_call():
-    world = World(replace(POLICY, cluster="c" * 250))
+    world = World(replace(SETTINGS, cluster="c" * 250))
 
     outcome = await world.reconcile()
 
@@ -403,7 +403,7 @@ async def test_keys_of_others_that_expired_are_left_out_only_when_digdir_refuses
     assert ("theirs-7" in converged.kids) is not refuses
     assert "theirs-8" in converged.kids
     assert converged.held.kid in converged.kids
-    told = [message for _, reason, message in converged.announcer.told if reason == "KeysExpired"]
+    told = [message for _, reason, message in converged.announcer.announced if reason == "KeysExpired"]
     assert [("theirs-7" in one, "theirs-8" in one) for one in told] == [(True, False)] * refuses
 
 
@@ -420,13 +420,13 @@ async def test_a_refused_key_set_without_expired_keys_is_sent_once(converged):
 async def test_a_refused_update_under_which_nothing_differs_writes_no_secret_and_tells_of_none(converged):
     converged.cluster.edit_spec(clientName="Another name")
     converged.registry.refusal = RejectedError(Reason.REFUSED_BY_DIGDIR, "no such name")
-    converged.announcer.told.clear()
+    converged.announcer.announced.clear()
 
     for _ in range(3):
         await converged.reconcile()
         assert "apply_secret" not in converged.writes
 
-    assert [kind for kind, *_ in converged.announcer.told] == ["Warning"]
+    assert [kind for kind, *_ in converged.announcer.announced] == ["Warning"]
     assert converged.condition["reason"] == "RefusedByDigDir"
 
 
@@ -592,7 +592,7 @@ async def test_keys_are_counted_by_client_however_often_its_resource_is_created_
 
 
 async def test_keys_are_counted_also_where_they_dont_stay_registered_for_an_hour():
-    world = World(replace(POLICY, key_grace=timedelta(0)))
+    world = World(replace(SETTINGS, key_grace=timedelta(0)))
     await world.settle()
     for number in range(54):
         recreate(world, number)
@@ -1321,10 +1321,10 @@ async def test_a_rotation_whose_secret_is_denied_for_an_hour_mints_and_publishes
     converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
     webhook = Denying(converged.cluster, "apply")
     published = 0
-    for _ in range(int(HOUR / LONGEST_DELAY)):
+    for _ in range(int(HOUR / MAX_DELAY)):
         await converged.reconcile()
         published += converged.writes.count("publish_keys")
-        converged.clock.advance(LONGEST_DELAY)
+        converged.clock.advance(MAX_DELAY)
 
     assert (len(converged.mint.taken) - minted, published) == (1, 1)
     webhook.leave()
@@ -1394,7 +1394,7 @@ async def test_an_internal_error_shows_its_place_and_never_its_text(world, where
     with capture_logs() as logs:
         outcome = await world.reconcile()
 
-    told = json.dumps([logs, world.cluster.resource, world.announcer.told], default=str)
+    told = json.dumps([logs, world.cluster.resource, world.announcer.announced], default=str)
     assert "very-private" not in told
     assert "ValueError" in told
     assert "fakes.py" in told
@@ -1498,12 +1498,12 @@ async def test_a_deletion_for_good_that_crashes_at_any_call_leaves_no_active_cli
 
 
 async def test_what_was_done_is_announced_once(converged):
-    assert [kind for kind, _, _ in converged.announcer.told] == ["Normal"]
-    assert "egistered client client-1" in converged.announcer.told[0][2]
+    assert [kind for kind, _, _ in converged.announcer.announced] == ["Normal"]
+    assert "egistered client client-1" in converged.announcer.announced[0][2]
 
     await converged.reconcile()
 
-    assert len(converged.announcer.told) == 1
+    assert len(converged.announcer.announced) == 1
 
 
 async def test_the_same_refusal_is_announced_once(world):
@@ -1512,7 +1512,7 @@ async def test_the_same_refusal_is_announced_once(world):
     await world.reconcile()
     await world.reconcile()
 
-    assert [kind for kind, _, _ in world.announcer.told] == ["Warning"]
+    assert [kind for kind, _, _ in world.announcer.announced] == ["Warning"]
 
 
 async def test_no_log_status_or_event_at_debug_holds_a_private_number(caplog):
@@ -1532,7 +1532,7 @@ async def test_no_log_status_or_event_at_debug_holds_a_private_number(caplog):
         await world.settle()
         third = world.held
 
-    told = json.dumps([logs, world.cluster.resource, world.announcer.told, caplog.text], default=str)
+    told = json.dumps([logs, world.cluster.resource, world.announcer.announced, caplog.text], default=str)
     assert first.kid in told
     assert third.kid in told
     assert third.key != second.key != first.key

@@ -4,7 +4,7 @@ import pytest
 
 from maskinporten_operator.model.maskinportenclient import DELETE_ANNOTATION, RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from maskinporten_operator.model.scopes import RegisteredScope
-from maskinporten_operator.plan import scopes as module
+from maskinporten_operator.plan import exposed_scopes as module
 from maskinporten_operator.plan.outcomes import Retry
 from maskinporten_operator.reconcile import finalize, observe
 from tests.specs import exposed
@@ -32,10 +32,10 @@ AT_ONCE = Retry(0.0, failed=False, patient=True)
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
     """Four writes and three reads a pass."""
-    monkeypatch.setattr(module, "MOST_WRITES", 4)
-    monkeypatch.setattr(observe, "MOST_READS", 3)
-    monkeypatch.setattr(finalize, "MOST_READS", 3)
-    monkeypatch.setattr(finalize, "MOST_WRITES", 4)
+    monkeypatch.setattr(module, "MAX_WRITES", 4)
+    monkeypatch.setattr(observe, "MAX_READS", 3)
+    monkeypatch.setattr(finalize, "MAX_READS", 3)
+    monkeypatch.setattr(finalize, "MAX_WRITES", 4)
 
 
 def scopes(*orgnos, count=MANY, **fields):
@@ -54,7 +54,7 @@ def world():
 @pytest.fixture
 async def converged(world):
     await finish(world)
-    world.announcer.told.clear()
+    world.announcer.announced.clear()
     return world
 
 

@@ -22,10 +22,15 @@ from maskinporten_operator.model.maskinportenclient import (
     RESYNC_ANNOTATION,
 )
 from maskinporten_operator.model.scopes import AccessList
-from maskinporten_operator.plan.consumption import LOOK_AGAIN_FOR_TRIES, MOST_TRIES, TRY_AGAIN, spread_tries
+from maskinporten_operator.plan.consumed_scopes import (
+    MAX_TRIES,
+    REFUSAL_RECHECK_SECONDS,
+    TRIES_RECHECK_SECONDS,
+    spread_tries,
+)
 from maskinporten_operator.plan.outcomes import Retry
 from tests.specs import exposed
-from tests.unit.fakes import DEFAULT, DESCRIPTION, ORGNO, POLICY, SCOPE, SECRET, UID, CrashError, World, decode
+from tests.unit.fakes import DEFAULT, DESCRIPTION, ORGNO, SCOPE, SECRET, SETTINGS, UID, CrashError, World, decode
 
 SUBSCOPE = "arbeid:some.scope.read"
 NAME = f"nav:{SUBSCOPE}"
@@ -33,9 +38,9 @@ OTHER = "nav:arbeid/some/scope"
 OURS = f"{DESCRIPTION}.{SUBSCOPE}"
 KOMMUNE, SKATT, KS = "123456789", "974761076", "971032146"
 WRITES_OF_SCOPES = {"create", "update_scope", "deactivate", "grant", "revoke"}
-DELETING = replace(POLICY, deletion_policy="Delete")
-DEACTIVATING = replace(POLICY, withdrawn_scopes="Deactivate")
-TAKING_OVER = replace(POLICY, takes_over=True)
+DELETING = replace(SETTINGS, deletion_policy="Delete")
+DEACTIVATING = replace(SETTINGS, withdrawn_scopes="Deactivate")
+TAKING_OVER = replace(SETTINGS, takes_over=True)
 
 
 def of(*orgnos):
@@ -58,14 +63,14 @@ def edit(world, *scopes, consumes=(SCOPE,)):
     world.cluster.edit_spec(**spec(*scopes, consumes=consumes))
 
 
-def world_of(*scopes, policy=POLICY, **changes):
-    return World(policy, spec=spec(*scopes), **changes)
+def world_of(*scopes, settings=SETTINGS, **changes):
+    return World(settings, spec=spec(*scopes), **changes)
 
 
-async def settled(*scopes, policy=POLICY):
-    world = world_of(*scopes, policy=policy)
+async def settled(*scopes, settings=SETTINGS):
+    world = world_of(*scopes, settings=settings)
     await world.settle()
-    world.announcer.told.clear()
+    world.announcer.announced.clear()
     return world
 
 
@@ -105,11 +110,11 @@ def active(world):
 
 
 def told(world, kind="Normal"):
-    return [reason for what, reason, _ in world.announcer.told if what == kind]
+    return [reason for what, reason, _ in world.announcer.announced if what == kind]
 
 
 def message(world, reason):
-    (text,) = (text for _, told_reason, text in world.announcer.told if told_reason == reason)
+    (text,) = (text for _, told_reason, text in world.announcer.announced if told_reason == reason)
     return text
 
 
@@ -181,7 +186,7 @@ async def test_what_was_done_is_told_once_for_each_kind_of_action(world):
     assert OTHER in message(world, "ScopeCreated")
     assert all(orgno in message(world, "AccessGranted") for orgno in (KOMMUNE, SKATT, KS))
     await world.reconcile()
-    assert len(world.announcer.told) == 3
+    assert len(world.announcer.announced) == 3
 
 
 @pytest.mark.parametrize("restarts", [False, True])
@@ -192,7 +197,7 @@ async def test_a_second_pass_writes_nothing(converged, restarts):
     await converged.reconcile()
 
     assert converged.writes == []
-    assert converged.announcer.told == []
+    assert converged.announcer.announced == []
 
 
 async def test_a_pass_after_a_resync_writes_nothing(converged):
@@ -340,7 +345,7 @@ async def test_a_disabled_scope_is_deactivated_and_its_consumers_stay(converged)
 async def test_an_enabled_scope_is_activated_after_who_lost_access_is_revoked(converged):
     edit(converged, first(enabled=False), second(KS))
     await converged.reconcile()
-    converged.announcer.told.clear()
+    converged.announcer.announced.clear()
     edit(converged, first(SKATT, KS, atMaxAge=60), second(KS))
 
     await converged.reconcile()
@@ -466,7 +471,7 @@ async def test_a_scope_that_leaves_the_spec_stays_with_its_consumers_and_is_name
     assert told(converged, "Warning") == ["ScopesWithdrawn"]
     await converged.reconcile()
     assert converged.writes == []
-    assert len(converged.announcer.told) == 1
+    assert len(converged.announcer.announced) == 1
 
 
 @pytest.mark.parametrize("pruned", [frozenset(), frozenset({"exposedScopes"})], ids=["NAIS knows it", "pruned"])
@@ -509,7 +514,7 @@ async def test_the_last_of_the_scopes_that_was_disabled_and_then_left_the_spec_l
 
 
 async def test_where_the_cluster_says_so_a_scope_that_leaves_the_spec_is_deactivated():
-    world = await settled(first(SKATT), second(KS), policy=DEACTIVATING)
+    world = await settled(first(SKATT), second(KS), settings=DEACTIVATING)
     edit(world, second(KS))
 
     await world.reconcile()
@@ -526,8 +531,8 @@ async def test_where_the_cluster_says_so_a_scope_that_leaves_the_spec_is_deactiv
 
 @pytest.mark.parametrize("prefix", ["navy", "na", "other"])
 async def test_scopes_of_an_earlier_prefix_are_never_deactivated_and_stay_named(prefix):
-    world = await settled(first(SKATT), second(KS), policy=DEACTIVATING)
-    world.policy = replace(DEACTIVATING, scope_prefix=prefix)
+    world = await settled(first(SKATT), second(KS), settings=DEACTIVATING)
+    world.settings = replace(DEACTIVATING, scope_prefix=prefix)
     edit(world)
 
     await world.reconcile()
@@ -559,7 +564,7 @@ async def test_a_scope_of_somebody_else_is_never_touched_and_the_others_are_expo
 
 
 async def test_a_resource_never_touches_a_scope_of_one_whose_name_begins_with_its_own():
-    world = world_of(policy=DEACTIVATING, metadata={"name": "a"})
+    world = world_of(settings=DEACTIVATING, metadata={"name": "a"})
     theirs = "some-cluster:some-team:a.b.arbeid:x"
     world.digdir.add_scope("nav:arbeid:x", theirs, SKATT)
     await world.settle()
@@ -923,7 +928,7 @@ async def prepared(prepare, lag=0.0):
     world = world_of(first(KOMMUNE, SKATT), second(KS))
     world.digdir.scope_list_lag = lag
     await prepare(world)
-    world.announcer.told.clear()
+    world.announcer.announced.clear()
     return world
 
 
@@ -1143,7 +1148,7 @@ async def test_what_was_done_before_and_after_a_fault_is_told_all_the_same_and_n
     assert all(name in message(world, "ScopeCreated") for name in (NAME, OTHER))
     assert KS in message(world, "AccessGranted")
     assert KOMMUNE not in message(world, "AccessGranted")
-    world.announcer.told.clear()
+    world.announcer.announced.clear()
 
     await world.settle()
 
@@ -1346,7 +1351,7 @@ async def test_without_any_grant_no_client_is_registered_and_the_scopes_are_expo
 
 
 async def test_without_any_grant_a_client_with_the_default_scope_is_registered():
-    world = World(replace(POLICY, default_scope="some:default"))
+    world = World(replace(SETTINGS, default_scope="some:default"))
     world.digdir.granted = set()
 
     await world.reconcile()
@@ -1418,11 +1423,11 @@ async def test_a_refusal_that_cant_be_about_scopes_costs_none(kind):
 # Forbidden scopes
 
 
-FORBIDDING = replace(POLICY, forbidden_scopes=("ks:*",))
+FORBIDDING = replace(SETTINGS, forbidden_scopes=("ks:*",))
 
 
 async def test_a_resource_that_consumes_a_forbidden_scope_isnt_registered_whatever_digdir_grants():
-    world = await trying(SCOPE, "ks:fiks", granted=[SCOPE, "ks:fiks"], policy=FORBIDDING)
+    world = await trying(SCOPE, "ks:fiks", granted=[SCOPE, "ks:fiks"], settings=FORBIDDING)
 
     assert world.writes == ["write_status"]
     assert (world.condition["reason"], world.ready) == ("InvalidSpec", "False")
@@ -1432,7 +1437,7 @@ async def test_a_resource_that_consumes_a_forbidden_scope_isnt_registered_whatev
 
 async def test_a_client_keeps_a_scope_that_is_forbidden_later_until_the_spec_no_longer_has_it():
     world = await trying(SCOPE, "ks:fiks", granted=[SCOPE, "ks:fiks"])
-    world.policy = FORBIDDING
+    world.settings = FORBIDDING
 
     await world.reconcile()
 
@@ -1453,8 +1458,8 @@ UNLISTED, OWN = "udir:b", "nav:arbeid/own"
 LAST = ("write_status",)
 
 
-async def trying(*consumes, granted=(SCOPE,), unlisted=(), policy=POLICY):
-    world = World(policy, spec=spec(consumes=consumes))
+async def trying(*consumes, granted=(SCOPE,), unlisted=(), settings=SETTINGS):
+    world = World(settings, spec=spec(consumes=consumes))
     world.digdir.granted, world.digdir.unlisted = set(granted), set(unlisted)
     await world.reconcile()
     return world
@@ -1499,7 +1504,7 @@ async def test_what_was_refused_is_tried_again_slowly_and_after_a_change_of_the_
         await world.reconcile()
         assert world.writes == []
 
-    world.clock.advance(TRY_AGAIN)
+    world.clock.advance(REFUSAL_RECHECK_SECONDS)
     await world.reconcile()
     assert world.writes == ["update"]
     world.cluster.edit_spec(clientName="Another name")
@@ -1530,7 +1535,7 @@ async def test_a_new_process_tries_once_again_what_an_earlier_one_was_refused_th
         tries += world.writes.count("update")
         assert world.writes in ([], ["update"])
         assert world.status == before
-        assert tries == 0 or world.clock.monotonic() - world.sighting.at > spread_tries(UID)
+        assert tries == 0 or world.clock.monotonic() - world.first_seen.at > spread_tries(UID)
         world.clock.advance(60)
 
     assert tries == 1
@@ -1570,8 +1575,8 @@ async def look_again(world):
         calls.append(world.writes.count("update") + world.writes.count("register"))
         if not outcome.retry or not outcome.retry.patient:
             return calls
-        assert outcome.retry.delay == LOOK_AGAIN_FOR_TRIES
-        world.clock.advance(LOOK_AGAIN_FOR_TRIES)
+        assert outcome.retry.delay == TRIES_RECHECK_SECONDS
+        world.clock.advance(TRIES_RECHECK_SECONDS)
     raise AssertionError(f"there is always more to try: {calls}")
 
 
@@ -1580,13 +1585,13 @@ async def test_many_that_no_list_knows_are_tried_ten_a_pass_and_nobody_waits_for
     world.digdir.granted, world.digdir.unlisted = {SCOPE}, {MANY[3], MANY[39]}
 
     outcome = await world.reconcile()
-    assert world.writes.count("update") == MOST_TRIES
-    assert outcome.retry == Retry(LOOK_AGAIN_FOR_TRIES, failed=True, patient=True)
+    assert world.writes.count("update") == MAX_TRIES
+    assert outcome.retry == Retry(TRIES_RECHECK_SECONDS, failed=True, patient=True)
     assert world.ready == "False"
     assert decode(world.secret, "MASKINPORTEN_SCOPES") == f"{SCOPE} {MANY[3]}"
     calls = await look_again(world)
 
-    assert calls == [MOST_TRIES] * 3
+    assert calls == [MAX_TRIES] * 3
     assert world.client.scopes == (SCOPE, MANY[3], MANY[39])
     assert decode(world.secret, "MASKINPORTEN_SCOPES") == f"{SCOPE} {MANY[3]} {MANY[39]}"
     assert f"{MANY[0]} (DigDir: {MANY[0]} may not be had)" in world.condition["message"]
@@ -1599,9 +1604,9 @@ async def test_many_that_are_refused_are_tried_again_after_an_hour_ten_a_pass():
     world.digdir.granted = {SCOPE}
     await look_again(world)
     before = copy.deepcopy(world.status)
-    world.clock.advance(TRY_AGAIN)
+    world.clock.advance(REFUSAL_RECHECK_SECONDS)
 
-    assert await look_again(world) == [MOST_TRIES] * 4
+    assert await look_again(world) == [MAX_TRIES] * 4
     assert world.status == before
 
 
@@ -1625,7 +1630,7 @@ async def test_without_anything_known_no_more_than_ten_registrations_are_tried_a
 
     calls = await look_again(world)
 
-    assert max(calls) <= MOST_TRIES + 5
+    assert max(calls) <= MAX_TRIES + 5
     assert world.client.scopes == (MANY[25],)
     assert world.ready == "False"
     assert world.held.kid in world.kids
@@ -1634,17 +1639,17 @@ async def test_without_anything_known_no_more_than_ten_registrations_are_tried_a
 @pytest.mark.parametrize("default", [None, DEFAULT])
 @pytest.mark.parametrize("taken", [(), (MANY[25],), MANY[::2], MANY[1:]], ids=["none", "one", "half", "most"])
 async def test_many_that_are_listed_and_refused_together_are_told_apart_by_several_passes(taken, default):
-    world = World(replace(POLICY, default_scope=default), spec=spec(consumes=MANY))
+    world = World(replace(SETTINGS, default_scope=default), spec=spec(consumes=MANY))
     world.digdir.refused_scopes = set(MANY) - set(taken)
 
     outcome = await world.reconcile()
-    assert world.writes.count("register") + world.writes.count("update") <= MOST_TRIES + 5
+    assert world.writes.count("register") + world.writes.count("update") <= MAX_TRIES + 5
     if outcome.retry.patient:
         assert (world.ready, world.find_condition("ScopesGranted")["status"]) == ("Unknown", "Unknown")
         assert "Each is about to be tried by itself" in world.condition["message"]
     calls = await look_again(world)
 
-    assert max(calls) <= MOST_TRIES + 5
+    assert max(calls) <= MAX_TRIES + 5
     assert set(taken) <= {one for client in world.digdir.active for one in client.scopes} <= {*taken, DEFAULT}
     assert world.condition["reason"] == ("RefusedByDigDir" if not taken and not default else "ScopesNotGranted")
 
@@ -1712,7 +1717,7 @@ async def test_without_anything_known_nor_taken_no_client_is_registered_and_noth
 
 
 async def test_with_a_default_scope_the_client_has_that_until_digdir_takes_another():
-    world = await trying(UNLISTED, unlisted=[UNLISTED], policy=replace(POLICY, default_scope=DEFAULT))
+    world = await trying(UNLISTED, unlisted=[UNLISTED], settings=replace(SETTINGS, default_scope=DEFAULT))
 
     assert world.client.scopes == (UNLISTED,)
     assert world.writes.count("register") == world.writes.count("update") == 1
@@ -1873,7 +1878,7 @@ async def test_a_deletion_in_a_terminating_namespace_is_carried_out_and_announce
 
     assert is_gone(converged)
     assert active(converged) == set()
-    assert converged.announcer.told == []
+    assert converged.announcer.announced == []
 
 
 async def test_a_deletion_that_waits_in_a_terminating_namespace_announces_nothing(converged):
@@ -1884,7 +1889,7 @@ async def test_a_deletion_that_waits_in_a_terminating_namespace_announces_nothin
     await converged.reconcile()
 
     assert FINALIZER in converged.cluster.resource["metadata"]["finalizers"]
-    assert converged.announcer.told == []
+    assert converged.announcer.announced == []
 
 
 @pytest.mark.parametrize("call", ["_revoke", "_deactivate", "_delete_keys", "_delete_client"])
@@ -2220,17 +2225,17 @@ async def test_a_deletion_keeps_client_scopes_and_access_by_default_without_any_
     assert is_gone(converged)
 
 
-@pytest.mark.parametrize("policy", [POLICY, DELETING], ids=["Retain", "Delete"])
+@pytest.mark.parametrize("settings", [SETTINGS, DELETING], ids=["Retain", "Delete"])
 @pytest.mark.parametrize("delete", [None, "true", "false", "True", ""])
 @pytest.mark.parametrize("preserve", [None, "true", "false"])
-async def test_preserve_wins_then_delete_then_the_clusters_policy(policy, delete, preserve):
-    world = await settled(first(SKATT), policy=policy)
+async def test_preserve_wins_then_delete_then_the_clusters_policy(settings, delete, preserve):
+    world = await settled(first(SKATT), settings=settings)
     asked = {DELETE_ANNOTATION: delete, PRESERVE_ANNOTATION: preserve}
     going(world, **{name: value for name, value in asked.items() if value is not None})
 
     await world.reconcile()
 
-    goes = preserve != "true" and (delete == "true" or (delete is None and policy is DELETING))
+    goes = preserve != "true" and (delete == "true" or (delete is None and settings is DELETING))
     assert is_gone(world)
     assert (active(world) == set()) is goes
     assert (world.digdir.active == []) is goes
@@ -2242,7 +2247,7 @@ async def test_preserve_wins_then_delete_then_the_clusters_policy(policy, delete
 @pytest.mark.parametrize("theirs", DIGDIRATOR_FINALIZERS)
 @pytest.mark.parametrize("ours", [[], [FINALIZER]], ids=["unmarked", "marked"])
 async def test_digdirators_finalizers_go_with_ours_where_it_is_taken_over(theirs, ours):
-    world = world_of(policy=TAKING_OVER, metadata={"finalizers": [*ours, theirs, "somebody/else"]})
+    world = world_of(settings=TAKING_OVER, metadata={"finalizers": [*ours, theirs, "somebody/else"]})
     going(world)
 
     await world.reconcile()
@@ -2262,7 +2267,7 @@ async def test_digdirators_finalizers_stay_while_it_isnt_taken_over(ours):
 
 @pytest.mark.parametrize("ours", [[], [FINALIZER]], ids=["unmarked", "marked"])
 async def test_digdirators_finalizers_stay_in_a_namespace_that_isnt_selected(ours):
-    world = world_of(policy=TAKING_OVER, metadata={"finalizers": [*ours, *DIGDIRATOR_FINALIZERS]})
+    world = world_of(settings=TAKING_OVER, metadata={"finalizers": [*ours, *DIGDIRATOR_FINALIZERS]})
     world.namespaces.selected = world.cluster.namespace_selected = False
     going(world, **{DELETE_ANNOTATION: "true"})
 
@@ -2273,7 +2278,7 @@ async def test_digdirators_finalizers_stay_in_a_namespace_that_isnt_selected(our
 
 
 async def test_digdirators_finalizers_stay_on_a_resource_that_isnt_being_deleted():
-    world = world_of(first(SKATT), policy=TAKING_OVER, metadata={"finalizers": list(DIGDIRATOR_FINALIZERS)})
+    world = world_of(first(SKATT), settings=TAKING_OVER, metadata={"finalizers": list(DIGDIRATOR_FINALIZERS)})
 
     await world.settle()
 
@@ -2281,7 +2286,7 @@ async def test_digdirators_finalizers_stay_on_a_resource_that_isnt_being_deleted
 
 
 async def test_what_digdirator_made_is_deleted_for_good_of_a_resource_that_this_operator_never_looked_after():
-    world = world_of(policy=TAKING_OVER, metadata={"finalizers": [DIGDIRATOR_FINALIZERS[0]]})
+    world = world_of(settings=TAKING_OVER, metadata={"finalizers": [DIGDIRATOR_FINALIZERS[0]]})
     world.digdir.create({"description": DESCRIPTION, "scopes": [SCOPE]})
     world.digdir.add_scope(NAME, f"arbeid - {DESCRIPTION}", SKATT)
     going(world, **{DELETE_ANNOTATION: "true"})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskinporten_operator.plan.secret import OwnedSecret, build_fingerprint, build_secret, check_secret
+from maskinporten_operator.plan.secret import ObservedSecret, build_fingerprint, build_secret, check_secret
 from tests.unit.fakes import (
     SERVER,
     as_read,
@@ -89,7 +89,7 @@ def test_each_value_that_differs_is_named(key, change):
     else:
         del manifest["data"][key]
 
-    assert check_secret(OwnedSecret(manifest), build()) == f"{key} differ"
+    assert check_secret(ObservedSecret(manifest), build()) == f"{key} differ"
 
 
 def test_a_value_is_named_and_never_shown():
@@ -103,17 +103,17 @@ def test_each_label_and_annotation_of_ours_that_differs_is_named(part):
     manifest = read()
     (first, *_) = manifest["metadata"][part]
     manifest["metadata"][part][first] = "edited"
-    assert check_secret(OwnedSecret(manifest), build()) == f"{part} {first} differ"
+    assert check_secret(ObservedSecret(manifest), build()) == f"{part} {first} differ"
 
     del manifest["metadata"][part]
-    assert first in check_secret(OwnedSecret(manifest), build())
+    assert first in check_secret(ObservedSecret(manifest), build())
 
 
 def test_a_lost_owner_reference_is_named():
     manifest = read()
     manifest["metadata"]["ownerReferences"] = [owner_reference() | {"controller": False}]
 
-    assert check_secret(OwnedSecret(manifest), build()) == "ownerReferences differ"
+    assert check_secret(ObservedSecret(manifest), build()) == "ownerReferences differ"
 
 
 def test_what_others_added_is_left_alone():
@@ -123,18 +123,18 @@ def test_what_others_added_is_left_alone():
     manifest["metadata"]["annotations"]["theirs"] = "x"
     manifest["metadata"]["ownerReferences"].append(owner_reference(kind="Theirs", uid="theirs"))
 
-    assert check_secret(OwnedSecret(manifest), build()) is None
+    assert check_secret(ObservedSecret(manifest), build()) is None
 
 
 def test_a_secret_without_data_lacks_everything():
-    assert check_secret(OwnedSecret(read(data=None)), build()) == f"{', '.join(build()['data'])} differ"
+    assert check_secret(ObservedSecret(read(data=None)), build()) == f"{', '.join(build()['data'])} differ"
 
 
 # Whose it is
 
 
 def owned_by(*references):
-    return OwnedSecret({"metadata": {"name": "some-secret", "ownerReferences": list(references)}})
+    return ObservedSecret({"metadata": {"name": "some-secret", "ownerReferences": list(references)}})
 
 
 def test_the_resource_with_the_uid_owns_it():
@@ -195,7 +195,7 @@ def test_an_owner_of_another_version_of_our_kind_owns_it():
 
 @pytest.mark.parametrize("metadata", [{}, {"ownerReferences": None}])
 def test_a_secret_without_owners_is_nobodys(metadata):
-    assert OwnedSecret({"metadata": {"name": "s", **metadata}}).owners == ()
+    assert ObservedSecret({"metadata": {"name": "s", **metadata}}).owners == ()
 
 
 # What it doesn't tell
@@ -203,7 +203,9 @@ def test_a_secret_without_owners_is_nobodys(metadata):
 
 @given(st.one_of(st.binary().map(lambda raw: b64encode(raw).decode()), st.text(), st.none()))
 def test_whatever_a_secret_holds_it_is_read_without_a_fault(value):
-    secret = OwnedSecret({"metadata": {}, "data": {"MASKINPORTEN_CLIENT_JWK": value, "MASKINPORTEN_CLIENT_ID": value}})
+    secret = ObservedSecret(
+        {"metadata": {}, "data": {"MASKINPORTEN_CLIENT_JWK": value, "MASKINPORTEN_CLIENT_ID": value}}
+    )
 
     assert secret.jwk is None
     assert secret.client_id is None or isinstance(secret.client_id, str)
@@ -211,7 +213,7 @@ def test_whatever_a_secret_holds_it_is_read_without_a_fault(value):
 
 @pytest.mark.parametrize("show", [repr, str, "{}".format, "{!r}".format])
 def test_its_text_form_is_its_name(show):
-    assert show(as_read(build())) == "OwnedSecret(some-secret)"
+    assert show(as_read(build())) == "ObservedSecret(some-secret)"
 
 
 # Its fingerprint

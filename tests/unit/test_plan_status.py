@@ -15,10 +15,10 @@ from maskinporten_operator.model.errors import (
     WaitingError,
 )
 from maskinporten_operator.model.status_hint import StatusHint
-from maskinporten_operator.plan.outcomes import HELD_UP, Outcome, Retry, fail, succeed
+from maskinporten_operator.plan.outcomes import UNRELATED_REASONS, Outcome, Retry, not_ready, synchronized
 from maskinporten_operator.plan.status import (
     BEYOND_NAIS,
-    LONGEST_MESSAGE,
+    MAX_MESSAGE_LENGTH,
     MOVED_BY_CHANGES,
     build_status,
     build_synchronization_state,
@@ -47,11 +47,11 @@ def still_ready(outcome, one, *, impaired=False):
 
 
 def refused(message="no"):
-    return fail(RejectedError(Reason.REFUSED_BY_DIGDIR, message).blocker)
+    return not_ready(RejectedError(Reason.REFUSED_BY_DIGDIR, message).blocker)
 
 
 READY_STATUS = build(
-    succeed((), None),
+    synchronized((), None),
     registration=registration(registered(private_jwk(1))),
     secret_name="some-secret",
     fingerprint="0123456789abcdef",
@@ -73,7 +73,9 @@ def test_the_transition_time_is_when_the_status_changed():
 def test_the_transition_time_stays_when_only_reason_message_and_generation_change():
     before = build(refused("first"))
 
-    after = ready_of(build(fail(RejectedError(Reason.KEY_CHURN, "second").blocker), before, now=LATER, generation=2))
+    after = ready_of(
+        build(not_ready(RejectedError(Reason.KEY_CHURN, "second").blocker), before, now=LATER, generation=2)
+    )
 
     assert (after["reason"], after["message"], after["observedGeneration"]) == ("KeyChurn", "second", 2)
     assert after["lastTransitionTime"] == "2026-03-01T12:00:00Z"
@@ -83,11 +85,11 @@ def test_the_transition_time_stays_when_only_reason_message_and_generation_chang
 def test_a_lost_transition_time_is_set_anew(moment):
     broken = READY_STATUS | {"conditions": [ready_of(READY_STATUS) | {"lastTransitionTime": moment}]}
 
-    assert ready_of(build(succeed((), None), broken, now=LATER))["lastTransitionTime"] == "2026-03-01T13:00:00Z"
+    assert ready_of(build(synchronized((), None), broken, now=LATER))["lastTransitionTime"] == "2026-03-01T13:00:00Z"
 
 
 def test_a_pass_without_news_is_no_reason_to_write():
-    again = build(succeed((), None), READY_STATUS, now=LATER, correlation_id="second")
+    again = build(synchronized((), None), READY_STATUS, now=LATER, correlation_id="second")
 
     assert again["correlationID"] == "second"
     assert again["synchronizationTime"] == "2026-03-01T13:00:00Z"
@@ -149,7 +151,7 @@ def test_facts_that_a_pass_didnt_establish_stay():
 
 
 def test_a_fingerprint_of_the_secret_replaces_what_stood_there():
-    after = build(succeed((), None), READY_STATUS | {"synchronizationHash": "theirs"}, fingerprint="new")
+    after = build(synchronized((), None), READY_STATUS | {"synchronizationHash": "theirs"}, fingerprint="new")
 
     assert after["synchronizationHash"] == "new"
     assert check_status(READY_STATUS, READY_STATUS | {"synchronizationHash": "new"}) == "synchronizationHash"
@@ -158,7 +160,7 @@ def test_a_fingerprint_of_the_secret_replaces_what_stood_there():
 def test_facts_are_those_of_the_registration():
     keys = registered(private_jwk(2)), registered(private_jwk(1))
 
-    status = build(succeed((), None), registration=registration(*keys, scopes=["z:z", SCOPE]))
+    status = build(synchronized((), None), registration=registration(*keys, scopes=["z:z", SCOPE]))
 
     assert status["clientID"] == "client-1"
     assert status["keyIDs"] == sorted(key.kid for key in keys)
@@ -184,7 +186,7 @@ def test_a_status_can_be_built_for_a_spec_that_cant_be_parsed(spec):
 
 
 def test_ready_comes_first():
-    status = build(succeed((DUPLICATES,), None))
+    status = build(synchronized((DUPLICATES,), None))
 
     assert [one["type"] for one in status["conditions"]] == [READY, REGISTRATION_UNIQUE]
     assert status["synchronizationState"] == "Synchronized"
@@ -193,22 +195,22 @@ def test_ready_comes_first():
 def test_conditions_of_others_are_kept_after_ours():
     foreign = {"type": "Theirs", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "x"}
 
-    status = build(succeed((), None), {"conditions": [foreign]})
+    status = build(synchronized((), None), {"conditions": [foreign]})
 
     assert [one["type"] for one in status["conditions"]] == [READY, "Theirs"]
     assert status["conditions"][1] == foreign
 
 
 def test_a_condition_of_ours_that_holds_no_more_is_dropped():
-    before = build(succeed((DUPLICATES,), None))
+    before = build(synchronized((DUPLICATES,), None))
 
-    assert [one["type"] for one in build(succeed((), None), before)["conditions"]] == [READY]
+    assert [one["type"] for one in build(synchronized((), None), before)["conditions"]] == [READY]
 
 
 def test_a_long_message_is_cut():
     message = ready_of(build(refused("x" * 5000)))["message"]
 
-    assert message == "x" * LONGEST_MESSAGE
+    assert message == "x" * MAX_MESSAGE_LENGTH
     assert len(message) <= 32768
 
 
@@ -220,7 +222,7 @@ def test_ready_in_the_words_of_earlier_tools(status, words):
     assert build_synchronization_state({"status": status}) == words
 
 
-# A fault elsewhere
+# A fault not_the_resources_fault
 
 FAULTS = [
     TransientError(Reason.DIGDIR_UNAVAILABLE, "DigDir has a fault"),
@@ -233,11 +235,11 @@ FAULTS = [
 
 
 def test_a_pass_that_failed_before_it_judged_anything_else_leaves_the_other_conditions_as_they_are():
-    before = build(succeed((Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATIONS, "two"),), None))
+    before = build(synchronized((Verdict(REGISTRATION_UNIQUE, "False", Reason.DUPLICATE_REGISTRATIONS, "two"),), None))
     kept = {one["type"]: one for one in before["conditions"]}[REGISTRATION_UNIQUE]
 
-    failed = build(fail(TransientError(Reason.DIGDIR_UNAVAILABLE, "m").blocker), before)
-    judged = build(fail(RejectedError(Reason.KEY_CHURN, "m").blocker, ()), before)
+    failed = build(not_ready(TransientError(Reason.DIGDIR_UNAVAILABLE, "m").blocker), before)
+    judged = build(not_ready(RejectedError(Reason.KEY_CHURN, "m").blocker, ()), before)
 
     assert kept in failed["conditions"]
     assert [one["type"] for one in judged["conditions"]] == ["Ready"]
@@ -253,36 +255,36 @@ def name_fault(error):
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_that_was_ready_stays_so_through_a_fault_elsewhere(error):
-    assert still_ready(fail(error.blocker), ready_resource())
+    assert still_ready(not_ready(error.blocker), ready_resource())
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_without_its_secret_doesnt_stay_ready_through_a_fault_elsewhere(error):
-    assert not still_ready(fail(error.blocker), ready_resource(), impaired=True)
+    assert not still_ready(not_ready(error.blocker), ready_resource(), impaired=True)
 
 
 @pytest.mark.parametrize("reason", sorted(Reason))
 def test_a_resource_doesnt_stay_ready_when_it_is_refused(reason):
-    assert not still_ready(fail(RejectedError(reason, "no").blocker), ready_resource())
+    assert not still_ready(not_ready(RejectedError(reason, "no").blocker), ready_resource())
 
 
 @pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE, Reason.SCOPES_PENDING])
 def test_a_resource_that_was_ready_stays_so_while_a_pass_couldnt_get_to_know_all(reason):
-    assert still_ready(fail(WaitingError(reason, "waiting", 5.0).blocker), ready_resource())
+    assert still_ready(not_ready(WaitingError(reason, "waiting", 5.0).blocker), ready_resource())
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - HELD_UP))
+@pytest.mark.parametrize("reason", sorted(set(Reason) - UNRELATED_REASONS))
 def test_a_resource_doesnt_stay_ready_while_it_waits_for_something_of_its_own(reason):
-    assert not still_ready(fail(WaitingError(reason, "waiting", 5.0).blocker), ready_resource())
+    assert not still_ready(not_ready(WaitingError(reason, "waiting", 5.0).blocker), ready_resource())
 
 
 def test_success_is_reported_and_not_passed_over():
-    assert not still_ready(succeed((), None), ready_resource())
+    assert not still_ready(synchronized((), None), ready_resource())
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=name_fault)
 def test_a_resource_that_wasnt_ready_at_its_generation_doesnt_stay_so(error):
-    fault = fail(error.blocker)
+    fault = not_ready(error.blocker)
 
     assert not still_ready(fault, ready_resource(metadata={"generation": 2}))
     assert not still_ready(fault, resource(status=build(refused())))
@@ -301,20 +303,20 @@ def test_a_resource_that_wasnt_ready_at_its_generation_doesnt_stay_so(error):
     ],
 )
 def test_what_happens_next_follows_from_the_kind_of_error(error, status, retry):
-    outcome = fail(error.blocker, (DUPLICATES,))
+    outcome = not_ready(error.blocker, (DUPLICATES,))
 
     assert outcome.verdicts == (Verdict(READY, status, error.reason, "m"), DUPLICATES)
     assert outcome.retry == retry
 
 
 def test_one_that_is_going_away_is_not_reported_on():
-    outcome = fail(TerminatingError(Reason.TERMINATING, "m").blocker, (DUPLICATES,))
+    outcome = not_ready(TerminatingError(Reason.TERMINATING, "m").blocker, (DUPLICATES,))
 
     assert (outcome.verdicts, outcome.retry) == ((), None)
 
 
 def test_a_conflict_says_nothing_and_is_tried_again_at_once():
-    outcome = fail(ConflictError(Reason.CLUSTER_UNAVAILABLE, "m").blocker, (DUPLICATES,))
+    outcome = not_ready(ConflictError(Reason.CLUSTER_UNAVAILABLE, "m").blocker, (DUPLICATES,))
 
     assert outcome.verdicts == ()
     assert outcome.retry == Retry(None, failed=False, at_once=True)
@@ -322,6 +324,6 @@ def test_a_conflict_says_nothing_and_is_tried_again_at_once():
 
 
 def test_success_looks_again_when_the_plan_says():
-    assert succeed((), 5.0).retry == Retry(5.0, failed=False)
-    assert succeed((), None).retry is None
-    assert isinstance(succeed((), None), Outcome)
+    assert synchronized((), 5.0).retry == Retry(5.0, failed=False)
+    assert synchronized((), None).retry is None
+    assert isinstance(synchronized((), None), Outcome)

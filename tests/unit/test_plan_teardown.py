@@ -28,13 +28,13 @@ from maskinporten_operator.plan.teardown import (
     is_deleted_for_good,
     plan_teardown,
 )
-from tests.unit.fakes import POLICY, resource
+from tests.unit.fakes import SETTINGS, resource
 
 KS, SKATT = "971032146", "974761076"
 READ, WRITE = "nav:arbeid:read", "nav:arbeid:write"
 MANY = Missing(6, 100)
 RELEASE = RemoveFinalizers((FINALIZER,))
-DELETING = replace(POLICY, deletion_policy="Delete")
+DELETING = replace(SETTINGS, deletion_policy="Delete")
 
 
 def meta_of(*finalizers, **annotations):
@@ -131,26 +131,26 @@ def test_otherwise_what_there_is_goes(known):
 
 
 @pytest.mark.parametrize(
-    ("preserve", "delete", "policy", "goes"),
+    ("preserve", "delete", "settings", "goes"),
     [
-        (None, None, POLICY, False),
+        (None, None, SETTINGS, False),
         (None, None, DELETING, True),
-        (None, "true", POLICY, True),
+        (None, "true", SETTINGS, True),
         (None, "true", DELETING, True),
         (None, "false", DELETING, False),
-        (None, "yes", POLICY, False),
+        (None, "yes", SETTINGS, False),
         (None, "", DELETING, False),
         ("true", "true", DELETING, False),
         ("true", None, DELETING, False),
-        ("false", "true", POLICY, True),
+        ("false", "true", SETTINGS, True),
         ("false", None, DELETING, True),
     ],
 )
-def test_preserving_wins_then_the_annotation_then_the_clusters_policy(preserve, delete, policy, goes):
+def test_preserving_wins_then_the_annotation_then_the_clusters_policy(preserve, delete, settings, goes):
     asked = {PRESERVE_ANNOTATION: preserve, DELETE_ANNOTATION: delete}
     annotations = {name: value for name, value in asked.items() if value is not None}
 
-    assert is_deleted_for_good(meta_of(**annotations), policy) is goes
+    assert is_deleted_for_good(meta_of(**annotations), settings) is goes
 
 
 THEIRS = DIGDIRATOR_FINALIZERS[0]
@@ -171,9 +171,9 @@ BOTH = (FINALIZER, *DIGDIRATOR_FINALIZERS)
     ],
 )
 def test_the_finalizers_of_digdirator_are_ours_only_where_it_is_taken_over(found, takes_over, is_selected, ours):
-    policy = replace(POLICY, takes_over=takes_over)
+    settings = replace(SETTINGS, takes_over=takes_over)
 
-    assert find_finalizers(meta_of(*found), policy, is_selected=is_selected) == ours
+    assert find_finalizers(meta_of(*found), settings, is_selected=is_selected) == ours
 
 
 # Properties

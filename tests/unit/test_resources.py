@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskinporten_operator.model.maskinportenclient import SUBSCOPE_PATTERN, MaskinportenClientSpec, parse
-from maskinporten_operator.model.resources import LONGEST_NAME, InvalidSpec
-from tests.specs import ACCEPTED, EVERY_FIELD, MOST_EXPOSED, REFUSED, exposed, exposing
+from maskinporten_operator.model.resources import MAX_NAME_LENGTH, InvalidSpec
+from tests.specs import ACCEPTED, EVERY_FIELD, MAX_EXPOSED, REFUSED, exposed, exposing
 
 
 def parse_spec(spec, name="some-app"):
@@ -38,9 +38,9 @@ def test_the_model_refuses_and_says_where(spec, fault):
 
 
 def test_a_name_has_at_most_as_many_characters_as_a_labels_value():
-    assert isinstance(parse_spec(EVERY_FIELD, "a" * LONGEST_NAME), MaskinportenClientSpec)
+    assert isinstance(parse_spec(EVERY_FIELD, "a" * MAX_NAME_LENGTH), MaskinportenClientSpec)
 
-    outcome = parse_spec(EVERY_FIELD, "a" * (LONGEST_NAME + 1))
+    outcome = parse_spec(EVERY_FIELD, "a" * (MAX_NAME_LENGTH + 1))
 
     assert outcome == InvalidSpec("metadata.name: must have at most 63 characters")
 
@@ -76,7 +76,7 @@ def test_the_separator_is_the_one_written_or_the_one_that_the_name_implies(scope
 
 
 def test_a_message_is_short_however_wrong_and_long_the_spec_is():
-    outcome = parse_spec(exposing(*(exposed("!" * 10_000) for _ in range(MOST_EXPOSED))))
+    outcome = parse_spec(exposing(*(exposed("!" * 10_000) for _ in range(MAX_EXPOSED))))
 
     assert isinstance(outcome, InvalidSpec)
     assert len(outcome.message) < 2_000

@@ -82,7 +82,7 @@ class World:
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(module, "TRY_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(module, "AFTER_GAP", 0.0)
 
 

@@ -77,7 +77,7 @@ async def test_the_application_looks_when_what_it_goes_by_in_its_client_changed(
 
 async def test_the_application_looks_when_a_pass_left_its_client_with_another_status(world):
     began = world.router.stores[MASKINPORTEN_CLIENT].find(CLIENT).body
-    world.router.accept(MASKINPORTEN_CLIENT, world.change(status={"clientID": "new"}))
+    world.router.record_own_write(MASKINPORTEN_CLIENT, world.change(status={"clientID": "new"}))
     assert await world.queued() == set()
 
     world.router.settle(CLIENT, began)
@@ -94,7 +94,7 @@ async def test_a_pass_that_left_its_client_as_it_was_wakes_nobody(world):
 
 async def test_a_client_whose_spec_a_write_of_ours_changed_is_worked_on_though_no_event_will_be_news(world):
     changed = world.change(spec={"secretName": "another"}, metadata={"generation": 2})
-    world.router.accept(MASKINPORTEN_CLIENT, changed)
+    world.router.record_own_write(MASKINPORTEN_CLIENT, changed)
     assert CLIENT in await world.queued()
 
     world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", changed)
@@ -107,7 +107,7 @@ async def test_whoever_else_names_a_secret_looks_when_a_write_of_ours_changed_it
     await world.queued()
     metadata = {"namespace": NAMESPACE, "name": SECRET, "resourceVersion": "30"}
 
-    world.router.accept(SECRET_KIND, {"metadata": metadata | {"ownerReferences": [owner_reference()]}})
+    world.router.record_own_write(SECRET_KIND, {"metadata": metadata | {"ownerReferences": [owner_reference()]}})
 
     queued = await world.queued()
     assert CLIENT._replace(name="other") in queued
@@ -115,7 +115,9 @@ async def test_whoever_else_names_a_secret_looks_when_a_write_of_ours_changed_it
 
 
 async def test_a_users_request_that_the_answer_to_a_write_of_ours_shows_first_isnt_lost(world):
-    world.router.accept(MASKINPORTEN_CLIENT, world.change(metadata={"annotations": {"digdir.nais.io/rotate": "true"}}))
+    world.router.record_own_write(
+        MASKINPORTEN_CLIENT, world.change(metadata={"annotations": {"digdir.nais.io/rotate": "true"}})
+    )
 
     assert CLIENT in await world.queued()
 
@@ -154,7 +156,7 @@ async def test_what_is_remembered_of_a_resource_that_vanished_during_a_pass_is_f
 
 async def test_the_version_of_an_owned_object_that_we_wrote_is_kept(world):
     metadata = {"namespace": NAMESPACE, "name": "some-secret", "resourceVersion": "7"}
-    world.router.accept(SECRET_KIND, {"metadata": metadata})
+    world.router.record_own_write(SECRET_KIND, {"metadata": metadata})
 
     assert world.router.versions.own(Key(SECRET_KIND, NAMESPACE, "some-secret")) == 7
 

@@ -4,12 +4,12 @@ import pytest
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import StandbyError
-from maskinporten_operator.plan.outcomes import RECHECK_STANDBY, fail, hold_deletion
+from maskinporten_operator.plan.outcomes import STANDBY_RECHECK_SECONDS, deletion_blocked, not_ready
 
 
-@pytest.mark.parametrize("judge", [fail, hold_deletion])
+@pytest.mark.parametrize("judge", [not_ready, deletion_blocked])
 def test_it_ends_quietly_and_is_made_again_later(judge):
     outcome = judge(StandbyError(Reason.CLUSTER_UNAVAILABLE, "nothing is written").blocker)
 
     assert outcome.verdicts == ()
-    assert (outcome.retry.delay, outcome.retry.failed) == (RECHECK_STANDBY, False)
+    assert (outcome.retry.delay, outcome.retry.failed) == (STANDBY_RECHECK_SECONDS, False)

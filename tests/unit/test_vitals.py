@@ -13,7 +13,7 @@ from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.queue import Key, WorkQueue
 from maskinporten_operator.runtime.store import ObjectStore
 from maskinporten_operator.runtime.vitals import SILENCE, Vitals
-from maskinporten_operator.runtime.workers import Controller, Workers, note_progress
+from maskinporten_operator.runtime.workers import Controller, Workers, mark_alive
 from tests.unit.fakes import NAMESPACE, resource_body
 
 PATHS = frozenset({MASKINPORTEN_CLIENT.path(), APPLICATION.path()})
@@ -103,7 +103,7 @@ class Work:
             await asyncio.sleep(0)
             if self.call.is_set():
                 self.call.clear()
-                note_progress()
+                mark_alive()
         return DONE
 
     async def add(self, count):

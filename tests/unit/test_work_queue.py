@@ -6,10 +6,10 @@ import pytest
 
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.plan.outcomes import Outcome, Retry
-from maskinporten_operator.reconcile.ports import Sighting
+from maskinporten_operator.reconcile.ports import FirstSeen
 from maskinporten_operator.runtime import queue as module
 from maskinporten_operator.runtime.metrics import Metrics
-from maskinporten_operator.runtime.queue import ACTIONS_WINDOW, COOL_DOWN, MOST_ACTIONS, Key, Priority, WorkQueue
+from maskinporten_operator.runtime.queue import ACTIONS_WINDOW, COOL_DOWN, MAX_ACTIONS, Key, Priority, WorkQueue
 from maskinporten_operator.runtime.store import Entry
 from maskinporten_operator.runtime.workers import Controller, Workers
 
@@ -261,7 +261,7 @@ async def pass_over(queue, key, times=1):
 
 
 async def test_twenty_passes_that_change_something_are_made_at_once_and_the_next_waits(queue, loop_time):
-    await pass_over(queue, A, MOST_ACTIONS)
+    await pass_over(queue, A, MAX_ACTIONS)
 
     queue.add(A)
 
@@ -270,7 +270,7 @@ async def test_twenty_passes_that_change_something_are_made_at_once_and_the_next
 
 
 async def test_passes_that_change_nothing_never_brake(queue, loop_time):
-    for _ in range(5 * MOST_ACTIONS):
+    for _ in range(5 * MAX_ACTIONS):
         queue.add(A)
         queue.done(await queue.get())
 
@@ -278,7 +278,7 @@ async def test_passes_that_change_nothing_never_brake(queue, loop_time):
 async def test_the_brake_is_off_when_the_first_of_twenty_passes_is_long_enough_ago(queue, loop_time):
     await pass_over(queue, A)
     loop_time(ACTIONS_WINDOW)
-    await pass_over(queue, A, MOST_ACTIONS - 1)
+    await pass_over(queue, A, MAX_ACTIONS - 1)
 
     await pass_over(queue, A)
     queue.add(A)
@@ -287,19 +287,19 @@ async def test_the_brake_is_off_when_the_first_of_twenty_passes_is_long_enough_a
 
 
 async def test_passes_that_are_spread_never_brake(queue, loop_time):
-    for _ in range(5 * MOST_ACTIONS):
+    for _ in range(5 * MAX_ACTIONS):
         await pass_over(queue, A)
-        loop_time(ACTIONS_WINDOW / MOST_ACTIONS)
+        loop_time(ACTIONS_WINDOW / MAX_ACTIONS)
 
 
 async def test_the_brake_of_one_key_leaves_the_others_alone(queue, loop_time):
-    await pass_over(queue, A, MOST_ACTIONS)
+    await pass_over(queue, A, MAX_ACTIONS)
 
     await pass_over(queue, B)
 
 
 async def test_a_braked_key_that_is_asked_for_again_is_put_off_no_further(queue, loop_time):
-    await pass_over(queue, A, MOST_ACTIONS)
+    await pass_over(queue, A, MAX_ACTIONS)
     queue.add(A)
     loop_time(2)
     queue.add(A)
@@ -308,7 +308,7 @@ async def test_a_braked_key_that_is_asked_for_again_is_put_off_no_further(queue,
 
 
 async def test_a_braked_key_keeps_a_timer_that_is_sooner(queue, loop_time):
-    await pass_over(queue, A, MOST_ACTIONS)
+    await pass_over(queue, A, MAX_ACTIONS)
     queue.add_after(A, 1)
     queue.add(A)
 
@@ -316,7 +316,7 @@ async def test_a_braked_key_keeps_a_timer_that_is_sooner(queue, loop_time):
 
 
 async def test_a_timer_that_rings_too_soon_is_braked_too(queue, loop_time):
-    await pass_over(queue, A, MOST_ACTIONS)
+    await pass_over(queue, A, MAX_ACTIONS)
     queue.add_after(A, 1)
     loop_time(1)
     queue._ring(A, Priority.RETRY)
@@ -326,7 +326,7 @@ async def test_a_timer_that_rings_too_soon_is_braked_too(queue, loop_time):
 
 
 async def test_a_change_during_the_twentieth_pass_waits_and_isnt_lost(queue, loop_time):
-    await pass_over(queue, A, MOST_ACTIONS - 1)
+    await pass_over(queue, A, MAX_ACTIONS - 1)
     queue.add(A)
     await queue.get()
     queue.add(A, Priority.CHANGE)
@@ -341,21 +341,21 @@ async def test_a_change_during_the_twentieth_pass_waits_and_isnt_lost(queue, loo
 async def test_after_the_cool_down_a_braked_key_is_worked_on(queue, monkeypatch):
     monkeypatch.setattr(module, "COOL_DOWN", 0.01)
     monkeypatch.setattr(module, "ACTIONS_WINDOW", 0.05)
-    await pass_over(queue, A, MOST_ACTIONS)
+    await pass_over(queue, A, MAX_ACTIONS)
     queue.add(A)
 
     assert await take(queue) == A
 
 
 async def test_a_resource_that_is_gone_leaves_no_brake_to_one_of_its_name(queue, loop_time):
-    await pass_over(queue, A, MOST_ACTIONS)
+    await pass_over(queue, A, MAX_ACTIONS)
     queue.forget(A)
 
     await pass_over(queue, A)
 
 
 async def test_a_closed_queue_sets_no_brake(queue, loop_time):
-    await pass_over(queue, A, MOST_ACTIONS)
+    await pass_over(queue, A, MAX_ACTIONS)
     queue.close()
     queue.add(A)
 
@@ -386,7 +386,7 @@ async def test_a_closed_queue_takes_no_work_and_forgets_what_waited(queue):
 
 
 async def test_however_keys_are_added_none_is_lost_and_none_is_worked_on_twice_at_once(queue, monkeypatch):
-    monkeypatch.setattr(module, "MOST_ACTIONS", 1_000_000)  # many passes at once are what this is about
+    monkeypatch.setattr(module, "MAX_ACTIONS", 1_000_000)  # many passes at once are what this is about
     at_work, wanted, served = set(), 0, {A: 0, B: 0, C: 0}
 
     async def work():
@@ -439,7 +439,7 @@ class Gone:
 
     def __init__(self, *, vanishes, retry=None):
         self.retry = retry
-        self.entry = Entry({"metadata": {"uid": "u"}}, Sighting(0.0, marked=True), 1)
+        self.entry = Entry({"metadata": {"uid": "u"}}, FirstSeen(0.0, had_finalizer=True), 1)
         self.vanishes = vanishes
 
     def find(self, key):
@@ -448,7 +448,7 @@ class Gone:
     def has_moved(self, key, began):
         return False
 
-    async def reconcile(self, body, sighting):
+    async def reconcile(self, body, first_seen):
         if self.vanishes:
             self.entry = None
         return Outcome((), self.retry, 0, acted=True)

@@ -11,7 +11,7 @@ import httpx
 from jose import jwt
 
 from maskinporten_operator.adapters.minting import mint_key
-from maskinporten_operator.model.keys import PrivateJwk
+from maskinporten_operator.model.jwk import PrivateJwk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,12 +14,12 @@ from maskinporten_operator.model.errors import StandbyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LEAST_TO_SPARE = 3.0
+MIN_TIME_LEFT = 3.0
 """Seconds for which this process must surely lead when a write begins."""
 GRACE = 2.0
 """Seconds past its time after which a process that is still about to write ends.
 
-More than the clients take to give a request up, less than the 5 s for which nobody leads then (`runtime.lease`).
+More than the clients take to give a request up, less than the 5 s for which nobody leads then (`runtime.elector`).
 """
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -49,7 +49,7 @@ class Fence:
         if method in SAFE_METHODS:
             return math.inf
         left = -math.inf if self._closed else self._time_left()
-        if left < LEAST_TO_SPARE:
+        if left < MIN_TIME_LEFT:
             raise StandbyError(Reason.CLUSTER_UNAVAILABLE, "Another replica may lead by now: nothing is written")
         return left
 

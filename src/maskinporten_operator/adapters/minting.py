@@ -18,7 +18,7 @@ from dataclasses import astuple
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jose.utils import base64url_encode
 
-from maskinporten_operator.model.keys import RsaKey
+from maskinporten_operator.model.jwk import RsaKey
 
 KEY_SIZE = 2048
 

@@ -11,11 +11,11 @@ from digdir_contract import Finding, Kind, check_answer, load
 from maskinporten_operator.adapters.digdir.exchanges import NOT_JSON
 from maskinporten_operator.adapters.minting import mint_key
 from maskinporten_operator.model.errors import OperatorError
-from maskinporten_operator.plan.doctor import (
+from maskinporten_operator.plan.findings import (
     MAINTAINER,
     Check,
+    CheckState,
     Environments,
-    State,
     advise,
     describe_shape,
     find_missing_members,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from digdir_contract import Match
     from maskinporten_operator.adapters.digdir.exchanges import Exchange, Recorder
-    from maskinporten_operator.model.keys import RsaKey
+    from maskinporten_operator.model.jwk import RsaKey
 
 T = TypeVar("T")
 GRAVE = frozenset({Kind.TYPE, Kind.MISSING})
@@ -106,17 +106,17 @@ class Diagnosis:
     @property
     def failed(self) -> bool:
         """Whether something is wrong."""
-        return any(check.state == State.FAILED for check in self.checks)
+        return any(check.state == CheckState.FAILED for check in self.checks)
 
     def add(self, check: Check) -> bool:
         """Take in a check; give whether it didn't fail."""
         self.checks.append(check)
         self.tell(check)
-        return check.state != State.FAILED
+        return check.state != CheckState.FAILED
 
     def skip(self, name: str, why: str) -> None:
         """Take in that something couldn't be looked at."""
-        self.add(Check(name, State.SKIPPED, why))
+        self.add(Check(name, CheckState.SKIPPED, why))
 
     async def call(
         self,
@@ -143,8 +143,8 @@ class Diagnosis:
         if attempt.error and attempt.exchange:
             check = self._judge_failure(name, attempt.exchange, tolerated or {}, otherwise)
         elif attempt.error:
-            told = f"{attempt.error}, at {where or self.base_url}"
-            check = Check(name, State.FAILED, told, advise(None, is_json=False))
+            message = f"{attempt.error}, at {where or self.base_url}"
+            check = Check(name, CheckState.FAILED, message, advise(None, is_json=False))
         elif attempt.exchange:
             check = self.judge(name, attempt.exchange)
         if check:
@@ -198,7 +198,7 @@ class Diagnosis:
         """Give what was found as a document: of bodies the shapes alone."""
         states = [check.state for check in self.checks]
         return {
-            "summary": {str(state): states.count(state) for state in State},
+            "summary": {str(state): states.count(state) for state in CheckState},
             "checks": [
                 {"name": one.name, "state": str(one.state), "message": one.message, "remedy": one.remedy}
                 for one in self.checks
@@ -210,35 +210,37 @@ class Diagnosis:
     def judge(self, name: str, exchange: Exchange) -> Check:
         """Judge an answer that the operator can read."""
         rows = f", {len(exchange.document)} rows" if isinstance(exchange.document, list) else ""
-        told = f"{self.show(exchange)}: {exchange.status}{rows}, {exchange.seconds:.2f} s"
+        message = f"{self.show(exchange)}: {exchange.status}{rows}, {exchange.seconds:.2f} s"
         findings = self.compare(exchange)
         if not findings:
-            return Check(name, State.PASSED, told)
-        differs = f"{told}; differs from the contract: {_list(findings)}"
-        state = State.FAILED if self.is_unreadable(exchange) else State.WARNING
+            return Check(name, CheckState.PASSED, message)
+        differs = f"{message}; differs from the contract: {_list(findings)}"
+        state = CheckState.FAILED if self.is_unreadable(exchange) else CheckState.WARNING
         return Check(name, state, differs, MAINTAINER)
 
     def _judge_failure(self, name: str, exchange: Exchange, tolerated: Mapping[int, str], otherwise: str) -> Check:
         is_json = exchange.document is not NOT_JSON
-        told = f"{self.show(exchange)} gave HTTP {exchange.status}{exchange.detail}"
+        message = f"{self.show(exchange)} gave HTTP {exchange.status}{exchange.detail}"
         findings = self.compare(exchange)
         if exchange.status in tolerated and is_json:
-            state = State.WARNING if findings else State.PASSED
+            state = CheckState.WARNING if findings else CheckState.PASSED
             differs = f"; differs from the contract: {_list(findings)}" if findings else ""
-            return Check(name, state, f"{told}; {tolerated[exchange.status]}{differs}", MAINTAINER if findings else "")
+            return Check(
+                name, state, f"{message}; {tolerated[exchange.status]}{differs}", MAINTAINER if findings else ""
+            )
         if not is_json:
             kind = exchange.media_type or "no type"
-            told += " without a body" if exchange.is_empty else f" with what isn't JSON ({kind})"
+            message += " without a body" if exchange.is_empty else f" with what isn't JSON ({kind})"
         elif findings:
-            told += f"; differs from the contract: {_list(findings)}"
+            message += f"; differs from the contract: {_list(findings)}"
         elif not exchange.is_refusal:
-            told += " of a form that the operator can't read"
+            message += " of a form that the operator can't read"
         match = self.match(exchange)
         needed = match.operation.rights if match else ()
         return Check(
             name,
-            State.FAILED,
-            told,
+            CheckState.FAILED,
+            message,
             advise(exchange.status, is_json=is_json, needed=needed, granted=self.granted, otherwise=otherwise),
         )
 

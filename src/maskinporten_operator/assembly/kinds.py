@@ -17,13 +17,13 @@ from maskinporten_operator.model.resources import (
     Kind,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
-from maskinporten_operator.runtime.ending import cancel
+from maskinporten_operator.runtime.shutdown import cancel
 
 if TYPE_CHECKING:
     from maskinporten_operator.adapters.cluster.api import ClusterApi
     from maskinporten_operator.config import Config
 
-LOOK_FOR_CRD_EVERY = 5.0
+CRD_POLL_SECONDS = 5.0
 log = structlog.get_logger()
 
 
@@ -46,7 +46,7 @@ async def wait_for_kinds(api: ClusterApi, config: Config, stopping: asyncio.Even
 
 
 async def _look_for_kinds(api: ClusterApi, watched: tuple[Kind, ...]) -> frozenset[Kind]:
-    told = None
+    logged = None
     while True:
         try:
             served = await find_served(api, (*watched, DEPLOYMENT, SERVICE, *POLICY_KINDS))
@@ -56,7 +56,7 @@ async def _look_for_kinds(api: ClusterApi, watched: tuple[Kind, ...]) -> frozens
             message = f"the API server doesn't serve {' and '.join(missing)}: a cluster admin must install the CRD"
         except OperatorError as error:
             message = str(error)
-        if message != told:
+        if message != logged:
             log.warning("waiting", message=message)
-            told = message
-        await asyncio.sleep(LOOK_FOR_CRD_EVERY)
+            logged = message
+        await asyncio.sleep(CRD_POLL_SECONDS)

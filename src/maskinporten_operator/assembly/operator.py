@@ -13,12 +13,12 @@ import structlog
 from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness
 from maskinporten_operator.adapters.cluster.discovery import is_served
 from maskinporten_operator.adapters.cluster.events import post_event
-from maskinporten_operator.adapters.cluster.resources import ClusterResources
+from maskinporten_operator.adapters.cluster.kubernetes_cluster import ClusterResources
 from maskinporten_operator.adapters.cluster.session import open_session
 from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata
-from maskinporten_operator.assembly.adapters import open_adapters
 from maskinporten_operator.assembly.kinds import wait_for_kinds, watched_kinds
-from maskinporten_operator.assembly.parameters import build_platform, build_policy
+from maskinporten_operator.assembly.parameters import build_platform, build_registration_settings
+from maskinporten_operator.assembly.parts import open_parts
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.resources import (
     APPLICATION,
@@ -31,21 +31,21 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
 from maskinporten_operator.plan.ownership import MANAGED_BY, MANAGED_BY_LABEL
-from maskinporten_operator.reconcile.application import reconcile_application
-from maskinporten_operator.reconcile.maskinportenclient import reconcile_maskinportenclient
+from maskinporten_operator.reconcile.application_pass import reconcile_application
+from maskinporten_operator.reconcile.client_pass import reconcile_maskinportenclient
 from maskinporten_operator.reconcile.memory import Memory
-from maskinporten_operator.reconcile.ports import Ports, Sighting
+from maskinporten_operator.reconcile.ports import FirstSeen, Ports
 from maskinporten_operator.runtime.announcer import EventAnnouncer
-from maskinporten_operator.runtime.ending import cancel, end_on_signals, limit_end
-from maskinporten_operator.runtime.faults import FaultError, Restarts, explain_fault, tell_of_unawaited
+from maskinporten_operator.runtime.elector import LeaseLostError
+from maskinporten_operator.runtime.faults import FaultError, Restarts, explain_fault, log_unawaited
 from maskinporten_operator.runtime.health import serve_endpoints
-from maskinporten_operator.runtime.lease import LeaseLostError
 from maskinporten_operator.runtime.namespaces import Namespaces
 from maskinporten_operator.runtime.queue import WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shell import EndlessBackoffs, is_outage, run_shell
-from maskinporten_operator.runtime.states import count_keys, count_resources, count_scopes
+from maskinporten_operator.runtime.shutdown import cancel, end_on_signals, limit_end
+from maskinporten_operator.runtime.state_counts import count_keys, count_resources, count_scopes
 from maskinporten_operator.runtime.store import OwnedObjects, trim
 from maskinporten_operator.runtime.sync import wait_for_sync
 from maskinporten_operator.runtime.workers import Controller, Workers
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from maskinporten_operator.adapters.cluster.watch import Listener
-    from maskinporten_operator.adapters.keys import KeyPool
-    from maskinporten_operator.assembly.adapters import Adapters
+    from maskinporten_operator.adapters.key_pool import KeyPool
+    from maskinporten_operator.assembly.parts import Parts
     from maskinporten_operator.config import Config
     from maskinporten_operator.plan.outcomes import Outcome
     from maskinporten_operator.runtime.metrics import Metrics
@@ -76,39 +76,39 @@ async def run_operator(config: Config) -> None:
         LeaseLostError: This process led, and another one does by now.
         FaultError: It can't work.
     """
-    asyncio.get_running_loop().set_exception_handler(tell_of_unawaited)
+    asyncio.get_running_loop().set_exception_handler(log_unawaited)
     stopping = asyncio.Event()
     end_on_signals(stopping)
     operator: Operator | None = None
     async with AsyncExitStack() as stack:
-        adapters = await open_adapters(config, stack)
+        parts = await open_parts(config, stack)
         await stack.enter_async_context(
             serve_endpoints(
-                adapters.metrics,
+                parts.metrics,
                 config.metrics_address,
                 config.health_address,
                 lambda: operator.find_missing() if operator else ["the API server and its CRDs"],
-                adapters.vitals.find_faults,
+                parts.vitals.find_faults,
             )
         )
-        served = await wait_for_kinds(adapters.api, config, stopping)
+        served = await wait_for_kinds(parts.api, config, stopping)
         if served is not None:
-            operator = Operator(config, adapters, served)
+            operator = Operator(config, parts, served)
             await operator.run(stopping)
 
 
 class Operator:
     """The assembled operator."""
 
-    def __init__(self, config: Config, adapters: Adapters, served: frozenset[Kind]) -> None:
+    def __init__(self, config: Config, parts: Parts, served: frozenset[Kind]) -> None:
         clock = SystemClock()
-        self.config, self.api, self.served = config, adapters.api, served
-        self.credentials, self.vitals = adapters.credentials, adapters.vitals
-        self.registry, self.scopes, self.grants = adapters.registry, adapters.scopes, adapters.grants
-        self.elector, self.fence = adapters.elector, adapters.fence
+        self.config, self.api, self.served = config, parts.api, served
+        self.credentials, self.vitals = parts.credentials, parts.vitals
+        self.registry, self.scopes, self.grants = parts.registry, parts.scopes, parts.grants
+        self.elector, self.fence = parts.elector, parts.fence
         self.memory = Memory()
         self.queue = WorkQueue(
-            observe_wait=adapters.metrics.observe_wait, workers=config.workers, closed=adapters.elector is not None
+            observe_wait=parts.metrics.observe_wait, workers=config.workers, closed=parts.elector is not None
         )
         self.router = Router(
             watched_kinds(config),
@@ -120,33 +120,33 @@ class Operator:
         self.namespaces = Namespaces(self.router.on_namespaces, selects=bool(config.namespace_selector))
         clients, stores = self.router.stores[MASKINPORTEN_CLIENT], tuple(self.router.stores.values())
         self.announcer = EventAnnouncer(
-            partial(post_event, self.api), lambda: bool(self.queue.running), adapters.metrics.count_dropped_event
+            partial(post_event, self.api), lambda: bool(self.queue.running), parts.metrics.count_dropped_event
         )
         self.ports = Ports(
-            policy=build_policy(config),
+            settings=build_registration_settings(config),
             platform=build_platform(config, served),
-            cluster=ClusterResources(self.api, self.router.accept, config.namespace_selector),
+            cluster=ClusterResources(self.api, self.router.record_own_write, config.namespace_selector),
             registry=self.registry,
-            scopes=adapters.scopes,
-            grants=adapters.grants,
-            mint=adapters.pool,
+            scopes=parts.scopes,
+            grants=parts.grants,
+            mint=parts.pool,
             fleet=clients,
             owned=OwnedObjects(clients, self.router.versions),
             namespaces=self.namespaces,
             announcer=self.announcer,
-            metadata=adapters.metadata,
+            metadata=parts.metadata,
             clock=clock,
             random=SystemRandomness(),
             memory=self.memory,
         )
         self.resync = Resync(config.resync_interval.total_seconds(), stores, self.queue, self._list_uids, self._refresh)
-        self.workers = Workers(config.workers, self.queue, self._build_controllers(), adapters.metrics)
+        self.workers = Workers(config.workers, self.queue, self._build_controllers(), parts.metrics)
         self.vitals.add_check(self.workers.check_stuck)
-        self.pool = adapters.pool
+        self.pool = parts.pool
         self.shell = Restarts("the watch of resources", is_outage, EndlessBackoffs())
         self.running = self.synced = False
         self.leading = asyncio.Event()
-        self._show(adapters.metrics, adapters.pool)
+        self._show(parts.metrics, parts.pool)
 
     def _show(self, metrics: Metrics, pool: KeyPool) -> None:
         stores, workers = self.router.stores, self.workers
@@ -211,7 +211,7 @@ class Operator:
         if not self.running:
             return ["the start or the end of the process"]
         missing = self.vitals.find_idle()
-        if self.shell.in_doubt:
+        if self.shell.is_unsteady:
             missing.append("the watch of resources, which ended by a fault, to be steady")
         if not self.synced:
             missing.append("the first comparison with the API server's lists")
@@ -271,10 +271,10 @@ class Operator:
         stores = self.router.stores
         return {kind: Controller(store, passes[kind], self.router.settle) for kind, store in stores.items()}
 
-    async def _reconcile_client(self, body: Mapping[str, Any], sighting: Sighting) -> Outcome:
-        return await reconcile_maskinportenclient(body, sighting, self.ports)
+    async def _reconcile_client(self, body: Mapping[str, Any], first_seen: FirstSeen) -> Outcome:
+        return await reconcile_maskinportenclient(body, first_seen, self.ports)
 
-    async def _reconcile_application(self, body: Mapping[str, Any], _: Sighting) -> Outcome:
+    async def _reconcile_application(self, body: Mapping[str, Any], _: FirstSeen) -> Outcome:
         return await reconcile_application(body, self.ports)
 
     def _background(self) -> list[Any]:

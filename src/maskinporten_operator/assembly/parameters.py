@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from maskinporten_operator.plan.platform import Platform, Webproxy, choose_backend, find_published_addresses
-from maskinporten_operator.plan.policy import Policy
+from maskinporten_operator.plan.registration_settings import RegistrationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-def build_policy(config: Config) -> Policy:
+def build_registration_settings(config: Config) -> RegistrationSettings:
     """Take from the configuration what planning a registration needs."""
-    return Policy(
+    return RegistrationSettings(
         cluster=config.cluster_name,
         client_name=config.client_name,
         access_token_lifetime=config.access_token_lifetime,

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 from maskinporten_operator.adapters.clock import SystemRandomness
 from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, MintedKey
 from maskinporten_operator.adapters.digdir.exchanges import NOT_JSON
-from maskinporten_operator.assembly.parameters import build_policy
+from maskinporten_operator.assembly.parameters import build_registration_settings
 from maskinporten_operator.model.errors import RejectedError
-from maskinporten_operator.model.keys import PrivateJwk, build_kid
-from maskinporten_operator.plan.doctor import (
+from maskinporten_operator.model.jwk import PrivateJwk, build_kid
+from maskinporten_operator.plan.findings import (
     CLIENT_ADMIN,
     CLUSTER_ADMIN,
-    LONGEST_RUN,
     MAINTAINER,
+    MAX_RUN_SECONDS,
     Check,
-    State,
+    CheckState,
     advise,
     advise_on_token,
     build_trial_description,
     find_rests,
 )
-from maskinporten_operator.plan.registration import build_members, build_update
+from maskinporten_operator.plan.registration_fields import build_members, build_update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -41,7 +41,7 @@ BETWEEN_TOKENS = 10.0
 PAUSES = (0.0, 2.0, 5.0, 15.0)
 """Seconds before each attempt to delete a client: a fault that goes by must leave none behind."""
 SUCCESSES = (200, 204)
-LATER = f"after {LONGEST_RUN / 60:.0f} minutes"
+LATER = f"after {MAX_RUN_SECONDS / 60:.0f} minutes"
 BAD_REQUEST, NOT_FOUND, CONFLICT = 400, 404, 409
 
 
@@ -90,9 +90,9 @@ class Trial:
         while not made.went_well and made.status == BAD_REQUEST:
             scope = next(scopes, None)
             if scope is None:
-                told = "no scope is known with which a client can be registered"
+                message = "no scope is known with which a client can be registered"
                 remedy = f"{CLUSTER_ADMIN} must set DEFAULT_CLIENT_SCOPE to one that the organisation may use"
-                self._diagnosis.add(Check("register a client", State.FAILED, told, remedy))
+                self._diagnosis.add(Check("register a client", CheckState.FAILED, message, remedy))
                 return None
             made = await self._create((scope,), {BAD_REQUEST: "another scope is tried"})
         if made.went_well and made.status:
@@ -117,7 +117,7 @@ class Trial:
 
     def _build_members(self, scopes: Sequence[str]) -> dict[str, object]:
         config = self._config
-        return build_members(config.client_name, self._description, build_policy(config), scopes)
+        return build_members(config.client_name, self._description, build_registration_settings(config), scopes)
 
     async def _update(self, client: Registration) -> tuple[str, ...] | None:
         """Send it back as it was read, with a scope if it has none; give its scopes, or None if that failed."""
@@ -156,8 +156,8 @@ class Trial:
             return False
         listed = await diagnosis.call("list its key", partial(self._api.list_keys, client_id))
         if listed.went_well and key.kid not in {one.kid for one in listed.result or ()}:
-            told = "the answer doesn't have the key that was taken"
-            diagnosis.add(Check("list its key", State.FAILED, told, MAINTAINER))
+            message = "the answer doesn't have the key that was taken"
+            diagnosis.add(Check("list its key", CheckState.FAILED, message, MAINTAINER))
         return True
 
     async def _use(self, client_id: str, key: PrivateJwk, scopes: Sequence[str], *, clock_is_right: bool) -> None:
@@ -172,8 +172,8 @@ class Trial:
             attempt = await diagnosis.attempt(self._build_auth(scopes, credentials).obtain_token)
             waited = self._world.monotonic() - begun
             if attempt.went_well:
-                told = f"with {' '.join(scopes)}, {waited:.0f} s after its key was taken"
-                diagnosis.add(Check(name, State.PASSED, told))
+                message = f"with {' '.join(scopes)}, {waited:.0f} s after its key was taken"
+                diagnosis.add(Check(name, CheckState.PASSED, message))
                 return
             if waited >= PATIENCE:
                 diagnosis.add(_judge_no_token(name, attempt, waited, client_id, scopes, clock_is_right))
@@ -191,9 +191,9 @@ class Trial:
         for client_id in dict.fromkeys([*([self._made] if self._made else []), *found]):
             await delete_for_good(self._diagnosis, self._api, client_id, self._world, "delete it")
         if self._is_doubtful and not found:
-            told = f"a client with the description {self._description!r} may have been made, and isn't listed"
+            message = f"a client with the description {self._description!r} may have been made, and isn't listed"
             remedy = f"Run this again {LATER}: what is left is told then, and deleted with --write"
-            self._diagnosis.add(Check("delete it", State.FAILED, told, remedy))
+            self._diagnosis.add(Check("delete it", CheckState.FAILED, message, remedy))
 
 
 async def remove_rests(
@@ -214,16 +214,18 @@ async def remove_rests(
         if write:
             await delete_for_good(diagnosis, api, client.client_id, world, "rest of an earlier run")
             continue
-        told = f"client {client.client_id} was left behind by an earlier run"
-        diagnosis.add(Check("rest of an earlier run", State.WARNING, told, "Run with --write, which deletes it"))
+        message = f"client {client.client_id} was left behind by an earlier run"
+        diagnosis.add(
+            Check("rest of an earlier run", CheckState.WARNING, message, "Run with --write, which deletes it")
+        )
     for client in rests.running:
-        told = f"client {client.client_id} was left behind, or is in use by a run: {client.description}"
+        message = f"client {client.client_id} was left behind, or is in use by a run: {client.description}"
         remedy = f"Run with --write {LATER}, which deletes it if it is still there"
-        diagnosis.add(Check("client of another run", State.WARNING, told, remedy))
+        diagnosis.add(Check("client of another run", CheckState.WARNING, message, remedy))
     for client in rests.others:
-        told = f"client {client.client_id} was left behind, or is in use by a run: {client.description}"
+        message = f"client {client.client_id} was left behind, or is in use by a run: {client.description}"
         remedy = "Run with --write, and that cluster's settings, unless one runs there now"
-        diagnosis.add(Check("rest of another cluster", State.WARNING, told, remedy))
+        diagnosis.add(Check("rest of another cluster", CheckState.WARNING, message, remedy))
 
 
 async def delete_for_good(diagnosis: Diagnosis, api: ClientApi, client_id: str, world: World, name: str) -> None:
@@ -238,15 +240,17 @@ async def delete_for_good(diagnosis: Diagnosis, api: ClientApi, client_id: str, 
         read = await diagnosis.attempt(partial(api.find_client, client_id))
         if read.went_well and not (read.result and read.result.usable):
             diagnosis.answered["inactive_client_is_found"] = read.result is not None
-            told = f"client {client_id} isn't active any more"
+            message = f"client {client_id} isn't active any more"
             judged = diagnosis.judge(name, deleted.exchange) if deleted.went_well and deleted.exchange else None
             diagnosis.add(
-                replace(judged, message=f"{judged.message} ({told})") if judged else Check(name, State.PASSED, told)
+                replace(judged, message=f"{judged.message} ({message})")
+                if judged
+                else Check(name, CheckState.PASSED, message)
             )
             return
-    told = f"client {client_id} is still active: {deleted.error or read.error or 'DigDir shows it so'}"
+    message = f"client {client_id} is still active: {deleted.error or read.error or 'DigDir shows it so'}"
     remedy = f"Run again with --write {LATER}, or {CLIENT_ADMIN[0].lower()}{CLIENT_ADMIN[1:]} must delete it"
-    diagnosis.add(Check(name, State.FAILED, told, remedy))
+    diagnosis.add(Check(name, CheckState.FAILED, message, remedy))
 
 
 def _judge_no_token(
@@ -254,12 +258,12 @@ def _judge_no_token(
 ) -> Check:
     exchange = attempt.exchange
     if exchange is None:
-        return Check(name, State.FAILED, str(attempt.error), advise(None, is_json=False))
-    told = f"Maskinporten gives the new client none after {waited:.0f} s (HTTP {exchange.status}{exchange.detail})"
+        return Check(name, CheckState.FAILED, str(attempt.error), advise(None, is_json=False))
+    message = f"Maskinporten gives the new client none after {waited:.0f} s (HTTP {exchange.status}{exchange.detail})"
     is_json = exchange.document is not NOT_JSON
     if is_json and exchange.status < 500:
         error = exchange.document.get("error") if isinstance(exchange.document, dict) else None
         remedy = advise_on_token(error, client_id, scopes, clock_is_right=clock_is_right, is_trial=True)
     else:
         remedy = advise(exchange.status, is_json=is_json)
-    return Check(name, State.FAILED, told, remedy)
+    return Check(name, CheckState.FAILED, message, remedy)

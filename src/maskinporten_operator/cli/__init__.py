@@ -36,7 +36,7 @@ def run(**flags: Any) -> None:
     config = load_or_exit(flags)
 
     from maskinporten_operator.assembly.operator import run_operator  # noqa: PLC0415
-    from maskinporten_operator.cli.failures import explain_failures  # noqa: PLC0415
+    from maskinporten_operator.cli.exit_codes import explain_failures  # noqa: PLC0415
     from maskinporten_operator.logs import configure_logs  # noqa: PLC0415
 
     configure_logs(config.log_level, config.log_format)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.assembly.diagnosis import Diagnosis
     from maskinporten_operator.config import Config
-    from maskinporten_operator.plan.doctor import Check
+    from maskinporten_operator.plan.findings import Check
 
 SETTINGS = (
     *("cluster_name", "digdir_base_url", "maskinporten_well_known_url", "admin_client_id"),
@@ -68,7 +68,7 @@ def doctor(*, write: bool, output: str, **flags: Any) -> None:
     config = load_or_exit(flags)
 
     # After the settings were read: wrong ones are told at once, and --help loads none of this.
-    from maskinporten_operator.cli.failures import explain_failures  # noqa: PLC0415
+    from maskinporten_operator.cli.exit_codes import explain_failures  # noqa: PLC0415
     from maskinporten_operator.logs import configure_logs  # noqa: PLC0415
 
     configure_logs(config.log_level, "text")
@@ -88,7 +88,7 @@ def doctor(*, write: bool, output: str, **flags: Any) -> None:
 
 
 async def _diagnose(config: Config, tell: Callable[[Check], None], *, write: bool) -> Diagnosis:
-    from maskinporten_operator.assembly.doctor import diagnose  # noqa: PLC0415
+    from maskinporten_operator.assembly.checkup import diagnose  # noqa: PLC0415
 
     task = asyncio.current_task()
     assert task
@@ -110,17 +110,19 @@ def render(check: Check) -> str:
 def summarize(diagnosis: Diagnosis) -> str:
     """Tell how it went in a sentence or two."""
     counts = diagnosis.build_report()["summary"]
-    told = f"{counts['passed']} fine, {counts['warning']} to look at, {counts['failed']} wrong"
-    told += f", {counts['skipped']} not looked at" if counts["skipped"] else ""
+    message = f"{counts['passed']} fine, {counts['warning']} to look at, {counts['failed']} wrong"
+    message += f", {counts['skipped']} not looked at" if counts["skipped"] else ""
     if diagnosis.failed:
-        return f"{told}. The operator can't work like this; what → says helps. With -o json this is a report to send."
-    return f"{told}. The operator can work with this."
+        return (
+            f"{message}. The operator can't work like this; what → says helps. With -o json this is a report to send."
+        )
+    return f"{message}. The operator can work with this."
 
 
 def build_report(config: Config, diagnosis: Diagnosis, started: datetime, *, write: bool) -> dict[str, Any]:
     """Build the document that is sent on."""
     from digdir_contract import load  # noqa: PLC0415
-    from maskinporten_operator.plan.doctor import show_url  # noqa: PLC0415
+    from maskinporten_operator.plan.findings import show_url  # noqa: PLC0415
 
     return {
         "version": version("maskinporten-operator"),

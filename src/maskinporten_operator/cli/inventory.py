@@ -12,7 +12,7 @@ import click
 from maskinporten_operator.cli.options import config_options, load_or_exit
 
 if TYPE_CHECKING:
-    from maskinporten_operator.plan.inventory import Inventory, Item
+    from maskinporten_operator.plan.classification import Inventory, Item
 
 HEADINGS = ("STATE", "KIND", "NAME", "RESOURCE", "DESCRIPTION")
 
@@ -42,8 +42,8 @@ def inventory(output: str, **flags: Any) -> None:
     config = load_or_exit(flags)
 
     # After the settings were read: wrong ones are told at once, and --help loads none of this.
-    from maskinporten_operator.assembly.inventory import read_inventory  # noqa: PLC0415
-    from maskinporten_operator.cli.failures import explain_failures  # noqa: PLC0415
+    from maskinporten_operator.assembly.inventory_reader import read_inventory  # noqa: PLC0415
+    from maskinporten_operator.cli.exit_codes import explain_failures  # noqa: PLC0415
     from maskinporten_operator.logs import configure_logs  # noqa: PLC0415
 
     configure_logs(config.log_level, "text")  # to standard error: the other one is for the inventory

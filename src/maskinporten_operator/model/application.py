@@ -17,7 +17,7 @@ from maskinporten_operator.model.maskinportenclient import Scopes
 from maskinporten_operator.model.resources import (
     APPLICATION,
     DNS_SUBDOMAIN_PATTERN,
-    LONGEST_NAME,
+    MAX_NAME_LENGTH,
     InvalidSpec,
     ObjectMeta,
     ResourceStatus,
@@ -33,8 +33,8 @@ RESTART_ANNOTATION = "digdir.nais.io/restart-on-rotation"
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 APPLICATION_NAME_RULE = (
-    f"self.metadata.name.size() <= {LONGEST_NAME} && self.metadata.name.matches(r'{NAME_PATTERN}')",
-    f"must have at most {LONGEST_NAME} characters, and no dots: it names Services and labels",
+    f"self.metadata.name.size() <= {MAX_NAME_LENGTH} && self.metadata.name.matches(r'{NAME_PATTERN}')",
+    f"must have at most {MAX_NAME_LENGTH} characters, and no dots: it names Services and labels",
 )
 # A host name and nothing else: no scheme, no port, no path. A first label of `*` stands for any.
 HOST_PATTERN = r"^(\*\.)?[0-9A-Za-z_]([-0-9A-Za-z_]*[0-9A-Za-z_])?(\.[0-9A-Za-z_]([-0-9A-Za-z_]*[0-9A-Za-z_])?)*$"
@@ -294,7 +294,7 @@ class Application:
         meta: Its metadata.
         spec: What we read of the spec.
         status: What it tells.
-        unread: Paths of the fields that were set and that no model declares, `MOST_UNREAD` of them at most.
+        unread: Paths of the fields that were set and that no model declares, `MAX_UNREAD` of them at most.
     """
 
     meta: ObjectMeta
@@ -307,7 +307,7 @@ def parse_application(body: Mapping[str, Any]) -> Application:
     """Turn the raw body into a model; never raises for anything that a user can write."""
     meta, spec = parse_meta(APPLICATION, body), parse_spec(ApplicationSpec, body)
     unread = name_unread(ApplicationSpec, body.get("spec"))
-    if len(meta.name) > LONGEST_NAME or "." in meta.name:
+    if len(meta.name) > MAX_NAME_LENGTH or "." in meta.name:
         spec = InvalidSpec(f"metadata.name: {APPLICATION_NAME_RULE[1]}")
     return Application(meta, spec, read_status(body), (*(body.get(UNREAD) or ()), *unread))
 

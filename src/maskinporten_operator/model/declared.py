@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 UNREAD = "unread"
 """Where a body of which only the declared fields were kept names the others."""
-MOST_UNREAD = 100
-LONGEST_PATH = 80
+MAX_UNREAD = 100
+MAX_PATH_LENGTH = 80
 
 
 def keep_declared(model: type[BaseModel], raw: Any) -> Any:
@@ -61,4 +61,4 @@ def _find_model(annotation: Any) -> type[BaseModel] | None:
 
 def name_unread(model: type[BaseModel], raw: Any) -> list[str]:
     """Name the fields of a spec that no model declares, as many and as long as is worth telling."""
-    return [path[:LONGEST_PATH] for path in islice(find_unread(model, raw, "spec"), MOST_UNREAD)]
+    return [path[:MAX_PATH_LENGTH] for path in islice(find_unread(model, raw, "spec"), MAX_UNREAD)]

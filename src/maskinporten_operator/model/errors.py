@@ -1,4 +1,4 @@
-"""Errors by what happens next. Adapters translate every outside error into one of these; nothing else leaves them.
+"""Errors by what happens next. Parts translate every outside error into one of these; nothing else leaves them.
 
 Messages are written for the reader of a condition: what is wrong, where, and who can mend it. They hold no secrets.
 """

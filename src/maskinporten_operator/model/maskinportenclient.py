@@ -12,8 +12,8 @@ from pydantic.alias_generators import to_camel
 
 from maskinporten_operator.model.resources import (
     DNS_SUBDOMAIN_PATTERN,
-    LONGEST_NAME,
     MASKINPORTEN_CLIENT,
+    MAX_NAME_LENGTH,
     NAME_RULE,
     InvalidSpec,
     ObjectMeta,
@@ -295,7 +295,7 @@ class MaskinportenClient:
     status: StatusHint
 
     @property
-    def marked(self) -> bool:
+    def has_finalizer(self) -> bool:
         """Whether our finalizer, the mark of intent, is on the resource."""
         return FINALIZER in self.meta.finalizers
 
@@ -304,7 +304,7 @@ def parse(body: Mapping[str, Any]) -> MaskinportenClient:
     """Turn the raw body into a model; never raises for anything that a user can write."""
     meta = parse_meta(MASKINPORTEN_CLIENT, body)
     spec = parse_spec(MaskinportenClientSpec, body)
-    if len(meta.name) > LONGEST_NAME:
+    if len(meta.name) > MAX_NAME_LENGTH:
         spec = InvalidSpec(f"metadata.name: {NAME_RULE[1]}")
     return MaskinportenClient(meta, spec, read_status(body))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from maskinporten_operator.model.keys import PublicJwk
+    from maskinporten_operator.model.jwk import PublicJwk
 
 INTEGRATION_TYPE = "maskinporten"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -20,15 +20,15 @@ GROUP = "nais.io"
 
 DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
-LONGEST_NAME = 63
+MAX_NAME_LENGTH = 63
 """Characters: the name is a label's value on what the resource owns, and a part of the registration's description."""
-NAME_RULE = (f"self.metadata.name.size() <= {LONGEST_NAME}", f"must have at most {LONGEST_NAME} characters")
+NAME_RULE = (f"self.metadata.name.size() <= {MAX_NAME_LENGTH}", f"must have at most {MAX_NAME_LENGTH} characters")
 
 INT64 = {"format": "int64"}
 
-MOST_BYTES = 256 * 1024
+MAX_BYTES = 256 * 1024
 """Of each part of an object, such as its spec, as JSON: what is larger isn't read."""
-MOST_DEPTH = 32
+MAX_DEPTH = 32
 """How many objects and lists may lie within each other in such a part; in our own specs it is eight."""
 UNREADABLE = "unreadable"
 """Where a body that was read says which part is missing in it, and why."""
@@ -152,12 +152,12 @@ def parse_spec(model: type[S], body: Mapping[str, Any]) -> S | InvalidSpec:
         return InvalidSpec(_explain(error))
 
 
-def _explain(error: ValidationError, root: str = "spec", most: int = 5) -> str:
-    """Say what is wrong and where, at most `most` faults, each value cut to a readable length."""
+def _explain(error: ValidationError, root: str = "spec", max_faults: int = 5) -> str:
+    """Say what is wrong and where, at most `max_faults` faults, each value cut to a readable length."""
     faults = error.errors(include_url=False)
-    lines = [_explain_fault(root, fault) for fault in faults[:most]]
-    if len(faults) > most:
-        lines.append(f"and {len(faults) - most} more")
+    lines = [_explain_fault(root, fault) for fault in faults[:max_faults]]
+    if len(faults) > max_faults:
+        lines.append(f"and {len(faults) - max_faults} more")
     return "; ".join(lines)
 
 

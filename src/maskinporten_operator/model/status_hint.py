@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.conditions import Status
 
-MOST_TOLD = 1000
+MAX_STATUS_SCOPES = 1000
 """Scopes in a status: those of a spec, and as many that left it. More are neither written nor believed."""
 
 
@@ -81,8 +81,8 @@ class StatusHint:
 
     @property
     def exposed_scopes(self) -> tuple[ScopeHint, ...]:
-        """The scopes that the resource exposes or exposed, `MOST_TOLD` at most."""
-        scopes = (_as_object(one) for one in _find_list(self.fields, "exposedScopes")[:MOST_TOLD])
+        """The scopes that the resource exposes or exposed, `MAX_STATUS_SCOPES` at most."""
+        scopes = (_as_object(one) for one in _find_list(self.fields, "exposedScopes")[:MAX_STATUS_SCOPES])
         return tuple(ScopeHint(_find_text(one, "name"), _find_text(one, "state")) for one in scopes)
 
     @property

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 HASH_ANNOTATION = "digdir.nais.io/applied-hash"
 """On a child: a hash of the manifest last applied, by which a field is missed that the spec no longer has."""
-LONGEST_SECRET_PREFIX = 54
-LOOK_AGAIN_FOR_CHILD = 5.0
+MAX_SECRET_PREFIX_LENGTH = 54
+CHILD_RECHECK_SECONDS = 5.0
 
 
 class ChildName(NamedTuple):
@@ -50,7 +50,7 @@ class Credentials:
 def build_secret_name(application: str) -> str:
     """Build the Secret's name as the NAIS platform does: cut to fit, and told apart by a CRC-32 (IEEE) of all of it."""
     whole = f"maskinporten-{application}"
-    return f"{whole[:LONGEST_SECRET_PREFIX]}-{zlib.crc32(whole.encode()):08x}"
+    return f"{whole[:MAX_SECRET_PREFIX_LENGTH]}-{zlib.crc32(whole.encode()):08x}"
 
 
 def build_children(
@@ -82,13 +82,13 @@ def check_child_owner(child: ChildName, observed: Mapping[str, Any], meta: Objec
         return rejected(Reason.CHILD_CONFLICT, message)
     if is_owned_by(observed, meta):
         if observed["metadata"].get("deletionTimestamp"):
-            return waiting(Reason.AWAITING_CHILD_REMOVAL, f"{child} is being deleted", LOOK_AGAIN_FOR_CHILD)
+            return waiting(Reason.AWAITING_CHILD_REMOVAL, f"{child} is being deleted", CHILD_RECHECK_SECONDS)
         return None
     if was_owned_by_namesake(observed, meta):
         return waiting(
             Reason.AWAITING_CHILD_REMOVAL,
             f"{child} still belongs to an earlier Application of this name; the garbage collector removes it",
-            LOOK_AGAIN_FOR_CHILD,
+            CHILD_RECHECK_SECONDS,
         )
     others = ", ".join(str(one["name"]) for one in find_owners(observed, meta.kind))
     whose = f"belongs to Application {others}" if others else "wasn't made for this Application"
@@ -101,8 +101,8 @@ def check_child(desired: Mapping[str, Any], observed: Mapping[str, Any] | None) 
         return "it doesn't exist"
     hashes = [(one["metadata"].get("annotations") or {}).get(HASH_ANNOTATION) for one in (desired, observed)]
     # Its kind can't differ, and an object from a list doesn't tell it.
-    told = {name: value for name, value in desired.items() if name not in {"apiVersion", "kind"}}
-    difference = find_difference(told, observed, shared_lists=desired["kind"] in {DEPLOYMENT.name, SERVICE.name})
+    compared = {name: value for name, value in desired.items() if name not in {"apiVersion", "kind"}}
+    difference = find_difference(compared, observed, shared_lists=desired["kind"] in {DEPLOYMENT.name, SERVICE.name})
     if hashes[0] != hashes[1]:
         return "the Application's spec changed" if hashes[1] else "this operator never applied it"
     return f"{difference} was changed" if difference else None

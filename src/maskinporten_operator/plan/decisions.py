@@ -2,7 +2,7 @@
 
 The order is what makes a crash after any step repairable by the next pass, and each step is safe to repeat:
 
-1. `MarkIntent` before the first remote write, so that a registration whose answer was lost is looked for.
+1. `AddFinalizer` before the first remote write, so that a registration whose answer was lost is looked for.
 2. `RegisterClient` or `UpdateRegistration`: found again by its description.
 3. `PublishKeys` before the Secret: a workload never holds a key that Maskinporten doesn't know. A key whose Secret
    was never written is an orphan that the grace time removes.
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from maskinporten_operator.model.blockers import Blocker
-    from maskinporten_operator.model.keys import PublicJwk
+    from maskinporten_operator.model.jwk import PublicJwk
 
 
 @dataclass(frozen=True, slots=True)
-class MarkIntent:
+class AddFinalizer:
     """Put our finalizer on the resource."""
 
 
@@ -176,7 +176,7 @@ class RemoveFinalizers:
 
 ScopeStep = CreateScope | UpdateScope | DeactivateScope | GrantAccess | RevokeAccess
 RegistrationStep = RegisterClient | UpdateRegistration
-Step = MarkIntent | RegistrationStep | PublishKeys | WriteSecret | ScopeStep | TryScopes | ClearAnnotations
+Step = AddFinalizer | RegistrationStep | PublishKeys | WriteSecret | ScopeStep | TryScopes | ClearAnnotations
 TeardownStep = RevokeAccess | DeactivateScope | DeleteKeys | DeleteClient | RemoveFinalizers
 SCOPE_STEPS = (CreateScope, UpdateScope, DeactivateScope, GrantAccess, RevokeAccess)
 TOUCHES_REGISTRATION = (UpdateRegistration, PublishKeys, TryScopes)
@@ -184,19 +184,19 @@ TOUCHES_REGISTRATION = (UpdateRegistration, PublishKeys, TryScopes)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in order, then `hold` if something keeps the resource from being ready.
+    """Steps in order, then `blocker` if something keeps the resource from being ready.
 
     Attributes:
         steps: What to do.
-        hold: Why the resource isn't ready when the steps are done; None when it is.
+        blocker: Why the resource isn't ready when the steps are done; None when it is.
         unfinished: Whether exposed scopes are left to further passes, since there are too many for one.
-        credentials_held: Whether the Secret may lag behind the registration when the steps are done.
+        credentials_blocked: Whether the Secret may lag behind the registration when the steps are done.
         next_look: Seconds until a pass has something to do by itself; None when only the resync does.
     """
 
     steps: tuple[Step, ...] = ()
-    hold: Blocker | None = None
-    credentials_held: bool = False
+    blocker: Blocker | None = None
+    credentials_blocked: bool = False
     next_look: float | None = None
     unfinished: bool = False
 

@@ -28,7 +28,7 @@ Ports = tuple[tuple[int, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class EgressTargets:
     """Where an application may go, before it is said in a backend's words.
 
     Attributes:
@@ -42,26 +42,26 @@ class Ways:
     rules: tuple[Rule, ...] = ()
 
     @property
-    def is_any(self) -> bool:
-        """Whether there is any way."""
-        return bool(self.hosts or self.networks or self.rules)
+    def is_empty(self) -> bool:
+        """Whether nothing may be reached."""
+        return not (self.hosts or self.networks or self.rules)
 
 
 def build_policies(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) -> list[tuple[Kind, dict[str, Any]]]:
     """Build the policies of the configured backend; none if there is nothing to open, since they isolate the pod."""
-    ways = find_ways(spec, platform)
-    if platform.backend == "none" or not (ways.is_any or spec.access_policy.outbound):
+    targets = find_targets(spec, platform)
+    if platform.backend == "none" or (targets.is_empty and not spec.access_policy.outbound):
         return []
     match platform.backend:
         case "cilium":
-            return [(CILIUM_POLICY, _build_cilium_policy(meta, ways))]
+            return [(CILIUM_POLICY, _build_cilium_policy(meta, targets))]
         case "fqdn-gke":
-            policies = [(NETWORK_POLICY, _build_network_policy(meta, ways))]
-            if hosts := [one for one in ways.hosts if not one[0][0].startswith("*.")]:
+            policies = [(NETWORK_POLICY, _build_network_policy(meta, targets))]
+            if hosts := [one for one in targets.hosts if not one[0][0].startswith("*.")]:
                 policies.append((FQDN_POLICY, _build_fqdn_policy(meta, hosts)))
             return policies
         case _:
-            return [(NETWORK_POLICY, _build_network_policy(meta, ways))]
+            return [(NETWORK_POLICY, _build_network_policy(meta, targets))]
 
 
 def find_unexpressed(spec: ApplicationSpec, platform: Platform) -> list[str]:
@@ -84,43 +84,43 @@ def find_unexpressed(spec: ApplicationSpec, platform: Platform) -> list[str]:
     return found
 
 
-def find_ways(spec: ApplicationSpec, platform: Platform) -> Ways:
+def find_targets(spec: ApplicationSpec, platform: Platform) -> EgressTargets:
     """Find where the application may go."""
     found = (_find_proxy(spec, platform), _find_maskinporten(spec, platform), _find_named(spec, platform))
-    return Ways(
-        tuple(one for ways in found for one in ways.hosts),
-        tuple(one for ways in found for one in ways.networks),
-        tuple(one for ways in found for one in ways.rules),
+    return EgressTargets(
+        tuple(one for part in found for one in part.hosts),
+        tuple(one for part in found for one in part.networks),
+        tuple(one for part in found for one in part.rules),
     )
 
 
-def _find_proxy(spec: ApplicationSpec, platform: Platform) -> Ways:
+def _find_proxy(spec: ApplicationSpec, platform: Platform) -> EgressTargets:
     proxy = platform.webproxy
     if proxy is None or not platform.uses_webproxy(wanted=spec.webproxy):
-        return Ways()
+        return EgressTargets()
     ports = ((proxy.port, "TCP"),)
     if network := find_network(proxy.host):
-        return Ways(networks=(((network,), ports),))
+        return EgressTargets(networks=(((network,), ports),))
     if proxy.cidrs or platform.backend not in BACKENDS_WITH_HOSTS:
-        return Ways(networks=((proxy.cidrs, ports),))
-    return Ways(hosts=(((proxy.host,), ports),))
+        return EgressTargets(networks=((proxy.cidrs, ports),))
+    return EgressTargets(hosts=(((proxy.host,), ports),))
 
 
-def _find_maskinporten(spec: ApplicationSpec, platform: Platform) -> Ways:
+def _find_maskinporten(spec: ApplicationSpec, platform: Platform) -> EgressTargets:
     if not spec.maskinporten.enabled or platform.name == "onprem":  # from there the only way out is the proxy
-        return Ways()
+        return EgressTargets()
     ports, addresses = ((platform.port, "TCP"),), platform.cidrs
     by_name = platform.backend in BACKENDS_WITH_HOSTS
     if named := tuple(host for host in platform.hosts if by_name and not find_network(host)):
         addresses = tuple(network for host in platform.hosts if (network := find_network(host)))
-    return Ways(((named, ports),) if named else (), ((addresses, ports),) if addresses else ())
+    return EgressTargets(((named, ports),) if named else (), ((addresses, ports),) if addresses else ())
 
 
-def _find_named(spec: ApplicationSpec, platform: Platform) -> Ways:
+def _find_named(spec: ApplicationSpec, platform: Platform) -> EgressTargets:
     outbound = spec.access_policy.outbound
     if outbound is None:
-        return Ways()
-    return Ways(
+        return EgressTargets()
+    return EgressTargets(
         tuple(((one.host,), _find_ports(one)) for one in outbound.external if one.host),
         tuple(((f"{one.ipv4}/32",), _find_ports(one)) for one in outbound.external if one.ipv4),
         tuple(one for one in outbound.rules if one.cluster in {None, platform.cluster}),
@@ -136,7 +136,7 @@ def _find_transport(protocol: str) -> str:
     return protocol.upper() if protocol.upper() in {"UDP", "SCTP"} else "TCP"
 
 
-def _build_network_policy(meta: ObjectMeta, ways: Ways) -> dict[str, Any]:
+def _build_network_policy(meta: ObjectMeta, targets: EgressTargets) -> dict[str, Any]:
     dns = {
         "to": [
             {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: DNS_NAMESPACE}}},
@@ -145,10 +145,10 @@ def _build_network_policy(meta: ObjectMeta, ways: Ways) -> dict[str, Any]:
         "ports": _build_ports(((53, "UDP"), (53, "TCP"))),
     }
     egress: list[dict[str, Any]] = [dns]
-    for networks, ports in ways.networks:
+    for networks, ports in targets.networks:
         to = {"to": [{"ipBlock": {"cidr": one}} for one in networks]} if networks else {}
         egress.append({**to, "ports": _build_ports(ports)})
-    egress += [{"to": [_build_peer(rule)]} for rule in ways.rules]
+    egress += [{"to": [_build_peer(rule)]} for rule in targets.rules]
     spec = {"podSelector": {"matchLabels": {"app": meta.name}}, "policyTypes": ["Egress"], "egress": egress}
     return _build_policy(NETWORK_POLICY, meta, meta.name, spec)
 
@@ -167,20 +167,20 @@ def _build_fqdn_policy(meta: ObjectMeta, hosts: Iterable[tuple[tuple[str, ...], 
     return _build_policy(FQDN_POLICY, meta, f"{meta.name}-fqdn", spec)
 
 
-def _build_cilium_policy(meta: ObjectMeta, ways: Ways) -> dict[str, Any]:
+def _build_cilium_policy(meta: ObjectMeta, targets: EgressTargets) -> dict[str, Any]:
     # The DNS rule isn't only a way to the names: Cilium learns from the answers which addresses they stand for.
     dns = {
         "toEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": DNS_NAMESPACE, "k8s-app": "kube-dns"}}],
         "toPorts": [{"ports": [{"port": "53", "protocol": "ANY"}], "rules": {"dns": [{"matchPattern": "*"}]}}],
     }
     egress: list[dict[str, Any]] = [dns]
-    for names, ports in ways.hosts:
+    for names, ports in targets.hosts:
         selectors = [{"matchPattern" if name.startswith("*.") else "matchName": name} for name in names]
         egress.append({"toFQDNs": selectors, "toPorts": [{"ports": _build_cilium_ports(ports)}]})
-    for networks, ports in ways.networks:
+    for networks, ports in targets.networks:
         to = {"toCIDR": list(networks)} if networks else {"toEntities": ["all"]}
         egress.append({**to, "toPorts": [{"ports": _build_cilium_ports(ports)}]})
-    egress += [{"toEndpoints": [_build_endpoint(meta, rule)]} for rule in ways.rules]
+    egress += [{"toEndpoints": [_build_endpoint(meta, rule)]} for rule in targets.rules]
     spec = {"endpointSelector": {"matchLabels": {"app": meta.name}}, "egress": egress}
     return _build_policy(CILIUM_POLICY, meta, meta.name, spec)
 

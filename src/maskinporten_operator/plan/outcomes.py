@@ -11,13 +11,13 @@ from maskinporten_operator.model.conditions import READY, Reason, Status, Verdic
 if TYPE_CHECKING:
     from maskinporten_operator.model.blockers import Blocker
 
-RECHECK_REJECTED = 600.0
+REJECTED_RECHECK_SECONDS = 600.0
 """Seconds after which a refusal is tried again: rights and grants change without an event."""
-MOST_CONFLICTS = 5
+MAX_CONFLICTS = 5
 """Passes in a row that may end in a conflict: one that stays is no other writer, but a refusal."""
-HELD_UP = frozenset({Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE, Reason.SCOPES_PENDING})
+UNRELATED_REASONS = frozenset({Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE, Reason.SCOPES_PENDING})
 """Why a pass didn't get to know all, which says nothing of the resource."""
-RECHECK_STANDBY = 5.0
+STANDBY_RECHECK_SECONDS = 5.0
 """Seconds after which a process that couldn't be sure to lead looks whether it can again."""
 
 
@@ -42,18 +42,18 @@ class Outcome:
         verdicts: The conditions, Ready first; empty when nothing is to be reported.
         retry: When to look again; None when only an event or the resync does.
         level: Log level.
-        elsewhere: Whether the fault says nothing of the resource: one that was ready at its generation stays so.
+        not_the_resources_fault: Whether a resource that was ready at this generation stays so.
         judged: Whether every condition was judged, and not Ready alone.
         acted: Whether the pass wrote anything.
         unfinished: Whether the next pass merely goes on where this one ended.
         silent: How the pass is counted that reports nothing.
-        lasting: How it ends instead when `MOST_CONFLICTS` passes in a row, this one included, ended in a conflict.
+        lasting: How it ends instead when `MAX_CONFLICTS` passes in a row, this one included, ended in a conflict.
     """
 
     verdicts: tuple[Verdict, ...]
     retry: Retry | None
     level: int
-    elsewhere: bool = False
+    not_the_resources_fault: bool = False
     judged: bool = True
     acted: bool = False
     unfinished: bool = False
@@ -65,7 +65,7 @@ DONE = Outcome((), None, logging.INFO)
 """The resource is let go: there is nothing to report on."""
 
 
-def stand_aside() -> Outcome:
+def not_selected() -> Outcome:
     """Nothing is done for the resource where it stands; an event tells when that changes."""
     message = (
         "This namespace isn't looked after by the operator: a cluster admin can give it the label that selects it, or "
@@ -75,22 +75,22 @@ def stand_aside() -> Outcome:
     return Outcome((ready,), None, logging.INFO, judged=False)
 
 
-def hold_deletion(blocker: Blocker) -> Outcome:
+def deletion_blocked(blocker: Blocker) -> Outcome:
     """A resource can't be let go yet."""
-    return _hold_deletion(fail(blocker))
+    return _deletion_blocked(not_ready(blocker))
 
 
 def go_on_deleting(blocker: Blocker) -> Outcome:
     """A pass left a part of the deletion to further ones."""
-    return _hold_deletion(go_on(blocker))
+    return _deletion_blocked(continue_next_pass(blocker))
 
 
-def _hold_deletion(outcome: Outcome) -> Outcome:
+def _deletion_blocked(outcome: Outcome) -> Outcome:
     verdicts = tuple(replace(one, message=f"The deletion waits: {one.message}") for one in outcome.verdicts)
-    return replace(outcome, verdicts=verdicts, lasting=outcome.lasting and _hold_deletion(outcome.lasting))
+    return replace(outcome, verdicts=verdicts, lasting=outcome.lasting and _deletion_blocked(outcome.lasting))
 
 
-def succeed(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
+def synchronized(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
     """Everything is as desired."""
     ready = Verdict(
         READY, "True", Reason.SYNCHRONIZED, "The client is registered and its credentials are in the Secret"
@@ -99,7 +99,7 @@ def succeed(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
     return Outcome((ready, *notices), retry, logging.INFO)
 
 
-def fail(blocker: Blocker, notices: tuple[Verdict, ...] | None = None, next_look: float | None = None) -> Outcome:
+def not_ready(blocker: Blocker, notices: tuple[Verdict, ...] | None = None, next_look: float | None = None) -> Outcome:
     """Something keeps the resource from being ready; without `notices` nothing else was judged.
 
     What only an edit mends is looked at again after `next_look` seconds, if that is sooner than usual.
@@ -109,31 +109,35 @@ def fail(blocker: Blocker, notices: tuple[Verdict, ...] | None = None, next_look
         case "Terminating":
             return Outcome((), None, logging.DEBUG)
         case "Standby":
-            return Outcome((), Retry(RECHECK_STANDBY, failed=False), logging.DEBUG, silent="Standby")
+            return Outcome((), Retry(STANDBY_RECHECK_SECONDS, failed=False), logging.DEBUG, silent="Standby")
         case "Conflict":  # somebody else wrote meanwhile, which happens every day: the next pass sees it
             retry = Retry(None, failed=False, at_once=True)
-            return Outcome((), retry, logging.DEBUG, silent="Conflict", lasting=_fail_with_backoff(blocker, notices))
+            return Outcome(
+                (), retry, logging.DEBUG, silent="Conflict", lasting=_not_ready_with_backoff(blocker, notices)
+            )
         case "Transient":
-            return replace(_fail_with_backoff(blocker, notices), elsewhere=True)
+            return replace(_not_ready_with_backoff(blocker, notices), not_the_resources_fault=True)
         case "Waiting":
             status, retry, level = "Unknown", Retry(blocker.retry_after, failed=False), logging.INFO
         case "Rejected":
             status, level = "False", logging.WARNING
-            retry = Retry(min(next_look or RECHECK_REJECTED, RECHECK_REJECTED), failed=True)
-    held_up = blocker.kind == "Waiting" and blocker.reason in HELD_UP
+            retry = Retry(min(next_look or REJECTED_RECHECK_SECONDS, REJECTED_RECHECK_SECONDS), failed=True)
+    is_unrelated = blocker.kind == "Waiting" and blocker.reason in UNRELATED_REASONS
     ready = Verdict(READY, status, blocker.reason, blocker.message)
-    return Outcome((ready, *(notices or ())), retry, level, elsewhere=held_up, judged=notices is not None)
+    return Outcome(
+        (ready, *(notices or ())), retry, level, not_the_resources_fault=is_unrelated, judged=notices is not None
+    )
 
 
-def go_on(blocker: Blocker) -> Outcome:
+def continue_next_pass(blocker: Blocker) -> Outcome:
     """A pass left something to further ones, which follow at once, after everybody else's; only Ready is told by now.
 
     It doesn't count as one that acts: others undo nothing of what it did, there is simply more to do.
     """
-    return replace(fail(blocker), retry=Retry(0.0, failed=False, patient=True), unfinished=True)
+    return replace(not_ready(blocker), retry=Retry(0.0, failed=False, patient=True), unfinished=True)
 
 
-def _fail_with_backoff(blocker: Blocker, notices: tuple[Verdict, ...] | None) -> Outcome:
+def _not_ready_with_backoff(blocker: Blocker, notices: tuple[Verdict, ...] | None) -> Outcome:
     ready = Verdict(READY, "Unknown", blocker.reason, blocker.message)
     retry = Retry(None, failed=True)
     return Outcome((ready, *(notices or ())), retry, logging.WARNING, judged=notices is not None)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
 
-LOOK_AGAIN_FOR_ABSENT = 30.0
+ABSENCE_RECHECK_SECONDS = 30.0
 """Seconds between the two passes that must both find a registration gone."""
-LOOK_AGAIN_FOR_MASS = 300.0
+MASS_ABSENCE_RECHECK_SECONDS = 300.0
 FEW_ABSENT = 5
 ABSENT_SHARE = 0.02
 
@@ -69,7 +69,7 @@ class Absent:
 
     Attributes:
         client_id: The id that the resource had and that DigDir says is gone; None if it is known to have had none.
-        passes: How many passes have found it gone, this one included; they are `LOOK_AGAIN_FOR_ABSENT` apart.
+        passes: How many passes have found it gone, this one included; they are `ABSENCE_RECHECK_SECONDS` apart.
         missing: How many others are missing with it.
         list_due: Seconds until a list may prove that there is none; 0 when it was proven.
     """
@@ -80,7 +80,7 @@ class Absent:
     list_due: float = 0.0
 
     @property
-    def holds_back(self) -> bool:
+    def needs_second_look(self) -> bool:
         """Whether one more pass must find the registration gone."""
         return self.client_id is not None and self.passes < 2
 
@@ -100,11 +100,11 @@ def check_search(search: Search, meta: ObjectMeta) -> Blocker | None:
         )
     if blocker := check_mass_absence(search.missing, meta):
         return blocker
-    if search.holds_back:
+    if search.needs_second_look:
         return waiting(
             Reason.REGISTRATION_ABSENT,
             f"DigDir says that client {search.client_id} is gone; looking once more before a new one is registered",
-            LOOK_AGAIN_FOR_ABSENT,
+            ABSENCE_RECHECK_SECONDS,
         )
     if search.list_due > 0:
         message = "An earlier attempt may have registered a client: waiting for DigDir's list to tell"
@@ -121,7 +121,7 @@ def check_mass_absence(seen: Missing, meta: ObjectMeta) -> Blocker | None:
         f"{seen.missing} of {seen.known} registrations vanished at once, so nothing is registered or given up: "
         "a cluster admin should check the operator's DigDir address and organisation. "
         f"If they were really deleted, annotate with {RESYNC_ANNOTATION}=true to go on with this one",
-        LOOK_AGAIN_FOR_MASS,
+        MASS_ABSENCE_RECHECK_SECONDS,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.keys import PrivateJwk
+from maskinporten_operator.model.jwk import PrivateJwk
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.plan.ownership import (
     build_metadata,
@@ -27,13 +27,13 @@ CLIENT_JWK = "MASKINPORTEN_CLIENT_JWK"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class OwnedSecret:
+class ObservedSecret:
     """A Secret as read. It holds a private key, so its text form is its name."""
 
     manifest: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        return f"OwnedSecret({self.manifest['metadata']['name']})"
+        return f"ObservedSecret({self.manifest['metadata']['name']})"
 
     @property
     def uid(self) -> str:
@@ -100,12 +100,12 @@ def build_secret(
 
 
 def build_fingerprint(client_id: str, kid: str, scopes: Iterable[str], server: AuthorizationServer) -> str:
-    """Build a hash that changes with what is in the Secret; nothing secret goes into it. The key is told by its id."""
-    told = (client_id, kid, *scopes, "", server.well_known_url, server.issuer, server.jwks_uri, server.token_endpoint)
-    return sha256("\n".join(told).encode()).hexdigest()[:16]
+    """Build a hash that changes with what is in the Secret, of nothing secret: the key is represented by its id."""
+    parts = (client_id, kid, *scopes, "", server.well_known_url, server.issuer, server.jwks_uri, server.token_endpoint)
+    return sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def check_secret(current: OwnedSecret | None, desired: Mapping[str, Any]) -> str | None:
+def check_secret(current: ObservedSecret | None, desired: Mapping[str, Any]) -> str | None:
     """Say why the Secret must be written, or None. What others added to it is left alone."""
     if current is None:
         return "it doesn't exist"

@@ -28,7 +28,7 @@ MOVED_BY_CHANGES = frozenset({"synchronizationTime", "correlationID"})
 """Fields that move only with another change, so that a pass without news writes nothing."""
 BEYOND_NAIS = frozenset({"registeredScopes", "exposedScopes", "observedGeneration", "clientID"})
 """Fields that NAIS's own CRDs may not know and prune. What brings one for the first time changes a condition too."""
-LONGEST_MESSAGE = 1024
+MAX_MESSAGE_LENGTH = 1024
 OWN_TYPES = frozenset(
     {
         READY,
@@ -77,7 +77,7 @@ def stays_ready(outcome: Outcome, meta: ObjectMeta, current: StatusHint, *, impa
     """Whether a fault elsewhere leaves a resource ready that was ready at this generation, and isn't `impaired`."""
     ready = current.find_condition(READY)
     return (
-        outcome.elsewhere
+        outcome.not_the_resources_fault
         and not impaired
         and not meta.deleting
         and ready is not None
@@ -111,7 +111,7 @@ def _build_conditions(
             "type": verdict.type,
             "status": verdict.status,
             "reason": str(verdict.reason),
-            "message": verdict.message[:LONGEST_MESSAGE],
+            "message": verdict.message[:MAX_MESSAGE_LENGTH],
             "observedGeneration": generation,
             "lastTransitionTime": _transition_time(before.get(verdict.type), verdict.status) or format_time(now),
         }

@@ -29,7 +29,7 @@ from maskinporten_operator.plan.search import NONE_MISSING, Missing, check_mass_
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
-    from maskinporten_operator.plan.policy import Policy
+    from maskinporten_operator.plan.registration_settings import RegistrationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +63,22 @@ class TeardownSnapshot:
     unfinished: bool = False
 
 
-def find_finalizers(meta: ObjectMeta, policy: Policy, *, is_selected: bool) -> tuple[str, ...]:
+def find_finalizers(meta: ObjectMeta, settings: RegistrationSettings, *, is_selected: bool) -> tuple[str, ...]:
     """Find the finalizers that are ours to remove; none if none of them is on the resource.
 
     In a namespace that isn't selected Digdirator may be at work, and its finalizers are its own.
     """
-    ours = (FINALIZER, *DIGDIRATOR_FINALIZERS) if policy.takes_over and is_selected else (FINALIZER,)
+    ours = (FINALIZER, *DIGDIRATOR_FINALIZERS) if settings.takes_over and is_selected else (FINALIZER,)
     return () if set(ours).isdisjoint(meta.finalizers) else ours
 
 
-def is_deleted_for_good(meta: ObjectMeta, policy: Policy) -> bool:
-    """Whether client and scopes go with the resource. Preserving wins; without a word the cluster's policy holds."""
+def is_deleted_for_good(meta: ObjectMeta, settings: RegistrationSettings) -> bool:
+    """Whether client and scopes go with the resource. Preserving wins; without a word the cluster's settings holds."""
     if meta.asks(PRESERVE_ANNOTATION):
         return False
     if DELETE_ANNOTATION in meta.annotations:
         return meta.asks(DELETE_ANNOTATION)
-    return policy.deletion_policy == "Delete"
+    return settings.deletion_policy == "Delete"
 
 
 def check_clients(seen: TeardownSnapshot) -> Blocker | None:

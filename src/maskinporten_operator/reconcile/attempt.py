@@ -12,7 +12,7 @@ from maskinporten_operator.model.blockers import Blocker
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.resources import UnreadableSpec
-from maskinporten_operator.plan.outcomes import MOST_CONFLICTS, RECHECK_REJECTED, Outcome, fail
+from maskinporten_operator.plan.outcomes import MAX_CONFLICTS, REJECTED_RECHECK_SECONDS, Outcome, not_ready
 from maskinporten_operator.reconcile.report import report
 
 if TYPE_CHECKING:
@@ -32,16 +32,16 @@ async def conclude(attempt: Awaitable[Outcome], progress: Progress[Any], ports: 
         try:
             outcome = await attempt
         except OperatorError as error:
-            outcome = fail(error.blocker)
+            outcome = not_ready(error.blocker)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one resource must not stop the others
-            outcome = _fail_internally(error)
+            outcome = _internal_error(error)
         outcome = conflicts.weigh(outcome)
         try:
             await report(outcome, progress, ports, correlation_id)
         except OperatorError as error:
-            outcome = conflicts.weigh(_spare(fail(error.blocker), progress))
+            outcome = conflicts.weigh(_spare(not_ready(error.blocker), progress))
         except Exception as error:  # noqa: BLE001 - as in the attempt
-            outcome = _fail_internally(error)
+            outcome = _internal_error(error)
         conflicts.record()
         _log(outcome, progress)
     acted = bool(progress.actions) or progress.wrote
@@ -61,7 +61,7 @@ class _Conflicts:
         if outcome.lasting is None:
             return outcome
         self.is_one = True
-        stays = self.ports.memory.conflicts(self.uid) + 1 >= MOST_CONFLICTS
+        stays = self.ports.memory.conflicts(self.uid) + 1 >= MAX_CONFLICTS
         return outcome.lasting if stays else outcome
 
     def record(self) -> None:
@@ -80,14 +80,14 @@ def _spare(outcome: Outcome, progress: Progress[Any]) -> Outcome:
     retry = outcome.retry
     if retry is None or retry.at_once or not isinstance(progress.resource.spec, UnreadableSpec):
         return outcome
-    return replace(outcome, retry=replace(retry, delay=RECHECK_REJECTED))
+    return replace(outcome, retry=replace(retry, delay=REJECTED_RECHECK_SECONDS))
 
 
-def _fail_internally(error: Exception) -> Outcome:
+def _internal_error(error: Exception) -> Outcome:
     """Tell where a fault of ours is. The text of an arbitrary exception may quote what it worked on, such as a key."""
     place = "".join(traceback.format_tb(error.__traceback__))
     log.error("internal error", error=type(error).__name__, exception=place)
-    return fail(Blocker("Transient", Reason.INTERNAL_ERROR, "A fault in the operator; its log tells where"))
+    return not_ready(Blocker("Transient", Reason.INTERNAL_ERROR, "A fault in the operator; its log tells where"))
 
 
 def _log(outcome: Outcome, progress: Progress[Any]) -> None:

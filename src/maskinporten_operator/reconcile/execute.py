@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.errors import BadRequestError, RejectedError, TransientError
-from maskinporten_operator.model.keys import PrivateJwk, build_kid
+from maskinporten_operator.model.jwk import PrivateJwk, build_kid
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import SECRET
-from maskinporten_operator.plan.consumption import MOST_TRIES
+from maskinporten_operator.plan.consumed_scopes import MAX_TRIES
 from maskinporten_operator.plan.decisions import (
     SCOPE_STEPS,
+    AddFinalizer,
     ClearAnnotations,
     CreateScope,
     DeactivateScope,
     DeleteClient,
     DeleteKeys,
     GrantAccess,
-    MarkIntent,
     Plan,
     PublishKeys,
     RegisterClient,
@@ -32,9 +32,9 @@ from maskinporten_operator.plan.decisions import (
     UpdateScope,
     WriteSecret,
 )
-from maskinporten_operator.plan.registration import build_update, order_scopes
-from maskinporten_operator.plan.scopes import build_activation, is_owned_scope
-from maskinporten_operator.plan.secret import OwnedSecret, build_fingerprint, build_secret, check_secret
+from maskinporten_operator.plan.exposed_scopes import build_activation, is_owned_scope
+from maskinporten_operator.plan.registration_fields import build_update, order_scopes
+from maskinporten_operator.plan.secret import ObservedSecret, build_fingerprint, build_secret, check_secret
 from maskinporten_operator.reconcile.exposures import find_round
 from maskinporten_operator.reconcile.memory import Refusal
 
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from maskinporten_operator.model.blockers import Blocker
-    from maskinporten_operator.model.keys import PublicJwk
+    from maskinporten_operator.model.jwk import PublicJwk
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.plan.client_plan import Snapshot
     from maskinporten_operator.plan.decisions import RegistrationStep, ScopeStep
-    from maskinporten_operator.plan.maskinportenclient import Snapshot
     from maskinporten_operator.reconcile.memory import Round
     from maskinporten_operator.reconcile.ports import Ports
     from maskinporten_operator.reconcile.progress import ClientProgress
@@ -85,7 +85,7 @@ class _Execution:
     progress: ClientProgress
     ports: Ports
     jwk: PrivateJwk | None = None
-    secret: OwnedSecret | None = None
+    secret: ObservedSecret | None = None
     given_up: set[type[Step]] = field(default_factory=set)
     given_up_scopes: set[str] = field(default_factory=set)
     postponed: defaultdict[str, list[RevokeAccess]] = field(default_factory=lambda: defaultdict(list))
@@ -99,7 +99,7 @@ class _Execution:
         self._begin(plan)
         for step in plan.steps:
             await self._attempt(step)
-        self._tell_secret(plan)
+        self._record_secret(plan)
         if self.fault and not plan.unfinished:
             raise self.fault
         return self.refusal
@@ -110,7 +110,7 @@ class _Execution:
         try:
             await self._carry_out(step)
         except RejectedError as error:
-            if isinstance(step, MarkIntent):
+            if isinstance(step, AddFinalizer):
                 raise  # nothing remote is done without it
             if isinstance(step, RevokeAccess) and _is_inactive(step.scope, self.ports):
                 self.postponed[step.scope].append(step)
@@ -144,7 +144,7 @@ class _Execution:
 
     async def _carry_out(self, step: Step) -> None:
         match step:
-            case MarkIntent():
+            case AddFinalizer():
                 self.progress.resource = parse(await self.ports.cluster.add_finalizer(self.progress.resource.meta))
                 self.progress.wrote = True
             case RegisterClient():
@@ -241,7 +241,7 @@ class _Execution:
             assert registration
             if name in registration.scopes or name in self.refused_scopes:
                 continue
-            if self.progress.tries >= MOST_TRIES:
+            if self.progress.tries >= MAX_TRIES:
                 break
             self.progress.tries += 1
             self.ports.memory.record_try(self.seen.resource.meta.uid)
@@ -298,17 +298,17 @@ class _Execution:
         )
         if secret and not check_secret(secret, manifest):
             return  # what was to change the registration was refused, or isn't in the Secret
-        self.secret = OwnedSecret(await self.ports.cluster.apply(SECRET, manifest, secret.uid if secret else None))
+        self.secret = ObservedSecret(await self.ports.cluster.apply(SECRET, manifest, secret.uid if secret else None))
         self.ports.memory.record_delivery(meta.uid)
         self.progress.note(f"wrote Secret {self.seen.spec.secret_name} ({step.reason})")
 
-    def _tell_secret(self, plan: Plan) -> None:
+    def _record_secret(self, plan: Plan) -> None:
         """Tell which Secret holds the credentials, and what is in it unless it may lag behind the registration."""
         registration = self.progress.registration
         if not (registration and self.jwk) or WriteSecret in self.given_up:
             return
         self.progress.secret_name = self.seen.spec.secret_name
-        if not plan.credentials_held:
+        if not plan.credentials_blocked:
             self.progress.fingerprint = _build_fingerprint(registration, self.jwk, self.seen)
 
 
@@ -371,9 +371,9 @@ class _Teardown:
     async def _owns(self, name: str) -> bool:
         """Read a scope again before it is first written to: somebody may have taken it over since it was listed."""
         if name not in self.owned:
-            scope, policy = await self.ports.scopes.read(name), self.ports.policy
-            mark = policy.build_description(self.progress.resource.meta)
-            self.owned[name] = is_owned_scope(scope, mark, policy.cluster)
+            scope, settings = await self.ports.scopes.read(name), self.ports.settings
+            mark = settings.build_description(self.progress.resource.meta)
+            self.owned[name] = is_owned_scope(scope, mark, settings.cluster)
         return self.owned[name]
 
     async def _carry_out(self, step: TeardownStep) -> None:

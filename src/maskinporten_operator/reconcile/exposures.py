@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from maskinporten_operator.model.claims import claim_scope
 from maskinporten_operator.model.errors import OperatorError, RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
-from maskinporten_operator.plan.scopes import Exposure, check_scope_description, is_owned_scope
+from maskinporten_operator.plan.exposed_scopes import Exposure, check_scope_description, is_owned_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 
 async def observe_exposures(
-    resource: MaskinportenClient, spec: MaskinportenClientSpec, ports: Ports, most_reads: int
+    resource: MaskinportenClient, spec: MaskinportenClientSpec, ports: Ports, max_reads: int
 ) -> tuple[Exposure, ...]:
     """Read the exposed scopes, in the order of the spec, then those that left it.
 
-    What would take more than `most_reads` calls is left to further passes.
+    What would take more than `max_reads` calls is left to further passes.
 
     Raises:
         OperatorError: A list couldn't be read.
     """
-    wanted = {f"{ports.policy.scope_prefix}:{subscope}": scope for subscope, scope in spec.exposed_scopes.items()}
-    told = frozenset(resource.status.scope_names)
+    wanted = {f"{ports.settings.scope_prefix}:{subscope}": scope for subscope, scope in spec.exposed_scopes.items()}
+    status_names = frozenset(resource.status.scope_names)
     try:
         await ports.scopes.ready()
     except OperatorError:
-        if wanted or told:
+        if wanted or status_names:
             raise
         return ()  # nothing is known to be its own: what it consumes doesn't wait for that
-    look = _Look(resource, told, ports, find_round(resource, ports), most_reads)
+    look = _Look(resource, status_names, ports, find_round(resource, ports), max_reads)
     exposed: list[Exposure] = []
     fault: TransientError | None = None
     for name, scope in wanted.items():
@@ -51,7 +51,7 @@ async def observe_exposures(
                 raise  # a second one is no scope's own
             fault = error
             exposed.append(Exposure(name, scope, ports.scopes.find(name), refusal=fault.blocker))
-    owned = ports.scopes.find_owned(ports.policy.build_description(resource.meta))
+    owned = ports.scopes.find_owned(ports.settings.build_description(resource.meta))
     withdrawn = [await look.observe_withdrawn(scope) for scope in owned if scope.name not in wanted]
     return (*exposed, *withdrawn)
 
@@ -91,13 +91,13 @@ class _Look:
     """One pass's look at a resource's scopes.
 
     Attributes:
-        told: The scopes that the status names.
+        status_names: The scopes that the status names.
         round: What earlier passes have done of the same.
         left: How many calls it may still make.
     """
 
     resource: MaskinportenClient
-    told: frozenset[str]
+    status_names: frozenset[str]
     ports: Ports
     round: Round
     left: int
@@ -105,7 +105,7 @@ class _Look:
     async def observe_exposed(self, name: str, wanted: ExposedScope) -> Exposure:
         """Read a scope of the spec, unless it is known or there were calls enough."""
         scopes, resource, ports = self.ports.scopes, self.resource, self.ports
-        if check_scope_description(name, wanted, ports.policy.build_description(resource.meta)):
+        if check_scope_description(name, wanted, ports.settings.build_description(resource.meta)):
             return Exposure(name, wanted, scopes.find(name))
         if refusal := self.round.refusals.get(name):
             return Exposure(name, wanted, scopes.find(name), refusal=refusal)
@@ -145,7 +145,7 @@ class _Look:
         registered = self.ports.scopes.find(name)
         if self.ports.scopes.is_doubtful(name):
             return True
-        hidden = registered is None and name in self.told  # nothing is ever erased at DigDir
+        hidden = registered is None and name in self.status_names  # nothing is ever erased at DigDir
         # It may have become ours since.
         foreign = registered is not None and not _is_ours(registered, self.resource, self.ports)
         return (hidden or foreign or self.round.anew) and name not in self.round.read
@@ -165,7 +165,7 @@ class _Look:
 
 
 def _is_ours(scope: RegisteredScope | None, resource: MaskinportenClient, ports: Ports) -> bool:
-    return is_owned_scope(scope, ports.policy.build_description(resource.meta), ports.policy.cluster)
+    return is_owned_scope(scope, ports.settings.build_description(resource.meta), ports.settings.cluster)
 
 
 def _find_rival(meta: ObjectMeta, wanted: ExposedScope, ports: Ports) -> str | None:

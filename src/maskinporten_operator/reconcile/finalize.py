@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.blockers import Blocker
 from maskinporten_operator.model.errors import OperatorError, RejectedError
-from maskinporten_operator.plan.outcomes import DONE, Outcome, go_on_deleting, hold_deletion
-from maskinporten_operator.plan.scopes import MOST_READS, MOST_WRITES, is_owned_scope
+from maskinporten_operator.plan.exposed_scopes import MAX_READS, MAX_WRITES, is_owned_scope
+from maskinporten_operator.plan.outcomes import DONE, Outcome, deletion_blocked, go_on_deleting
 from maskinporten_operator.plan.teardown import (
     OwnedScope,
     TeardownSnapshot,
@@ -26,25 +26,25 @@ from maskinporten_operator.reconcile.observe import count_missing
 if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient
     from maskinporten_operator.reconcile.memory import Round
-    from maskinporten_operator.reconcile.place import Place
-    from maskinporten_operator.reconcile.ports import Ports, Sighting
+    from maskinporten_operator.reconcile.namespace_state import NamespaceState
+    from maskinporten_operator.reconcile.ports import FirstSeen, Ports
     from maskinporten_operator.reconcile.progress import ClientProgress
 
 
-async def finalize(progress: ClientProgress, sighting: Sighting, place: Place, ports: Ports) -> Outcome:
+async def finalize(progress: ClientProgress, first_seen: FirstSeen, namespace: NamespaceState, ports: Ports) -> Outcome:
     """Let the resource go; delete what is its own at DigDir first, only if somebody asked for it.
 
     One in a namespace that is going away is let go before its own turn comes: Kubernetes looks for what is left there
     every five seconds, and so is done a turn sooner.
     """
     meta = progress.resource.meta
-    finalizers = find_finalizers(meta, ports.policy, is_selected=place.is_selected)
+    finalizers = find_finalizers(meta, ports.settings, is_selected=namespace.is_selected)
     if not finalizers:
         return DONE
     try:
         seen = TeardownSnapshot(meta, finalizers)
-        if place.is_selected and is_deleted_for_good(meta, ports.policy):
-            seen = await _observe(progress.resource, finalizers, sighting, ports)
+        if namespace.is_selected and is_deleted_for_good(meta, ports.settings):
+            seen = await _observe(progress.resource, finalizers, first_seen, ports)
         plan = plan_teardown(seen)
         if not isinstance(plan, Blocker):
             await execute_teardown(plan, progress, ports)
@@ -54,16 +54,16 @@ async def finalize(progress: ClientProgress, sighting: Sighting, place: Place, p
         find_round(progress.resource, ports).read.update(scope.name for scope in seen.scopes)
         return go_on_deleting(unfinished)
     ports.memory.end_round(meta.uid)
-    return hold_deletion(plan) if isinstance(plan, Blocker) else DONE
+    return deletion_blocked(plan) if isinstance(plan, Blocker) else DONE
 
 
 async def _observe(
-    resource: MaskinportenClient, finalizers: tuple[str, ...], sighting: Sighting, ports: Ports
+    resource: MaskinportenClient, finalizers: tuple[str, ...], first_seen: FirstSeen, ports: Ports
 ) -> TeardownSnapshot:
     """Look for what DigDir has of the resource, as soon as its lists may tell: one for all passes of a round."""
-    mark, round_ = ports.policy.build_description(resource.meta), find_round(resource, ports)
+    mark, round_ = ports.settings.build_description(resource.meta), find_round(resource, ports)
     started = round_.began
-    if (list_due := _find_provable_at(mark, sighting, ports) - started) > 0:
+    if (list_due := _find_provable_at(mark, first_seen, ports) - started) > 0:
         return TeardownSnapshot(resource.meta, finalizers, list_due)
     await ports.registry.listed_after(started)
     clients = await _find_clients(resource, mark, ports)
@@ -75,12 +75,12 @@ async def _observe(
     return replace(seen, scopes=scopes, unfinished=unfinished)
 
 
-def _find_provable_at(mark: str, sighting: Sighting, ports: Ports) -> float:
+def _find_provable_at(mark: str, first_seen: FirstSeen, ports: Ports) -> float:
     """Find when lists tell of all clients and scopes; clients that are known needn't be waited for."""
-    scopes = ports.scopes.all_provable_at(mark, marked=sighting.marked)
+    scopes = ports.scopes.complete_at(mark, had_finalizer=first_seen.had_finalizer)
     if ports.registry.find(mark):
         return scopes
-    return max(scopes, ports.registry.absence_provable_at(mark, sighting.at, marked=sighting.marked))
+    return max(scopes, ports.registry.absence_provable_at(mark, first_seen.at, had_finalizer=first_seen.had_finalizer))
 
 
 async def _find_clients(resource: MaskinportenClient, mark: str, ports: Ports) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ async def _observe_scopes(
     for name in _find_candidates(resource, mark, ports):
         if name in round_.read:
             continue
-        if reads >= MOST_READS or writes >= MOST_WRITES:
+        if reads >= MAX_READS or writes >= MAX_WRITES:
             return tuple(found), True
         reads += 1
         if not await _is_owned(name, mark, ports):
@@ -119,7 +119,7 @@ async def _observe_scopes(
 def _find_candidates(resource: MaskinportenClient, mark: str, ports: Ports) -> list[str]:
     """Find every scope that may be ours, whatever the spec says; the status may know of more than the list."""
     owned = [scope.name for scope in ports.scopes.find_owned(mark)]
-    prefix = f"{ports.policy.scope_prefix}:"
+    prefix = f"{ports.settings.scope_prefix}:"
     hinted = (name for name in resource.status.scope_names if name.startswith(prefix))
     return [*owned, *(name for name in hinted if not ports.scopes.find(name))]
 
@@ -127,7 +127,7 @@ def _find_candidates(resource: MaskinportenClient, mark: str, ports: Ports) -> l
 async def _is_owned(name: str, mark: str, ports: Ports) -> bool:
     """Whether a scope is ours by its description."""
     if scope := ports.scopes.find(name):
-        return is_owned_scope(scope, mark, ports.policy.cluster)
+        return is_owned_scope(scope, mark, ports.settings.cluster)
     with suppress(RejectedError):  # whoever may write the status may name anybody's
-        return is_owned_scope(await ports.scopes.read(name), mark, ports.policy.cluster)
+        return is_owned_scope(await ports.scopes.read(name), mark, ports.settings.cluster)
     return False

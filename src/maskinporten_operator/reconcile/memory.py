@@ -6,17 +6,17 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from maskinporten_operator.plan.consumption import TRY_AGAIN
-from maskinporten_operator.plan.search import LOOK_AGAIN_FOR_ABSENT
+from maskinporten_operator.plan.consumed_scopes import REFUSAL_RECHECK_SECONDS
+from maskinporten_operator.plan.search import ABSENCE_RECHECK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from maskinporten_operator.model.blockers import Blocker
-    from maskinporten_operator.model.keys import PrivateJwk
+    from maskinporten_operator.model.jwk import PrivateJwk
 
 HOUR = 3600.0
-MOST_REMEMBERED = 16
+MAX_REMEMBERED_MINTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Memory:
         The latter by the client: a resource that is deleted and created again has it still.
         """
         self._pending[uid] = key
-        self._mints[client_id] = (*self._mints.pop(client_id, ()), now)[-MOST_REMEMBERED:]
+        self._mints[client_id] = (*self._mints.pop(client_id, ()), now)[-MAX_REMEMBERED_MINTS:]
         while now - self._mints[oldest := next(iter(self._mints))][-1] >= HOUR:
             del self._mints[oldest]
 
@@ -95,7 +95,7 @@ class Memory:
     def count_absent(self, uid: str, now: float) -> int:
         """Count the passes that found the registration gone, this one included; sooner ones don't count again."""
         since = self._absent_since.setdefault(uid, now)
-        return 2 if now - since >= LOOK_AGAIN_FOR_ABSENT else 1
+        return 2 if now - since >= ABSENCE_RECHECK_SECONDS else 1
 
     def absent_since(self, uid: str) -> float | None:
         """Say since when the registration is missed (monotonic seconds), if it is."""
@@ -130,7 +130,7 @@ class Memory:
             scope: refusal.words
             for scope, refusal in self._refusals.get(uid, {}).items()
             if refusal.generation == generation
-            and now - refusal.at < TRY_AGAIN
+            and now - refusal.at < REFUSAL_RECHECK_SECONDS
             and (refusal.listed or scope not in granted)
         }
 

@@ -10,11 +10,11 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from maskinporten_operator.model.scopes import Granted
-from maskinporten_operator.plan.consumption import find_told, spread_tries
+from maskinporten_operator.plan.client_plan import Snapshot, check_rival, check_secret_owner
+from maskinporten_operator.plan.consumed_scopes import find_earlier_refusal, spread_tries
 from maskinporten_operator.plan.decisions import TOUCHES_REGISTRATION, UpdateScope
-from maskinporten_operator.plan.maskinportenclient import Snapshot, check_rival, check_secret_owner
-from maskinporten_operator.plan.registration import choose
-from maskinporten_operator.plan.scopes import MOST_READS
+from maskinporten_operator.plan.exposed_scopes import MAX_READS
+from maskinporten_operator.plan.registration_fields import choose
 from maskinporten_operator.plan.search import Absent, Found, Missing, Released, Search, check_search
 from maskinporten_operator.reconcile.exposures import find_fault, observe_exposures
 from maskinporten_operator.reconcile.vanished import check_still_wanted
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.decisions import Plan
-    from maskinporten_operator.plan.scopes import Exposure
-    from maskinporten_operator.reconcile.ports import Ports, Sighting
+    from maskinporten_operator.plan.exposed_scopes import Exposure
+    from maskinporten_operator.reconcile.ports import FirstSeen, Ports
     from maskinporten_operator.reconcile.progress import ClientProgress
 
 
 async def observe(
-    progress: ClientProgress, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports
+    progress: ClientProgress, spec: MaskinportenClientSpec, first_seen: FirstSeen, ports: Ports
 ) -> Snapshot | Blocker:
     """Read the Secret, the registration and the scopes, unless one of the first two blocks all that follows.
 
@@ -51,13 +51,13 @@ async def observe(
     pending = memory.pending_key(meta.uid)
     if blocker := check_secret_owner(secret, meta):
         return blocker
-    search = await _Search(resource, secret.client_id if secret else None, ports).run(sighting)
+    search = await _Search(resource, secret.client_id if secret else None, ports).run(first_seen)
     found = search if isinstance(search, Found) else None
     if secret is None and found and (resource.status.secret_name or found.registration.keys):
         await check_still_wanted(meta, ports)
     if blocker := check_rival(rival, secret) or check_search(search, meta):
         return blocker
-    granted = await _find_granted(resource, spec, sighting, ports)
+    granted = await _find_granted(resource, spec, first_seen, ports)
     exposures, unread = await _observe_exposed(resource, spec, ports)
     seen = Snapshot(
         resource=resource,
@@ -68,7 +68,7 @@ async def observe(
         pending_key=pending.kid if pending else None,
         found=found,
         granted=granted,
-        told=_recall_told(resource, sighting, ports),
+        earlier_refusal=_recall_earlier_refusal(resource, first_seen, ports),
         exposures=exposures,
         unread=unread,
     )
@@ -82,22 +82,22 @@ def _count_mints(meta: ObjectMeta, found: Found | None, ports: Ports) -> int:
 
 
 async def _find_granted(
-    resource: MaskinportenClient, spec: MaskinportenClientSpec, sighting: Sighting, ports: Ports
+    resource: MaskinportenClient, spec: MaskinportenClientSpec, first_seen: FirstSeen, ports: Ports
 ) -> Granted:
     """Find out which of the consumed scopes may be registered."""
     if not spec.consumed_scopes:
         return Granted(frozenset())
-    granted = await ports.grants.find(spec.consumed_scopes, sighting.at)
+    granted = await ports.grants.find(spec.consumed_scopes, first_seen.at)
     if resource.meta.asks(RESYNC_ANNOTATION):
         ports.memory.forget_refusals(resource.meta.uid)
     return granted
 
 
-def _recall_told(resource: MaskinportenClient, sighting: Sighting, ports: Ports) -> str | None:
+def _recall_earlier_refusal(resource: MaskinportenClient, first_seen: FirstSeen, ports: Ports) -> str | None:
     """Recall what DigDir refused an earlier process: it is tried again, though not by all resources at once."""
     uid = resource.meta.uid
-    is_early = ports.clock.monotonic() - sighting.at < spread_tries(uid)
-    return find_told(resource) if is_early and not ports.memory.has_tried(uid) else None
+    is_early = ports.clock.monotonic() - first_seen.at < spread_tries(uid)
+    return find_earlier_refusal(resource) if is_early and not ports.memory.has_tried(uid) else None
 
 
 async def _observe_exposed(
@@ -108,7 +108,7 @@ async def _observe_exposed(
     That keeps nobody from the credentials, nor from the other scopes.
     """
     try:
-        exposures = await observe_exposures(resource, spec, ports, MOST_READS)
+        exposures = await observe_exposures(resource, spec, ports, MAX_READS)
     except TransientError as fault:
         return (), fault.blocker
     return exposures, find_fault(exposures)
@@ -120,7 +120,7 @@ async def _observe_exposed_again(
     """Look again at scopes that were read a moment ago; `refusals` says of some why they couldn't be."""
     before = {one.name: one for one in seen.exposures if one.name not in names}
     try:
-        observed = await observe_exposures(seen.resource, seen.spec, ports, most_reads=0)
+        observed = await observe_exposures(seen.resource, seen.spec, ports, max_reads=0)
     except TransientError as fault:
         return replace(seen, exposures=(), unread=fault.blocker)
     exposures = tuple(
@@ -212,39 +212,39 @@ class _Search:
 
     Attributes:
         resource: The resource.
-        held_id: The client id in its Secret.
+        id_in_secret: The client id in its Secret.
         ports: What the search works with.
         known: The ids by which Secret and status know the registration; users can write both.
         description: By which a registration is the resource's.
     """
 
     resource: MaskinportenClient
-    held_id: str | None
+    id_in_secret: str | None
     ports: Ports
     known: list[str] = field(init=False)
     description: str = field(init=False)
 
     def __post_init__(self) -> None:
-        ids = (self.held_id, self.resource.status.client_id)
+        ids = (self.id_in_secret, self.resource.status.client_id)
         self.known = list(dict.fromkeys(one for one in ids if one is not None))
-        self.description = self.ports.policy.build_description(self.resource.meta)
+        self.description = self.ports.settings.build_description(self.resource.meta)
 
-    async def run(self, sighting: Sighting) -> Search:
+    async def run(self, first_seen: FirstSeen) -> Search:
         registry, memory, uid = self.ports.registry, self.ports.memory, self.resource.meta.uid
         # An id that we know and the list lacks is asked for, before another registration is taken for the one.
-        elsewhere = [one for one in self.known if await self._is_elsewhere(one)]
+        foreign_ids = [one for one in self.known if await self._is_foreign(one)]
         listed = bool(registry.find(self.description))
         if found := await self._choose():
             return found
         if listed:  # it was read just now, and isn't what the list said
-            elsewhere = [one for one in self.known if await self._is_elsewhere(one)]
-        if elsewhere:
+            foreign_ids = [one for one in self.known if await self._is_foreign(one)]
+        if foreign_ids:
             memory.record_presence(uid)
-            return Released(elsewhere[0])
+            return Released(foreign_ids[0])
 
         passes = memory.count_absent(uid, self.ports.clock.monotonic()) if self.known else 0
-        asked = max(sighting.at, memory.absent_since(uid) or 0.0)
-        provable_at = registry.absence_provable_at(self.description, asked, marked=sighting.marked)
+        asked = max(first_seen.at, memory.absent_since(uid) or 0.0)
+        provable_at = registry.absence_provable_at(self.description, asked, had_finalizer=first_seen.had_finalizer)
         list_due = provable_at - self.ports.clock.monotonic()
         if list_due <= 0 and passes != 1:
             await registry.listed_after(provable_at)
@@ -253,7 +253,7 @@ class _Search:
         client_id = self.known[0] if self.known else None
         return Absent(client_id, passes, count_missing(self.ports), max(list_due, 0.0))
 
-    async def _is_elsewhere(self, client_id: str) -> bool:
+    async def _is_foreign(self, client_id: str) -> bool:
         """Whether an id that isn't listed as this resource's names a registration that isn't."""
         listed = self.ports.registry.find(self.description)
         if any(one.client_id == client_id for one in listed):
@@ -271,7 +271,7 @@ class _Search:
         while candidates := self.ports.registry.find(self.description):
             chosen = choose(candidates, *self.known)
             assert chosen
-            vouched_for = chosen.client_id == self.held_id and chosen.keys is not None
+            vouched_for = chosen.client_id == self.id_in_secret and chosen.keys is not None
             doubtful = self.ports.registry.is_doubtful(chosen.client_id) or self.resource.meta.asks(RESYNC_ANNOTATION)
             if vouched_for and not doubtful:
                 return self._find(chosen, fresh=False)

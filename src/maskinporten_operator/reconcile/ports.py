@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from maskinporten_operator.model.claims import Claim
-    from maskinporten_operator.model.keys import PublicJwk, RsaKey
+    from maskinporten_operator.model.jwk import PublicJwk, RsaKey
     from maskinporten_operator.model.registrations import AuthorizationServer, Registration
     from maskinporten_operator.model.resources import Kind, ObjectMeta
     from maskinporten_operator.model.scopes import AccessList, Granted, RegisteredScope
     from maskinporten_operator.plan.platform import Platform
-    from maskinporten_operator.plan.policy import Policy
-    from maskinporten_operator.plan.secret import OwnedSecret
+    from maskinporten_operator.plan.registration_settings import RegistrationSettings
+    from maskinporten_operator.plan.secret import ObservedSecret
     from maskinporten_operator.reconcile.memory import Memory
 
 
@@ -32,7 +32,7 @@ class Cluster(Protocol):
     async def is_namespace_selected(self, namespace: str) -> bool:
         """Whether the namespace is looked after, by its labels now."""
 
-    async def find_secret(self, namespace: str, name: str) -> OwnedSecret | None:
+    async def find_secret(self, namespace: str, name: str) -> ObservedSecret | None:
         """Read a Secret, whoever owns it."""
 
     async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
@@ -75,11 +75,11 @@ class Registry(Protocol):
     async def listed_after(self, instant: float) -> None:
         """Return when a list that was started after `instant` (monotonic seconds) has been read."""
 
-    def absence_provable_at(self, description: str, first_seen: float, *, marked: bool) -> float:
+    def absence_provable_at(self, description: str, seen_at: float, *, had_finalizer: bool) -> float:
         """Say when (monotonic seconds) a list may prove that no such registration exists.
 
-        `first_seen` is when this process first saw the resource, and `marked` whether our finalizer was on it then: an
-        earlier process may have registered it a moment before it ended.
+        `seen_at` is when this process first saw the resource, and `had_finalizer` whether our finalizer was on it then:
+        an earlier process may have registered it just before it ended.
         """
 
     async def read(self, client_id: str) -> Registration | None:
@@ -119,8 +119,8 @@ class ScopeRegistry(Protocol):
     async def listed_after(self, instant: float) -> None:
         """Return when a list that was started after `instant` (monotonic seconds) has been read."""
 
-    def all_provable_at(self, mark: str, *, marked: bool) -> float:
-        """Say when (monotonic seconds) a list tells of all scopes of a resource; `marked` as in `Registry`."""
+    def complete_at(self, mark: str, *, had_finalizer: bool) -> float:
+        """Say when (monotonic seconds) a list tells of all scopes of a resource; `had_finalizer` as in `Registry`."""
 
     async def read(self, name: str) -> RegisteredScope | None:
         """Read a scope anew; None if DigDir says that it doesn't exist."""
@@ -246,7 +246,7 @@ class Randomness(Protocol):
 class Ports:
     """Everything that a pass works with."""
 
-    policy: Policy
+    settings: RegistrationSettings
     platform: Platform
     cluster: Cluster
     registry: Registry
@@ -264,8 +264,8 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class FirstSeen:
     """When this process first saw a resource (monotonic seconds), and whether our finalizer was on it then."""
 
     at: float
-    marked: bool
+    had_finalizer: bool

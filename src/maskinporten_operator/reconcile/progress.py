@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from maskinporten_operator.model.application import Application
 from maskinporten_operator.model.maskinportenclient import MaskinportenClient
 from maskinporten_operator.model.resources import InvalidSpec
-from maskinporten_operator.plan.registration import order_scopes
+from maskinporten_operator.plan.registration_fields import order_scopes
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.registrations import Registration

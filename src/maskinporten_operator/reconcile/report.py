@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from maskinporten_operator.model.conditions import CONSUMERS_VALID, READY, SCOPES_DECLARED
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.plan.status import (
-    LONGEST_MESSAGE,
+    MAX_MESSAGE_LENGTH,
     build_status,
     check_status,
     stays_ready,
@@ -47,7 +47,7 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
                 await ports.cluster.write_status(resource.meta, status)
             news += _find_warnings(outcome, current)
     finally:
-        # What was done is told, whether or not the status could be written.
+        # What was done is announced, whether or not the status could be written.
         await _announce(news, resource.meta, ports)
 
 
@@ -79,8 +79,8 @@ def _find_warnings(outcome: Outcome, status: StatusHint) -> list[News]:
     warnings: list[News] = []
     for verdict in outcome.verdicts:
         before = status.find_condition(verdict.type)
-        told = before and (before.status, before.reason, before.message)
-        is_news = told != (verdict.status, verdict.reason, verdict.message[:LONGEST_MESSAGE])
+        previous = before and (before.status, before.reason, before.message)
+        is_news = previous != (verdict.status, verdict.reason, verdict.message[:MAX_MESSAGE_LENGTH])
         if verdict.type in WARNED_OF and verdict.status == "False" and is_news:
             warnings.append(("Warning", str(verdict.reason), verdict.message))
     return warnings

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     Post = Callable[[ObjectMeta, str, str, str], Awaitable[None]]
 
-MOST_WAITING = 5000
-LONGEST_COURTESY = 15.0
+MAX_WAITING = 5000
+MAX_POST_DELAY = 15.0
 """Seconds that an Event waits while passes run."""
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ class EventAnnouncer:
         When too many wait, the newest is given up of the namespace that has most of them.
         """
         self._waiting.add(meta.namespace, _Event(meta, kind, reason, message))
-        if len(self._waiting) > MOST_WAITING:
+        if len(self._waiting) > MAX_WAITING:
             self._waiting.drop_newest(max(self._waiting, key=self._waiting.count))
             self._count_dropped()
         self._news.set()
@@ -75,6 +75,6 @@ class EventAnnouncer:
 
     async def _let_work_go_first(self) -> None:
         waited = 0.0
-        while self._is_busy() and waited < LONGEST_COURTESY:
+        while self._is_busy() and waited < MAX_POST_DELAY:
             await asyncio.sleep(0.1)
             waited += 0.1

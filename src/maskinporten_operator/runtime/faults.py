@@ -56,7 +56,7 @@ def explain_fault(part: str, error: BaseException) -> FaultError:
     )
 
 
-def tell_of_unawaited(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def log_unawaited(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Tell, as an event loop's exception handler, of an error that nobody waits for. Its text isn't told, as above."""
     if loop.is_closed():
         return  # why it ended is told already, and as the last line where the process ends with it
@@ -76,7 +76,7 @@ class Restarts:
         self._first_fault: float | None = None
 
     @property
-    def in_doubt(self) -> bool:
+    def is_unsteady(self) -> bool:
         """Whether it ended by a fault, and hasn't run for long since."""
         return self._first_fault is not None and asyncio.get_running_loop().time() - self._began < STEADY
 

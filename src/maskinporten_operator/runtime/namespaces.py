@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Metadata = Mapping[str, Any]
 
-LONGEST_WAIT = 10.0
+MAX_WAIT = 10.0
 """Seconds that a pass waits for the first list of the selected namespaces."""
 
 
@@ -42,7 +42,7 @@ class Namespaces:
         if not self.selects:
             return
         try:
-            async with asyncio.timeout(LONGEST_WAIT):
+            async with asyncio.timeout(MAX_WAIT):
                 await self._selection_listed.wait()
         except TimeoutError:
             message = "The namespaces that are looked after couldn't be listed so far"

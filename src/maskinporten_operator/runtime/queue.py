@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import Kind
 
 
-MOST_ACTIONS = 20
+MAX_ACTIONS = 20
 ACTIONS_WINDOW = 20.0
 COOL_DOWN = 5.0
-"""Seconds. After `MOST_ACTIONS` passes that changed something within `ACTIONS_WINDOW`, the key's next pass waits: two
+"""Seconds. After `MAX_ACTIONS` passes that changed something within `ACTIONS_WINDOW`, the key's next pass waits: two
 that mend against each other would otherwise do so without end, and as fast as they can."""
 
 
@@ -146,7 +146,7 @@ class WorkQueue:
 
     def note_action(self, key: Key) -> None:
         """The pass changed something."""
-        self._actions.setdefault(key, deque(maxlen=MOST_ACTIONS)).append(asyncio.get_running_loop().time())
+        self._actions.setdefault(key, deque(maxlen=MAX_ACTIONS)).append(asyncio.get_running_loop().time())
 
     def done(self, key: Key) -> None:
         """The pass is over."""
@@ -216,7 +216,7 @@ class WorkQueue:
     def _is_hot(self, key: Key) -> bool:
         """Whether so many passes changed something lately that somebody else undoes what they do."""
         actions = self._actions.get(key)
-        if not actions or len(actions) < MOST_ACTIONS:
+        if not actions or len(actions) < MAX_ACTIONS:
             return False
         return asyncio.get_running_loop().time() - actions[0] < ACTIONS_WINDOW
 

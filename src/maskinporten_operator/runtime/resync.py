@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 JITTER = 0.1
 SPREAD = 0.1
 """The part of an interval over which a resync's passes are spread, with the calls that they make."""
-TRY_AGAIN_AFTER = 10.0
+RETRY_SECONDS = 10.0
 AFTER_GAP = 2.0
 """Seconds between a watch's new list and the look at what vanished meanwhile, so that one look serves a whole list."""
 log = structlog.get_logger()
@@ -62,11 +62,11 @@ class Resync:
         if leading:
             await leading.wait()
         while not await self._attempt("first list", self._refresh):
-            await asyncio.sleep(TRY_AGAIN_AFTER)
+            await asyncio.sleep(RETRY_SECONDS)
         while True:
             await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - spreads load
             while not await self._attempt("resync", self._resync):
-                await asyncio.sleep(TRY_AGAIN_AFTER)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _watch_gaps(self) -> None:
         while True:
@@ -74,7 +74,7 @@ class Resync:
             await asyncio.sleep(AFTER_GAP)
             self._gap.clear()
             while not await self._attempt("look for missed deletions", self._drop_missing):
-                await asyncio.sleep(TRY_AGAIN_AFTER)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _attempt(self, what: str, act: Callable[[], Awaitable[None]]) -> bool:
         try:

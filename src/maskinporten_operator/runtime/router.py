@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
-from maskinporten_operator.runtime.owned import OwnedChanges
+from maskinporten_operator.runtime.owned_changes import OwnedChanges
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.store import ObjectStore, VersionStore, decisive
 from maskinporten_operator.runtime.urgency import find_urgency, find_urgency_of_listed
@@ -61,20 +61,20 @@ class Router:
         if store.offer(body):
             if not self._queue.is_running(key):
                 self._queue.add(key, find_urgency(body) if event else find_urgency_of_listed(body))
-            self._tell_of_news(key, began)
+            self._queue_application_after_change(key, began)
 
-    def accept(self, kind: Kind, body: Body) -> None:
+    def record_own_write(self, kind: Kind, body: Body) -> None:
         """Take in an object as a write of ours left it."""
         store = self.stores.get(kind)
         if store is None:
-            self.versions.accept(kind, body)
+            self.versions.record_own_write(kind, body)
             for owned in self.owned.values():
                 owned.take_write(kind, body["metadata"])
             return
         key = store.key_of(body)
         before = store.find(key)
         began = before.body if before else None
-        store.accept(body)
+        store.record_own_write(body)
         if began and decisive(began) != decisive(body):
             # An Application's pass changed a MaskinportenClient, or saw a user's change: no event will be news of that.
             self._queue.add(key, Priority.CHANGE)
@@ -86,7 +86,7 @@ class Router:
         if entry is None or entry.uid != began["metadata"]["uid"]:
             self._forget(began["metadata"]["uid"])  # it vanished during the pass
         self.owned[key.kind].settle(key)
-        self._tell_of_news(key, began)
+        self._queue_application_after_change(key, began)
 
     def queue_all(self) -> None:
         """Queue all resources, as they are at a start."""
@@ -99,13 +99,13 @@ class Router:
         """Namespaces begin to go away, or are looked after from now on, or no longer: all that is in them must look."""
         self._queue_all(key for store in self.stores.values() for key in store if key.namespace in names)
 
-    def _tell_of_news(self, key: Key, began: Body) -> None:
+    def _queue_application_after_change(self, key: Key, began: Body) -> None:
         """Let the Application of a MaskinportenClient look, if what it goes by is another than it was."""
         entry = self.stores[key.kind].find(key)
         if key.kind == MASKINPORTEN_CLIENT and entry and _visible(entry.body) != _visible(began):
-            self._tell_application(key)
+            self._queue_application(key)
 
-    def _tell_application(self, key: Key) -> None:
+    def _queue_application(self, key: Key) -> None:
         """Queue the Application of a MaskinportenClient's name: it owns it, or waits for it to go."""
         store = self.stores.get(APPLICATION)
         application = key._replace(kind=APPLICATION)
@@ -115,7 +115,7 @@ class Router:
     def _take_absence(self, key: Key, uid: str) -> None:
         self._forget(uid)
         self._queue.forget(key)
-        self._tell_application(key)
+        self._queue_application(key)
 
     def _queue_all(self, keys: Iterable[Key]) -> None:
         for key in keys:

@@ -17,7 +17,7 @@ import kopf
 from kopf._cogs.clients.errors import APIError
 from kopf._cogs.clients.watching import WatchingError
 
-from maskinporten_operator.runtime.faults import tell_of_unawaited
+from maskinporten_operator.runtime.faults import log_unawaited
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     OnEvent = Callable[[Kind, str | None, Mapping[str, Any]], None]
 
 FIRST_BACKOFFS = (1, 2, 4, 8)
-LONGEST_BACKOFF = 10
+MAX_BACKOFF = 10
 IDENTITY = "maskinporten-operator"
 """Used for nothing here. kopf would ask for the user's name, and a pod's user has none."""
 OUTAGES = (
@@ -42,7 +42,7 @@ class EndlessBackoffs:
     """An iterable of delays that never ends: an API server that is gone for long doesn't end the process."""
 
     def __iter__(self) -> Iterator[float]:
-        return itertools.chain(FIRST_BACKOFFS, itertools.repeat(LONGEST_BACKOFF))
+        return itertools.chain(FIRST_BACKOFFS, itertools.repeat(MAX_BACKOFF))
 
 
 def is_outage(error: BaseException) -> bool:
@@ -126,7 +126,7 @@ class _Shell:
         """Watch until the end is asked for."""
         registry = kopf.OperatorRegistry()
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-        loop.set_exception_handler(tell_of_unawaited)
+        loop.set_exception_handler(log_unawaited)
 
         def end(_: object = None) -> None:
             with contextlib.suppress(RuntimeError):  # this loop ended before

@@ -29,7 +29,7 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.plan.ownership import APP_LABEL, MANAGED_BY_LABEL
-from maskinporten_operator.reconcile.ports import Sighting
+from maskinporten_operator.reconcile.ports import FirstSeen
 from maskinporten_operator.runtime.queue import Key
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ METADATA = frozenset(
 LABELS = (APP_LABEL, MANAGED_BY_LABEL)
 FINALIZERS = frozenset({FINALIZER, *DIGDIRATOR_FINALIZERS})
 DOMAIN = "digdir.nais.io/"
-LONGEST_ANNOTATION = 64
+MAX_ANNOTATION_LENGTH = 64
 """Characters kept of an annotation's value: more than any has that means something."""
 
 
@@ -62,13 +62,13 @@ class Entry:
 
     Attributes:
         body: The newest version, without what nobody here reads.
-        sighting: When and how it was first seen.
+        first_seen: When and how it was first seen.
         version: The newest resourceVersion.
         own_version: The newest resourceVersion that a write of ours made.
     """
 
     body: Body
-    sighting: Sighting
+    first_seen: FirstSeen
     version: int
     own_version: int = 0
     _judged: Body | None = None
@@ -93,7 +93,7 @@ class ObjectStore:
     Attributes:
         kind: The kind.
         finalizer: The finalizer that marks our intent.
-        monotonic: The clock of sightings.
+        monotonic: The clock of `first_seen`.
         on_gone: Told the key and uid of every resource that is gone.
         on_released: Told who else claims what a resource no longer does: one of them may have waited for it.
     """
@@ -129,7 +129,7 @@ class ObjectStore:
         """
         self._doubted_until = until
         for entry in self._entries.values():
-            entry.sighting = Sighting(self.monotonic(), marked=True)
+            entry.first_seen = FirstSeen(self.monotonic(), had_finalizer=True)
 
     def offer(self, body: Body) -> bool:
         """Take in a resource as a watch gave it; say whether that was news."""
@@ -143,13 +143,13 @@ class ObjectStore:
         if entry:
             self._drop(key, entry)
         now = self.monotonic()
-        marked = now < self._doubted_until or self.finalizer in (body["metadata"].get("finalizers") or ())
-        entry = Entry({}, Sighting(now, marked), version)
+        had_finalizer = now < self._doubted_until or self.finalizer in (body["metadata"].get("finalizers") or ())
+        entry = Entry({}, FirstSeen(now, had_finalizer), version)
         self._entries[key] = entry
         self._replace(key, entry, body, version)
         return True
 
-    def accept(self, body: Body) -> None:
+    def record_own_write(self, body: Body) -> None:
         """Take in a resource as a write of ours left it. One that is gone by now isn't brought back."""
         key, version = self.key_of(body), int(body["metadata"]["resourceVersion"])
         entry = self._entries.get(key)
@@ -190,8 +190,8 @@ class ObjectStore:
         for key in self._by_claim.get(claim, ()):
             entry = self._entries[key]
             other = entry.body["metadata"]
-            stands_aside = other.get("deletionTimestamp") or not is_selected(key.namespace)
-            if other["uid"] != meta.uid and not stands_aside and entry.has_valid_spec():
+            is_excluded = other.get("deletionTimestamp") or not is_selected(key.namespace)
+            if other["uid"] != meta.uid and not is_excluded and entry.has_valid_spec():
                 rivals.append((other["creationTimestamp"], other["uid"], key.namespace, key.name))
         oldest = min(rivals, default=None)
         return oldest[2:] if oldest and oldest[:2] < (meta.created, meta.uid) else None
@@ -211,7 +211,7 @@ class ObjectStore:
     def _replace(self, key: Key, entry: Entry, body: Body, version: int) -> None:
         if entry.body and entry.body["metadata"].get("generation") != body["metadata"].get("generation"):
             # What an older list says of another spec's registration is no answer to this one.
-            entry.sighting = replace(entry.sighting, at=self.monotonic())
+            entry.first_seen = replace(entry.first_seen, at=self.monotonic())
         body = trim(self.kind, body)
         before, after = find_claims(entry.body), find_claims(body)
         for claim in before - after:
@@ -254,7 +254,7 @@ class VersionStore:
         self._newest[key] = version
         return True
 
-    def accept(self, kind: Kind, body: Body) -> None:
+    def record_own_write(self, kind: Kind, body: Body) -> None:
         """Take in an object as our own write left it."""
         self.offer(kind, body["metadata"])
         self._own[key_of(kind, body["metadata"])] = int(body["metadata"]["resourceVersion"])
@@ -307,12 +307,12 @@ def trim(kind: Kind, body: Body) -> Body:
     kept["annotations"] = _find_own_annotations(metadata)
     labels = metadata.get("labels") or {}
     kept["labels"] = {name: labels[name] for name in LABELS if name in labels}
-    told = {UNREADABLE: body.get(UNREADABLE), UNREAD: body.get(UNREAD) or name_unread(spec, body.get("spec"))}
+    omissions = {UNREADABLE: body.get(UNREADABLE), UNREAD: body.get(UNREAD) or name_unread(spec, body.get("spec"))}
     return {
         "metadata": kept,
         "spec": keep_declared(spec, body.get("spec") or {}),
         "status": keep_declared(status, read_status(body).fields),
-        **{name: what for name, what in told.items() if what},
+        **{name: what for name, what in omissions.items() if what},
     }
 
 
@@ -329,4 +329,4 @@ def decisive(body: Body) -> tuple[Any, ...]:
 
 def _find_own_annotations(metadata: Body) -> dict[str, str]:
     annotations = metadata.get("annotations") or {}
-    return {name: value[:LONGEST_ANNOTATION] for name, value in annotations.items() if name.startswith(DOMAIN)}
+    return {name: value[:MAX_ANNOTATION_LENGTH] for name, value in annotations.items() if name.startswith(DOMAIN)}

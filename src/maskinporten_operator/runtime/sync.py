@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.runtime.store import ObjectStore
 
-LOOK_EVERY = 1.0
-LONGEST_WAIT = 30.0
+POLL_SECONDS = 1.0
+MAX_WAIT = 30.0
 """Seconds for which watches that work may not show what is listed: then the start doesn't wait for it any more."""
 log = structlog.get_logger()
 
@@ -39,11 +39,11 @@ async def wait_for_sync(
             log.debug("not compared with the API server's lists", message=str(error))
         else:
             since = {uid: since.get(uid, now()) for uid in missing} if watches_work() else {}
-            if all(now() - since.get(uid, now()) > LONGEST_WAIT for uid in missing):
+            if all(now() - since.get(uid, now()) > MAX_WAIT for uid in missing):
                 for name in missing.values():
                     log.warning("no watch shows it, so nothing is done for it", resource=name)
                 return
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _find_missing(

@@ -17,7 +17,7 @@ A watch asks the API server for more, or tries to, more often than that, whether
 log = structlog.get_logger()
 
 
-class Part:
+class WatchSigns:
     """A watch, as it tells of itself, from any thread.
 
     Attributes:
@@ -50,18 +50,18 @@ class Vitals:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._parts: list[Part] = []
+        self._parts: list[WatchSigns] = []
         self._checks: list[Callable[[], str | None]] = []
 
-    def expect(self, name: str) -> Part:
+    def expect(self, name: str) -> WatchSigns:
         """Expect signs of a part from now on; it tells of itself by what this gives."""
-        part = Part(name, self._monotonic)
+        part = WatchSigns(name, self._monotonic)
         self._parts.append(part)
         return part
 
-    def expect_paths(self, paths: Iterable[str]) -> Paths:
+    def expect_paths(self, paths: Iterable[str]) -> SessionSigns:
         """Expect signs of watches that are known by the paths that they ask for."""
-        return Paths({path: self.expect(path) for path in paths})
+        return SessionSigns({path: self.expect(path) for path in paths})
 
     def add_check(self, check: Callable[[], str | None]) -> None:
         """Ask this too: what is wrong, or None."""
@@ -82,10 +82,10 @@ class Vitals:
         return [part.name for part in tuple(self._parts) if not part.works]
 
 
-class Paths:
+class SessionSigns:
     """Watches that share a session, which tells of its requests by their paths."""
 
-    def __init__(self, parts: dict[str, Part]) -> None:
+    def __init__(self, parts: dict[str, WatchSigns]) -> None:
         self._parts = parts
 
     def on_request(self, path: str) -> None:

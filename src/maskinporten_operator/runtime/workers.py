@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.plan.outcomes import Outcome
-    from maskinporten_operator.reconcile.ports import Sighting
+    from maskinporten_operator.reconcile.ports import FirstSeen
     from maskinporten_operator.runtime.metrics import Metrics
     from maskinporten_operator.runtime.store import ObjectStore
 
-    Reconcile = Callable[[Mapping[str, Any], Sighting], Awaitable[Outcome]]
+    Reconcile = Callable[[Mapping[str, Any], FirstSeen], Awaitable[Outcome]]
 
 
 STUCK = 50.0
@@ -35,20 +35,20 @@ class Run:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self.began = self.got_on = monotonic()
+        self.began = self.alive_at = monotonic()
 
-    def get_on(self) -> None:
+    def mark_alive(self) -> None:
         """Something that it waited for has come."""
-        self.got_on = self._monotonic()
+        self.alive_at = self._monotonic()
 
 
 _RUN: ContextVar[Run | None] = ContextVar("run", default=None)
 
 
-def note_progress() -> None:
+def mark_alive() -> None:
     """A call ended: if a pass made it, that pass isn't stuck."""
     if run := _RUN.get():
-        run.get_on()
+        run.mark_alive()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Workers:
 
     def check_stuck(self) -> str | None:
         """Say so if keys wait for workers, and no pass has begun or got on for long."""
-        latest = max([self._last_taken, *(run.got_on for run in self._runs)])
+        latest = max([self._last_taken, *(run.alive_at for run in self._runs)])
         idle = min(self._monotonic() - latest, self._queue.longest_wait)
         return f"the queue is stuck for {idle:.0f} s" if idle > STUCK else None
 
@@ -148,7 +148,7 @@ class Workers:
             structlog.contextvars.bound_contextvars(kind=key.kind.name, namespace=key.namespace, name=key.name),
             self._metrics.time_pass(key.kind),
         ):
-            outcome = await controller.reconcile(began, entry.sighting)
+            outcome = await controller.reconcile(began, entry.first_seen)
         self._metrics.count_pass(key.kind, outcome)
         entry = controller.store.find(key)
         if entry and controller.store.has_moved(key, began):

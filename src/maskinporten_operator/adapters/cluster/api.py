@@ -11,14 +11,14 @@ import aiohttp
 from yaml import YAMLError
 
 from maskinporten_operator.adapters.cluster.bodies import read_at_most, read_event, read_lines, read_object
-from maskinporten_operator.adapters.cluster.client import (
+from maskinporten_operator.adapters.cluster.kubernetes_package import (
     ApiClient,
     ConfigException,
     Configuration,
     load_incluster_config,
     load_kube_config,
 )
-from maskinporten_operator.adapters.cluster.errors import translate_exception, translate_response
+from maskinporten_operator.adapters.cluster.status_errors import translate_exception, translate_response
 from maskinporten_operator.adapters.fence import OPEN
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ClusterApi:
 
         Raises:
             StandbyError: It is a write, and another process may lead by now.
-            OperatorError: It failed; `adapters.cluster.errors` says as what.
+            OperatorError: It failed; `adapters.cluster.status_errors` says as what.
         """
         try:
             response = await self._send(method, path, query, body, content_type, accept, TIMEOUT)
@@ -103,8 +103,8 @@ class ClusterApi:
         except ValueError as error:  # a gateway's page
             raise translate_exception(error) from None
 
-    async def request_page(self, path: str, query: Query, accept: str, most: float) -> bytes | None:
-        """Send a request for a page of a list, and give it as it was sent; None if it has more than `most` bytes.
+    async def request_page(self, path: str, query: Query, accept: str, max_bytes: float) -> bytes | None:
+        """Send a request for a page of a list, and give it as it was sent; None if it has more than `max_bytes` bytes.
 
         Raises:
             OperatorError: It failed.
@@ -114,7 +114,7 @@ class ClusterApi:
             if not 200 <= response.status <= 299:
                 raise translate_response(response.status, await response.read(), response.headers)
             try:
-                data = await read_at_most(response.response.content, most)
+                data = await read_at_most(response.response.content, max_bytes)
             finally:
                 response.response.close()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

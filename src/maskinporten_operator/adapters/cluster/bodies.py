@@ -16,7 +16,7 @@ import ijson
 import msgspec
 from msgspec import Raw
 
-from maskinporten_operator.model.resources import MOST_BYTES, MOST_DEPTH, UNREADABLE
+from maskinporten_operator.model.resources import MAX_BYTES, MAX_DEPTH, UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Body = dict[str, Any]
     Reduce = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
-DEEPEST = 100
+MAX_DOCUMENT_DEPTH = 100
 """Levels of a whole document that a decoder is given: more than are read, also where an object is one of a list."""
 ALWAYS_READ = "metadata.annotations"
 """Whatever its size: the API server bounds it, and a deletion must not miss what the annotations say."""
@@ -130,30 +130,30 @@ def _read_members(data: bytes | Raw) -> dict[str, Raw]:
 def _read_parts(members: Mapping[str, Raw], path: str, faults: list[str]) -> Iterator[tuple[str, Any]]:
     for name, raw in members.items():
         try:
-            yield name, _read_part(raw, math.inf if path + name == ALWAYS_READ else MOST_BYTES)
+            yield name, _read_part(raw, math.inf if path + name == ALWAYS_READ else MAX_BYTES)
         except UnreadableError as error:
             faults.append(f"{path}{name} {error}")
 
 
-def _read_part(raw: Raw, most: float) -> Any:
-    if len(memoryview(raw)) > most:
-        raise UnreadableError(f"is larger than {MOST_BYTES // 1024} KiB as JSON")
+def _read_part(raw: Raw, max_bytes: float) -> Any:
+    if len(memoryview(raw)) > max_bytes:
+        raise UnreadableError(f"is larger than {MAX_BYTES // 1024} KiB as JSON")
     try:
         value = _value.decode(raw)
-        too_deep = is_deeper(value, MOST_DEPTH)
+        too_deep = is_deeper(value, MAX_DEPTH)
     except RecursionError:
         too_deep = True
     except msgspec.DecodeError:  # such as a number that no decoder takes
         raise UnreadableError("has a value that can't be read") from None
     if too_deep:
-        raise UnreadableError(f"is nested more than {MOST_DEPTH} levels deep")
+        raise UnreadableError(f"is nested more than {MAX_DEPTH} levels deep")
     return value
 
 
-def is_deeper(value: Any, most: int) -> bool:
-    """Whether more than `most` objects and lists lie within each other."""
+def is_deeper(value: Any, max_depth: int) -> bool:
+    """Whether more than `max_depth` objects and lists lie within each other."""
     level = [value]
-    for _ in range(most + 1):
+    for _ in range(max_depth + 1):
         level = [one for one in level if isinstance(one, dict | list)]
         if not level:
             return False
@@ -161,7 +161,7 @@ def is_deeper(value: Any, most: int) -> bool:
     return True
 
 
-def cut_depth(data: bytes, most: int = DEEPEST) -> bytes:
+def cut_depth(data: bytes, max_depth: int = MAX_DOCUMENT_DEPTH) -> bytes:
     """Copy JSON, with null for every object and list that lies deeper: no decoder but one of events can take it.
 
     Raises:
@@ -173,12 +173,12 @@ def cut_depth(data: bytes, most: int = DEEPEST) -> bytes:
     for event, value in ijson.basic_parse(data):
         opens, closes, is_key = event.startswith("start"), event.startswith("end"), event == "map_key"
         depth += opens
-        if depth <= most:
+        if depth <= max_depth:
             copy += b"" if closes else separator
             copy += _BRACKETS.get(event) or _encode(value)
             copy += b":" if is_key else b""
             separator = b"" if opens or is_key else b","
-        elif opens and depth == most + 1:
+        elif opens and depth == max_depth + 1:
             copy += separator + b"null"
             separator = b","
         depth -= closes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maskinporten_operator.adapters.cluster.errors import AbsentError
+from maskinporten_operator.adapters.cluster.status_errors import AbsentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
 
 COMPONENT = "maskinporten-operator"
-LONGEST_NOTE = 1000
+MAX_NOTE_LENGTH = 1000
 
 
 async def post_event(api: ClusterApi, meta: ObjectMeta, kind: str, reason: str, message: str) -> None:
@@ -34,7 +34,7 @@ async def post_event(api: ClusterApi, meta: ObjectMeta, kind: str, reason: str, 
         },
         "type": kind,
         "reason": reason,
-        "message": message[:LONGEST_NOTE],
+        "message": message[:MAX_NOTE_LENGTH],
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "firstTimestamp": moment,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-FIRST = 50
-MOST = 500
-MOST_BYTES = 4 * 1024 * 1024
+FIRST_OBJECTS = 50
+MAX_OBJECTS = 500
+MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Of a page; one that is larger is given up, and asked for again with fewer objects."""
 
 
@@ -14,12 +14,12 @@ class PageSize:
     """The number of objects to ask for next, by how large those were that came."""
 
     def __init__(self) -> None:
-        self.limit = FIRST
+        self.limit = FIRST_OBJECTS
 
     @property
-    def most_bytes(self) -> float:
+    def max_bytes(self) -> float:
         """How large the next page may be. A single object has the limits of the API server alone."""
-        return MOST_BYTES if self.limit > 1 else math.inf
+        return MAX_PAGE_BYTES if self.limit > 1 else math.inf
 
     def shrink(self) -> None:
         """A page was too large, or didn't come."""
@@ -27,4 +27,4 @@ class PageSize:
 
     def grow(self, size: int) -> None:
         """A page of so many bytes came."""
-        self.limit = min(MOST, self.limit * max(1, MOST_BYTES // 2 // (size + 1)))
+        self.limit = min(MAX_OBJECTS, self.limit * max(1, MAX_PAGE_BYTES // 2 // (size + 1)))

@@ -101,7 +101,7 @@ class _Limits:
                 response = await handler(request)
                 if not response.ok:
                     return response
-                data = await read_at_most(response.content, pages.most_bytes)
+                data = await read_at_most(response.content, pages.max_bytes)
             except TimeoutError:
                 pages.shrink()
                 raise

@@ -10,8 +10,8 @@ import structlog
 
 from maskinporten_operator.adapters.cluster.api import JSON
 from maskinporten_operator.adapters.cluster.bodies import read_list
-from maskinporten_operator.adapters.cluster.errors import ExpiredError, translate_status
 from maskinporten_operator.adapters.cluster.pages import PageSize
+from maskinporten_operator.adapters.cluster.status_errors import ExpiredError, translate_status
 from maskinporten_operator.model.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ LIST_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 KEPT = frozenset({"name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "ownerReferences"})
 FIRST_DELAY = 1.0
-LONGEST_DELAY = 15.0
+MAX_DELAY = 15.0
 WATCH_SECONDS = "25"
 """How long the server keeps an answer open. A watch that is silent by fault is known by that it asks no more."""
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ async def _list(
         give_sign()
         more = [("continue", position)] if position else []
         page = [*query, ("limit", str(pages.limit)), *more]
-        data = await api.request_page(path, page, accept, pages.most_bytes)
+        data = await api.request_page(path, page, accept, pages.max_bytes)
         if data is None:
             pages.shrink()
             continue
@@ -131,7 +131,7 @@ async def follow_metadata(
             pages.shrink()
             log.warning("watch failed", path=path, reason=str(error.reason), message=str(error))
         await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load, guards nothing
-        delay = min(delay * 2, LONGEST_DELAY)
+        delay = min(delay * 2, MAX_DELAY)
 
 
 async def _watch(api: ClusterApi, path: str, selector: str, version: str, listener: Listener, signs: Signs) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from maskinporten_operator.adapters.digdir.errors import (
+from maskinporten_operator.adapters.digdir.http_errors import (
     find_detail,
     says_invalid_scope,
     translate_exception,
     translate_response,
 )
-from maskinporten_operator.adapters.digdir.failures import SharedFailure
+from maskinporten_operator.adapters.digdir.shared_failure import SharedFailure
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.registrations import JWT_BEARER

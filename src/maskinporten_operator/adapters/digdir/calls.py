@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from maskinporten_operator.adapters.digdir.errors import (
+from maskinporten_operator.adapters.digdir.http_errors import (
     is_api_error,
     says_empty,
     translate_exception,
@@ -20,7 +20,7 @@ from maskinporten_operator.model.errors import WaitingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Observer = Callable[[str, str, float], None]  # told of every call: operation, status or "error", seconds
+    Observer = Callable[[str, str, float], None]  # status_label of every call: operation, status or "error", seconds
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Calls:
         self._base_url = base_url.rstrip("/")
         self._observe = observe
         self._now = now
-        self._held_until = 0.0
+        self._paused_until = 0.0
 
     async def read(
         self, path: str, operation: str, parse: Callable[[Any], T], query: Mapping[str, str] | None = None
@@ -94,25 +94,25 @@ class Calls:
         accept: Callable[[httpx.Response], bool] = lambda _: False,
     ) -> httpx.Response:
         """Send a request; give the answer if it is a success or one that `accept` knows."""
-        if (wait := self._held_until - self._now()) > 0:
+        if (wait := self._paused_until - self._now()) > 0:
             raise WaitingError(Reason.RATE_LIMITED, f"DigDir asks for fewer calls ({operation})", wait)
         writes = method != "GET"
-        started, told = self._now(), "error"
+        started, status_label = self._now(), "error"
         try:
             response = await self._http.request(method, self._base_url + path, json=body, params=query)
-            told = str(response.status_code)
+            status_label = str(response.status_code)
         except httpx.HTTPError as error:
             raise translate_exception(error, operation, writes=writes) from None
         except WaitingError as error:  # of the token endpoint
-            self._held_until = self._now() + error.retry_after
+            self._paused_until = self._now() + error.retry_after
             raise
         finally:
-            self._observe(operation, told, self._now() - started)
+            self._observe(operation, status_label, self._now() - started)
         if response.is_success or accept(response):
             return response
         refusal = translate_response(response, operation, writes=writes)
         if isinstance(refusal, WaitingError):
-            self._held_until = self._now() + refusal.retry_after
+            self._paused_until = self._now() + refusal.retry_after
         raise refusal
 
     @staticmethod

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from maskinporten_operator.adapters.digdir.calls import Calls
-    from maskinporten_operator.model.keys import PublicJwk
+    from maskinporten_operator.model.jwk import PublicJwk
     from maskinporten_operator.model.registrations import Registration
 
 PLAUSIBLE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._:-]{0,127}")

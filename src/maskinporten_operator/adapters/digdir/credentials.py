@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from jose.backends.base import Key
 
-    from maskinporten_operator.model.keys import PrivateJwk
+    from maskinporten_operator.model.jwk import PrivateJwk
 
 ALGORITHM = "RS256"
 ASSERTION_LIFETIME = 60

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jose import jwt
 from jose.exceptions import JOSEError
 
-from maskinporten_operator.adapters.digdir.errors import find_detail
+from maskinporten_operator.adapters.digdir.http_errors import find_detail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,7 +100,7 @@ class Recorder:
 def _measure_lead(headers: httpx.Headers, now: float) -> float | None:
     """Measure by Date (RFC 9110 §6.6.1), and by Age where a cache answered."""
     try:
-        told = parsedate_to_datetime(headers["Date"]).timestamp() + float(headers.get("Age", "0"))
+        server_time = parsedate_to_datetime(headers["Date"]).timestamp() + float(headers.get("Age", "0"))
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
-    return now - told - HALF_A_SECOND
+    return now - server_time - HALF_A_SECOND

@@ -11,7 +11,7 @@ from maskinporten_operator.adapters.digdir.listing import SharedListing
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.registrations import INTEGRATION_TYPE
 from maskinporten_operator.model.scopes import Granted
-from maskinporten_operator.plan.consumption import OWN_SCOPES
+from maskinporten_operator.plan.consumed_scopes import OWN_SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
     from maskinporten_operator.model.scopes import RegisteredScope
 
-LEAST_BETWEEN = 10.0
+MIN_LOOK_INTERVAL = 10.0
 """Seconds between two looks for a name that isn't known, and after a look that failed."""
-LEAST_DUE = 2.0
+MIN_DUE = 2.0
 """Seconds after which somebody asks again whose question came during a look."""
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -153,21 +153,21 @@ class GrantIndex:
             return
         now = self._monotonic()
         is_old = self._doubted > self._looked or now - self._looked > self._max_age
-        if is_old and now - self._tried >= LEAST_BETWEEN:
+        if is_old and now - self._tried >= MIN_LOOK_INTERVAL:
             self._tried = now
             await self._read(*self._lists, with_own=self._own_fault is not None)
             self._looked = now
-        elif self._find_unread() and now - max(self._tried, self._retried) >= LEAST_BETWEEN:
+        elif self._find_unread() and now - max(self._tried, self._retried) >= MIN_LOOK_INTERVAL:
             self._retried = now  # which keeps nobody from a look at all lists
             await self._read(*(one for one in self._lists if one.fault), with_own=self._own_fault is not None)
 
     async def _look_again(self, asked: float) -> float:
         """Look once for all that ask meanwhile; give the seconds until another look may tell more."""
         is_running = self._look is not None and not self._look.done()
-        may_begin = self._tried + LEAST_BETWEEN <= self._monotonic()
+        may_begin = self._tried + MIN_LOOK_INTERVAL <= self._monotonic()
         if self._look_began > asked if is_running else may_begin:
             await self._join_look()
-        return 0.0 if self._looked > asked else max(self._tried + LEAST_BETWEEN - self._monotonic(), LEAST_DUE)
+        return 0.0 if self._looked > asked else max(self._tried + MIN_LOOK_INTERVAL - self._monotonic(), MIN_DUE)
 
     async def _join_look(self) -> None:
         if self._look is None or self._look.done():

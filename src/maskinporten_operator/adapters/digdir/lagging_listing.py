@@ -53,13 +53,13 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         """Whether a write to it was left without an answer since it was last read."""
         return key in self._doubtful
 
-    def all_provable_at(self, mark: str, *, marked: bool) -> float:
+    def complete_at(self, mark: str, *, had_finalizer: bool) -> float:
         """Say when (monotonic seconds) a list tells of all that a resource owns.
 
-        `marked` says that our finalizer was on it when this process first saw it: an earlier process may have created
-        something a moment before it ended.
+        `had_finalizer` says that our finalizer was on the resource when this process first saw it: an earlier process
+        may have created something just before it ended.
         """
-        started = self.alone_since if marked else -float("inf")
+        started = self.alone_since if had_finalizer else -float("inf")
         return max(started, self._lost_answers.get(mark, -float("inf"))) + self._lag
 
     def _choose_recent(self, moments: Mapping[str, float], started: float) -> dict[str, float]:

@@ -10,7 +10,7 @@ from maskinporten_operator.model.errors import RejectedError, TransientError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-LEAST_BETWEEN_LISTS = 1.0
+MIN_LIST_INTERVAL = 1.0
 """Seconds between the starts of two lists."""
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class SharedListing(Generic[T]):
         await self.listed_after(self._monotonic())
 
     async def _list(self) -> None:
-        wait = self._tried + LEAST_BETWEEN_LISTS - self._monotonic()
+        wait = self._tried + MIN_LIST_INTERVAL - self._monotonic()
         if wait > 0:
             await self._sleep(wait)
         started = self._tried = self._monotonic()

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from maskinporten_operator.adapters.digdir.errors import translate_exception, translate_response
-from maskinporten_operator.adapters.digdir.failures import SharedFailure
+from maskinporten_operator.adapters.digdir.http_errors import translate_exception, translate_response
+from maskinporten_operator.adapters.digdir.shared_failure import SharedFailure
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import OperatorError, TransientError
 from maskinporten_operator.model.registrations import AuthorizationServer
@@ -18,9 +18,9 @@ from maskinporten_operator.model.registrations import AuthorizationServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READ_AGAIN_AFTER = 3600.0
+REREAD_SECONDS = 3600.0
 """Seconds; endpoints move about once in a decade."""
-TRY_AGAIN_AFTER = 30.0
+RETRY_SECONDS = 30.0
 
 
 class MetadataReader:
@@ -49,12 +49,12 @@ class MetadataReader:
             except OperatorError:
                 if self._server is None:
                     raise
-                self._due = self._now() + TRY_AGAIN_AFTER
+                self._due = self._now() + RETRY_SECONDS
                 return self._server
 
     async def _read_again(self) -> AuthorizationServer:
         self._server = await self._failure.guard(self._read)
-        self._due = self._now() + READ_AGAIN_AFTER
+        self._due = self._now() + REREAD_SECONDS
         return self._server
 
     async def _read(self) -> AuthorizationServer:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.adapters.digdir.wire import Grant
     from maskinporten_operator.model.scopes import RegisteredScope
 
-LONGEST_NAME = 512
+MAX_NAME_LENGTH = 512
 ORGNO = re.compile(r"[0-9]{9}")
 TRUE = "true"
 
@@ -46,7 +46,7 @@ class ScopeApi:
         Raises:
             RejectedError: It is another organisation's.
         """
-        if len(name) > LONGEST_NAME:
+        if len(name) > MAX_NAME_LENGTH:
             return None  # names come from statuses too, which users write
         return await self._calls.read("/scopes/scope", "read a scope", read_scope, {"scope": name})
 

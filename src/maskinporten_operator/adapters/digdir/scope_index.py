@@ -21,15 +21,15 @@ from maskinporten_operator.model.errors import (
     TransientError,
 )
 from maskinporten_operator.model.scopes import AccessList, RegisteredScope
-from maskinporten_operator.plan.scopes import find_owner
+from maskinporten_operator.plan.exposed_scopes import find_owner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 
-SOURCES_LAST = 3600.0
-SOURCES_LEAST = 10.0
+MAX_SOURCES_AGE = 3600.0
+MIN_SOURCES_INTERVAL = 10.0
 """Seconds: how long delegation sources are remembered, and how soon they are read again for one that isn't known."""
 LIST_SHARED = 5.0
 """Seconds for which a list serves all scopes that may not be read by themselves; it lags behind as long anyway."""
@@ -189,7 +189,7 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
     async def _keep_sources(self, wanted: str) -> None:
         """Read the delegation sources once in a while, one list for all that wait; an outage leaves what was known."""
         is_known = self._sources.is_listed and wanted in self._issuers
-        if self._monotonic() - self._issuers_read <= (SOURCES_LAST if is_known else SOURCES_LEAST):
+        if self._monotonic() - self._issuers_read <= (MAX_SOURCES_AGE if is_known else MIN_SOURCES_INTERVAL):
             return
         try:
             await self._sources.listed_after(self._issuers_read)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 KEEP_ALIVE = 5.0
 """Seconds for which an idle connection is kept, as httpx keeps them."""
-MOST_BYTES = 128 * 1024 * 1024
+MAX_BYTES = 128 * 1024 * 1024
 """Of an answer, decompressed: some 50,000 clients with their keys have less."""
 LARGE = 2**20
 """Bytes of a body above which aiohttp wants a file, to write it in parts."""
@@ -36,7 +36,7 @@ FLUSH_EVERY = 0.01
 
 
 class TooLargeError(httpx.ReadError):
-    """An answer has more than `MOST_BYTES`."""
+    """An answer has more than `MAX_BYTES`."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -222,7 +222,7 @@ class _Body(httpx.AsyncByteStream):
         try:
             async for data in self._response.content.iter_any():
                 size += len(data)
-                if size > MOST_BYTES:
+                if size > MAX_BYTES:
                     raise TooLargeError("")
                 yield data
         except (aiohttp.ClientError, OSError) as error:

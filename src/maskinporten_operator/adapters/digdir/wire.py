@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from maskinporten_operator.model.keys import PublicJwk
+from maskinporten_operator.model.jwk import PublicJwk
 from maskinporten_operator.model.registrations import Registration
 from maskinporten_operator.model.scopes import RegisteredScope
 

@@ -1,0 +1,172 @@
+"""What a pass does at the API server: one method per operation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.adapters.cluster.api import APPLY, MERGE_PATCH, ClusterApi
+from maskinporten_operator.adapters.cluster.status_errors import AbsentError
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
+from maskinporten_operator.model.maskinportenclient import FINALIZER
+from maskinporten_operator.model.resources import DEPLOYMENT, NAMESPACE, SECRET, UNREADABLE, Kind, ObjectMeta
+from maskinporten_operator.plan.secret import ObservedSecret
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    RecordOwnWrite = Callable[[Kind, Mapping[str, Any]], None]
+
+MANAGER = "maskinporten-operator"
+FINALIZER_MANAGER = "maskinporten-operator-finalizer"
+REPLICAS_MANAGER = "maskinporten-operator-replicas"
+"""One field manager per role: an apply with a role's manager drops what else it owned."""
+
+
+class ClusterResources:
+    """Reads and writes of resources, what they own, and their namespaces.
+
+    Every apply to an existing object carries its uid: an apply to one that was deleted would create it again.
+    """
+
+    def __init__(self, api: ClusterApi, record_own_write: RecordOwnWrite, namespace_selector: str = "") -> None:
+        """`record_own_write` is given every object as a write left it; the selector chooses the managed namespaces."""
+        self._api = api
+        self._record_own_write = record_own_write
+        self._namespace_selector = namespace_selector
+
+    async def find(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Read an object anew; None if there is none."""
+        body: Mapping[str, Any] | None = await self._find(kind.path(namespace, name))
+        return body
+
+    async def is_namespace_terminating(self, namespace: str) -> bool:
+        """Whether the namespace is going away, or gone."""
+        body = await self._find(f"/api/v1/namespaces/{namespace}")
+        return body is None or bool(body["metadata"].get("deletionTimestamp"))
+
+    async def is_namespace_selected(self, namespace: str) -> bool:
+        """Whether the namespace is looked after, by its labels now."""
+        if not self._namespace_selector:
+            return True
+        query = [("fieldSelector", f"metadata.name={namespace}"), ("labelSelector", self._namespace_selector)]
+        return bool((await self._api.request("GET", NAMESPACE.path(), query))["items"])
+
+    async def find_secret(self, namespace: str, name: str) -> ObservedSecret | None:
+        """Read a Secret, whoever owns it.
+
+        Raises:
+            RejectedError: It is beyond what is read. To pass over that would look like a Secret without a key.
+        """
+        body = await self._find(SECRET.path(namespace, name))
+        if body and (reason := body.get(UNREADABLE)):
+            message = f"Secret {name} can't be read ({reason}): take out what made it so, or delete it"
+            raise RejectedError(Reason.SECRET_CONFLICT, message)
+        return ObservedSecret(body) if body else None
+
+    async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
+        """Apply an object; `uid` is that of the one it must be, None to create it."""
+        metadata = manifest["metadata"]
+        # An apply with a resourceVersion that is long gone creates what is absent, and conflicts with what is there:
+        # somebody else may have made an object of that name since we looked.
+        guard = {"uid": uid} if uid else {"resourceVersion": "1"}
+        body = {**manifest, "metadata": {**metadata, **guard}}
+        request = self._apply(kind.path(metadata["namespace"], metadata["name"]), body, MANAGER)
+        return await self._write(kind, request if uid else self._create(kind, metadata["namespace"], request))
+
+    async def apply_replicas(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Apply a Deployment's number of pods, and nothing else; the manifest carries the uid."""
+        metadata = manifest["metadata"]
+        path = DEPLOYMENT.path(metadata["namespace"], metadata["name"])
+        return await self._write(DEPLOYMENT, self._apply(path, manifest, REPLICAS_MANAGER))
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Delete an object unless it is another one by now; done when it is gone."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        try:
+            await self._api.request("DELETE", kind.path(namespace, name), body=options)
+        except (AbsentError, ConflictError):
+            return
+
+    async def add_finalizer(self, meta: ObjectMeta) -> Mapping[str, Any]:
+        """Put our finalizer on the resource, others' kept."""
+        manifest = {
+            "apiVersion": meta.kind.api_version,
+            "kind": meta.kind.name,
+            "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "finalizers": [FINALIZER]},
+        }
+        body = await self._apply(meta.kind.path(meta.namespace, meta.name), manifest, FINALIZER_MANAGER)
+        self._record_own_write(meta.kind, body)
+        return body
+
+    async def remove_finalizers(self, meta: ObjectMeta, names: Sequence[str]) -> None:
+        """Take finalizers off, others' kept; done when the resource is gone.
+
+        Not by an apply that leaves ours out: it takes `foregroundDeletion` and `orphan` along, which the API server
+        adds and no manager owns, and with them what the user said about the Secret.
+
+        Raises:
+            ConflictError: The resource changed between the read and the write.
+        """
+        current = await self.find(meta.kind, meta.namespace, meta.name)
+        if current is None or current["metadata"]["uid"] != meta.uid:
+            return
+        finalizers = current["metadata"].get("finalizers") or []
+        left = [one for one in finalizers if one not in names]
+        if left == finalizers:
+            return
+        guard = {"uid": meta.uid, "resourceVersion": current["metadata"]["resourceVersion"]}
+        await self._patch(meta, {"metadata": {**guard, "finalizers": left}}, MERGE_PATCH)
+
+    async def clear_annotations(self, meta: ObjectMeta, names: Iterable[str]) -> Mapping[str, Any]:
+        """Remove annotations, if they are there. An apply can't: they are the user's."""
+        patch = {"metadata": {"uid": meta.uid, "annotations": dict.fromkeys(names)}}
+        return await self._patch(meta, patch, MERGE_PATCH)
+
+    async def write_status(self, meta: ObjectMeta, status: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Replace the status, unless the resource changed since `meta`.
+
+        A merge patch, since an apply fails on fields that the served CRD doesn't know, where this drops them. The uid
+        is no guard at this endpoint, the resourceVersion is.
+        """
+        patch = {"metadata": {"resourceVersion": str(meta.resource_version)}, "status": status}
+        return await self._patch(meta, patch, MERGE_PATCH, subresource="/status")
+
+    async def _patch(self, meta: ObjectMeta, patch: Any, content_type: str, subresource: str = "") -> Mapping[str, Any]:
+        path = meta.kind.path(meta.namespace, meta.name) + subresource
+        request = self._api.request("PATCH", path, [("fieldManager", MANAGER)], patch, content_type)
+        return await self._write(meta.kind, request)
+
+    async def _write(self, kind: Kind, request: Awaitable[Any]) -> Mapping[str, Any]:
+        """Take in what a write left. An object that is gone when it is written to has changed: the pass ends."""
+        try:
+            body: Mapping[str, Any] = await request
+        except AbsentError as error:
+            raise ConflictError(Reason.REFUSED_BY_CLUSTER, str(error)) from None
+        self._record_own_write(kind, body)
+        return body
+
+    async def _create(self, kind: Kind, namespace: str, request: Awaitable[Any]) -> Any:
+        """Nothing is found where something is created: the namespace went, or the kind isn't served."""
+        try:
+            return await request
+        except AbsentError as error:
+            if await self.is_namespace_terminating(namespace):
+                raise TerminatingError(Reason.TERMINATING, "The namespace is being deleted") from None
+            message = (
+                f"The API server doesn't serve {kind.plural}.{kind.group}: a cluster admin must install it, or "
+                f"configure another ({error})"
+            )
+            raise RejectedError(Reason.REFUSED_BY_CLUSTER, message) from None
+
+    async def _apply(self, path: str, body: Mapping[str, Any], manager: str) -> Mapping[str, Any]:
+        result: Mapping[str, Any] = await self._api.request(
+            "PATCH", path, [("fieldManager", manager), ("force", "true")], body, APPLY
+        )
+        return result
+
+    async def _find(self, path: str) -> Any:
+        try:
+            return await self._api.request("GET", path)
+        except AbsentError:
+            return None

@@ -1,0 +1,156 @@
+"""The adapters, opened as the configuration says."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness, boottime
+from maskinporten_operator.adapters.cluster.api import ClusterApi, load_configuration
+from maskinporten_operator.adapters.cluster.leases import LeaseApi
+from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
+from maskinporten_operator.adapters.digdir.calls import Calls
+from maskinporten_operator.adapters.digdir.client_api import ClientApi
+from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, CertificateFiles, JwkFile
+from maskinporten_operator.adapters.digdir.grant_index import GrantIndex
+from maskinporten_operator.adapters.digdir.http import open_http
+from maskinporten_operator.adapters.digdir.metadata import MetadataReader
+from maskinporten_operator.adapters.digdir.registration_index import RegistrationIndex
+from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
+from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
+from maskinporten_operator.adapters.fence import OPEN, Fence
+from maskinporten_operator.adapters.key_pool import KeyPool
+from maskinporten_operator.runtime.elector import Elector
+from maskinporten_operator.runtime.metrics import Metrics
+from maskinporten_operator.runtime.vitals import Vitals
+from maskinporten_operator.runtime.workers import mark_alive
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from kubernetes.aio.client import Configuration
+
+    from maskinporten_operator.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Digdir:
+    """How the operator reaches DigDir and Maskinporten."""
+
+    metadata: MetadataReader
+    clients: ClientApi
+    scopes: ScopeApi
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the operator reaches the world by."""
+
+    api: ClusterApi
+    registry: RegistrationIndex
+    scopes: ScopeIndex
+    grants: GrantIndex
+    pool: KeyPool
+    metadata: MetadataReader
+    metrics: Metrics
+    credentials: AdminCredentials
+    elector: Elector | None
+    fence: Fence
+    vitals: Vitals
+
+
+def open_cluster(configuration: Configuration, stack: AsyncExitStack, fence: Fence = OPEN) -> ClusterApi:
+    """Open a way to the API server, closed by `stack`; every write passes `fence`."""
+    api = ClusterApi(configuration, fence, mark_alive)
+    stack.push_async_callback(api.close)
+    return api
+
+
+def read_credentials(config: Config) -> AdminCredentials:
+    """Read the operator's own credentials, and say so if they end soon.
+
+    Raises:
+        CredentialsError: They can't be used.
+    """
+    credentials = AdminCredentials(config.admin_client_id, build_source(config))
+    credentials.report_expiry()
+    return credentials
+
+
+async def open_digdir(
+    config: Config, credentials: AdminCredentials, metrics: Metrics, stack: AsyncExitStack, fence: Fence = OPEN
+) -> Digdir:
+    """Open the way to DigDir, closed by `stack`; every write passes `fence`."""
+    plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=4))
+    metadata = MetadataReader(plain, str(config.maskinporten_well_known_url))
+    auth = JwtGrantAuth(plain, metadata, credentials, config.admin_scopes, observe=metrics.count_token_request)
+    metrics.gauge(
+        "token_age_seconds", "How old the operator's own token is; absent before the first.", lambda: auth.token_age
+    )
+    authorized = await stack.enter_async_context(
+        open_http(config.ca_bundle, connections=config.workers, auth=auth, fence=fence)
+    )
+
+    def observe_call(operation: str, status: str, seconds: float) -> None:
+        metrics.observe_call(operation, status, seconds)
+        mark_alive()
+
+    calls = Calls(authorized, str(config.digdir_base_url), observe_call)
+    return Digdir(metadata, ClientApi(calls), ScopeApi(calls))
+
+
+async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
+    """Build the adapters, each closed by `stack`.
+
+    Raises:
+        CredentialsError: The operator's own credentials can't be used.
+        ClusterUnknownError: No API server is configured.
+    """
+    metrics = Metrics()
+    credentials = read_credentials(config)
+    configuration = await load_configuration()
+    elector = build_elector(config, configuration, stack) if config.leader_election else None
+    fence = Fence(elector.time_left if elector else None)
+    digdir = await open_digdir(config, credentials, metrics, stack, fence)
+    metrics.gauge(
+        "admin_credential_expiry_timestamp_seconds",
+        "When the operator's own credentials end; absent if that is unknown.",
+        lambda: credentials.expires,
+    )
+    api = open_cluster(configuration, stack, fence)
+    monotonic, lag, cluster = SystemClock().monotonic, config.list_lag.total_seconds(), config.cluster_name
+    registry = RegistrationIndex(digdir.clients, cluster=cluster, lag=lag, monotonic=monotonic)
+    scopes = ScopeIndex(digdir.scopes, cluster=cluster, lag=lag, monotonic=monotonic)
+    grants = GrantIndex(digdir.scopes, scopes, max_age=config.grant_max_age.total_seconds(), monotonic=monotonic)
+    pool = await stack.enter_async_context(KeyPool(config.key_pool_size))
+    return Parts(
+        api,
+        registry,
+        scopes,
+        grants,
+        pool,
+        digdir.metadata,
+        metrics,
+        credentials,
+        elector,
+        fence,
+        Vitals(monotonic),
+    )
+
+
+def build_elector(config: Config, configuration: Configuration, stack: AsyncExitStack) -> Elector:
+    """Build what contends for the Lease, with connections of its own: a busy operator must not lose it for that."""
+    leases = LeaseApi(open_cluster(configuration, stack), str(config.lease_namespace), config.lease_name)
+    identity = f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{SystemRandomness().hex(8)}"
+    return Elector(leases, identity, boottime, SystemClock().now)
+
+
+def build_source(config: Config) -> JwkFile | CertificateFiles:
+    """Take from the configuration where the operator's own credentials are."""
+    if config.admin_jwk_file:
+        return JwkFile(config.admin_jwk_file)
+    assert config.admin_cert_chain_file  # the configuration has one way or the other
+    assert config.admin_key_file
+    return CertificateFiles(config.admin_cert_chain_file, config.admin_key_file)

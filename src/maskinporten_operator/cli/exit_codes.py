@@ -1,0 +1,34 @@
+"""How commands end when something fails: a line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from maskinporten_operator.adapters.cluster.api import ClusterUnknownError
+from maskinporten_operator.adapters.digdir.credentials import CredentialsError
+from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.runtime.elector import LeaseLostError
+from maskinporten_operator.runtime.faults import FaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def explain_failures() -> Iterator[None]:
+    """Exit with 2 if the configuration can't be used after all, with 1 if an API failed or another replica leads."""
+    try:
+        yield
+    except (ClusterUnknownError, CredentialsError) as error:
+        click.echo(f"Error: the configuration can't be used:\n  {error}", err=True)
+        sys.exit(2)
+    except LeaseLostError as error:
+        click.echo(f"Error: {error}: another replica may lead by now, so this one ends", err=True)
+        sys.exit(1)
+    except (OperatorError, FaultError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,277 @@
+"""The plan for one Application: which children to apply and prune, and what its conditions say."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.blockers import Blocker, rejected
+from maskinporten_operator.model.conditions import (
+    ALL_FIELDS_SUPPORTED,
+    AVAILABLE,
+    MASKINPORTEN_READY,
+    READY,
+    Reason,
+    Verdict,
+)
+from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE
+from maskinporten_operator.model.status_hint import read_status
+from maskinporten_operator.plan.children import (
+    ChildName,
+    Credentials,
+    build_children,
+    build_secret_name,
+    check_child,
+    check_child_owner,
+)
+from maskinporten_operator.plan.egress import find_unexpressed
+from maskinporten_operator.plan.exposed_scopes import judge_repeated
+from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
+from maskinporten_operator.plan.ownership import is_owned_by
+from maskinporten_operator.plan.workload import REPLICAS_ANNOTATION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from maskinporten_operator.model.application import Application, ApplicationSpec
+    from maskinporten_operator.plan.platform import Platform
+
+PATIENCE = 3.0
+"""Seconds for which a client that has yet to say how it is isn't reported on: mostly it is ready sooner."""
+MAX_FIELDS = 12
+MAX_PATH_LENGTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationSnapshot:
+    """Everything that the decision needs.
+
+    Attributes:
+        application: The parsed resource.
+        spec: Its spec, which is valid.
+        client: The MaskinportenClient of its name in its newest version, whoever owns it.
+        children: What is there of the children that it should have, or that are known to exist; None for absent.
+    """
+
+    application: Application
+    spec: ApplicationSpec
+    client: Mapping[str, Any] | None
+    children: Mapping[ChildName, Mapping[str, Any] | None]
+
+    @property
+    def own_client(self) -> Mapping[str, Any] | None:
+        """The MaskinportenClient, if it is this Application's and not on its way out."""
+        client = self.client
+        if client is None or not is_owned_by(client, self.application.meta):
+            return None
+        return None if client["metadata"].get("deletionTimestamp") else client
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What is known of the Secret, once it has existed."""
+        status = read_status(self.own_client or {})
+        name = build_secret_name(self.application.meta.name)
+        return Credentials(name, status.fingerprint) if status.secret_name == name else None
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyChild:
+    """Apply a child; `uid` is that of the one that is there."""
+
+    child: ChildName
+    manifest: Mapping[str, Any]
+    uid: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetReplicas:
+    """Apply the spec's number of pods to the Deployment: at its creation, and when that number changes."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChild:
+    """Delete a child that we own and no longer want."""
+
+    child: ChildName
+    uid: str
+
+
+ApplicationStep = ApplyChild | SetReplicas | DeleteChild
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationPlan:
+    """Steps in order; `blocker` is the first child that can't be applied, if any."""
+
+    steps: tuple[ApplicationStep, ...]
+    blocker: Blocker | None
+
+
+def plan_application(seen: ApplicationSnapshot, platform: Platform) -> ApplicationPlan:
+    """Decide which children to apply, and which to delete when the others are in place."""
+    meta = seen.application.meta
+    desired = build_children(meta, seen.spec, platform, seen.credentials)
+    steps: list[ApplicationStep] = []
+    blockers: list[Blocker] = []
+    for child, manifest in desired.items():
+        observed = seen.children.get(child)
+        if observed and (blocker := check_child_owner(child, observed, meta)):
+            blockers.append(blocker)
+            continue
+        if reason := check_child(manifest, observed):
+            steps.append(ApplyChild(child, manifest, observed["metadata"]["uid"] if observed else None, reason))
+        if child.kind == DEPLOYMENT and (count := _find_new_count(seen, observed)) is not None:
+            steps.append(SetReplicas(count))
+    steps += [
+        DeleteChild(child, observed["metadata"]["uid"])
+        for child, observed in seen.children.items()
+        if observed and child not in desired and _is_pruned(child, observed, seen, platform)
+    ]
+    # A refusal tells more than a wait, and asks somebody to act.
+    blocker = next((one for one in blockers if one.kind == "Rejected"), blockers[0] if blockers else None)
+    return ApplicationPlan(tuple(steps), blocker)
+
+
+def judge(
+    seen: ApplicationSnapshot,
+    platform: Platform,
+    deployment: Mapping[str, Any] | None,
+    error: Blocker | None,
+    waited: float,
+) -> Outcome:
+    """Say how a pass ended, that left `deployment` as it is and failed with `error` if it did.
+
+    `waited` is how many seconds the client has not said how it is; within `PATIENCE` nothing is reported.
+    """
+    error = error or check_webproxy(seen.spec, platform)
+    client_verdict = judge_client(seen)
+    is_waiting = client_verdict is not None and client_verdict.reason == Reason.AWAITING_CLIENT
+    if is_waiting and not error and waited < PATIENCE:
+        return Outcome((), Retry(PATIENCE - waited, failed=False), logging.INFO, silent="Waiting")
+    verdicts = (
+        client_verdict,
+        judge_repeated_scopes(seen.spec),
+        judge_workload(seen, platform, deployment),
+        judge_fields(seen, platform),
+    )
+    notices = tuple(verdict for verdict in verdicts if verdict)
+    if error:
+        return not_ready(error, notices)
+    if client_verdict and client_verdict.status != "True":
+        message = f"The MaskinportenClient isn't ready: {client_verdict.message}"
+        ready = Verdict(READY, client_verdict.status, client_verdict.reason, message)
+        return Outcome((ready, *notices), None, logging.INFO)
+    ready = Verdict(READY, "True", Reason.SYNCHRONIZED, "Everything is as the spec says")
+    return Outcome((ready, *notices), None, logging.INFO)
+
+
+def check_webproxy(spec: ApplicationSpec, platform: Platform) -> Blocker | None:
+    """On premises there is no way to Maskinporten but the proxy."""
+    if platform.name != "onprem" or not spec.maskinporten.enabled or spec.webproxy:
+        return None
+    return rejected(
+        Reason.WEBPROXY_REQUIRED, "Maskinporten is reached through the web proxy here: set spec.webproxy to true"
+    )
+
+
+def judge_client(seen: ApplicationSnapshot) -> Verdict | None:
+    """Mirror what the MaskinportenClient says of its newest generation; None if there is none to be."""
+    if not seen.spec.maskinporten.enabled:
+        return None
+    client = seen.own_client
+    ready = read_status(client or {}).find_condition(READY)
+    if client is None or ready is None or not ready.is_of(client["metadata"].get("generation")):
+        message = "The MaskinportenClient has yet to say how it is"
+        return Verdict(MASKINPORTEN_READY, "Unknown", Reason.AWAITING_CLIENT, message)
+    return Verdict(MASKINPORTEN_READY, ready.status, ready.reason or Reason.AWAITING_CLIENT, ready.message or "")
+
+
+def judge_repeated_scopes(spec: ApplicationSpec) -> Verdict | None:
+    """Name the scopes that are written more than once, where they count."""
+    return judge_repeated(spec.maskinporten.scopes) if spec.maskinporten.enabled else None
+
+
+def judge_workload(seen: ApplicationSnapshot, platform: Platform, deployment: Mapping[str, Any] | None) -> Verdict:
+    """Say whether the workload is up."""
+    if not platform.workloads:
+        message = "Workloads aren't made by this operator here: see to a Deployment with the label app yourself"
+        return Verdict(AVAILABLE, "Unknown", Reason.WORKLOAD_ELSEWHERE, message)
+    if not seen.spec.image:
+        return Verdict(AVAILABLE, "False", Reason.NO_IMAGE, "spec.image isn't set, so there is no workload")
+    if seen.spec.maskinporten.enabled and not seen.credentials:
+        message = "The Deployment is made when its Secret is there"
+        return Verdict(AVAILABLE, "False", Reason.WAITING_FOR_CREDENTIALS, message)
+    is_ours = deployment is not None and is_owned_by(deployment, seen.application.meta)
+    return _judge_deployment(deployment if is_ours else None)
+
+
+def judge_fields(seen: ApplicationSnapshot, platform: Platform) -> Verdict:
+    """Name the fields that were set and aren't acted on."""
+    fields = find_unsupported(seen, platform)
+    if not fields:
+        return Verdict(ALL_FIELDS_SUPPORTED, "True", Reason.SYNCHRONIZED, "Every field that is set is acted on")
+    shown = ", ".join(_cut_path(one) for one in fields[:MAX_FIELDS])
+    if len(fields) > MAX_FIELDS:
+        shown += f" and {len(fields) - MAX_FIELDS} more"
+    message = f"Set, but not acted on here: {shown}"
+    return Verdict(ALL_FIELDS_SUPPORTED, "False", Reason.FIELDS_NOT_SUPPORTED, message)
+
+
+def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]:
+    """Find the paths of fields that are set and have no effect."""
+    spec = seen.spec
+    found = list(seen.application.unread)
+    if spec.webproxy and not platform.uses_webproxy(wanted=True):
+        why = "hosts are opened instead on gcp" if platform.name == "gcp" else "no proxy is configured"
+        found.append(f"spec.webproxy ({why})")
+    found += [
+        f"spec.envFrom[{number}] (neither configmap nor secret)"
+        for number, one in enumerate(spec.env_from)
+        if not (one.configmap or one.secret or any(path.startswith(f"spec.envFrom[{number}].") for path in found))
+    ]
+    return found + find_unexpressed(spec, platform)
+
+
+def _cut_path(field: str) -> str:
+    """Cut a path that a user made long, and leave the reason beside it whole."""
+    path, parenthesis, reason = field.partition(" (")
+    return path[:MAX_PATH_LENGTH] + parenthesis + reason
+
+
+def _find_new_count(seen: ApplicationSnapshot, deployment: Mapping[str, Any] | None) -> int | None:
+    """Give the number of pods if the spec's isn't the one that was applied last; what a scaler set is left alone."""
+    count = seen.spec.replicas.min
+    annotations = (deployment["metadata"].get("annotations") or {}) if deployment else {}
+    return None if annotations.get(REPLICAS_ANNOTATION) == str(count) else count
+
+
+def _is_pruned(child: ChildName, observed: Mapping[str, Any], seen: ApplicationSnapshot, platform: Platform) -> bool:
+    """Whether a child that the spec doesn't ask for is ours to delete.
+
+    Workloads stay when the configuration leaves them to somebody else, and while credentials are waited for.
+    """
+    if observed["metadata"].get("deletionTimestamp") or not is_owned_by(observed, seen.application.meta):
+        return False
+    if child.kind == MASKINPORTEN_CLIENT:
+        return not seen.spec.maskinporten.enabled
+    if child.kind in {DEPLOYMENT, SERVICE}:
+        return platform.workloads and not seen.spec.image
+    return True
+
+
+def _judge_deployment(deployment: Mapping[str, Any] | None) -> Verdict:
+    # One message for every step of a rollout: each other one would be a write of the status.
+    rolling_out = Verdict(AVAILABLE, "False", Reason.ROLLING_OUT, "The Deployment's pods aren't up yet")
+    status = read_status(deployment or {})
+    available, progressing = status.find_condition("Available"), status.find_condition("Progressing")
+    is_available = available is not None and available.status == "True"
+    if progressing and progressing.status == "False":
+        which = "pods of an earlier version are available" if is_available else "too few pods are available"
+        message = f"The rollout failed, and {which}: {progressing.message}"
+        return Verdict(AVAILABLE, "True" if is_available else "False", Reason.ROLLOUT_FAILED, message)
+    # True while a rollout goes on, too, as long as enough pods of either version are up.
+    return Verdict(AVAILABLE, "True", Reason.AVAILABLE, "Enough pods are available") if is_available else rolling_out

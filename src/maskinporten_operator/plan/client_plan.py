@@ -1,0 +1,271 @@
+"""The plan for one MaskinportenClient: first what keeps it waiting, then what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.blockers import Blocker, rejected, waiting
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from maskinporten_operator.plan.consumed_scopes import (
+    Consumption,
+    ScopeChoice,
+    check_consumption,
+    check_lists,
+    check_untried,
+    choose_scopes,
+    judge_consumption,
+    sort_consumed,
+)
+from maskinporten_operator.plan.decisions import (
+    AddFinalizer,
+    ClearAnnotations,
+    Plan,
+    RegisterClient,
+    TryScopes,
+    WriteSecret,
+)
+from maskinporten_operator.plan.exposed_scopes import (
+    Exposure,
+    check_exposure,
+    check_pending,
+    choose_steps,
+    judge_consumers,
+    judge_repeated,
+    judge_withdrawn,
+    plan_scopes,
+)
+from maskinporten_operator.plan.key_set import KeyPlan, plan_keys
+from maskinporten_operator.plan.registration_fields import build_fields, order_scopes, plan_update
+from maskinporten_operator.plan.search import Found, judge_duplicates
+from maskinporten_operator.plan.secret import build_secret, check_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from maskinporten_operator.model.conditions import Verdict
+    from maskinporten_operator.model.maskinportenclient import MaskinportenClient, MaskinportenClientSpec
+    from maskinporten_operator.model.registrations import AuthorizationServer, Registration
+    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.model.scopes import Granted
+    from maskinporten_operator.plan.decisions import Step
+    from maskinporten_operator.plan.registration_settings import RegistrationSettings
+    from maskinporten_operator.plan.secret import ObservedSecret
+
+SECRET_RECHECK_SECONDS = 5.0
+OWN_SCOPE_RECHECK_SECONDS = 1.0
+"""Seconds after which a resource may consume the scope that it has just made itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that the decision needs, read within one pass that nothing of it blocked.
+
+    Attributes:
+        resource: The parsed resource.
+        spec: Its spec, which is valid.
+        secret: The Secret of the name in the spec, which is its own.
+        server: Maskinporten's metadata.
+        recent_mints: Keys that this process made for its registration within the last hour.
+        pending_key: The id of a key that was minted and hasn't reached the Secret.
+        found: Its registration; None if it is proven to have none.
+        granted: Which of the consumed scopes may be registered.
+        refused: What DigDir said of consumed scopes that it refused lately.
+        earlier_refusal: The status' message on those refused to an earlier process; None once they may be tried again.
+        exposures: The exposed scopes in the order of the spec, then those that left it.
+        unread: Why the exposed scopes couldn't all be read: nothing is done about those that weren't.
+        tries_exhausted: Whether the pass has tried as many consumed scopes as it may.
+        chosen: The exposed scopes that the pass may change, when it has read them for that; None before.
+    """
+
+    resource: MaskinportenClient
+    spec: MaskinportenClientSpec
+    secret: ObservedSecret | None
+    server: AuthorizationServer
+    recent_mints: int
+    pending_key: str | None
+    found: Found | None
+    granted: Granted
+    refused: Mapping[str, str] = field(default_factory=dict)
+    earlier_refusal: str | None = None
+    exposures: tuple[Exposure, ...] = ()
+    unread: Blocker | None = None
+    tries_exhausted: bool = False
+    chosen: frozenset[str] | None = None
+
+    @property
+    def registration(self) -> Registration | None:
+        """Its registration with its keys, if it has one."""
+        return self.found.registration if self.found else None
+
+    def sort_consumed(self, settings: RegistrationSettings) -> Consumption:
+        """Tell the consumed scopes apart by what may be done with them."""
+        return sort_consumed(
+            self.spec.consumed_scopes,
+            self.granted,
+            self.registration.scopes if self.registration else (),
+            refused=self.refused,
+            prefix=settings.scope_prefix,
+            earlier_refusal=self.earlier_refusal,
+            tries_exhausted=self.tries_exhausted,
+        )
+
+
+def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now: datetime) -> Plan:
+    """Decide what one pass does."""
+    consumption = seen.sort_consumed(settings)
+    if not seen.registration and (blocker := check_lists(consumption)):
+        return Plan(blocker=blocker)
+    steps: list[Step] = [] if seen.resource.has_finalizer else [AddFinalizer()]
+    keys = KeyPlan()
+    tries: list[Step] = []
+    if choice := _choose_scopes(seen, consumption, settings):
+        keys = _plan_keys(seen, settings, now)
+        steps += _plan_credentials(seen, choice, keys, settings)
+        if consumption.tries and not keys.blocker:
+            tries.append(TryScopes(consumption.tries, _build_fields(seen, choice, settings)))
+    exposures = seen.exposures
+    wanted = plan_scopes(exposures, settings.build_description(seen.resource.meta), settings)
+    now_done = choose_steps(wanted, seen.chosen)
+    unfinished = len(now_done) < len(wanted) or any(one.pending for one in exposures)
+    steps += now_done
+    steps += tries
+    if not keys.blocker and (done := _find_done_requests(seen, unfinished=unfinished)):
+        steps.append(ClearAnnotations(done))
+    return Plan(
+        tuple(steps),
+        keys.blocker,
+        credentials_blocked=keys.blocker is not None,
+        next_look=_next_look(consumption, keys, settings),
+        unfinished=unfinished,
+    )
+
+
+def judge_maskinportenclient(
+    seen: Snapshot, plan: Plan, settings: RegistrationSettings
+) -> tuple[Blocker | None, tuple[Verdict, ...]]:
+    """Say why the resource isn't ready, if it isn't, and what else is to be told, of what a pass left."""
+    mark = settings.build_description(seen.resource.meta)
+    exposures, consumption = seen.exposures, seen.sort_consumed(settings)
+    conflicts = (check_exposure(exposure, mark, settings) for exposure in exposures)
+    blocker = (
+        plan.blocker
+        or next(filter(None, conflicts), None)
+        or seen.unread
+        or check_lists(consumption)
+        or check_untried(consumption)
+        or check_consumption(consumption)
+        or check_pending(unfinished=plan.unfinished)
+    )
+    notices = [judge_consumption(consumption), judge_repeated(seen.spec.scopes), judge_duplicates(seen.found)]
+    if not seen.unread:
+        notices[1:1] = [judge_consumers(exposures), judge_withdrawn(exposures)]
+    return blocker, tuple(notice for notice in notices if notice)
+
+
+def check_secret_owner(secret: ObservedSecret | None, meta: ObjectMeta) -> Blocker | None:
+    """A Secret that isn't ours is never overwritten."""
+    if secret is None or secret.is_owned_by(meta):
+        return None
+    name = secret.manifest["metadata"]["name"]
+    if secret.was_owned_by_namesake(meta):
+        return waiting(
+            Reason.AWAITING_SECRET_REMOVAL,
+            f"Secret {name} still belongs to an earlier resource of this name; the garbage collector removes it",
+            SECRET_RECHECK_SECONDS,
+        )
+    owners = ", ".join(str(owner["name"]) for owner in secret.owners if owner["uid"] != meta.uid)
+    whose = f"belongs to MaskinportenClient {owners}" if owners else "was not made for a MaskinportenClient"
+    return rejected(
+        Reason.SECRET_CONFLICT,
+        f"Secret {name} exists and {whose}: choose another secretName, or remove the Secret",
+    )
+
+
+def check_rival(rival: str | None, secret: ObservedSecret | None) -> Blocker | None:
+    """Of two resources that name one Secret which doesn't exist yet, the older, the `rival`, goes first."""
+    if secret is not None or rival is None:
+        return None
+    return rejected(
+        Reason.SECRET_CONFLICT,
+        f"MaskinportenClient {rival}, which is older, names the same Secret: choose another secretName",
+    )
+
+
+def has_become_own(seen: Snapshot, settings: RegistrationSettings) -> bool:
+    """Whether a consumed scope that wasn't granted is one that the resource itself exposes by now."""
+    active = {one.name for one in seen.exposures if one.registered and one.registered.active}
+    consumption = seen.sort_consumed(settings)
+    return not active.isdisjoint(set(consumption.missing) - consumption.refused.keys())
+
+
+def has_more_to_try(seen: Snapshot, settings: RegistrationSettings) -> bool:
+    """Whether consumed scopes are left to be tried by later passes; `seen` is what a pass left."""
+    consumption = seen.sort_consumed(settings)
+    return seen.tries_exhausted and bool(consumption.tries or consumption.untried)
+
+
+def _choose_scopes(seen: Snapshot, consumption: Consumption, settings: RegistrationSettings) -> ScopeChoice | None:
+    registered = seen.registration.scopes if seen.registration else None
+    return choose_scopes(consumption, seen.spec.consumed_scopes, registered, settings.default_scope)
+
+
+def _build_fields(seen: Snapshot, choice: ScopeChoice, settings: RegistrationSettings) -> dict[str, Any]:
+    return build_fields(seen.spec, seen.resource.meta, settings, choice.wanted)
+
+
+def _plan_credentials(seen: Snapshot, choice: ScopeChoice, keys: KeyPlan, settings: RegistrationSettings) -> list[Step]:
+    fields = _build_fields(seen, choice, settings)
+    registration_step: Step | None = RegisterClient(fields, choice.fallbacks, choice.tentative)
+    if seen.registration:
+        registration_step = plan_update(seen.registration, fields, choice.fallbacks)
+    steps = [step for step in (registration_step, keys.publish) if step]
+    if not keys.blocker and (reason := _check_secret(seen, keys, changes_registration=registration_step is not None)):
+        steps.append(WriteSecret(reason))
+    return steps
+
+
+def _next_look(consumption: Consumption, keys: KeyPlan, settings: RegistrationSettings) -> float | None:
+    """Access that is granted later comes without an edit."""
+    moments = [keys.next_look]
+    if consumption.missing or consumption.lost:
+        moments.append(settings.grant_recheck)
+    return min((one for one in moments if one is not None), default=None)
+
+
+def _plan_keys(seen: Snapshot, settings: RegistrationSettings, now: datetime) -> KeyPlan:
+    registered = (seen.registration.keys if seen.registration else None) or ()
+    return plan_keys(
+        registered,
+        seen.secret.jwk if seen.secret else None,
+        pending=seen.pending_key,
+        rotate=seen.resource.meta.asks(ROTATE_ANNOTATION),
+        recent_mints=seen.recent_mints,
+        grace=settings.key_grace,
+        now=now,
+    )
+
+
+def _check_secret(seen: Snapshot, keys: KeyPlan, *, changes_registration: bool) -> str | None:
+    if keys.publish and keys.publish.mint:
+        return "it receives a new key"
+    if changes_registration:
+        return "the registration changes"
+    assert seen.registration and seen.secret and seen.secret.jwk  # else a key would be minted  # noqa: PT018
+    scopes = order_scopes(seen.registration.scopes, seen.spec.consumed_scopes)
+    desired = build_secret(
+        seen.resource.meta,
+        seen.spec.secret_name,
+        client_id=seen.registration.client_id,
+        jwk=seen.secret.jwk,
+        scopes=scopes,
+        server=seen.server,
+    )
+    return check_secret(seen.secret, desired)
+
+
+def _find_done_requests(seen: Snapshot, *, unfinished: bool) -> tuple[str, ...]:
+    done = (ROTATE_ANNOTATION,) if unfinished else (ROTATE_ANNOTATION, RESYNC_ANNOTATION)
+    return tuple(name for name in done if seen.resource.meta.asks(name))

@@ -1,0 +1,184 @@
+"""Which keys a client should have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.model.blockers import Blocker, rejected
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.jwk import KEY_LIMIT, PrivateJwk, PublicJwk
+from maskinporten_operator.plan.decisions import PublishKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RENEW_BEFORE = timedelta(days=30)
+"""A registered key lives a year; posting it again renews it."""
+MINTS_PER_HOUR = KEY_LIMIT
+"""Keys that are made for a client: as many as DigDir can tell of, so that neither a restart nor a resource that is
+created again begins to count anew."""
+RESPONSE_MEMBERS = frozenset({"created", "last_updated"})
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlan:
+    """What to publish, why it can't be, and when to look again (seconds)."""
+
+    publish: PublishKeys | None = None
+    blocker: Blocker | None = None
+    next_look: float | None = None
+
+
+def plan_keys(
+    registered: Sequence[PublicJwk],
+    in_secret: PrivateJwk | None,
+    *,
+    pending: str | None = None,
+    rotate: bool,
+    recent_mints: int,
+    grace: timedelta,
+    now: datetime,
+) -> KeyPlan:
+    """Decide the client's key set.
+
+    Args:
+        registered: The client's keys as read.
+        in_secret: The key in the Secret, if it is a usable one.
+        pending: The id of a key that was minted and hasn't reached the Secret, if there is one; it is used for a mint.
+        rotate: Whether a new key was asked for.
+        recent_mints: How many keys this process made for the client within the last hour; DigDir tells of others'.
+        grace: How long a key of ours that is not in the Secret stays.
+        now: The time.
+    """
+    current = next((key for key in registered if in_secret and key.matches(in_secret)), None)
+    mint = _check_mint(in_secret, current, now, rotate=rotate)
+    if mint:  # a pending key that was published already takes no further slot
+        registered = [key for key in registered if key.kid != pending or key is current]
+    foreign = [key for key in registered if not key.ours]
+    orphans = _find_orphans(registered, current, now)
+    in_use = current is not None and current.ours
+
+    made = max(recent_mints, _count_young(registered, now))
+    if mint and (blocker := _check_minting(foreign, made, in_use=in_use)):
+        return KeyPlan(blocker=blocker)
+
+    wanted = [orphan.key for orphan in reversed(orphans) if not orphan.is_past(grace, now)]
+    if current and in_use:
+        wanted.insert(0, current)
+    kept = wanted[: max(KEY_LIMIT - len(foreign) - bool(mint), int(in_use))]  # the oldest go first
+    renew = current is not None and in_use and _expires_soon(current, now)
+    dropped = [key.kid for key in registered if key.ours and key not in kept]
+
+    reason = mint or (renew and "the key expires soon") or (dropped and f"dropped {', '.join(dropped)}")
+    publish = None
+    if reason:
+        keep = tuple(_to_request(key, renew=bool(renew) and key is current) for key in (*kept, *foreign))
+        expired = tuple(key.kid for key in foreign if _has_expired(key, now))
+        publish = PublishKeys(keep, mint=bool(mint), reason=reason, expired=expired)
+    return KeyPlan(publish, next_look=_next_look(orphans, kept, current, grace, now))
+
+
+def _check_mint(in_secret: PrivateJwk | None, current: PublicJwk | None, now: datetime, *, rotate: bool) -> str | None:
+    if in_secret is None:
+        return "the Secret holds no usable key"
+    if current is None:
+        return "the key in the Secret isn't registered"
+    if not current.ours and _expires_soon(current, now):
+        return "the key in the Secret expires soon, and isn't ours to renew"
+    return "a new key was asked for" if rotate else None
+
+
+def _count_young(registered: Sequence[PublicJwk], now: datetime) -> int:
+    """Count our keys that were published within the last hour; of those that were dropped since, nobody tells."""
+    created = [_created(key) for key in registered if key.ours]
+    return sum(moment is not None and now - moment < timedelta(hours=1) for moment in created)
+
+
+def _check_minting(foreign: Sequence[PublicJwk], made: int, *, in_use: bool) -> Blocker | None:
+    if len(foreign) + in_use >= KEY_LIMIT:
+        kids = ", ".join(key.kid for key in foreign)
+        return rejected(
+            Reason.KEY_LIMIT_REACHED,
+            f"The client has {len(foreign)} keys that this operator didn't make ({kids}), and DigDir allows "
+            f"{KEY_LIMIT} in all: remove one of them at DigDir",
+        )
+    if made >= MINTS_PER_HOUR:
+        return rejected(
+            Reason.KEY_CHURN,
+            f"{made} keys were made for the client within an hour, and no more is made until the first of them is an "
+            "hour old: find out what else writes to the Secret, or keeps deleting and creating this resource",
+        )
+    return None
+
+
+def _has_expired(key: PublicJwk, now: datetime) -> bool:
+    return key.expires is not None and key.expires <= now.timestamp()
+
+
+def _expires_soon(key: PublicJwk, now: datetime) -> bool:
+    return key.expires is not None and key.expires - now.timestamp() < RENEW_BEFORE.total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphan:
+    """A key of ours that the Secret doesn't blocker, and since when something newer could be used instead."""
+
+    key: PublicJwk
+    since: datetime | None
+
+    def is_past(self, grace: timedelta, now: datetime) -> bool:
+        return self.since is not None and now - self.since > grace
+
+
+def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None, now: datetime) -> list[_Orphan]:
+    """List our keys that aren't in the Secret and haven't expired, oldest first.
+
+    One is superseded when the next newer was published; the newest, whose Secret was never written, at its own
+    publication. If the Secret's key is gone, pods may still use the newest: the key that is made now supersedes it.
+    Without a time from the API a key goes only when its slot is needed. One that has expired goes at once, and counts
+    for none: the next look wouldn't find it.
+    """
+    own = sorted(
+        (key for key in registered if key is current or (key.ours and not _has_expired(key, now))), key=_by_age
+    )
+    newer = [*own[1:], None][: len(own)]
+    return [
+        _Orphan(key, _created(successor or key) if successor or current else now)
+        for key, successor in zip(own, newer, strict=True)
+        if key is not current
+    ]
+
+
+def _by_age(key: PublicJwk) -> tuple[float, str]:
+    created = _created(key)
+    return (created.timestamp() if created else 0.0, key.kid)
+
+
+def _created(key: PublicJwk) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(key.members["created"]))
+    except (KeyError, ValueError):
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _to_request(key: PublicJwk, *, renew: bool) -> PublicJwk:
+    """Give a key as it is sent again: as read, with `use` (older ones lack it); without `exp` to renew it."""
+    left_out = RESPONSE_MEMBERS | ({"exp"} if renew else set())
+    return PublicJwk({name: value for name, value in key.members.items() if name not in left_out} | {"use": "sig"})
+
+
+def _next_look(
+    orphans: Sequence[_Orphan],
+    kept: Sequence[PublicJwk],
+    current: PublicJwk | None,
+    grace: timedelta,
+    now: datetime,
+) -> float | None:
+    moments = [(orphan.since + grace).timestamp() for orphan in orphans if orphan.since and orphan.key in kept]
+    if current and current.expires:
+        moments.append(current.expires - RENEW_BEFORE.total_seconds())
+    later = [moment - now.timestamp() for moment in moments if moment >= now.timestamp()]
+    return min(later) + 1 if later else None

@@ -1,0 +1,51 @@
+"""What the cluster's configuration says about every registration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from maskinporten_operator.model.scopes import matches_any
+
+if TYPE_CHECKING:
+    from maskinporten_operator.model.resources import ObjectMeta
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationSettings:
+    """The settings that planning and deleting need, apart from where they come from.
+
+    Attributes:
+        cluster: First part of the ownership mark; holds no `:`.
+        client_name: The name of registrations whose spec gives none.
+        access_token_lifetime: Of registered clients, in seconds.
+        default_scope: Registered when a spec consumes nothing; DigDir may refuse a client without scopes.
+        forbidden_scopes: Names of scopes that no resource may consume; * stands for any characters.
+        key_grace: How long a key that left the Secret stays registered, for pods that still use it.
+        scope_prefix: The prefix of exposed scopes.
+        withdrawn_scopes: What becomes of a scope that leaves the spec.
+        grant_recheck: Seconds after which it is looked again whether a scope is granted by now.
+        deletion_policy: What becomes of client and scopes when a resource is deleted whose annotations don't say.
+        takes_over: Whether Digdirator's finalizers are removed when a resource is let go.
+    """
+
+    cluster: str
+    client_name: str
+    access_token_lifetime: int = 3600
+    default_scope: str | None = None
+    forbidden_scopes: tuple[str, ...] = ()
+    key_grace: timedelta = timedelta(hours=24)
+    scope_prefix: str = "nav"
+    withdrawn_scopes: Literal["Keep", "Deactivate"] = "Keep"
+    grant_recheck: float = 180.0
+    deletion_policy: Literal["Retain", "Delete"] = "Retain"
+    takes_over: bool = False
+
+    def build_description(self, meta: ObjectMeta) -> str:
+        """Build the mark by which a registration is known as this resource's."""
+        return f"{self.cluster}:{meta.namespace}:{meta.name}"
+
+    def forbids(self, scope: str) -> bool:
+        """Whether no resource may consume a scope, whatever DigDir says."""
+        return matches_any(scope, self.forbidden_scopes)

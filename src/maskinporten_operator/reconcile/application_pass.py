@@ -1,0 +1,190 @@
+"""One pass over one Application."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.application import parse_application
+from maskinporten_operator.model.blockers import Blocker, rejected
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.errors import (
+    ConflictError,
+    RejectedError,
+    TransientError,
+    WaitingError,
+)
+from maskinporten_operator.model.resources import (
+    DEPLOYMENT,
+    FQDN_POLICY,
+    MASKINPORTEN_CLIENT,
+    SERVICE,
+    InvalidSpec,
+)
+from maskinporten_operator.model.status_hint import read_status
+from maskinporten_operator.plan.application_plan import (
+    ApplicationPlan,
+    ApplicationSnapshot,
+    ApplyChild,
+    DeleteChild,
+    SetReplicas,
+    judge,
+    judge_client,
+    plan_application,
+)
+from maskinporten_operator.plan.children import ChildName, build_children, check_child_owner
+from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.plan.outcomes import DONE, Outcome, not_ready, not_selected
+from maskinporten_operator.plan.workload import build_replicas
+from maskinporten_operator.reconcile.attempt import conclude
+from maskinporten_operator.reconcile.namespace_state import find_namespace_state
+from maskinporten_operator.reconcile.progress import ApplicationProgress
+from maskinporten_operator.reconcile.vanished import check_still_wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from maskinporten_operator.model.application import Application, ApplicationSpec
+    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.plan.application_plan import ApplicationStep
+    from maskinporten_operator.reconcile.ports import Ports
+
+Objects = dict[ChildName, "Mapping[str, Any] | None"]
+
+
+async def reconcile_application(body: Mapping[str, Any], ports: Ports) -> Outcome:
+    """Bring one Application's children a pass nearer to its spec. Raises nothing but cancellation."""
+    progress = ApplicationProgress(parse_application(body))
+    return await conclude(_attempt(progress, ports), progress, ports)
+
+
+async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
+    application = progress.resource
+    namespace = await find_namespace_state(application.meta.namespace, ports)
+    if application.meta.deleting or namespace.is_ending:
+        return DONE  # the garbage collector takes the children
+    if not namespace.is_selected:
+        return not_selected()
+    if isinstance(application.spec, InvalidSpec):
+        return not_ready(rejected(Reason.INVALID_SPEC, application.spec.message))
+
+    is_new = not application.status.fields and ports.memory.record_visit(application.meta.uid)
+    seen = await _observe(application, application.spec, ports, is_new=is_new)
+    plan = plan_application(seen, ports.platform)
+    progress.impaired = any(isinstance(step, ApplyChild) and step.uid is None for step in plan.steps)
+    if progress.impaired and not is_new:
+        await check_still_wanted(application.meta, ports)
+    written: Objects = {}
+    error = await _execute(plan, seen, written, progress, ports)
+    return _judge(seen, written, error or plan.blocker, progress, ports)
+
+
+async def _observe(
+    application: Application, spec: ApplicationSpec, ports: Ports, *, is_new: bool
+) -> ApplicationSnapshot:
+    """Read the children that there should be, and those that the watches know of.
+
+    In its first pass a new Application has no children: they are created, and a guard tells if there are any.
+    """
+    meta = application.meta
+    client = ports.owned.find_client(meta.namespace, meta.name)
+    if client is None and not is_new and spec.maskinporten.enabled:
+        # After a start the watch may not have told of it yet.
+        client = await ports.cluster.find(MASKINPORTEN_CLIENT, meta.namespace, meta.name)
+    seen = ApplicationSnapshot(application, spec, client, {})
+    desired = build_children(meta, spec, ports.platform, seen.credentials)
+    children: Objects = {ChildName(MASKINPORTEN_CLIENT, meta.name): client} if client else {}
+    wanted = [child for child in desired if child.kind != MASKINPORTEN_CLIENT and not is_new]
+    wanted += [child for child in _possible_children(meta) if ports.owned.holds(child.kind, meta.namespace, child.name)]
+    wanted = list(dict.fromkeys(wanted))
+    bodies = await asyncio.gather(*(ports.cluster.find(child.kind, meta.namespace, child.name) for child in wanted))
+    return ApplicationSnapshot(application, spec, client, children | dict(zip(wanted, bodies, strict=True)))
+
+
+def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
+    for kind in (SERVICE, DEPLOYMENT, *POLICY_KINDS):
+        yield ChildName(kind, f"{meta.name}-fqdn" if kind == FQDN_POLICY else meta.name)
+
+
+async def _execute(
+    plan: ApplicationPlan, seen: ApplicationSnapshot, written: Objects, progress: ApplicationProgress, ports: Ports
+) -> Blocker | None:
+    """Carry out the plan; a child that is refused doesn't keep the others from being applied."""
+    refusal: Blocker | None = None
+    for step in plan.steps:
+        if isinstance(step, DeleteChild) and (refusal or plan.blocker):
+            continue  # what was to replace it isn't there
+        try:
+            blocker = await _carry_out(step, seen, written, progress, ports)
+        except (RejectedError, WaitingError, TransientError) as error:
+            blocker = error.blocker
+        if blocker:
+            refusal = refusal or _name_child(blocker, step)
+            if blocker.kind == "Transient":
+                break  # an outage hits them all, and each would be waited for
+    return refusal
+
+
+async def _carry_out(
+    step: ApplicationStep, seen: ApplicationSnapshot, written: Objects, progress: ApplicationProgress, ports: Ports
+) -> Blocker | None:
+    meta = seen.application.meta
+    match step:
+        case ApplyChild(child):
+            applied = await _apply(step, meta, ports)
+            if isinstance(applied, Blocker):
+                return applied
+            written[child] = applied
+            progress.note(f"applied {child} ({step.reason})")
+        case SetReplicas(count):
+            name = ChildName(DEPLOYMENT, meta.name)
+            if deployment := written.get(name) or seen.children.get(name):  # else it was refused just now
+                manifest = build_replicas(meta, count, deployment["metadata"]["uid"])
+                written[name] = await ports.cluster.apply_replicas(manifest)
+                progress.note(f"set {count} replicas")
+        case DeleteChild(child, uid):
+            await ports.cluster.delete(child.kind, meta.namespace, child.name, uid)
+            progress.note(f"deleted {child}")
+    return None
+
+
+async def _apply(step: ApplyChild, meta: ObjectMeta, ports: Ports) -> Mapping[str, Any] | Blocker:
+    try:
+        return await ports.cluster.apply(step.child.kind, step.manifest, step.uid)
+    except ConflictError:
+        # There is one that nobody looked for, since it doesn't carry our label.
+        found = await ports.cluster.find(step.child.kind, meta.namespace, step.child.name)
+        if found is None or step.uid:
+            raise
+        if blocker := check_child_owner(step.child, found, meta):
+            return blocker
+        return await ports.cluster.apply(step.child.kind, step.manifest, found["metadata"]["uid"])
+
+
+def _name_child(blocker: Blocker, step: ApplicationStep) -> Blocker:
+    """Give a blocker whose message says of which child it is."""
+    what = "The number of replicas" if isinstance(step, SetReplicas) else str(step.child)
+    return blocker if blocker.message.startswith(what) else replace(blocker, message=f"{what}: {blocker.message}")
+
+
+def _judge(
+    seen: ApplicationSnapshot,
+    written: Objects,
+    error: Blocker | None,
+    progress: ApplicationProgress,
+    ports: Ports,
+) -> Outcome:
+    meta = seen.application.meta
+    client = ports.owned.find_client(meta.namespace, meta.name) or seen.client  # it may have got on meanwhile
+    now_seen = ApplicationSnapshot(seen.application, seen.spec, client, {**seen.children, **written})
+    client_status = read_status((now_seen.own_client or {}) if seen.spec.maskinporten.enabled else {})
+    progress.client_id = client_status.client_id or ""
+    verdict = judge_client(now_seen)
+    if verdict and verdict.reason == Reason.AWAITING_CLIENT:
+        waited = ports.memory.count_waiting(meta.uid, ports.clock.monotonic())
+    else:
+        ports.memory.record_answer(meta.uid)
+        waited = 0.0
+    deployment = now_seen.children.get(ChildName(DEPLOYMENT, meta.name))
+    return judge(now_seen, ports.platform, deployment, error, waited)

@@ -1,0 +1,118 @@
+"""One pass over one MaskinportenClient."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.model.blockers import Blocker, rejected
+from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.maskinportenclient import parse
+from maskinporten_operator.model.resources import InvalidSpec
+from maskinporten_operator.plan.client_plan import (
+    OWN_SCOPE_RECHECK_SECONDS,
+    has_become_own,
+    has_more_to_try,
+    judge_maskinportenclient,
+    plan_maskinportenclient,
+)
+from maskinporten_operator.plan.consumed_scopes import MAX_TRIES, TRIES_RECHECK_SECONDS, check_forbidden
+from maskinporten_operator.plan.exposed_scopes import build_scope_status
+from maskinporten_operator.plan.outcomes import DONE, Outcome, continue_next_pass, not_ready, not_selected, synchronized
+from maskinporten_operator.plan.registration_fields import check_description
+from maskinporten_operator.plan.search import Found
+from maskinporten_operator.reconcile.attempt import conclude
+from maskinporten_operator.reconcile.execute import execute
+from maskinporten_operator.reconcile.exposures import recall_exposures
+from maskinporten_operator.reconcile.finalize import finalize
+from maskinporten_operator.reconcile.namespace_state import find_namespace_state
+from maskinporten_operator.reconcile.observe import find_stale, observe, read_again, recall_refusals
+from maskinporten_operator.reconcile.progress import ClientProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
+    from maskinporten_operator.plan.client_plan import Snapshot
+    from maskinporten_operator.plan.decisions import Plan
+    from maskinporten_operator.reconcile.ports import FirstSeen, Ports
+
+
+async def reconcile_maskinportenclient(body: Mapping[str, Any], first_seen: FirstSeen, ports: Ports) -> Outcome:
+    """Bring one resource a pass nearer to its spec, and say how that ended. Raises nothing but cancellation."""
+    progress = ClientProgress(parse(body))
+    return await conclude(_attempt(progress, first_seen, ports), progress, ports)
+
+
+async def _attempt(progress: ClientProgress, first_seen: FirstSeen, ports: Ports) -> Outcome:
+    namespace = await find_namespace_state(progress.resource.meta.namespace, ports)
+    if namespace.is_ending and not await _read_again_before_its_end(progress, ports):
+        return DONE
+    meta, spec = progress.resource.meta, progress.resource.spec
+    if meta.deleting or namespace.is_ending:
+        return await finalize(progress, first_seen, namespace, ports)
+    if not namespace.is_selected:
+        return not_selected()
+    if isinstance(spec, InvalidSpec):
+        return _refuse_spec(spec.message, progress)
+    return await _converge(progress, spec, first_seen, ports)
+
+
+async def _converge(
+    progress: ClientProgress, spec: MaskinportenClientSpec, first_seen: FirstSeen, ports: Ports
+) -> Outcome:
+    if forbidden := check_forbidden(spec.consumed_scopes, ports.settings):
+        return _refuse_spec(forbidden, progress)
+    if too_long := check_description(ports.settings.build_description(progress.resource.meta)):
+        return not_ready(too_long)
+    seen = await observe(progress, spec, first_seen, ports)
+    if isinstance(seen, Blocker):
+        return not_ready(seen)
+    plan = plan_maskinportenclient(seen, ports.settings, ports.clock.now())
+    if stale := find_stale(plan, seen):
+        seen = await read_again(seen, plan, stale, ports)
+        plan = plan_maskinportenclient(seen, ports.settings, ports.clock.now())
+    if not plan.unfinished:
+        ports.memory.end_round(seen.resource.meta.uid)
+    refusal = await execute(plan, seen, progress, ports)
+    return _judge(seen, plan, refusal, progress, ports)
+
+
+def _refuse_spec(fault: str, progress: ClientProgress) -> Outcome:
+    """Say what is wrong, and that nothing is taken from a client for that: workloads may live by it."""
+    client_id = progress.resource.status.client_id
+    stays = f". Client {client_id} stays as it is until the spec can be used" if client_id else ""
+    return not_ready(rejected(Reason.INVALID_SPEC, fault + stays))
+
+
+async def _read_again_before_its_end(progress: ClientProgress, ports: Ports) -> bool:
+    """Read a resource whose namespace goes: another watch told of that, and annotations may have come before it."""
+    meta = progress.resource.meta
+    body = await ports.cluster.find(meta.kind, meta.namespace, meta.name)
+    if body is None or body["metadata"]["uid"] != meta.uid:
+        return False
+    progress.resource = parse(body)
+    return True
+
+
+def _judge(seen: Snapshot, plan: Plan, refusal: Blocker | None, progress: ClientProgress, ports: Ports) -> Outcome:
+    exposures = recall_exposures(seen.exposures, ports)
+    tries_exhausted = progress.tries >= MAX_TRIES
+    others = seen.found.others if seen.found else ()
+    found = Found(progress.registration, others=others) if progress.registration else None
+    left = recall_refusals(replace(seen, found=found, exposures=exposures, tries_exhausted=tries_exhausted), ports)
+    mark = ports.settings.build_description(seen.resource.meta)
+    if not (seen.unread or plan.unfinished):
+        progress.exposed_scopes = build_scope_status(exposures, mark, ports.settings)
+    blocker, notices = judge_maskinportenclient(left, plan, ports.settings)
+    next_look = OWN_SCOPE_RECHECK_SECONDS if has_become_own(left, ports.settings) else plan.next_look
+    error = refusal or blocker
+    if error is None:
+        return synchronized(notices, next_look)
+    if plan.unfinished:
+        return continue_next_pass(error)
+    outcome = replace(not_ready(error, notices, next_look), judged=not seen.unread)
+    if outcome.retry and outcome.retry.delay is not None and has_more_to_try(left, ports.settings):
+        delay = min(outcome.retry.delay, TRIES_RECHECK_SECONDS)
+        outcome = replace(outcome, retry=replace(outcome.retry, delay=delay, patient=True))
+    return outcome

@@ -1,0 +1,67 @@
+"""How many resources, scopes and keys are in which state, for the metrics. Every state is one of a few."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.model.conditions import READY
+from maskinporten_operator.model.status_hint import StatusHint, read_status
+from maskinporten_operator.runtime.metrics import KNOWN_RESULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from maskinporten_operator.model.jwk import PublicJwk
+    from maskinporten_operator.model.registrations import Registration
+    from maskinporten_operator.runtime.store import ObjectStore
+
+SCOPE_STATES = frozenset({"Active", "Inactive", "Withdrawn", "Absent", "Conflict"})
+DAY = 86400.0
+AGES = (("1d", 1), ("30d", 30), ("180d", 180), ("335d", 335))
+"""Names of ages, and up to how many days they reach; at the last a key is registered anew."""
+OLDER, UNKNOWN, OTHER, NEW = "older", "unknown", "Other", "New"
+
+
+def count_resources(stores: Iterable[ObjectStore]) -> Counter[tuple[str, ...]]:
+    """Count by kind, Ready and its reason; whoever may write a status wrote it."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for store in stores:
+        for status in _statuses(store):
+            ready = status.find_condition(READY)
+            if ready is None:
+                found[store.kind.name, "Unknown", NEW] += 1
+                continue
+            reason = ready.reason if ready.reason in KNOWN_RESULTS else OTHER
+            found[store.kind.name, ready.status, str(reason)] += 1
+    return found
+
+
+def count_scopes(store: ObjectStore) -> Counter[tuple[str, ...]]:
+    """Count the exposed scopes by the state that the statuses tell."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for status in _statuses(store):
+        for scope in status.exposed_scopes:
+            found[(scope.state if scope.state in SCOPE_STATES else OTHER,)] += 1
+    return found
+
+
+def count_keys(registrations: Iterable[Registration], now: datetime) -> Counter[tuple[str, ...]]:
+    """Count our registered keys by age; those of clients that weren't read by themselves yet aren't known."""
+    keys = [key for one in registrations for key in one.keys or () if key.ours]
+    return Counter((_name_age(key, now),) for key in keys)
+
+
+def _name_age(key: PublicJwk, now: datetime) -> str:
+    try:
+        age = now - datetime.fromisoformat(str(key.members["created"]))
+    except (KeyError, ValueError, TypeError):
+        return UNKNOWN
+    return next((name for name, days in AGES if age.total_seconds() < days * DAY), OLDER)
+
+
+def _statuses(store: ObjectStore) -> Iterator[StatusHint]:
+    for key in store:
+        if entry := store.find(key):
+            yield read_status(entry.body)

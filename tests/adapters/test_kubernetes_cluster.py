@@ -1,0 +1,53 @@
+"""What is not found when something is written: another object by now, a namespace that went, or a kind not served."""
+
+import pytest
+
+from maskinporten_operator.adapters.cluster.kubernetes_cluster import ClusterResources
+from maskinporten_operator.adapters.cluster.status_errors import AbsentError
+from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
+from maskinporten_operator.model.resources import CILIUM_POLICY
+
+MANIFEST = {"metadata": {"name": "app", "namespace": "some-team"}}
+
+
+class Api:
+    """An API server that finds nothing but, perhaps, a namespace."""
+
+    def __init__(self, namespace=None):
+        self.namespace = namespace
+
+    async def request(self, method, path, *_):
+        if method == "GET" and path == "/api/v1/namespaces/some-team" and self.namespace:
+            return self.namespace
+        raise AbsentError("404 page not found")
+
+
+async def apply(uid, namespace=None):
+    await ClusterResources(Api(namespace), lambda *_: None).apply(CILIUM_POLICY, MANIFEST, uid)
+
+
+async def test_a_kind_that_isnt_served_is_for_a_cluster_admin_to_mend():
+    with pytest.raises(RejectedError, match=r"ciliumnetworkpolicies\.cilium\.io: a cluster admin must install it"):
+        await apply(None, {"metadata": {}})
+
+
+@pytest.mark.parametrize(
+    "namespace", [None, {"metadata": {"deletionTimestamp": "2026-03-01T12:00:00Z"}}], ids=["gone", "going"]
+)
+async def test_a_namespace_that_went_ends_the_pass_quietly(namespace):
+    with pytest.raises(TerminatingError):
+        await apply(None, namespace)
+
+
+async def test_an_object_that_went_since_it_was_read_is_looked_at_again():
+    with pytest.raises(ConflictError):
+        await apply("some-uid", {"metadata": {}})
+
+
+async def test_a_secret_that_cant_be_read_is_no_secret_without_a_key():
+    class Huge:
+        async def request(self, *_):
+            return {"metadata": {"name": "some-secret"}, "unreadable": "data is larger than 256 KiB as JSON"}
+
+    with pytest.raises(RejectedError, match=r"Secret some-secret can't be read \(data is larger than 256 KiB"):
+        await ClusterResources(Huge(), lambda *_: None).find_secret("some-team", "some-secret")

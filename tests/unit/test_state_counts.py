@@ -1,0 +1,73 @@
+"""What the metrics count: never more states than a few, whatever a user writes."""
+
+from datetime import timedelta
+
+import pytest
+
+from maskinporten_operator.model.maskinportenclient import FINALIZER
+from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
+from maskinporten_operator.runtime.metrics import Metrics
+from maskinporten_operator.runtime.state_counts import count_keys, count_resources, count_scopes
+from maskinporten_operator.runtime.store import ObjectStore
+from tests.unit.fakes import NOW, private_jwk, registered, registration, resource_body
+
+
+@pytest.fixture
+def store():
+    return ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
+
+
+def see(store, *statuses):
+    for number, status in enumerate(statuses):
+        store.offer(resource_body(metadata={"name": f"app-{number}", "uid": f"u{number}"}, status=status))
+
+
+def ready(status, reason):
+    return {"conditions": [{"type": "Ready", "status": status, "reason": reason}]}
+
+
+def test_resources_are_counted_by_ready_and_reason(store):
+    see(store, {}, ready("True", "Synchronized"), ready("True", "Synchronized"), ready("False", "InvalidSpec"))
+
+    assert count_resources([store]) == {
+        ("MaskinportenClient", "Unknown", "New"): 1,
+        ("MaskinportenClient", "True", "Synchronized"): 2,
+        ("MaskinportenClient", "False", "InvalidSpec"): 1,
+    }
+
+
+def test_what_somebody_writes_into_a_status_makes_no_new_state(store):
+    see(store, *(ready(f"x{number}", f"y{number}") for number in range(50)))
+
+    assert count_resources([store]) == {("MaskinportenClient", "Unknown", "Other"): 50}
+
+
+def test_scopes_are_counted_by_the_state_that_is_told(store):
+    scopes = [{"name": "nav:a", "state": "Active"}, {"name": "nav:b", "state": "Absent"}, {"state": "made up"}, "none"]
+    see(store, {"exposedScopes": scopes}, {"exposedScopes": "none"}, {})
+
+    assert count_scopes(store) == {("Active",): 1, ("Absent",): 1, ("Other",): 2}
+
+
+def test_our_keys_are_counted_by_age_and_others_arent():
+    ages = [timedelta(hours=1), timedelta(days=29), timedelta(days=30), timedelta(days=200), timedelta(days=340)]
+    keys = [registered(private_jwk(number), NOW - age) for number, age in enumerate(ages)]
+    foreign = registered(private_jwk(9, kid="somebodys"), NOW)
+    undated = registered(private_jwk(10), None)
+
+    assert count_keys([registration(*keys, foreign, undated), registration()], NOW) == {
+        ("1d",): 1,
+        ("30d",): 1,
+        ("180d",): 1,
+        ("335d",): 1,
+        ("older",): 1,
+        ("unknown",): 1,
+    }
+
+
+def test_they_are_shown_with_their_labels(store):
+    metrics = Metrics()
+    metrics.gauges("scopes", "Scopes.", ("state",), lambda: count_scopes(store))
+    see(store, {"exposedScopes": [{"name": "nav:a", "state": "Active"}]})
+
+    assert 'maskinporten_operator_scopes{state="Active"} 1.0' in metrics.render().decode()
