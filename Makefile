@@ -5,6 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+WORKERS ?= 2
 
 .PHONY: help
 help: ## Show this list
@@ -36,10 +37,11 @@ demo-down: venv ## Stop a demo that was left running
 
 ##@ Test
 .PHONY: test
-test: venv ## All tests, on a real control plane too
+test: venv ## All tests, on a real control plane too (WORKERS=4: so many files at a time)
 	@$(BIN)/python -m tools.cluster build > /dev/null
 	@$(BIN)/python -m tools.cluster helm3 > /dev/null
-	@$(BIN)/pytest --ignore=tests/node
+	@# What takes longest comes first, by tests/conftest.py, and not the files with the most tests
+	@$(BIN)/pytest --ignore=tests/node --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory test-node
 
 .PHONY: test-node

@@ -4,3 +4,8 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what needs a control plane: it takes longest, and where files run side by side short ones go last."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)

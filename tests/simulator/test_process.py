@@ -17,6 +17,8 @@ from jose import jwt
 from tests.certificates import authority
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+DEADLINE = 60
+"""Seconds for what takes one or two: the machine may be busy with something else."""
 
 
 class Process:
@@ -35,12 +37,10 @@ class Process:
         self.http = httpx.Client(base_url=self.url)
 
     def stop(self):
-        """Stop it as Kubernetes would; return the seconds that took and what it had to say."""
+        """Stop it as Kubernetes would; return what it had to say, as of calls that it had to cancel at last."""
         self.http.close()
-        begin = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
-        output, errors = self._process.communicate(timeout=5)
-        return time.monotonic() - begin, output + errors
+        return "".join(self._process.communicate(timeout=DEADLINE))
 
     def kill(self):
         self.http.close()
@@ -71,9 +71,7 @@ def process(tmp_path_factory) -> Iterator[Process]:
     process = Process(tmp_path_factory.mktemp("simulator"))
     process.authorise()
     yield process
-    seconds, said = process.stop()
-    assert seconds < 1
-    assert said == ""
+    assert process.stop() == ""
 
 
 def test_the_admin_key_is_made_for_its_owner_only(process):
@@ -103,11 +101,12 @@ def test_an_answer_dropped_before_the_operation_leaves_none(process):
 
 
 def test_answers_on_one_connection_are_not_held_back_by_nagle(process):
-    process.count()
-    begin = time.monotonic()
+    durations = []
     for _ in range(20):
+        begin = time.monotonic()
         process.http.get("/api/v1/scopes/all")
-    assert time.monotonic() - begin < 0.4
+        durations.append(time.monotonic() - begin)
+    assert min(durations[10:]) < 0.03  # held back, each takes 0.04
 
 
 def test_a_held_call_is_dropped_when_the_simulator_stops(tmp_path):
@@ -117,16 +116,14 @@ def test_a_held_call_is_dropped_when_the_simulator_stops(tmp_path):
         process.http.post("/control/faults", json={"kind": "hold", "method": "POST", "path": "/clients$"})
         with ThreadPoolExecutor(1) as pool:
             call = pool.submit(process.create)
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + DEADLINE
             while not process.http.get("/control/faults/1").json()["held"]:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             process._process.send_signal(signal.SIGTERM)
             with pytest.raises(httpx.TransportError):
-                call.result(timeout=5)
-        seconds, said = process.stop()
-        assert seconds < 1
-        assert said == ""
+                call.result(timeout=DEADLINE)
+        assert process.stop() == ""
     finally:
         process.kill()
 
@@ -220,9 +217,7 @@ def test_a_stop_leaves_the_state_file_alone_in_its_folder(tmp_path):
     process = Process(tmp_path, "--state-file", folder / "state.db")
     process.authorise()
     process.create()
-    seconds, said = process.stop()
-    assert seconds < 1
-    assert said == ""
+    assert process.stop() == ""
     assert [file.name for file in folder.iterdir()] == ["state.db"]
 
 
@@ -243,7 +238,7 @@ def test_a_wrong_option_is_explained_without_giving_the_key_away(tmp_path, conte
     if content is not None:
         jwk_file.write_text(content)
     command = [sys.executable, "-m", "digdir_simulator", "--port", "0", "--admin-jwk-file", jwk_file, *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
     assert run.returncode != 0
     assert complaint in run.stderr
     assert "secret" not in run.stderr
@@ -255,7 +250,7 @@ def test_a_file_without_certificates_is_refused_without_giving_it_away(tmp_path,
     cert_file = tmp_path / "trusted.pem"
     cert_file.write_text(content)
     command = [sys.executable, "-m", "digdir_simulator", "--port", "0", "--admin-cert-file", cert_file]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
     assert run.returncode != 0
     assert "has no certificates in PEM" in run.stderr
     assert "secret" not in run.stderr

@@ -28,6 +28,16 @@ def empty_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache in which no other test's cluster tidies up, with the programs that are built already."""
+    control_plane()
+    built, cache = control_plane_programs().folder, tmp_path / "cache"
+    cache.mkdir()
+    (cache / built.name).symlink_to(built)
+    monkeypatch.setenv("MASKINPORTEN_OPERATOR_CACHE", str(cache))
+
+
+@pytest.fixture
 def pins(tmp_path):
     return Path(shutil.copytree(kubernetes_pins().folder, tmp_path / "pins"))
 
@@ -273,7 +283,7 @@ class TestTwoClusters:
         assert not host.running(cluster.folder)
         assert not cluster.folder.exists()
 
-    def test_what_a_killed_owner_left_is_removed_by_the_next_start(self):
+    def test_what_a_killed_owner_left_is_removed_by_the_next_start(self, own_cache):
         script = "from tools.cluster import Cluster; print(Cluster.create('left').folder, flush=True); input()"
         with subprocess.Popen(
             [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -29,12 +29,12 @@ def test_the_model_accepts(spec):
 
 @pytest.mark.parametrize(("spec", "fault"), REFUSED.values(), ids=REFUSED)
 def test_the_model_refuses_and_says_where(spec, fault):
-    started = time.monotonic()
+    began = time.process_time()
     outcome = parse_spec(spec)
 
     assert isinstance(outcome, InvalidSpec)
     assert fault in outcome.message
-    assert time.monotonic() - started < 5.0
+    assert time.process_time() - began < 5.0
 
 
 def test_a_name_has_at_most_as_many_characters_as_a_labels_value():
