@@ -187,14 +187,6 @@ def jwk_file(tmp_path, admin_jwk):
     return path
 
 
-@pytest.fixture(scope="session")
-def admin_credentials(tmp_path_factory, admin_jwk):
-    """The operator's own, read once for many lives, as that takes long."""
-    path = tmp_path_factory.mktemp("admin") / "admin.jwk"
-    path.write_text(json.dumps(admin_jwk))
-    return AdminCredentials("admin-client", JwkFile(path))
-
-
 @pytest.fixture
 async def digdir(admin_jwk, jwk_file):
     digdir = Digdir(JwkFile(jwk_file), admin_jwk=jws.public_jwk(admin_jwk))

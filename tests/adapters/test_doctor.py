@@ -27,9 +27,9 @@ from maskinporten_operator.logs import configure_logs
 from maskinporten_operator.plan.exposed_scopes import is_mark
 from maskinporten_operator.plan.findings import MAX_RUN_SECONDS, TRIAL, build_trial_description
 from tests.adapters.conftest import URL, WELL_KNOWN, ManualClock
-from tests.adapters.life import minted
 from tests.certificates import authority
 from tests.manners import LAX, ODD, STRICT
+from tests.unit.fakes import rsa_key
 
 NEEDED = ("idporten:dcr.write", "idporten:dcr.read", "idporten:scopes.write")
 API_URL, TEST_URL = "https://api.test.samarbeid.digdir.no", "https://test.maskinporten.no"
@@ -148,7 +148,7 @@ class Practice:
         """Run it; what the run before told is forgotten."""
         self.told.clear()
         config = OperatorConfig(**self.settings | settings)
-        world = World(self.network, self.clock, self.monotonic, self.sleep, lambda: minted(0))
+        world = World(self.network, self.clock, self.monotonic, self.sleep, lambda: rsa_key(0))
         diagnosis = await diagnose(config, self.told.append, self.noted.append, write=write, world=world)
         self.report = build_report(config, diagnosis, datetime.now(UTC), write=write)
         self.answered = diagnosis.answered

@@ -50,10 +50,10 @@ def describe(manner):
 
 
 @pytest.fixture(scope="module")
-def begin(admin_credentials, admin_jwk):
+def begin():
     """Begin a life in a manner; the log would take longer than the life."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
-    yield lambda **manner: LiveWorld(admin_credentials, admin_jwk, **manner)
+    yield LiveWorld
     structlog.reset_defaults()
 
 
@@ -69,7 +69,11 @@ def look(world):
         seen |= {"scopes": sorted(one.scopes), "lifetime": one.fields["access_token_lifetime"]}
     scope = world.scope(EXPOSED)
     if scope is not None:
-        seen |= {"scope": scope.active, "at_max_age": scope.at_max_age, "consumers": sorted(world.consumers(EXPOSED))}
+        seen |= {
+            "scope": scope.active,
+            "at_max_age": scope.at_max_age,
+            "consumers": sorted(world.digdir.consumers(EXPOSED)),
+        }
     return seen
 
 
@@ -172,7 +176,7 @@ EVERY = [
 async def test_life_is_the_same_in_every_manner(begin, expected, live, manner):
     world = begin(**manner)
     assert await live(world) == expected[live]
-    assert world.violations == []
+    assert world.digdir.violations == []
 
 
 def test_the_life_in_the_assumed_manner_is_as_it_should_be(expected):
@@ -226,8 +230,8 @@ async def test_a_client_works_without_an_own_scope_until_the_organisation_has_ac
         assert world.find_condition("ScopesGranted")["status"] == "False"
         assert f"must list {fakes.ORGNO} among its consumers" in world.find_condition("ScopesGranted")["message"]
 
-    world.give(own)
+    world.digdir.grant(own)
     await world.later(hours=1)
     assert sorted(world.client.scopes) == sorted([fakes.SCOPE, own])
     assert world.find_condition("ScopesGranted")["status"] == "True"
-    assert world.violations == []
+    assert world.digdir.violations == []

@@ -10,6 +10,7 @@ from maskinporten_operator.plan.consumed_scopes import OWN_SCOPES
 from tests.adapters.life import LiveWorld
 from tests.specs import exposed
 from tests.unit.fakes import SECRET, decode
+from tests.unit.world import GRANT_MAX_AGE
 
 GRANTED, OPEN, DELEGATED, OWN = (
     "skatt:some.scope",
@@ -21,7 +22,6 @@ EVERY = (GRANTED, OPEN, DELEGATED, OWN)
 LATER = "krr:global/kontaktinformasjon.read"
 EXPOSED = "nav:arbeid/some/scope"
 KS = "971032146"
-MAX_AGE = 300
 SOON = 2.0
 LISTS = {
     "accesses": ("/scopes/access/all", "granted scopes"),
@@ -64,11 +64,10 @@ class Failing(httpx.AsyncBaseTransport):
 class Passes(LiveWorld):
     """A resource that consumes a scope of each kind and exposes one, with a list that can fail."""
 
-    def _open(self):
-        super()._open()
-        self._transport = self.failing = Failing(self._transport)
-
-    def make(self):
+    def __init__(self):
+        super().__init__()
+        self.failing = self.digdir.transport = Failing(self.digdir.transport)
+        self.start()
         exposes = [exposed("some/scope", consumers=[{"orgno": KS}], delegationSource="altinn")]
         consumes = [{"name": name} for name in EVERY]
         self.create(spec={"secretName": SECRET, "scopes": {"consumes": consumes, "exposes": exposes}})
@@ -84,11 +83,10 @@ class Passes(LiveWorld):
 
 
 @pytest.fixture
-def world(admin_credentials, admin_jwk):
-    world = Passes(admin_credentials, admin_jwk)
-    world.make()
+def world():
+    world = Passes()
     yield world
-    assert world.violations == []
+    assert world.digdir.violations == []
 
 
 @pytest.fixture
@@ -99,13 +97,13 @@ async def converged(world):
 
 async def test_without_any_fault_all_is_registered_and_exposed(converged):
     assert converged.registered() == set(EVERY)
-    assert converged.consumers(EXPOSED) == {KS}
+    assert converged.digdir.consumers(EXPOSED) == {KS}
 
 
 @every_fault
 async def test_a_list_that_fails_later_costs_neither_secret_nor_what_is_known(converged, which, fault):
     converged.fail(which, fault)
-    converged.clock.advance(MAX_AGE + 1)
+    converged.clock.advance(GRANT_MAX_AGE + 1)
     converged.break_secret()
     before = converged.clock.passed
 
@@ -146,19 +144,19 @@ async def test_a_new_client_is_registered_with_what_it_may_have_whatever_list_fa
     world.fail()
     world.clock.advance(20)
     await world.settle()
-    assert world.consumers(EXPOSED) == {KS}
+    assert world.digdir.consumers(EXPOSED) == {KS}
     assert len(world.clients) == 1
 
 
 @pytest.mark.parametrize("which", [one for one, (_, name) in LISTS.items() if name])
 async def test_what_is_left_out_while_a_list_fails_is_told_with_the_list(converged, which):
     converged.fail(which, "503")
-    converged.clock.advance(MAX_AGE + 1)
+    converged.clock.advance(GRANT_MAX_AGE + 1)
     await converged.reconcile()
     converged.clock.advance(MIN_LOOK_INTERVAL + 1)
     consumes = [{"name": name} for name in (*EVERY, LATER, "ks:not.granted")]
     converged.cluster.edit_spec(scopes={"consumes": consumes})
-    converged.start_anew()
+    converged.see()
     for _ in range(3):
         await converged.reconcile()
         converged.clock.advance(MIN_LOOK_INTERVAL + 1)
@@ -173,7 +171,7 @@ async def test_what_is_left_out_while_a_list_fails_is_told_with_the_list(converg
 
 
 def calls(world, since):
-    return [one["operation"] for one in world.simulator.ledger.entries(since=since)["entries"]]
+    return [one["operation"] for one in world.digdir.simulator.ledger.entries(since=since)["entries"]]
 
 
 async def test_a_client_costs_two_writes_and_a_resync_no_call_of_its_own(world):
@@ -182,7 +180,7 @@ async def test_a_client_costs_two_writes_and_a_resync_no_call_of_its_own(world):
     assert written == ["create-client", "replace-keys"]
 
     await world.later(hours=8)
-    since = world.simulator.ledger.last_sequence
+    since = world.digdir.simulator.ledger.last_sequence
     for _ in range(5):
         await world.reconcile()
 

@@ -14,7 +14,8 @@ from maskinporten_operator.runtime import namespaces as module
 from maskinporten_operator.runtime.namespaces import Namespaces
 from maskinporten_operator.runtime.store import ObjectStore
 from tests.specs import exposed
-from tests.unit.fakes import NAMESPACE, SECRET, World, resource_body
+from tests.unit.fakes import NAMESPACE, SCOPE, SECRET, resource_body
+from tests.unit.world import World
 
 GOING = "2026-03-01T12:00:00Z"
 
@@ -193,7 +194,8 @@ def looked_after(world, *names, missing=False):
 
 
 async def test_one_in_a_namespace_that_isnt_selected_keeps_nobody_from_exposing_its_scope():
-    world = World(spec={"secretName": SECRET, "scopes": {"exposes": [exposed()]}})
+    consumes = [{"name": SCOPE}]
+    world = World(spec={"secretName": SECRET, "scopes": {"consumes": consumes, "exposes": [exposed()]}})
     looked_after(world, NAMESPACE, "other-team")
     await world.reconcile()
     assert world.condition["reason"] == "ScopeConflict"

@@ -3,12 +3,11 @@
 import pytest
 
 from maskinporten_operator.model.maskinportenclient import DELETE_ANNOTATION, RESYNC_ANNOTATION, ROTATE_ANNOTATION
-from maskinporten_operator.model.scopes import RegisteredScope
 from maskinporten_operator.plan import exposed_scopes as module
 from maskinporten_operator.plan.outcomes import Retry
 from maskinporten_operator.reconcile import finalize, observe
 from tests.specs import exposed
-from tests.unit.fakes import SECRET, World
+from tests.unit.fakes import SECRET
 from tests.unit.test_pass_scopes import (
     KOMMUNE,
     KS,
@@ -24,6 +23,7 @@ from tests.unit.test_pass_scopes import (
     unavailable,
     written,
 )
+from tests.unit.world import World
 
 MANY = 5
 AT_ONCE = Retry(0.0, failed=False, patient=True)
@@ -72,7 +72,7 @@ async def test_the_credentials_come_first_and_the_scopes_in_several_short_passes
     first = await world.reconcile()
 
     assert SECRET in world.cluster.secrets
-    assert written(world) == ["create", "grant"] * 2
+    assert written(world) == ["create_scope", "grant_access"] * 2
     assert first.retry == AT_ONCE
     assert not first.acted  # many such passes in a row are no fight with somebody
     await finish(world)
@@ -93,8 +93,8 @@ async def test_the_status_says_at_once_that_there_is_more_to_do_and_is_written_t
 
 async def test_one_that_was_ready_stays_so_while_others_mend_what_many_of_its_scopes_lost(converged):
     for number in range(MANY):
-        converged.digdir.scopes[full_name(number)]["active"] = False
-    converged.scopes.resync()
+        converged.digdir.change_scope(full_name(number), active=False)
+    await converged.resync()
     first = await converged.reconcile()
     assert first.unfinished
     assert converged.ready == "True"
@@ -106,11 +106,11 @@ async def test_one_that_was_ready_stays_so_while_others_mend_what_many_of_its_sc
 
 
 async def test_after_a_resync_the_access_lists_are_read_by_several_passes_each_once(converged):
-    converged.scopes.resync()
+    await converged.resync()
     reads = []
     while True:
         outcome = await converged.reconcile()
-        reads.append(converged.trips.calls.count("_list_accesses"))
+        reads.append(converged.trips.calls.count("list_accesses"))
         assert converged.writes == []
         if not outcome.unfinished:
             break
@@ -119,7 +119,7 @@ async def test_after_a_resync_the_access_lists_are_read_by_several_passes_each_o
 
 
 async def test_a_lost_secret_is_there_again_before_all_scopes_were_looked_at(converged):
-    converged.scopes.resync()
+    await converged.resync()
     converged.cluster.secrets.clear()
 
     assert (await converged.reconcile()).unfinished
@@ -173,8 +173,8 @@ async def test_a_scope_with_a_fault_is_left_to_the_end_of_the_round_and_then_tri
 
 async def test_scopes_that_are_others_are_read_once_a_round_and_dont_keep_it_from_its_end(converged):
     for number in range(MANY):
-        converged.digdir.scopes[full_name(number)]["description"] = "theirs"
-    converged.scopes.resync()
+        converged.digdir.change_scope(full_name(number), description="theirs")
+    await converged.resync()
 
     outcomes, writes = await finish(converged)
 
@@ -188,10 +188,10 @@ async def test_a_request_to_read_everything_is_carried_out_once_and_cleared_when
     reads, writes, outcome = [], [], None
     while outcome is None or outcome.unfinished:
         outcome = await converged.reconcile()
-        reads += [call for call in converged.trips.calls if call in {"read", "_list_accesses"}]
+        reads += [call for call in converged.trips.calls if call in {"read_scope", "list_accesses"}]
         writes.append("clear_annotations" in converged.writes)
 
-    assert reads.count("_list_accesses") == MANY
+    assert reads.count("list_accesses") == MANY
     assert writes == [False] * (len(writes) - 1) + [True]
     assert len(writes) > 2
 
@@ -201,7 +201,7 @@ async def test_a_key_is_rotated_once_however_many_passes_follow(converged):
     edit(converged, *scopes(KOMMUNE, SKATT, KS))
     _, writes = await finish(converged)
 
-    assert writes.count("publish_keys") == 1
+    assert writes.count("replace_keys") == 1
     assert writes.count("clear_annotations") == 1
     assert all(converged.digdir.consumers(full_name(n)) == {KOMMUNE, SKATT, KS} for n in range(MANY))
 
@@ -219,12 +219,12 @@ async def test_what_goes_before_a_scope_is_active_again_isnt_parted_from_that(wo
     crowd = [f"{number:09}" for number in range(6)]
     edit(world, exposed("s0", consumers=of(*crowd)))
     await finish(world)
-    world.digdir.scopes[full_name(0)]["active"] = False
-    world.scopes.resync()
+    world.digdir.change_scope(full_name(0), active=False)
+    await world.resync()
     edit(world, exposed("s0"))
     await world.reconcile()
 
-    assert written(world) == ["revoke"] * 6 + ["update_scope"]
+    assert written(world) == ["revoke_access"] * 6 + ["update_scope"]
 
 
 async def test_a_deletion_for_good_deactivates_the_scopes_in_several_short_passes_and_the_client_last(converged):
@@ -234,7 +234,7 @@ async def test_a_deletion_for_good_deactivates_the_scopes_in_several_short_passe
 
     assert [outcome.retry for outcome in outcomes] == [AT_ONCE, AT_ONCE, None]
     assert [call for call in writes if call != "write_status"] == [
-        *["revoke", "deactivate"] * MANY,
+        *["revoke_access", "delete_scope"] * MANY,
         *("delete_keys", "delete_client", "remove_finalizers"),
     ]
     assert is_gone(converged)
@@ -257,13 +257,13 @@ async def test_a_deletion_for_good_that_goes_on_reads_no_list_again_nor_what_it_
     await converged.reconcile()
     await converged.reconcile()
 
-    assert [call for call in converged.trips.calls if call.startswith("_list")] == ["_list_accesses"] * 2
+    assert [call for call in converged.trips.calls if call.startswith("list_")] == ["list_accesses"] * 2
 
 
 async def test_a_fault_in_a_later_pass_of_a_deletion_begins_it_anew(converged):
     going(converged, **{DELETE_ANNOTATION: "true"})
     await converged.reconcile()
-    converged.trips.trip("_deactivate", unavailable)
+    converged.trips.trip("delete_scope", unavailable)
     await converged.reconcile()
 
     assert not converged.memory._rounds
@@ -278,8 +278,11 @@ async def test_nothing_is_remembered_when_a_round_has_ended(converged):
 
 
 async def test_what_is_merely_listed_isnt_changed_in_the_place_of_what_turned_out_to_be_right(converged):
-    for name, scope in converged.scopes.known.items():
-        converged.scopes.known[name] = RegisteredScope(name, {**scope.fields, "visibility": "PRIVATE"})
+    for visibility in ("PRIVATE", "PUBLIC"):
+        for number in range(MANY):
+            converged.digdir.change_scope(full_name(number), visibility=visibility)
+        if visibility == "PRIVATE":
+            await converged.resync()
 
     outcomes, writes = await finish(converged)
 
