@@ -48,7 +48,7 @@ def body(version, *, uid=UID, name=NAME, secret=SECRET, status=None, **metadata)
 
 
 def version(store, key=KEY):
-    return store.find(key).version
+    return store.find(key).versions.newest
 
 
 # Another process's work
@@ -566,49 +566,39 @@ def test_in_whatever_order_events_and_answers_arrive_the_newest_stays(order, our
 # Secrets
 
 
-def secret(number):
-    return {"metadata": {"namespace": NAMESPACE, "name": SECRET, "resourceVersion": str(number)}}
-
-
-def test_of_a_secret_only_the_version_is_known():
-    versions = VersionStore()
-
-    assert versions.offer(SECRET_KIND, secret(10)["metadata"])
-    assert not versions.offer(SECRET_KIND, secret(10)["metadata"])
-    assert versions.newest(key_of(SECRET_KIND, secret(10)["metadata"])) == 10
-    assert versions.own(key_of(SECRET_KIND, secret(10)["metadata"])) == 0
+OF_SECRET, OF_DEPLOYMENT = (Key(kind, NAMESPACE, SECRET) for kind in (SECRET_KIND, DEPLOYMENT))
 
 
 def test_the_echo_of_our_own_secret_is_no_news():
     versions = VersionStore()
-    versions.record_own_write(SECRET_KIND, secret(12))
+    versions.record_own_write(OF_SECRET, 12)
 
-    assert not versions.offer(SECRET_KIND, secret(12)["metadata"])
-    assert not versions.offer(SECRET_KIND, secret(11)["metadata"])
-    assert versions.own(key_of(SECRET_KIND, secret(12)["metadata"])) == 12
-    assert versions.offer(SECRET_KIND, secret(13)["metadata"])
+    assert not versions.offer(OF_SECRET, 12)
+    assert not versions.offer(OF_SECRET, 11)
+    assert versions.own(OF_SECRET) == 12
+    assert versions.offer(OF_SECRET, 13)
 
 
 def test_a_secret_that_is_gone_is_news_when_it_comes_again():
     versions = VersionStore()
-    versions.record_own_write(SECRET_KIND, secret(12))
-    versions.remove(key_of(SECRET_KIND, secret(12)["metadata"]))
+    versions.record_own_write(OF_SECRET, 12)
+    versions.remove(OF_SECRET)
 
     assert list(versions) == []
-    assert versions.own(key_of(SECRET_KIND, secret(12)["metadata"])) == 0
-    assert versions.offer(SECRET_KIND, secret(11)["metadata"])
+    assert versions.own(OF_SECRET) == 0
+    assert versions.offer(OF_SECRET, 11)
 
 
 def test_objects_of_two_kinds_with_one_name_are_told_apart():
     versions = VersionStore()
-    versions.record_own_write(SECRET_KIND, secret(12))
+    versions.record_own_write(OF_SECRET, 12)
 
-    assert versions.offer(DEPLOYMENT, secret(10)["metadata"])
-    assert set(versions) == {Key(SECRET_KIND, NAMESPACE, SECRET), Key(DEPLOYMENT, NAMESPACE, SECRET)}
-    assert versions.own(key_of(DEPLOYMENT, secret(12)["metadata"])) == 0
-    versions.remove(key_of(SECRET_KIND, secret(12)["metadata"]))
-    assert Key(DEPLOYMENT, NAMESPACE, SECRET) in versions
-    assert Key(SECRET_KIND, NAMESPACE, SECRET) not in versions
+    assert versions.offer(OF_DEPLOYMENT, 10)
+    assert set(versions) == {OF_SECRET, OF_DEPLOYMENT}
+    assert versions.own(OF_DEPLOYMENT) == 0
+    versions.remove(OF_SECRET)
+    assert OF_DEPLOYMENT in versions
+    assert OF_SECRET not in versions
 
 
 def test_a_store_names_its_resources_with_its_kind(store):

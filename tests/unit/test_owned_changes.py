@@ -13,6 +13,7 @@ from maskinporten_operator.runtime.store import ObjectStore, VersionStore
 from tests.unit.fakes import NAME, NAMESPACE, SECRET, owner_reference, resource_body
 
 OWNER = Key(MASKINPORTEN_CLIENT, NAMESPACE, NAME)
+KEY_OF_SECRET = Key(SECRET_KIND, NAMESPACE, SECRET)
 WAITING = Key(MASKINPORTEN_CLIENT, NAMESPACE, "waiting-app")
 
 
@@ -157,7 +158,7 @@ async def test_a_list_that_shows_nothing_new_queues_nobody(world):
 async def test_the_echo_of_a_passs_own_write_before_its_answer_queues_nobody(world):
     await world.begin_pass()
     world.secrets.on_change(secret(10))
-    world.versions.record_own_write(SECRET_KIND, {"metadata": secret(10)})
+    world.versions.record_own_write(KEY_OF_SECRET, 10)
     world.end_pass()
 
     assert await world.queued() == set()
@@ -165,7 +166,7 @@ async def test_the_echo_of_a_passs_own_write_before_its_answer_queues_nobody(wor
 
 async def test_the_echo_of_a_passs_own_write_after_its_answer_queues_nobody(world):
     await world.begin_pass()
-    world.versions.record_own_write(SECRET_KIND, {"metadata": secret(10)})
+    world.versions.record_own_write(KEY_OF_SECRET, 10)
     world.secrets.on_change(secret(10))
     world.end_pass()
     world.secrets.on_change(secret(10))
@@ -177,7 +178,7 @@ async def test_the_echo_of_a_passs_own_write_after_its_answer_queues_nobody(worl
 async def test_anothers_edit_during_a_pass_queues_the_owner_at_its_end(world, ours):
     await world.begin_pass()
     if ours:
-        world.versions.record_own_write(SECRET_KIND, {"metadata": secret(ours)})
+        world.versions.record_own_write(KEY_OF_SECRET, ours)
     world.secrets.on_change(secret(11))
     assert len(world.queue) == 0
     world.end_pass()
@@ -187,7 +188,7 @@ async def test_anothers_edit_during_a_pass_queues_the_owner_at_its_end(world, ou
 
 async def test_a_deletion_during_a_pass_is_seen_after_it(world):
     await world.begin_pass()
-    world.versions.record_own_write(SECRET_KIND, {"metadata": secret(10)})
+    world.versions.record_own_write(KEY_OF_SECRET, 10)
     world.secrets.on_delete(secret(12))
     world.end_pass()
 
@@ -236,7 +237,7 @@ async def test_a_complete_list_of_one_kind_says_nothing_of_another(world):
 
 async def test_the_answer_to_a_write_of_one_kind_is_no_excuse_for_a_change_of_another(world):
     await world.begin_pass()
-    world.versions.record_own_write(SECRET_KIND, {"metadata": secret(10)})
+    world.versions.record_own_write(KEY_OF_SECRET, 10)
     world.changes.listen(DEPLOYMENT).on_change(secret(10))
     world.end_pass()
 

@@ -52,12 +52,13 @@ class OwnedChanges:
         """Take in an object that was made or changed."""
         key = key_of(kind, metadata)
         self._owners[key] = self._find_owners(key, metadata)  # whom a list without the object wakes up
-        if not self._versions.offer(kind, metadata):
+        version = int(metadata["resourceVersion"])
+        if not self._versions.offer(key, version):
             return
         for owner in self._find_concerned(key, self._owners[key]):
             if self._queue.is_running(owner):
                 # Most likely the echo of the write that this pass is waiting for an answer to.
-                self._unsettled[owner][key] = self._versions.newest(key)
+                self._unsettled[owner][key] = version
             else:
                 self._queue.add(owner, _find_urgency(kind))
 

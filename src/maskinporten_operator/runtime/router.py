@@ -8,7 +8,7 @@ from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
 from maskinporten_operator.runtime.owned_changes import OwnedChanges
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
-from maskinporten_operator.runtime.store import ObjectStore, VersionStore, decisive
+from maskinporten_operator.runtime.store import ObjectStore, VersionStore, decisive, key_of
 from maskinporten_operator.runtime.urgency import find_urgency, find_urgency_of_listed
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Router:
         """Take in an object as a write of ours left it."""
         store = self.stores.get(kind)
         if store is None:
-            self.versions.record_own_write(kind, body)
+            self.versions.record_own_write(key_of(kind, body["metadata"]), int(body["metadata"]["resourceVersion"]))
             for owned in self.owned.values():
                 owned.take_write(kind, body["metadata"])
             return
@@ -85,6 +85,8 @@ class Router:
         entry = store.find(key)
         if entry is None or entry.uid != began["metadata"]["uid"]:
             self._forget(began["metadata"]["uid"])  # it vanished during the pass
+        if entry and store.has_moved(key, began):
+            self._queue.add(key, find_urgency(entry.body))
         self.owned[key.kind].settle(key)
         self._queue_application_after_change(key, began)
 

@@ -1,8 +1,4 @@
-"""All resources in their newest version: of watch events and of our own writes' answers, whichever is newer.
-
-A watch event may show an object as it was before a write of ours. A pass that began on it would act twice, so a version
-is taken only if its resourceVersion, compared as an integer, is higher than the one that is here.
-"""
+"""All resources in their newest version: of watch events and of our own writes' answers, whichever is newer."""
 
 from __future__ import annotations
 
@@ -31,6 +27,7 @@ from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.plan.ownership import APP_LABEL, MANAGED_BY_LABEL
 from maskinporten_operator.reconcile.ports import FirstSeen
 from maskinporten_operator.runtime.queue import Key
+from maskinporten_operator.runtime.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -63,14 +60,12 @@ class Entry:
     Attributes:
         body: The newest version, without what nobody here reads.
         first_seen: When and how it was first seen.
-        version: The newest resourceVersion.
-        own_version: The newest resourceVersion that a write of ours made.
+        versions: Its resourceVersions.
     """
 
     body: Body
     first_seen: FirstSeen
-    version: int
-    own_version: int = 0
+    versions: Versions = field(default_factory=Versions)
     _judged: Body | None = None
     _is_valid: bool = False
 
@@ -135,18 +130,16 @@ class ObjectStore:
         """Take in a resource as a watch gave it; say whether that was news."""
         key, version = self.key_of(body), int(body["metadata"]["resourceVersion"])
         entry = self._entries.get(key)
-        if entry and version <= entry.version:
+        if entry and not entry.versions.offer(version):
             return False
-        if entry and entry.uid == body["metadata"]["uid"]:
-            self._replace(key, entry, body, version)
-            return True
-        if entry:
+        if entry and entry.uid != body["metadata"]["uid"]:
             self._drop(key, entry)
-        now = self.monotonic()
-        had_finalizer = now < self._doubted_until or self.finalizer in (body["metadata"].get("finalizers") or ())
-        entry = Entry({}, FirstSeen(now, had_finalizer), version)
-        self._entries[key] = entry
-        self._replace(key, entry, body, version)
+            entry = None
+        if entry is None:
+            now = self.monotonic()
+            had_finalizer = now < self._doubted_until or self.finalizer in (body["metadata"].get("finalizers") or ())
+            entry = self._entries[key] = Entry({}, FirstSeen(now, had_finalizer), Versions(version))
+        self._replace(key, entry, body)
         return True
 
     def record_own_write(self, body: Body) -> None:
@@ -155,9 +148,8 @@ class ObjectStore:
         entry = self._entries.get(key)
         if entry is None or entry.uid != body["metadata"]["uid"]:
             return
-        entry.own_version = max(entry.own_version, version)
-        if version > entry.version:
-            self._replace(key, entry, body, version)
+        if entry.versions.record_own_write(version):
+            self._replace(key, entry, body)
 
     def remove(self, key: Key, uid: str) -> None:
         """The resource is gone."""
@@ -178,7 +170,7 @@ class ObjectStore:
         entry = self._entries.get(key)
         if entry is None:
             return False
-        if entry.version > max(entry.own_version, int(began["metadata"]["resourceVersion"])):
+        if entry.versions.has_foreign_write(int(began["metadata"]["resourceVersion"])):
             return True
         return decisive(entry.body) != decisive(began)
 
@@ -208,7 +200,7 @@ class ObjectStore:
             if client_id is not None and not is_going and is_selected(key.namespace):
                 yield client_id
 
-    def _replace(self, key: Key, entry: Entry, body: Body, version: int) -> None:
+    def _replace(self, key: Key, entry: Entry, body: Body) -> None:
         if entry.body and entry.body["metadata"].get("generation") != body["metadata"].get("generation"):
             # What an older list says of another spec's registration is no answer to this one.
             entry.first_seen = replace(entry.first_seen, at=self.monotonic())
@@ -219,7 +211,6 @@ class ObjectStore:
         for claim in after - before:
             self._by_claim[claim].add(key)
         entry.body = body
-        entry.version = version
 
     def _drop(self, key: Key, entry: Entry) -> None:
         for claim in find_claims(entry.body):
@@ -237,43 +228,32 @@ class ObjectStore:
 
 
 class VersionStore:
-    """The newest resourceVersions of owned objects, which are not kept themselves."""
+    """The resourceVersions of owned objects, which are not kept themselves."""
 
     def __init__(self) -> None:
-        self._newest: dict[Key, int] = {}
-        self._own: dict[Key, int] = {}
+        self._versions: dict[Key, Versions] = {}
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(tuple(self._newest))
-
-    def offer(self, kind: Kind, metadata: Body) -> bool:
-        """Take in a version as a watch gave it; say whether it was news, and not the echo of our own write."""
-        key, version = key_of(kind, metadata), int(metadata["resourceVersion"])
-        if version <= self._newest.get(key, 0):
-            return False
-        self._newest[key] = version
-        return True
-
-    def record_own_write(self, kind: Kind, body: Body) -> None:
-        """Take in an object as our own write left it."""
-        self.offer(kind, body["metadata"])
-        self._own[key_of(kind, body["metadata"])] = int(body["metadata"]["resourceVersion"])
-
-    def newest(self, key: Key) -> int:
-        """Give the newest version; 0 if the object isn't known."""
-        return self._newest.get(key, 0)
+        return iter(tuple(self._versions))
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._newest
+        return key in self._versions
+
+    def offer(self, key: Key, version: int) -> bool:
+        """Take in a version as a watch gave it; say whether it was news."""
+        return self._versions.setdefault(key, Versions()).offer(version)
+
+    def record_own_write(self, key: Key, version: int) -> None:
+        """Take in the version that a write of ours made."""
+        self._versions.setdefault(key, Versions()).record_own_write(version)
 
     def own(self, key: Key) -> int:
         """Give the version that our last write made; 0 if there was none."""
-        return self._own.get(key, 0)
+        return self._versions[key].own if key in self._versions else 0
 
     def remove(self, key: Key) -> None:
         """The object is gone."""
-        self._newest.pop(key, None)
-        self._own.pop(key, None)
+        self._versions.pop(key, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
-from maskinporten_operator.runtime.urgency import find_urgency
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -106,6 +105,11 @@ class Workers:
         return self._monotonic() - min(run.began for run in self._runs) if self._runs else 0.0
 
     @property
+    def count(self) -> int:
+        """How many passes may be under way at once."""
+        return self._count
+
+    @property
     def active(self) -> int:
         """How many passes are under way."""
         return len(self._runs)
@@ -150,10 +154,7 @@ class Workers:
         ):
             outcome = await controller.reconcile(began, entry.first_seen)
         self._metrics.count_pass(key.kind, outcome)
-        entry = controller.store.find(key)
-        if entry and controller.store.has_moved(key, began):
-            self._queue.add(key, find_urgency(entry.body))
-        if entry and outcome.acted:  # nothing is kept of what vanished during the pass
+        if outcome.acted and controller.store.find(key):  # nothing is kept of what vanished during the pass
             self._queue.note_action(key)
         controller.settle(key, began)
         self._schedule(key, outcome)

@@ -1,0 +1,129 @@
+"""What is watched: the resources by kopf, all else as metadata."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from maskinporten_operator.adapters.cluster.discovery import is_served
+from maskinporten_operator.adapters.cluster.session import open_session
+from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata
+from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.model.resources import (
+    APPLICATION,
+    DEPLOYMENT,
+    MASKINPORTEN_CLIENT,
+    NAMESPACE,
+    SECRET,
+    SERVICE,
+    Kind,
+)
+from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.plan.ownership import MANAGED_BY, MANAGED_BY_LABEL
+from maskinporten_operator.runtime.faults import FaultError, Restarts
+from maskinporten_operator.runtime.shell import EndlessBackoffs, is_outage, run_shell
+from maskinporten_operator.runtime.store import trim
+from maskinporten_operator.runtime.sync import wait_for_sync
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Collection, Coroutine
+
+    from maskinporten_operator.adapters.cluster.api import ClusterApi
+    from maskinporten_operator.adapters.cluster.watch import Listener
+    from maskinporten_operator.config import Config
+    from maskinporten_operator.runtime.namespaces import Namespaces
+    from maskinporten_operator.runtime.router import Router
+    from maskinporten_operator.runtime.vitals import Vitals
+
+
+class Watches:
+    """The watches of one process, in all namespaces or in those of the configuration."""
+
+    def __init__(self, config: Config, api: ClusterApi, router: Router, namespaces: Namespaces, vitals: Vitals) -> None:
+        self._namespaces = config.namespaces or (None,)
+        self._namespace_selector = config.namespace_selector
+        self._api = api
+        self._router = router
+        self._listeners = namespaces
+        self._vitals = vitals
+        self._restarts = Restarts("the watch of resources", is_outage, EndlessBackoffs())
+        self._synced = False
+
+    def find_missing(self) -> list[str]:
+        """Name what isn't watched, or not known to be complete."""
+        missing = self._vitals.find_idle()
+        if self._restarts.is_unsteady:
+            missing.append("the watch of resources, which ended by a fault, to be steady")
+        if not self._synced:
+            missing.append("the first comparison with the API server's lists")
+        return missing
+
+    async def wait_for_sync(self) -> None:
+        """Return when the stores have held what the API server lists."""
+        await wait_for_sync(self._router.stores.values(), self.list_uids, lambda: not self._vitals.find_idle())
+        self._synced = True
+
+    async def list_uids(self, kind: Kind) -> dict[str, str]:
+        """List the uids of a kind, with namespace and name."""
+        lists = [await list_metadata(self._api, kind.path(namespace)) for namespace in self._namespaces]
+        found = [item["metadata"] for items, _ in lists for item in items]
+        return {one["uid"]: f"{one['namespace']}/{one['name']}" for one in found}
+
+    async def watch_resources(self, stop: concurrent.futures.Future[None]) -> None:
+        """Run kopf, and start it again when it gives up, unless a kind is gone.
+
+        Raises:
+            FaultError: A kind is gone, or kopf ends by a fault again and again.
+        """
+        stores = self._router.stores
+        reduced = {kind.path(namespace): partial(trim, kind) for kind in stores for namespace in self._namespaces}
+        paths = self._vitals.expect_paths(reduced)
+        configuration = self._api.configuration
+        session = partial(open_session, configuration, paths, reduced)
+        namespaces = tuple(one for one in self._namespaces if one is not None)
+
+        async def watch() -> None:
+            await run_shell(self._router.on_event, session, configuration.host, stores, namespaces, stop)
+
+        async def look_around() -> None:
+            paths.on_end()
+            if await self._is_kind_gone():
+                raise FaultError("the API server stopped serving a CRD of ours: a cluster admin must install it")
+
+        await self._restarts.run(watch, look_around)
+
+    def watch_others(self, served: Collection[Kind]) -> list[Coroutine[Any, Any, None]]:
+        """Give a coroutine for each watch of what resources own, as far as it is `served`, and of namespaces."""
+        owned = [(MASKINPORTEN_CLIENT, SECRET)]
+        if APPLICATION in self._router.stores:
+            owned += [(APPLICATION, kind) for kind in (DEPLOYMENT, SERVICE, *POLICY_KINDS) if kind in served]
+        selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+        return [
+            *(
+                self._follow(kind, selector, self._router.owned[owner].listen(kind), namespace)
+                for owner, kind in owned
+                for namespace in self._namespaces
+            ),
+            *self._watch_namespaces(),
+        ]
+
+    def _watch_namespaces(self) -> list[Coroutine[Any, Any, None]]:
+        """Watch the cluster's namespaces; an operator that is given a few of them needn't have the right to."""
+        if None not in self._namespaces:
+            return []
+        ends = self._follow(NAMESPACE, "", self._listeners.listen_to_ends())
+        if not (selector := self._namespace_selector):
+            return [ends]
+        return [ends, self._follow(NAMESPACE, selector, self._listeners.listen_to_selected())]
+
+    async def _follow(self, kind: Kind, selector: str, listener: Listener, namespace: str | None = None) -> None:
+        """Watch metadata, and let it be noticed if that ends."""
+        part = f"the watch of {kind.path(namespace)} by {type(listener).__name__} and {selector or 'no label'}"
+        await follow_metadata(self._api, kind, selector, listener, namespace, self._vitals.expect(part))
+
+    async def _is_kind_gone(self) -> bool:
+        try:
+            return not all([await is_served(self._api, kind) for kind in self._router.stores])
+        except OperatorError:
+            return False  # an API server that doesn't answer says nothing

@@ -1,0 +1,34 @@
+"""The gauges, which are read when somebody asks for the metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
+from maskinporten_operator.runtime.state_counts import count_resources, count_scopes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from maskinporten_operator.model.resources import Kind
+    from maskinporten_operator.runtime.metrics import Metrics
+    from maskinporten_operator.runtime.queue import WorkQueue
+    from maskinporten_operator.runtime.store import ObjectStore
+    from maskinporten_operator.runtime.workers import Workers
+
+
+def add_gauges(metrics: Metrics, queue: WorkQueue, workers: Workers, stores: Mapping[Kind, ObjectStore]) -> None:
+    """Show what waits, what is under way, and how the known resources are."""
+    gauge, gauges = metrics.gauge, metrics.gauges
+    gauge("queue_depth", "Resources that wait for a pass.", lambda: len(queue))
+    gauge("resources", "Known resources.", lambda: sum(map(len, stores.values())))
+    gauge("workers", "How many passes may be under way at once.", lambda: workers.count)
+    gauge("active_workers", "How many passes are under way.", lambda: workers.active)
+    gauge("longest_running_pass_seconds", "How long the oldest pass under way takes.", lambda: workers.longest_run)
+    gauges(
+        "resources_by_state",
+        "Known resources by Ready and its reason.",
+        ("kind", "ready", "reason"),
+        lambda: count_resources(stores.values()),
+    )
+    gauges("scopes", "Exposed scopes by state.", ("state",), lambda: count_scopes(stores[MASKINPORTEN_CLIENT]))
