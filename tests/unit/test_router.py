@@ -5,6 +5,7 @@ import copy
 
 import pytest
 
+from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
@@ -152,6 +153,40 @@ async def test_what_is_remembered_of_a_resource_that_vanished_during_a_pass_is_f
     world.router.settle(CLIENT, began)
 
     assert world.forgotten == [UID, UID]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"spec": {"secretName": "another"}, "metadata": {"generation": 2}},
+        {"metadata": {"annotations": {"digdir.nais.io/rotate": "true"}}},
+        {"metadata": {"uid": "another"}},
+        {"metadata": {"labels": {"a": "b"}}},
+    ],
+    ids=["another spec", "a request", "another resource of the name", "whatever somebody else wrote"],
+)
+async def test_a_resource_that_somebody_else_wrote_during_its_pass_is_looked_at_again(world, parts):
+    began = world.router.stores[MASKINPORTEN_CLIENT].find(CLIENT).body
+    world.queue.add(CLIENT)
+    assert await world.queue.get() == CLIENT
+    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", world.change(**parts))
+    world.router.settle(CLIENT, began)
+    world.queue.done(CLIENT)
+
+    assert CLIENT in await world.queued()
+
+
+async def test_a_resource_that_only_its_own_pass_wrote_isnt_looked_at_again(world):
+    began = world.router.stores[MASKINPORTEN_CLIENT].find(CLIENT).body
+    world.queue.add(CLIENT)
+    assert await world.queue.get() == CLIENT
+    written = world.change(metadata={"finalizers": [FINALIZER]})
+    world.router.record_own_write(MASKINPORTEN_CLIENT, written)
+    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", written)
+    world.router.settle(CLIENT, began)
+    world.queue.done(CLIENT)
+
+    assert CLIENT not in await world.queued()
 
 
 async def test_the_version_of_an_owned_object_that_we_wrote_is_kept(world):

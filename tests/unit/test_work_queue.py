@@ -439,14 +439,11 @@ class Gone:
 
     def __init__(self, *, vanishes, retry=None):
         self.retry = retry
-        self.entry = Entry({"metadata": {"uid": "u"}}, FirstSeen(0.0, had_finalizer=True), 1)
+        self.entry = Entry({"metadata": {"uid": "u"}}, FirstSeen(0.0, had_finalizer=True))
         self.vanishes = vanishes
 
     def find(self, key):
         return self.entry
-
-    def has_moved(self, key, began):
-        return False
 
     async def reconcile(self, body, first_seen):
         if self.vanishes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import Reason
@@ -12,7 +12,7 @@ from maskinporten_operator.model.jwk import KEY_LIMIT, PrivateJwk, PublicJwk
 from maskinporten_operator.plan.decisions import PublishKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 RENEW_BEFORE = timedelta(days=30)
 """A registered key lives a year; posting it again renews it."""
@@ -56,28 +56,74 @@ def plan_keys(
     mint = _check_mint(in_secret, current, now, rotate=rotate)
     if mint:  # a pending key that was published already takes no further slot
         registered = [key for key in registered if key.kid != pending or key is current]
-    foreign = [key for key in registered if not key.ours]
-    orphans = _find_orphans(registered, current, now)
-    in_use = current is not None and current.ours
-
-    made = max(recent_mints, _count_young(registered, now))
-    if mint and (blocker := _check_minting(foreign, made, in_use=in_use)):
+    keys = KeySet.classify(registered, current, now)
+    if mint and (blocker := _check_minting(keys, max(recent_mints, keys.count_young(now)))):
         return KeyPlan(blocker=blocker)
+    kept = keys.choose_kept(KEY_LIMIT - bool(mint), grace, now)
+    return KeyPlan(_plan_publication(keys, kept, mint, now), next_look=_next_look(keys, kept, grace, now))
 
-    wanted = [orphan.key for orphan in reversed(orphans) if not orphan.is_past(grace, now)]
-    if current and in_use:
-        wanted.insert(0, current)
-    kept = wanted[: max(KEY_LIMIT - len(foreign) - bool(mint), int(in_use))]  # the oldest go first
-    renew = current is not None and in_use and _expires_soon(current, now)
-    dropped = [key.kid for key in registered if key.ours and key not in kept]
 
-    reason = mint or (renew and "the key expires soon") or (dropped and f"dropped {', '.join(dropped)}")
-    publish = None
-    if reason:
-        keep = tuple(_to_request(key, renew=bool(renew) and key is current) for key in (*kept, *foreign))
-        expired = tuple(key.kid for key in foreign if _has_expired(key, now))
-        publish = PublishKeys(keep, mint=bool(mint), reason=reason, expired=expired)
-    return KeyPlan(publish, next_look=_next_look(orphans, kept, current, grace, now))
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """A client's registered keys, told apart by whose they are and by what the Secret holds.
+
+    Attributes:
+        current: The key that the Secret holds, whoever made it; None if it isn't registered.
+        ours: All that this operator made.
+        orphans: Those of ours that the Secret doesn't hold and that haven't expired, oldest first.
+        foreign: Those that somebody else made.
+    """
+
+    current: PublicJwk | None
+    ours: tuple[PublicJwk, ...]
+    orphans: tuple[Orphan, ...]
+    foreign: tuple[PublicJwk, ...]
+
+    @classmethod
+    def classify(cls, registered: Sequence[PublicJwk], current: PublicJwk | None, now: datetime) -> Self:
+        """Tell a client's keys apart."""
+        ours = tuple(key for key in registered if key.ours)
+        foreign = tuple(key for key in registered if not key.ours)
+        return cls(current, ours, tuple(_find_orphans(registered, current, now)), foreign)
+
+    @property
+    def in_use(self) -> tuple[PublicJwk, ...]:
+        """The key of ours that the Secret holds, if it holds one."""
+        return (self.current,) if self.current and self.current.ours else ()
+
+    def count_young(self, now: datetime) -> int:
+        """Count our keys that were published within the last hour; of those that were dropped since, nobody tells."""
+        created = [_created(key) for key in self.ours]
+        return sum(moment is not None and now - moment < timedelta(hours=1) for moment in created)
+
+    def choose_kept(self, limit: int, grace: timedelta, now: datetime) -> tuple[PublicJwk, ...]:
+        """Choose which keys of ours stay, so that there are `limit` in all; the one in use does in any case."""
+        left = [orphan.key for orphan in reversed(self.orphans) if not orphan.is_past(grace, now)]
+        return (*self.in_use, *left[: max(limit - len(self.foreign) - len(self.in_use), 0)])  # the oldest go first
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A key of ours that the Secret doesn't hold, and since when something newer could be used instead."""
+
+    key: PublicJwk
+    since: datetime | None
+
+    def is_past(self, grace: timedelta, now: datetime) -> bool:
+        """Whether no pod should use it any more."""
+        return self.since is not None and now - self.since > grace
+
+
+def _plan_publication(keys: KeySet, kept: Collection[PublicJwk], mint: str | None, now: datetime) -> PublishKeys | None:
+    """Publish a set without what isn't kept, with the key in use renewed if it expires soon, if anything changes."""
+    renewed = [key for key in keys.in_use if _expires_soon(key, now)]
+    dropped = [key.kid for key in keys.ours if key not in kept]
+    reason = mint or (renewed and "the key expires soon") or (dropped and f"dropped {', '.join(dropped)}")
+    if not reason:
+        return None
+    keep = tuple(_to_request(key, renew=key in renewed) for key in (*kept, *keys.foreign))
+    expired = tuple(key.kid for key in keys.foreign if _has_expired(key, now))
+    return PublishKeys(keep, mint=bool(mint), reason=reason, expired=expired)
 
 
 def _check_mint(in_secret: PrivateJwk | None, current: PublicJwk | None, now: datetime, *, rotate: bool) -> str | None:
@@ -90,18 +136,12 @@ def _check_mint(in_secret: PrivateJwk | None, current: PublicJwk | None, now: da
     return "a new key was asked for" if rotate else None
 
 
-def _count_young(registered: Sequence[PublicJwk], now: datetime) -> int:
-    """Count our keys that were published within the last hour; of those that were dropped since, nobody tells."""
-    created = [_created(key) for key in registered if key.ours]
-    return sum(moment is not None and now - moment < timedelta(hours=1) for moment in created)
-
-
-def _check_minting(foreign: Sequence[PublicJwk], made: int, *, in_use: bool) -> Blocker | None:
-    if len(foreign) + in_use >= KEY_LIMIT:
-        kids = ", ".join(key.kid for key in foreign)
+def _check_minting(keys: KeySet, made: int) -> Blocker | None:
+    if len(keys.foreign) + len(keys.in_use) >= KEY_LIMIT:
+        kids = ", ".join(key.kid for key in keys.foreign)
         return rejected(
             Reason.KEY_LIMIT_REACHED,
-            f"The client has {len(foreign)} keys that this operator didn't make ({kids}), and DigDir allows "
+            f"The client has {len(keys.foreign)} keys that this operator didn't make ({kids}), and DigDir allows "
             f"{KEY_LIMIT} in all: remove one of them at DigDir",
         )
     if made >= MINTS_PER_HOUR:
@@ -121,18 +161,7 @@ def _expires_soon(key: PublicJwk, now: datetime) -> bool:
     return key.expires is not None and key.expires - now.timestamp() < RENEW_BEFORE.total_seconds()
 
 
-@dataclass(frozen=True, slots=True)
-class _Orphan:
-    """A key of ours that the Secret doesn't blocker, and since when something newer could be used instead."""
-
-    key: PublicJwk
-    since: datetime | None
-
-    def is_past(self, grace: timedelta, now: datetime) -> bool:
-        return self.since is not None and now - self.since > grace
-
-
-def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None, now: datetime) -> list[_Orphan]:
+def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None, now: datetime) -> list[Orphan]:
     """List our keys that aren't in the Secret and haven't expired, oldest first.
 
     One is superseded when the next newer was published; the newest, whose Secret was never written, at its own
@@ -145,7 +174,7 @@ def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None, no
     )
     newer = [*own[1:], None][: len(own)]
     return [
-        _Orphan(key, _created(successor or key) if successor or current else now)
+        Orphan(key, _created(successor or key) if successor or current else now)
         for key, successor in zip(own, newer, strict=True)
         if key is not current
     ]
@@ -170,15 +199,9 @@ def _to_request(key: PublicJwk, *, renew: bool) -> PublicJwk:
     return PublicJwk({name: value for name, value in key.members.items() if name not in left_out} | {"use": "sig"})
 
 
-def _next_look(
-    orphans: Sequence[_Orphan],
-    kept: Sequence[PublicJwk],
-    current: PublicJwk | None,
-    grace: timedelta,
-    now: datetime,
-) -> float | None:
-    moments = [(orphan.since + grace).timestamp() for orphan in orphans if orphan.since and orphan.key in kept]
-    if current and current.expires:
-        moments.append(current.expires - RENEW_BEFORE.total_seconds())
+def _next_look(keys: KeySet, kept: Collection[PublicJwk], grace: timedelta, now: datetime) -> float | None:
+    moments = [(orphan.since + grace).timestamp() for orphan in keys.orphans if orphan.since and orphan.key in kept]
+    if keys.current and keys.current.expires:
+        moments.append(keys.current.expires - RENEW_BEFORE.total_seconds())
     later = [moment - now.timestamp() for moment in moments if moment >= now.timestamp()]
     return min(later) + 1 if later else None
