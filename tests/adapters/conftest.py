@@ -16,7 +16,7 @@ from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
 from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, JwkFile
-from maskinporten_operator.adapters.digdir.metadata import MetadataReader
+from maskinporten_operator.adapters.digdir.metadata import MaskinportenMetadata
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 
 DEADLINE = 5.0
@@ -63,7 +63,7 @@ class Digdir:
         self.app = create_app(Config(public_url=URL, **config), clock=self.wall)
         self.simulator = self.app.state.simulator
         self.plain = httpx.AsyncClient(transport=InProcessTransport(self.app), base_url=URL)
-        self.metadata = MetadataReader(self.plain, WELL_KNOWN, self.monotonic)
+        self.metadata = MaskinportenMetadata(self.plain, WELL_KNOWN, self.monotonic)
         self.credentials = AdminCredentials("admin-client", source)
         self.http = self.authorized(self.credentials)
         self.observed = []

@@ -44,7 +44,7 @@ class LiveWorld(World):
     async def later(self, **passed):
         """Let time pass, have the lists read anew as a resync does, and settle."""
         self.clock.advance(timedelta(**passed).total_seconds())
-        await self.registry.refresh()
+        await self.registrations.refresh()
         await self.scopes.refresh()
         return await self.settle()
 

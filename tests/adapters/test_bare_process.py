@@ -29,10 +29,10 @@ asyncio.run(load())
 """
 MINT = """
 import asyncio
-from maskinporten_operator.adapters.key_pool import KeyPool
+from maskinporten_operator.adapters.key_pool import ProcessKeyPool
 
 async def take():
-    async with KeyPool(1) as pool:
+    async with ProcessKeyPool(1) as pool:
         print(len((await pool.take('ns')).n))
 
 asyncio.run(take())

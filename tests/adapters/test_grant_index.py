@@ -6,8 +6,8 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from maskinporten_operator.adapters.digdir.grant_index import MIN_DUE, MIN_LOOK_INTERVAL, GrantIndex
-from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
+from maskinporten_operator.adapters.digdir.grant_index import MIN_DUE, MIN_LOOK_INTERVAL, DigdirGrantIndex
+from maskinporten_operator.adapters.digdir.scope_index import DigdirScopeIndex
 from maskinporten_operator.model.scopes import RegisteredScope
 from tests.adapters.conftest import DEADLINE, IndexWorld, held, scope_fields
 
@@ -32,11 +32,11 @@ class World(IndexWorld):
 
     def __init__(self, digdir):
         super().__init__(digdir)
-        self.own = self.build(ScopeIndex, digdir.scopes)
+        self.own = self.build(DigdirScopeIndex, digdir.scopes)
         self.index = self.start(digdir.scopes)
 
     def start(self, api):
-        return GrantIndex(api, self.own, max_age=MAX_AGE, monotonic=self.monotonic, sleep=self.sleep)
+        return DigdirGrantIndex(api, self.own, max_age=MAX_AGE, monotonic=self.monotonic, sleep=self.sleep)
 
     async def find(self, *names, asked=None):
         """Ask now, or as somebody who asked before."""
@@ -331,7 +331,7 @@ async def test_an_own_scope_that_was_made_just_now_may_be_consumed_without_a_loo
 async def test_after_a_doubt_the_lists_are_read_anew_though_not_more_than_every_ten_seconds(world):
     await world.find(GRANTED)
     world.digdir.access(GRANTED, state="DENIED")
-    world.index.doubt()
+    world.index.expire()
     assert await world.names(GRANTED) == {GRANTED}
     assert world.looks() == 1
     world.digdir.advance(MIN_LOOK_INTERVAL + 1)
@@ -351,7 +351,7 @@ async def test_a_doubt_that_comes_while_the_lists_are_read_has_them_read_once_mo
     hold = world.digdir.fault("hold", when=when, path="/scopes/access/all$")
     look = asyncio.create_task(world.find(MISSING))
     await held(hold)
-    world.index.doubt()
+    world.index.expire()
     hold.release()
     await asyncio.wait_for(look, DEADLINE)
     assert world.looks() == 2
@@ -367,7 +367,7 @@ async def test_a_doubt_that_comes_while_the_lists_are_read_has_them_read_once_mo
 
 async def test_a_doubt_outlives_a_look_that_fails(world):
     await world.find(GRANTED)
-    world.index.doubt()
+    world.index.expire()
     world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     world.digdir.fault("status", status=503, path="/scopes/access/all$")
     assert await world.names(GRANTED) == {GRANTED}

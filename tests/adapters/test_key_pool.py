@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from maskinporten_operator.adapters import key_pool as module
-from maskinporten_operator.adapters.key_pool import BATCH, FEW, KEPT_SHARE, LATELY, KeyPool, _Takers
+from maskinporten_operator.adapters.key_pool import BATCH, FEW, KEPT_SHARE, LATELY, ProcessKeyPool, _Takers
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.jwk import PrivateJwk
 
@@ -63,7 +63,7 @@ def maker(monkeypatch):
 
 
 async def test_the_pool_fills_up_to_its_size_and_no_further(maker):
-    async with KeyPool(10, maker.start) as pool:
+    async with ProcessKeyPool(10, maker.start) as pool:
         await until(lambda: len(pool) == 10)
         await asyncio.sleep(0.05)
 
@@ -72,7 +72,7 @@ async def test_the_pool_fills_up_to_its_size_and_no_further(maker):
 
 
 async def test_what_is_taken_is_made_again(maker):
-    async with KeyPool(3, maker.start) as pool:
+    async with ProcessKeyPool(3, maker.start) as pool:
         taken = [await pool.take("ns") for _ in range(20)]
         await until(lambda: len(pool) == 3)
 
@@ -81,7 +81,7 @@ async def test_what_is_taken_is_made_again(maker):
 
 
 async def test_a_pool_without_a_store_makes_keys_when_they_are_asked_for(maker):
-    async with KeyPool(0, maker.start) as pool:
+    async with ProcessKeyPool(0, maker.start) as pool:
         await asyncio.sleep(0.05)
         assert maker.made == 0
 
@@ -90,7 +90,7 @@ async def test_a_pool_without_a_store_makes_keys_when_they_are_asked_for(maker):
 
 
 async def test_many_at_once_get_a_key_each(maker):
-    async with KeyPool(2, maker.start) as pool:
+    async with ProcessKeyPool(2, maker.start) as pool:
         taken = await asyncio.wait_for(asyncio.gather(*(pool.take("ns") for _ in range(30))), SOON)
 
     assert sorted(taken) == list(range(30))
@@ -103,7 +103,7 @@ async def test_many_at_once_get_a_key_each(maker):
 )
 async def test_whatever_fails_in_a_worker_it_is_started_again(maker, error):
     maker.failures = [error, error]
-    async with KeyPool(2, maker.start) as pool:
+    async with ProcessKeyPool(2, maker.start) as pool:
         assert await asyncio.wait_for(pool.take("ns"), SOON) == 0
         await until(lambda: len(pool) == 2)
 
@@ -113,7 +113,7 @@ async def test_whatever_fails_in_a_worker_it_is_started_again(maker, error):
 
 async def test_a_worker_that_cant_be_started_is_tried_again(maker):
     maker.refusals = [OSError("the process table is full")] * 2
-    async with KeyPool(2, maker.start) as pool:
+    async with ProcessKeyPool(2, maker.start) as pool:
         assert await asyncio.wait_for(pool.take("ns"), SOON) == 0
 
     assert (maker.refusals, maker.started) == ([], 1)
@@ -121,7 +121,7 @@ async def test_a_worker_that_cant_be_started_is_tried_again(maker):
 
 async def test_a_pool_is_failing_from_a_failure_until_keys_are_minted_again(maker):
     maker.failures = [OSError("no")] * 1000
-    async with KeyPool(2, maker.start) as pool:
+    async with ProcessKeyPool(2, maker.start) as pool:
         assert not pool.failing
         await until(lambda: pool.failing)
         maker.failures.clear()
@@ -135,7 +135,7 @@ async def test_one_that_waits_in_vain_is_told_after_a_time(maker, monkeypatch):
     real_timeout = asyncio.timeout
     monkeypatch.setattr(module.asyncio, "timeout", lambda _: real_timeout(0.05))
 
-    async with KeyPool(1, maker.start) as pool:
+    async with ProcessKeyPool(1, maker.start) as pool:
         with pytest.raises(TransientError, match="No key could be made") as caught:
             await pool.take("ns")
 
@@ -144,7 +144,7 @@ async def test_one_that_waits_in_vain_is_told_after_a_time(maker, monkeypatch):
 
 async def test_one_that_gives_up_waiting_takes_no_key_from_the_others(maker):
     maker.failures = [OSError("no")]
-    async with KeyPool(0, maker.start) as pool:
+    async with ProcessKeyPool(0, maker.start) as pool:
         first, second = (asyncio.create_task(pool.take("ns")) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
@@ -156,7 +156,7 @@ async def test_one_that_gives_up_waiting_takes_no_key_from_the_others(maker):
 async def test_a_worker_process_makes_real_keys_and_a_killed_one_is_replaced():
     complaints = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
-    async with KeyPool(1) as pool:
+    async with ProcessKeyPool(1) as pool:
         first = await asyncio.wait_for(pool.take("ns"), DEADLINE)
         worker = pool._minter.pid
         os.kill(worker, signal.SIGKILL)
@@ -195,7 +195,7 @@ def is_running(pid):
 
 
 async def test_nothing_is_minted_while_keys_are_taken_and_the_store_is_not_low(maker):
-    async with KeyPool(40, maker.start) as pool:
+    async with ProcessKeyPool(40, maker.start) as pool:
         await until(lambda: len(pool) == 40)
 
         for _ in range(25):
@@ -242,7 +242,7 @@ async def test_namespaces_that_wait_get_keys_by_turns():
         await pool.take(namespace)
         got.append(namespace)
 
-    async with KeyPool(0, hand.start) as pool, asyncio.TaskGroup() as group:
+    async with ProcessKeyPool(0, hand.start) as pool, asyncio.TaskGroup() as group:
         for namespace in ["busy"] * 5 + ["calm"]:
             group.create_task(take(pool, namespace))
         await settle()
@@ -255,7 +255,7 @@ async def test_namespaces_that_wait_get_keys_by_turns():
 
 async def test_one_that_took_many_keys_leaves_the_last_ones_to_others():
     hand, size = Hand(), 64
-    async with KeyPool(size, hand.start) as pool:
+    async with ProcessKeyPool(size, hand.start) as pool:
         for _ in range(size):
             hand.allowed.release()
         await until(lambda: len(pool) == size)
@@ -275,7 +275,7 @@ async def test_one_that_took_many_keys_leaves_the_last_ones_to_others():
 
 async def test_many_namespaces_that_take_few_each_get_all_the_keys_there_are():
     hand, size = Hand(), 64
-    async with KeyPool(size, hand.start) as pool:
+    async with ProcessKeyPool(size, hand.start) as pool:
         for _ in range(size):
             hand.allowed.release()
         await until(lambda: len(pool) == size)
@@ -285,7 +285,7 @@ async def test_many_namespaces_that_take_few_each_get_all_the_keys_there_are():
 
 async def test_a_key_that_was_given_to_one_that_waits_no_more_is_kept_for_others():
     hand = Hand()
-    async with KeyPool(0, hand.start) as pool:
+    async with ProcessKeyPool(0, hand.start) as pool:
         gone = asyncio.create_task(pool.take("calm"))
         await settle()
         pool._keys.append("key")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maskinporten_operator.adapters.cluster.kubernetes_cluster import ClusterResources
+from maskinporten_operator.adapters.cluster.kubernetes_cluster import KubernetesCluster
 from maskinporten_operator.adapters.cluster.status_errors import AbsentError
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
 from maskinporten_operator.model.resources import CILIUM_POLICY
@@ -23,7 +23,7 @@ class Api:
 
 
 async def apply(uid, namespace=None):
-    await ClusterResources(Api(namespace), lambda *_: None).apply(CILIUM_POLICY, MANIFEST, uid)
+    await KubernetesCluster(Api(namespace), lambda *_: None).apply(CILIUM_POLICY, MANIFEST, uid)
 
 
 async def test_a_kind_that_isnt_served_is_for_a_cluster_admin_to_mend():
@@ -50,4 +50,4 @@ async def test_a_secret_that_cant_be_read_is_no_secret_without_a_key():
             return {"metadata": {"name": "some-secret"}, "unreadable": "data is larger than 256 KiB as JSON"}
 
     with pytest.raises(RejectedError, match=r"Secret some-secret can't be read \(data is larger than 256 KiB"):
-        await ClusterResources(Huge(), lambda *_: None).find_secret("some-team", "some-secret")
+        await KubernetesCluster(Huge(), lambda *_: None).find_secret("some-team", "some-secret")

@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from maskinporten_operator.adapters.digdir.metadata import REREAD_SECONDS, RETRY_SECONDS, MetadataReader
+from maskinporten_operator.adapters.digdir.metadata import REREAD_SECONDS, RETRY_SECONDS, MaskinportenMetadata
 from maskinporten_operator.adapters.digdir.shared_failure import REMEMBERED
 from maskinporten_operator.model.errors import OperatorError, TransientError, WaitingError
 from maskinporten_operator.model.registrations import AuthorizationServer
@@ -21,7 +21,7 @@ class Server:
         self.answer = httpx.Response(200, json=DOCUMENT)
         self.calls = 0
         http = httpx.AsyncClient(transport=httpx.MockTransport(self.handle))
-        self.reader = MetadataReader(http, WELL_KNOWN, self.clock)
+        self.reader = MaskinportenMetadata(http, WELL_KNOWN, self.clock)
 
     async def handle(self, _):
         self.calls += 1

@@ -7,7 +7,7 @@ import pytest
 
 from digdir_simulator import jws
 from maskinporten_operator.adapters.digdir import registration_index as module
-from maskinporten_operator.adapters.digdir.registration_index import RegistrationIndex
+from maskinporten_operator.adapters.digdir.registration_index import DigdirRegistrationIndex
 from maskinporten_operator.model.errors import OperatorError, OutcomeUnknownError, RejectedError, TransientError
 from maskinporten_operator.model.jwk import PublicJwk
 from tests.adapters.conftest import DEADLINE, LAG, IndexWorld, fields, held
@@ -28,7 +28,7 @@ class World(IndexWorld):
         self.index = self.start()
 
     def start(self, client=None):
-        return self.build(RegistrationIndex, client or self.digdir.client)
+        return self.build(DigdirRegistrationIndex, client or self.digdir.client)
 
     def lists(self):
         return self.digdir.count("list-clients")
@@ -146,7 +146,7 @@ async def test_a_listed_client_is_found_by_its_description_and_held_by_its_id(wo
     await world.index.ready()
 
     assert [one.client_id for one in world.index.find(OURS)] == [client_id]
-    assert world.index.holds(client_id)
+    assert world.index.contains(client_id)
 
 
 @pytest.mark.parametrize(
@@ -168,17 +168,17 @@ async def test_foreign_and_unusable_clients_are_not_kept(world, changes):
     await world.index.ready()
 
     assert len(world.index) == 0
-    assert not world.index.holds(client_id)
+    assert not world.index.contains(client_id)
 
 
 async def test_a_foreign_client_is_read_by_its_id_and_not_kept_but_known_to_exist(world):
     client_id = await world.by_hand(description="made by hand")
     await world.index.ready()
-    assert not world.index.holds(client_id)
+    assert not world.index.contains(client_id)
 
     assert (await world.index.read(client_id)).description == "made by hand"
 
-    assert world.index.holds(client_id)
+    assert world.index.contains(client_id)
     assert len(world.index) == 0
     assert world.index.find("made by hand") == ()
 
@@ -189,7 +189,7 @@ async def test_a_foreign_client_stays_known_to_exist_through_further_lists(world
     world.digdir.advance(LAG + 1)
     await world.index.refresh()
 
-    assert world.index.holds(client_id)
+    assert world.index.contains(client_id)
 
 
 async def test_a_foreign_client_that_is_read_as_gone_exists_no_more(world):
@@ -198,7 +198,7 @@ async def test_a_foreign_client_that_is_read_as_gone_exists_no_more(world):
     await world.digdir.client.delete_client(client_id)
 
     assert await world.index.read(client_id) is None
-    assert not world.index.holds(client_id)
+    assert not world.index.contains(client_id)
 
 
 async def test_a_foreign_client_that_is_given_to_us_is_kept_as_ours_and_missing_once_it_is_gone(world):
@@ -212,7 +212,7 @@ async def test_a_foreign_client_that_is_given_to_us_is_kept_as_ours_and_missing_
     world.digdir.advance(2)
     await world.index.refresh()
 
-    assert not world.index.holds(client_id)
+    assert not world.index.contains(client_id)
 
 
 async def test_one_of_ours_that_is_given_away_is_found_no_more_and_known_to_exist(world):
@@ -222,7 +222,7 @@ async def test_one_of_ours_that_is_given_away_is_found_no_more_and_known_to_exis
     await world.index.read(client_id)
 
     assert world.index.find(OURS) == ()
-    assert world.index.holds(client_id)
+    assert world.index.contains(client_id)
 
 
 async def test_what_vanished_from_a_list_is_known_no_more(world):
@@ -232,7 +232,7 @@ async def test_what_vanished_from_a_list_is_known_no_more(world):
     await world.index.refresh()
 
     assert world.index.find(OURS) == ()
-    assert not world.index.holds(client_id)
+    assert not world.index.contains(client_id)
 
 
 async def test_a_description_changed_by_hand_is_found_under_the_new_one_only(world):
@@ -303,7 +303,7 @@ async def test_a_deleted_client_stays_deleted_against_a_list_that_lags(world):
     await world.index.refresh()
 
     assert world.index.find(OURS) == ()
-    assert not world.index.holds(registered.client_id)
+    assert not world.index.contains(registered.client_id)
 
 
 async def test_one_that_was_read_as_gone_stays_gone_against_a_list_that_lags(world):
@@ -316,7 +316,7 @@ async def test_one_that_was_read_as_gone_stays_gone_against_a_list_that_lags(wor
     world.digdir.advance(2)
     await world.index.refresh()
 
-    assert not world.index.holds(client_id)
+    assert not world.index.contains(client_id)
 
 
 async def test_a_write_during_a_list_outranks_it(world):
@@ -327,7 +327,7 @@ async def test_a_write_during_a_list_outranks_it(world):
     hold.release()
     await asyncio.wait_for(listing, DEADLINE)
 
-    assert world.index.holds(registered.client_id)
+    assert world.index.contains(registered.client_id)
 
 
 async def test_after_the_lag_a_list_is_believed_again(world):
@@ -477,13 +477,13 @@ async def test_a_write_without_an_answer_leaves_the_registration_in_doubt_until_
     world.digdir.fault("drop", when=when, path=registered.client_id)
     with pytest.raises(OutcomeUnknownError):
         await getattr(world.index, write)(registered, argument)
-    assert world.index.is_doubtful(registered.client_id)
+    assert world.index.is_unconfirmed(registered.client_id)
 
     await world.index.refresh()
-    assert world.index.is_doubtful(registered.client_id)
+    assert world.index.is_unconfirmed(registered.client_id)
     await world.index.read(registered.client_id)
 
-    assert not world.index.is_doubtful(registered.client_id)
+    assert not world.index.is_unconfirmed(registered.client_id)
 
 
 async def test_a_write_that_is_answered_leaves_no_doubt(world, jwks):
@@ -491,7 +491,7 @@ async def test_a_write_that_is_answered_leaves_no_doubt(world, jwks):
     updated = await world.index.update(registered, fields(client_name="Another"))
     await world.index.publish_keys(updated, [public(jwks[0])])
 
-    assert not world.index.is_doubtful(registered.client_id)
+    assert not world.index.is_unconfirmed(registered.client_id)
 
 
 # Deletion for good
@@ -526,7 +526,7 @@ async def test_a_deletion_whose_answer_was_lost_is_done_by_the_next(world, path)
     await delete(world.index, registered.client_id)
 
     assert not world.digdir.stored(registered.client_id).active
-    assert not world.index.holds(registered.client_id)
+    assert not world.index.contains(registered.client_id)
 
 
 async def test_a_deletion_of_one_that_doesnt_exist_is_done(world):
@@ -542,7 +542,7 @@ async def test_keys_that_arent_deleted_dont_keep_the_client_from_being_deleted(w
     await delete(world.index, registered.client_id)
 
     assert not world.digdir.stored(registered.client_id).active
-    assert not world.index.holds(registered.client_id)
+    assert not world.index.contains(registered.client_id)
 
 
 async def test_clients_of_others_are_remembered_up_to_a_bound_the_newest_ones(world, monkeypatch):
@@ -552,18 +552,18 @@ async def test_clients_of_others_are_remembered_up_to_a_bound_the_newest_ones(wo
     for one in (ids[0], ids[1], ids[0], ids[2]):
         await world.index.read(one)
 
-    assert [world.index.holds(one) for one in ids] == [True, False, True]
+    assert [world.index.contains(one) for one in ids] == [True, False, True]
 
 
-@pytest.mark.parametrize(("status", "doubted"), [(400, False), (403, True), (503, True)])
-async def test_an_update_that_is_refused_for_what_is_in_it_leaves_no_doubt(world, status, doubted):
+@pytest.mark.parametrize(("status", "is_unconfirmed"), [(400, False), (403, True), (503, True)])
+async def test_an_update_that_is_refused_for_what_is_in_it_leaves_no_doubt(world, status, is_unconfirmed):
     registered = await world.index.register(fields())
     world.digdir.fault("status", status=status, method="PUT", path="/clients/")
 
     with pytest.raises(OperatorError):
         await world.index.update(registered, fields(client_name="Another name"))
 
-    assert world.index.is_doubtful(registered.client_id) is doubted
+    assert world.index.is_unconfirmed(registered.client_id) is is_unconfirmed
 
 
 async def test_a_doubt_ends_with_what_it_was_about(world):
@@ -573,13 +573,13 @@ async def test_a_doubt_ends_with_what_it_was_about(world):
         await world.index.update(registered, fields(client_name="Another name"))
     world.digdir.advance(1)
     await world.index.refresh()
-    assert world.index.is_doubtful(registered.client_id)
+    assert world.index.is_unconfirmed(registered.client_id)
 
     await world.digdir.client.delete_client(registered.client_id)
     world.digdir.advance(LAG + 1)
     await world.index.refresh()
 
-    assert not world.index.is_doubtful(registered.client_id)
+    assert not world.index.is_unconfirmed(registered.client_id)
 
 
 async def test_a_refused_deletion_of_an_active_client_is_told(world):
@@ -590,4 +590,4 @@ async def test_a_refused_deletion_of_an_active_client_is_told(world):
         await delete(world.index, registered.client_id)
 
     assert world.digdir.stored(registered.client_id).active
-    assert world.index.holds(registered.client_id)
+    assert world.index.contains(registered.client_id)

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from maskinporten_operator.adapters.digdir.scope_index import MAX_SOURCES_AGE, MIN_SOURCES_INTERVAL, ScopeIndex
+from maskinporten_operator.adapters.digdir.scope_index import MAX_SOURCES_AGE, MIN_SOURCES_INTERVAL, DigdirScopeIndex
 from maskinporten_operator.model.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -41,7 +41,7 @@ class World(IndexWorld):
         self.index = self.start()
 
     def start(self, api=None):
-        return self.build(ScopeIndex, api or self.digdir.scopes)
+        return self.build(DigdirScopeIndex, api or self.digdir.scopes)
 
     async def made(self, *consumers):
         """Ours is there, made by this index a while ago."""
@@ -221,7 +221,7 @@ async def test_a_scope_that_exists_already_is_read_and_told_as_a_conflict(world,
     assert world.index.find(NAME).description == description
     assert not world.index.find(NAME).active
     assert bool(world.index.find_owned(MARK)) == (description == OURS)
-    assert not world.index.is_doubtful(NAME)
+    assert not world.index.is_unconfirmed(NAME)
 
 
 async def test_a_creation_that_is_refused_for_what_is_in_it_is_told_as_a_refusal(world):
@@ -230,7 +230,7 @@ async def test_a_creation_that_is_refused_for_what_is_in_it_is_told_as_a_refusal
 
     assert caught.value.reason == "RefusedByDigDir"
     assert world.index.find(NAME) is None
-    assert not world.index.is_doubtful(NAME)
+    assert not world.index.is_unconfirmed(NAME)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, BadRequestError), (403, RejectedError), (422, RejectedError)])
@@ -244,7 +244,7 @@ async def test_a_creation_that_is_refused_is_no_conflict_whatever_is_there(world
 
     assert type(caught.value) is kind
     assert world.index.find(NAME) is None
-    assert not world.index.is_doubtful(NAME)
+    assert not world.index.is_unconfirmed(NAME)
 
 
 async def test_one_that_exists_by_now_and_cant_be_read_is_told_as_what_keeps_it_from_being_read(world):
@@ -279,13 +279,13 @@ async def test_a_write_without_an_answer_leaves_the_scope_in_doubt_until_it_is_r
     world.digdir.fault(kind, when=when, method=method, path="/scopes$")
     with pytest.raises(OutcomeUnknownError):
         await EVERY_WRITE[write](world.index)
-    assert world.index.is_doubtful(name)
+    assert world.index.is_unconfirmed(name)
 
     await world.index.refresh()
-    assert world.index.is_doubtful(name)
+    assert world.index.is_unconfirmed(name)
     await world.index.read(name)
 
-    assert not world.index.is_doubtful(name)
+    assert not world.index.is_unconfirmed(name)
 
 
 @every_write
@@ -299,7 +299,7 @@ async def test_a_write_that_is_cancelled_under_way_leaves_the_scope_in_doubt(wor
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert world.index.is_doubtful("nav:arbeid:other" if write == "create" else NAME)
+    assert world.index.is_unconfirmed("nav:arbeid:other" if write == "create" else NAME)
 
 
 @every_write
@@ -308,13 +308,13 @@ async def test_a_write_that_is_answered_or_refused_leaves_no_doubt(world, write)
     world.digdir.fault("status", status=403, path="/scopes$")
     with pytest.raises(RejectedError):
         await EVERY_WRITE[write](world.index)
-    assert not world.index.is_doubtful(NAME)
-    assert not world.index.is_doubtful("nav:arbeid:other")
+    assert not world.index.is_unconfirmed(NAME)
+    assert not world.index.is_unconfirmed("nav:arbeid:other")
 
     await EVERY_WRITE[write](world.index)
 
-    assert not world.index.is_doubtful(NAME)
-    assert not world.index.is_doubtful("nav:arbeid:other")
+    assert not world.index.is_unconfirmed(NAME)
+    assert not world.index.is_unconfirmed("nav:arbeid:other")
 
 
 async def test_a_refused_write_leaves_what_was_known(world):
@@ -504,7 +504,7 @@ async def test_a_refusal_for_any_other_reason_says_nothing_of_the_consumer(world
     assert type(caught.value) is kind
 
     known = await world.index.read_access(NAME)
-    assert (known.refused, known.doubtful, known.consumers) == ({}, frozenset(), frozenset())
+    assert (known.refused, known.unconfirmed, known.consumers) == ({}, frozenset(), frozenset())
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -514,12 +514,12 @@ async def test_an_access_is_in_doubt_after_a_lost_answer_until_it_is_written_aga
     world.digdir.fault("drop", when=when, path="/scopes/access/")
     with pytest.raises(OutcomeUnknownError):
         await getattr(world.index, write)(NAME, KOMMUNE)
-    assert (await world.index.read_access(NAME)).doubtful == {KOMMUNE}
+    assert (await world.index.read_access(NAME)).unconfirmed == {KOMMUNE}
 
     await getattr(world.index, write)(NAME, KOMMUNE)
 
     known = await world.index.read_access(NAME)
-    assert known.doubtful == frozenset()
+    assert known.unconfirmed == frozenset()
     assert known.consumers == world.digdir.consumers(NAME) == ({KOMMUNE} if write == "grant" else set())
 
 
@@ -533,7 +533,7 @@ async def test_an_access_is_in_doubt_after_its_write_was_cancelled(world, write)
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert (await world.index.read_access(NAME)).doubtful == {KOMMUNE}
+    assert (await world.index.read_access(NAME)).unconfirmed == {KOMMUNE}
 
 
 async def test_the_doubt_outlasts_rows_that_may_lag_and_ends_with_rows_that_dont(world):
@@ -543,13 +543,13 @@ async def test_the_doubt_outlasts_rows_that_may_lag_and_ends_with_rows_that_dont
     with pytest.raises(OutcomeUnknownError):
         await world.index.grant(NAME, KOMMUNE)
     world.index.expire_access()
-    assert (await world.index.read_access(NAME)).doubtful == {KOMMUNE}
+    assert (await world.index.read_access(NAME)).unconfirmed == {KOMMUNE}
     world.digdir.advance(LAG + 1)
     world.index.expire_access()
 
     known = await world.index.read_access(NAME)
 
-    assert (known.doubtful, known.consumers) == (frozenset(), {KOMMUNE})
+    assert (known.unconfirmed, known.consumers) == (frozenset(), {KOMMUNE})
 
 
 async def test_one_that_has_no_access_is_revoked_without_a_fault(world):
@@ -627,7 +627,7 @@ async def test_a_doubtful_scope_that_may_not_be_read_by_itself_is_no_longer_so_a
     world.digdir.fault("status", status=403, path="/scopes/scope$", times=None)
 
     assert (await world.index.read(NAME)).fields["at_max_age"] == 99
-    assert not world.index.is_doubtful(NAME)
+    assert not world.index.is_unconfirmed(NAME)
 
 
 @pytest.mark.parametrize("status", [400, 403])

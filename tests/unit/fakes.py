@@ -221,7 +221,7 @@ class FakeRandomness:
         return f"{next(self._numbers):0{digits}x}"
 
 
-class FakeMint:
+class FakeKeyPool:
     def __init__(self, trips: Trips):
         self.trips = trips
         self._numbers = itertools.count(20)
@@ -326,7 +326,7 @@ class FakeCluster:
         return self.resource
 
 
-class FakeFleet:
+class FakeResourceStore:
     def __init__(self):
         self.rival: str | None = None
         self.exposer: tuple[str, str] | None = None
@@ -341,13 +341,13 @@ class FakeFleet:
         return self.client_ids
 
 
-class FakeOwnedObjects:
+class FakeChildren:
     """What the watches know of an Application's children, which is nothing to a pass over a MaskinportenClient."""
 
     def find_client(self, namespace, name):
         raise AssertionError("only Applications look here")
 
-    def holds(self, kind, namespace, name):
+    def contains(self, kind, namespace, name):
         raise AssertionError("only Applications look here")
 
 

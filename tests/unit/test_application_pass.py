@@ -21,7 +21,7 @@ from maskinporten_operator.plan.outcomes import REJECTED_RECHECK_SECONDS, Retry
 from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.reconcile.application_pass import reconcile_application
 from maskinporten_operator.reconcile.memory import Memory
-from maskinporten_operator.reconcile.ports import Ports
+from maskinporten_operator.reconcile.ports import Known, Ports
 from tests.children import CLIENT_ID, NAME, NAMESPACE, UID, application_body, keep, merge, set_available, set_ready
 from tests.unit.fakes import SETTINGS, FakeAnnouncer, FakeClock, FakeNamespaces, FakeRandomness, Trips, port
 
@@ -101,7 +101,7 @@ class LabelledObjects:
     def find_client(self, namespace, name):
         return copy.deepcopy(self.cluster.objects.get((MASKINPORTEN_CLIENT, name)))
 
-    def holds(self, kind, namespace, name):
+    def contains(self, kind, namespace, name):
         labels = self.cluster.objects.get((kind, name), {"metadata": {}})["metadata"].get("labels", {})
         return labels.get("app.kubernetes.io/managed-by") == "maskinporten-operator"
 
@@ -112,7 +112,7 @@ class NoObjects:
     def find_client(self, namespace, name):
         return None
 
-    def holds(self, kind, namespace, name):
+    def contains(self, kind, namespace, name):
         return False
 
 
@@ -130,15 +130,12 @@ class World:
             settings=SETTINGS,
             platform=self.platform,
             cluster=self.cluster,
-            registry=None,
-            scopes=None,
-            grants=None,
-            mint=None,
-            fleet=None,
-            owned=LabelledObjects(self.cluster) if self.watches_have_told else NoObjects(),
-            namespaces=FakeNamespaces(),
+            digdir=None,
+            known=Known(
+                None, LabelledObjects(self.cluster) if self.watches_have_told else NoObjects(), FakeNamespaces()
+            ),
+            key_pool=None,
             announcer=self.announcer,
-            metadata=None,
             clock=self.clock,
             random=FakeRandomness(),
             memory=self.memory,

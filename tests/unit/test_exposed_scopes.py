@@ -354,7 +354,7 @@ def test_consumers_that_left_the_spec_are_revoked_in_order_and_before_others_are
 
 
 def test_a_consumer_of_whom_it_isnt_known_is_written_again_either_way():
-    access = AccessList(frozenset({SKATT}), doubtful=frozenset({SKATT, KOMMUNE}))
+    access = AccessList(frozenset({SKATT}), unconfirmed=frozenset({SKATT, KOMMUNE}))
 
     assert plan(exposure(want(SKATT), as_wanted(want()), access)) == [
         RevokeAccess(NAME, KOMMUNE),
@@ -654,9 +654,9 @@ def exposures_of_ours(draw, name="some.scope"):
     read_only = {"owner_orgno": UTLAND, "created": "then", "last_updated": "later"}
     members = read_only | ours | draw(foreign) | {"description": description}
     registered = scope(f"nav:{wanted.subscope}", **members)
-    consumers, doubtful = draw(orgnos), draw(orgnos)
-    refused = dict.fromkeys(draw(orgnos) - consumers - doubtful, "no")
-    return exposure(wanted, registered, AccessList(consumers, doubtful, refused), issuer=issuer)
+    consumers, unconfirmed = draw(orgnos), draw(orgnos)
+    refused = dict.fromkeys(draw(orgnos) - consumers - unconfirmed, "no")
+    return exposure(wanted, registered, AccessList(consumers, unconfirmed, refused), issuer=issuer)
 
 
 several = st.tuples(exposures_of_ours("one"), exposures_of_ours("two.three"), exposures_of_ours("four"))
@@ -716,7 +716,7 @@ def test_there_is_at_most_one_write_for_each_difference(exposures):
         assert len(on_scope) <= 1
         assert len(on_access) == len(set(on_access))
         if one.access:
-            settled = (one.access.consumers & takers(one)) - one.access.doubtful
+            settled = (one.access.consumers & takers(one)) - one.access.unconfirmed
             assert not settled & set(on_access)
 
 

@@ -11,8 +11,8 @@ from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.runtime import namespaces as module
-from maskinporten_operator.runtime.namespaces import Namespaces
-from maskinporten_operator.runtime.store import ObjectStore
+from maskinporten_operator.runtime.namespaces import WatchedNamespaces
+from maskinporten_operator.runtime.store import WatchedResourceStore
 from tests.specs import exposed
 from tests.unit.fakes import NAMESPACE, SCOPE, SECRET, resource_body
 from tests.unit.world import World
@@ -49,12 +49,12 @@ async def test_a_list_of_all_namespaces_says_nothing_of_those_that_are_selected(
 
 
 async def test_where_all_are_looked_after_nothing_is_waited_for(told):
-    await asyncio.wait_for(Namespaces(told.extend).ready(), 5)
+    await asyncio.wait_for(WatchedNamespaces(told.extend).ready(), 5)
 
 
 @pytest.fixture
 def namespaces(told):
-    return Namespaces(told.extend, selects=True)
+    return WatchedNamespaces(told.extend, selects=True)
 
 
 def test_a_namespace_that_begins_to_go_is_told_once(namespaces, told):
@@ -93,7 +93,7 @@ def test_a_namespace_is_selected_from_when_the_watch_shows_it_until_it_no_longer
 
 def test_all_that_a_list_changes_is_told_at_once():
     told = []
-    namespaces = Namespaces(told.append, selects=True)
+    namespaces = WatchedNamespaces(told.append, selects=True)
     selected = namespaces.listen_to_selected()
     selected.on_list([{"metadata": metadata("a")}, {"metadata": metadata("b")}])
 
@@ -108,7 +108,7 @@ def test_all_that_a_list_changes_is_told_at_once():
 
 def test_what_is_told_of_is_so_by_then():
     seen = []
-    namespaces = Namespaces(
+    namespaces = WatchedNamespaces(
         lambda names: seen.extend((name, namespaces.is_selected(name)) for name in names), selects=True
     )
     selected = namespaces.listen_to_selected()
@@ -122,7 +122,7 @@ def test_what_is_told_of_is_so_by_then():
 
 
 def test_without_a_selector_all_are_looked_after(told):
-    assert Namespaces(told.extend).is_selected("any")
+    assert WatchedNamespaces(told.extend).is_selected("any")
 
 
 async def test_nothing_is_done_in_a_namespace_that_isnt_selected():
@@ -182,15 +182,15 @@ async def test_what_is_in_a_namespace_that_goes_is_let_go_before_its_own_turn():
 
 def looked_after(world, *names, missing=False):
     """Have the watches tell of these namespaces, and of resources in others beside the world's own."""
-    world.namespaces = Namespaces(lambda _: None, selects=True)
+    world.namespaces = WatchedNamespaces(lambda _: None, selects=True)
     world.namespaces.listen_to_selected().on_list([{"metadata": metadata(name)} for name in names])
-    world.fleet = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, itertools.count(1).__next__, lambda *_: None)
+    world.resources = WatchedResourceStore(MASKINPORTEN_CLIENT, FINALIZER, itertools.count(1).__next__, lambda *_: None)
     for number in range(10):
         other = {"name": f"app-{number}", "namespace": "other-team", "uid": f"u{number}"}
         spec = {"secretName": "their-secret", "scopes": {"exposes": [exposed()]}}
         status = {"clientID": f"missing-{number}"} if missing else {}
         created = {"creationTimestamp": "2025-01-01T00:00:00Z"}
-        world.fleet.offer(resource_body(metadata=other | created, spec=spec, status=status))
+        world.resources.offer(resource_body(metadata=other | created, spec=spec, status=status))
 
 
 async def test_one_in_a_namespace_that_isnt_selected_keeps_nobody_from_exposing_its_scope():
@@ -314,7 +314,7 @@ async def test_a_resource_deleted_in_a_namespace_that_isnt_selected_goes_without
 async def test_before_the_selected_namespaces_are_known_nothing_is_counted_missing_nor_made():
     world = World()
     world.namespaces.ready = unlisted
-    world.fleet.client_ids = [f"vanished-{number}" for number in range(10)]
+    world.resources.client_ids = [f"vanished-{number}" for number in range(10)]
 
     outcome = await world.reconcile()
 

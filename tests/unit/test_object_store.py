@@ -15,7 +15,7 @@ from maskinporten_operator.plan.children import build_children, check_child
 from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.runtime import store as module
 from maskinporten_operator.runtime.queue import Key
-from maskinporten_operator.runtime.store import ObjectStore, VersionStore, key_of, trim
+from maskinporten_operator.runtime.store import VersionStore, WatchedResourceStore, key_of, trim
 from tests.children import application_body
 from tests.specs import exposed
 from tests.unit.fakes import NAME, NAMESPACE, SECRET, UID, resource_body
@@ -36,7 +36,7 @@ def gone():
 
 @pytest.fixture
 def store(gone):
-    return ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, itertools.count(1).__next__, gone)
+    return WatchedResourceStore(MASKINPORTEN_CLIENT, FINALIZER, itertools.count(1).__next__, gone)
 
 
 def body(version, *, uid=UID, name=NAME, secret=SECRET, status=None, **metadata):
@@ -58,7 +58,7 @@ def test_at_a_takeover_every_resource_counts_as_touched_from_then_on(store):
     store.offer(body(10))
     assert not store.find(KEY).first_seen.had_finalizer
     seen = store.find(KEY).first_seen.at
-    store.doubt(until=0.0)
+    store.assume_finalizers(until=0.0)
 
     assert store.find(KEY).first_seen.had_finalizer
     assert store.find(KEY).first_seen.at > seen
@@ -66,8 +66,8 @@ def test_at_a_takeover_every_resource_counts_as_touched_from_then_on(store):
 
 def test_what_is_first_seen_right_after_a_takeover_counts_as_touched_too(gone):
     now = [100.0]
-    store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: now[0], gone)
-    store.doubt(until=110.0)
+    store = WatchedResourceStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: now[0], gone)
+    store.assume_finalizers(until=110.0)
     store.offer(body(10))
     now[0] = 110.0
     store.offer(body(11, name="later", uid="later"))
@@ -548,7 +548,7 @@ def test_a_spec_and_a_status_of_any_shape_are_taken_in(store, odd):
 
 @given(st.permutations(list(range(11, 17))), st.sets(st.integers(11, 16)))
 def test_in_whatever_order_events_and_answers_arrive_the_newest_stays(order, ours):
-    store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
+    store = WatchedResourceStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
     store.offer(body(10))
     newest = 10
     for number in order:
@@ -609,7 +609,7 @@ def test_a_store_names_its_resources_with_its_kind(store):
 def test_whether_a_rival_is_valid_is_found_out_once_for_each_version(monkeypatch):
     judged = []
     monkeypatch.setattr(module, "has_valid_spec", lambda body: judged.append(body) or True)
-    store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
+    store = WatchedResourceStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
     store.offer(resource_body())
     later = {"name": "later", "uid": "later", "creationTimestamp": "2026-02-01T00:00:00Z"}
     rival = parse_meta(MASKINPORTEN_CLIENT, resource_body(metadata=later))

@@ -9,7 +9,7 @@ from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKI
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.runtime.owned_changes import OwnedChanges
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
-from maskinporten_operator.runtime.store import ObjectStore, VersionStore
+from maskinporten_operator.runtime.store import VersionStore, WatchedResourceStore
 from tests.unit.fakes import NAME, NAMESPACE, SECRET, owner_reference, resource_body
 
 OWNER = Key(MASKINPORTEN_CLIENT, NAMESPACE, NAME)
@@ -21,7 +21,7 @@ class World:
     def __init__(self):
         self.versions = VersionStore()
         self.queue = WorkQueue()
-        self.store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
+        self.store = WatchedResourceStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
         self.gaps = 0
         self.changes = OwnedChanges(self.versions, self.store, self.queue, self.note_gap)
         self.secrets = self.changes.listen(SECRET_KIND)

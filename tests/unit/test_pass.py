@@ -167,7 +167,7 @@ async def test_a_name_too_long_for_a_label_is_said_in_the_status_and_touches_not
 
 
 async def test_of_two_that_name_one_secret_the_younger_does_nothing(world):
-    world.fleet.rival = "older-app"
+    world.resources.rival = "older-app"
 
     await world.reconcile()
 
@@ -177,13 +177,13 @@ async def test_of_two_that_name_one_secret_the_younger_does_nothing(world):
 
 async def test_a_secret_that_somebody_makes_during_the_pass_is_not_taken_over(world):
     theirs = {"metadata": {"name": SECRET, "uid": "other"}, "data": {"a": "b"}}
-    take = world.mint.take
+    take = world.key_pool.take
 
     async def take_slowly(namespace):
         world.cluster.secrets[SECRET] = theirs
         return await take(namespace)
 
-    world.mint.take = take_slowly
+    world.key_pool.take = take_slowly
 
     first = await world.reconcile()
     await world.reconcile()
@@ -213,7 +213,7 @@ async def test_where_the_crd_prunes_a_status_field_a_second_pass_writes_nothing_
 async def test_two_private_keys_of_one_id_have_one_fingerprint_so_that_it_tells_nothing_of_them():
     one, other = World(), World()
     await one.reconcile()
-    other.mint._numbers = itertools.count(26)
+    other.key_pool._numbers = itertools.count(26)
     other.digdir.create({"description": DESCRIPTION, "client_id": one.client.client_id})
     await other.reconcile()
 
@@ -478,7 +478,7 @@ async def test_a_key_whose_publication_failed_is_used_by_the_next_pass(world):
     await world.reconcile()
     await world.settle()
 
-    assert len(world.mint.taken) == 1
+    assert len(world.key_pool.taken) == 1
     assert world.kids == [world.held.kid]
 
 
@@ -487,7 +487,7 @@ async def test_a_key_whose_secret_wasnt_written_is_used_by_the_next_pass(world):
     await world.reconcile()
     await world.settle()
 
-    assert len(world.mint.taken) == 1
+    assert len(world.key_pool.taken) == 1
     assert world.kids == [world.held.kid]
 
 
@@ -515,7 +515,7 @@ async def test_a_rotation_whose_secret_wasnt_written_is_completed_with_the_same_
 
     await converged.reconcile()
 
-    assert len(converged.mint.taken) == 2
+    assert len(converged.key_pool.taken) == 2
     assert set(converged.kids) == {old, converged.held.kid, "by-hand-0", "by-hand-1", "by-hand-2"}
     assert converged.held.kid != old
     assert converged.cluster.resource["metadata"]["annotations"] == {}
@@ -566,7 +566,7 @@ async def test_five_keys_in_an_hour_are_made_and_no_sixth(converged):
         converged.cluster.secrets.clear()
         await converged.reconcile()
 
-    assert len(converged.mint.taken) == 5
+    assert len(converged.key_pool.taken) == 5
     assert converged.condition["reason"] == "KeyChurn"
     assert SECRET not in converged.cluster.secrets
 
@@ -587,7 +587,7 @@ async def test_keys_are_counted_by_client_however_often_its_resource_is_created_
         await converged.reconcile()
 
     assert len(converged.digdir.active) == 1
-    assert len(converged.mint.taken) == 5
+    assert len(converged.key_pool.taken) == 5
     assert converged.condition["reason"] == "KeyChurn"
 
 
@@ -598,7 +598,7 @@ async def test_keys_are_counted_also_where_they_dont_stay_registered_for_an_hour
         recreate(world, number)
         await world.reconcile()
 
-    assert len(world.mint.taken) == 5
+    assert len(world.key_pool.taken) == 5
     assert world.condition["reason"] == "KeyChurn"
 
 
@@ -626,7 +626,7 @@ async def test_after_an_hour_a_key_is_made_again(converged, restarts):
 
     await converged.reconcile()
 
-    assert len(converged.mint.taken) == 6
+    assert len(converged.key_pool.taken) == 6
     assert converged.ready == "True"
 
 
@@ -640,7 +640,7 @@ async def test_the_fifth_key_is_still_published_when_its_first_attempt_failed(co
 
     await converged.reconcile()
 
-    assert len(converged.mint.taken) == 5
+    assert len(converged.key_pool.taken) == 5
     assert converged.ready == "True"
 
 
@@ -732,7 +732,7 @@ async def start_with_a_list_without(world, client_id):
     """Begin a process whose list doesn't tell of a client that is there, as of one that was listed too early."""
     world.digdir.change(client_id, active=False)
     world.start()
-    await world.registry.ready()
+    await world.registrations.ready()
     world.digdir.change(client_id, active=True)
 
 
@@ -858,7 +858,7 @@ async def test_a_registration_that_is_gone_is_looked_for_twice_before_a_new_one_
 async def test_nothing_is_made_anew_while_many_are_missing_unless_somebody_asks(converged):
     converged.digdir.change(converged.digdir.ids[0], active=False)
     converged.start()
-    converged.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    converged.resources.client_ids = [f"gone-{number}" for number in range(10)]
     converged.clock.advance(10)
     for _ in range(2):
         await converged.reconcile()
@@ -908,7 +908,7 @@ async def test_when_the_list_of_the_second_look_lacks_many_nothing_is_made_anew(
         converged.digdir.create({"description": f"some-cluster:other-team:app-{number}"})
     converged.digdir.change(converged.digdir.ids[0], active=False)
     converged.start()
-    converged.fleet.client_ids = converged.digdir.ids
+    converged.resources.client_ids = converged.digdir.ids
     converged.clock.advance(10)
     first = await converged.reconcile()
     assert first.verdicts[0].reason == "RegistrationAbsent"
@@ -923,7 +923,7 @@ async def test_when_the_list_of_the_second_look_lacks_many_nothing_is_made_anew(
 
 
 async def test_a_new_resource_is_not_registered_while_many_are_missing_unless_somebody_asks(world):
-    world.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    world.resources.client_ids = [f"gone-{number}" for number in range(10)]
     for _ in range(2):
         outcome = await world.reconcile()
         assert (world.ready, world.condition["reason"]) == ("Unknown", "MassAbsence")
@@ -938,7 +938,7 @@ async def test_a_new_resource_is_not_registered_while_many_are_missing_unless_so
 
 
 async def test_a_resource_whose_registration_is_found_is_looked_after_while_many_are_missing(converged):
-    converged.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    converged.resources.client_ids = [f"gone-{number}" for number in range(10)]
     converged.cluster.secrets.clear()
 
     await converged.reconcile()
@@ -950,9 +950,9 @@ async def test_a_resource_whose_registration_is_found_is_looked_after_while_many
 async def test_ids_that_exist_and_are_somebody_elses_by_now_are_not_missing(world):
     for _ in range(10):
         world.digdir.create({"description": "given away"})
-    world.fleet.client_ids = world.digdir.ids
-    for client_id in world.fleet.client_ids:
-        await world.registry.read(client_id)
+    world.resources.client_ids = world.digdir.ids
+    for client_id in world.resources.client_ids:
+        await world.registrations.read(client_id)
 
     await world.reconcile()
 
@@ -1046,7 +1046,7 @@ async def test_a_deletion_for_good_that_finds_nothing_waits_while_many_are_missi
     converged.digdir.change(converged.digdir.ids[0], active=False)
     converged.start()
     converged.clock.advance(10)
-    converged.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    converged.resources.client_ids = [f"gone-{number}" for number in range(10)]
     converged.cluster.annotate(**{DELETE_ANNOTATION: "true"})
     converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
 
@@ -1061,7 +1061,7 @@ async def test_a_deletion_for_good_that_finds_nothing_waits_while_many_are_missi
 
 
 async def test_a_deletion_for_good_that_finds_its_client_is_done_while_many_are_missing(converged):
-    converged.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    converged.resources.client_ids = [f"gone-{number}" for number in range(10)]
     converged.cluster.annotate(**{DELETE_ANNOTATION: "true"})
     converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
 
@@ -1072,7 +1072,7 @@ async def test_a_deletion_for_good_that_finds_its_client_is_done_while_many_are_
 
 
 async def test_a_default_deletion_waits_for_nothing_while_many_are_missing(converged):
-    converged.fleet.client_ids = [f"gone-{number}" for number in range(10)]
+    converged.resources.client_ids = [f"gone-{number}" for number in range(10)]
     converged.cluster.touch(deletionTimestamp="2026-03-02T00:00:00Z")
 
     await converged.reconcile()
@@ -1119,7 +1119,7 @@ async def test_a_resource_without_our_mark_is_let_go_without_a_call(world):
 async def test_one_that_is_created_again_after_a_default_deletion_gets_its_client_back(converged):
     client_id = converged.client.client_id
     again = World(digdir=converged.digdir)
-    again.mint = converged.mint
+    again.key_pool = converged.key_pool
     again.cluster.touch(uid="another-uid")
     again.start()
 
@@ -1158,12 +1158,12 @@ def namespace_is_going(world):
 async def test_nothing_is_minted_for_a_secret_that_vanished_with_its_owner(converged, going):
     converged.cluster.secrets.clear()
     stale = going(converged)
-    minted = len(converged.mint.taken)
+    minted = len(converged.key_pool.taken)
 
     outcome = await converged.reconcile(stale)
 
     assert converged.writes == []
-    assert len(converged.mint.taken) == minted
+    assert len(converged.key_pool.taken) == minted
     assert outcome.verdicts == ()
     assert outcome.retry is None
 
@@ -1321,7 +1321,7 @@ async def test_a_pass_without_a_conflict_ends_a_row_of_them(converged):
 
 
 async def test_a_rotation_whose_secret_is_denied_for_an_hour_mints_and_publishes_one_key(converged):
-    minted = len(converged.mint.taken)
+    minted = len(converged.key_pool.taken)
     converged.cluster.annotate(**{ROTATE_ANNOTATION: "true"})
     webhook = Denying(converged.cluster, "apply")
     published = 0
@@ -1330,7 +1330,7 @@ async def test_a_rotation_whose_secret_is_denied_for_an_hour_mints_and_publishes
         published += converged.writes.count("replace_keys")
         converged.clock.advance(MAX_DELAY)
 
-    assert (len(converged.mint.taken) - minted, published) == (1, 1)
+    assert (len(converged.key_pool.taken) - minted, published) == (1, 1)
     webhook.leave()
     await converged.reconcile()
     assert converged.held.kid == converged.kids[0]
@@ -1457,7 +1457,7 @@ async def test_a_creation_that_crashes_at_any_call_ends_as_one_that_doesnt(after
 async def test_a_creation_that_fails_at_any_call_ends_as_one_that_doesnt(after, error):
     for number, name in enumerate(await calls_of_a_creation()):
         if name == "create_client" and after and error is unavailable:
-            continue  # a registry that tells a lost answer from a refusal says so
+            continue  # a registrations that tells a lost answer from a refusal says so
         world = World()
         world.trips.trip(number, error, after=after)
         await world.reconcile()
@@ -1465,7 +1465,7 @@ async def test_a_creation_that_fails_at_any_call_ends_as_one_that_doesnt(after, 
 
         assert_one_of_everything(world)
         assert world.kids == [world.held.kid], name
-        assert len(world.mint.taken) <= 2, name
+        assert len(world.key_pool.taken) <= 2, name
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

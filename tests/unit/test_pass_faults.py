@@ -149,7 +149,7 @@ async def test_a_key_whose_answer_was_lost_is_used_and_no_other_made(world, faul
     await world.settle()
 
     assert world.kids == [world.held.kid]
-    assert len(world.mint.taken) == 1
+    assert len(world.key_pool.taken) == 1
 
 
 @lost

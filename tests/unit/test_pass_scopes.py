@@ -595,7 +595,7 @@ async def test_a_conflict_ends_when_the_scope_is_handed_over(world):
 
 
 async def test_of_two_that_expose_a_scope_that_isnt_there_the_younger_waits_with_that_alone(world):
-    world.fleet.exposer = ("other-team", "older-app")
+    world.resources.exposer = ("other-team", "older-app")
     world.digdir.add_scope(OTHER, f"{DESCRIPTION}.arbeid/some/scope", KS)
 
     await world.reconcile()
@@ -604,7 +604,7 @@ async def test_of_two_that_expose_a_scope_that_isnt_there_the_younger_waits_with
     assert (world.ready, world.condition["reason"]) == ("False", "ScopeConflict")
     assert "other-team/older-app" in world.condition["message"]
     assert states(world)[NAME] == ("Absent", 0)
-    world.fleet.exposer = None
+    world.resources.exposer = None
     await world.reconcile()
     assert active(world) == {NAME, OTHER}
     assert world.ready == "True"
@@ -2235,14 +2235,14 @@ async def test_a_thousand_names_of_the_status_are_believed_and_no_more(converged
 async def test_a_client_in_the_status_that_may_not_be_read_doesnt_keep_a_deletion_from_being_done(converged, error):
     going(converged, **{DELETE_ANNOTATION: "true"})
     converged.cluster.resource["status"]["clientID"] = "somebody-elses"
-    read = converged.registry.read
+    read = converged.registrations.read
 
     async def find(client_id):
         if client_id == "somebody-elses":
             raise error()
         return await read(client_id)
 
-    converged.registry.read = find
+    converged.registrations.read = find
 
     await converged.reconcile()
 

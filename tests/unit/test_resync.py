@@ -11,7 +11,7 @@ from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIE
 from maskinporten_operator.runtime import resync as module
 from maskinporten_operator.runtime.queue import Key, WorkQueue
 from maskinporten_operator.runtime.resync import Resync
-from maskinporten_operator.runtime.store import ObjectStore
+from maskinporten_operator.runtime.store import WatchedResourceStore
 from tests.unit.fakes import NAMESPACE, resource_body
 
 DEADLINE = 5.0
@@ -30,8 +30,8 @@ class World:
         self.application_uids = set()
         self.failures = 0
         self.queue = WorkQueue()
-        self.store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
-        self.applications = ObjectStore(APPLICATION, FINALIZER, lambda: 0.0, lambda *_: None)
+        self.store = WatchedResourceStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
+        self.applications = WatchedResourceStore(APPLICATION, FINALIZER, lambda: 0.0, lambda *_: None)
         self.during_list = lambda: None
         for number in (1, 2):
             self.see(number)

@@ -8,13 +8,13 @@ from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.state_counts import count_keys, count_resources, count_scopes
-from maskinporten_operator.runtime.store import ObjectStore
+from maskinporten_operator.runtime.store import WatchedResourceStore
 from tests.unit.fakes import NOW, private_jwk, registered, registration, resource_body
 
 
 @pytest.fixture
 def store():
-    return ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
+    return WatchedResourceStore(MASKINPORTEN_CLIENT, FINALIZER, lambda: 0.0, lambda *_: None)
 
 
 def see(store, *statuses):

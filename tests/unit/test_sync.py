@@ -6,7 +6,7 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
-from maskinporten_operator.runtime.store import ObjectStore
+from maskinporten_operator.runtime.store import WatchedResourceStore
 from maskinporten_operator.runtime.sync import MAX_WAIT, wait_for_sync
 from tests.unit.fakes import UID, resource_body
 from tests.unit.virtual_time import run_in_virtual_time
@@ -19,7 +19,7 @@ def wait(lists, works=lambda _: True):
     """Wait with these answers to lists, the last again and again; give how many seconds that took."""
     answers = iter(lists)
     last = lists[-1]
-    store = ObjectStore(MASKINPORTEN_CLIENT, FINALIZER, count().__next__, lambda *_: None)
+    store = WatchedResourceStore(MASKINPORTEN_CLIENT, FINALIZER, count().__next__, lambda *_: None)
     store.offer(resource_body())
 
     async def main(clock):

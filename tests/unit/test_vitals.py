@@ -11,7 +11,7 @@ from maskinporten_operator.runtime import workers as module
 from maskinporten_operator.runtime.health import serve_endpoints
 from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.queue import Key, WorkQueue
-from maskinporten_operator.runtime.store import ObjectStore
+from maskinporten_operator.runtime.store import WatchedResourceStore
 from maskinporten_operator.runtime.vitals import SILENCE, Vitals
 from maskinporten_operator.runtime.workers import Controller, Workers, mark_alive
 from tests.unit.fakes import NAMESPACE, resource_body
@@ -94,7 +94,7 @@ class Work:
         self.ended = asyncio.Event()
         self.call = asyncio.Event()
         self.queue = WorkQueue()
-        self.store = ObjectStore(MASKINPORTEN_CLIENT, "some-finalizer", lambda: 0.0, lambda *_: None)
+        self.store = WatchedResourceStore(MASKINPORTEN_CLIENT, "some-finalizer", lambda: 0.0, lambda *_: None)
         controller = Controller(self.store, self._pass, lambda *_: None)
         self.workers = Workers(2, self.queue, {MASKINPORTEN_CLIENT: controller}, Metrics(), lambda: self.now)
 

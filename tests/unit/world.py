@@ -26,11 +26,11 @@ from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
 from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, JwkFile
-from maskinporten_operator.adapters.digdir.grant_index import GrantIndex
-from maskinporten_operator.adapters.digdir.metadata import MetadataReader
-from maskinporten_operator.adapters.digdir.registration_index import RegistrationIndex
+from maskinporten_operator.adapters.digdir.grant_index import DigdirGrantIndex
+from maskinporten_operator.adapters.digdir.metadata import MaskinportenMetadata
+from maskinporten_operator.adapters.digdir.registration_index import DigdirRegistrationIndex
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
-from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
+from maskinporten_operator.adapters.digdir.scope_index import DigdirScopeIndex
 from maskinporten_operator.adapters.digdir.wire import read_registration
 from maskinporten_operator.config import Config as OperatorConfig
 from maskinporten_operator.model.maskinportenclient import FINALIZER
@@ -39,7 +39,8 @@ from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.plan.secret import ObservedSecret
 from maskinporten_operator.reconcile.client_pass import reconcile_maskinportenclient
 from maskinporten_operator.reconcile.memory import Memory
-from maskinporten_operator.reconcile.ports import FirstSeen, Ports
+from maskinporten_operator.reconcile.ports import Digdir as DigdirPorts
+from maskinporten_operator.reconcile.ports import FirstSeen, Known, Ports
 from tests.unit.fakes import (
     DEFAULT,
     ORGNO,
@@ -49,13 +50,13 @@ from tests.unit.fakes import (
     SERVER,
     SETTINGS,
     FakeAnnouncer,
+    FakeChildren,
     FakeClock,
     FakeCluster,
-    FakeFleet,
-    FakeMint,
+    FakeKeyPool,
     FakeNamespaces,
-    FakeOwnedObjects,
     FakeRandomness,
+    FakeResourceStore,
     Trips,
     registration_fields,
     resource_body,
@@ -335,7 +336,7 @@ class World:
         self.random = FakeRandomness()
         self.cluster = FakeCluster(self.trips, resource_body(**changes))
         self.digdir = digdir or Digdir(self.clock)
-        self.mint = FakeMint(self.trips)
+        self.key_pool = FakeKeyPool(self.trips)
         self.announcer = FakeAnnouncer()
         if digdir is None:
             self.digdir.grant(SCOPE, OTHER_SCOPE, DEFAULT)
@@ -344,13 +345,13 @@ class World:
     def start(self):
         """Begin a process, which remembers nothing of the one before."""
         self.memory = Memory()
-        self.fleet = FakeFleet()
+        self.resources = FakeResourceStore()
         self.namespaces = FakeNamespaces()
         body = self.cluster.resource
-        marked = body is not None and FINALIZER in body["metadata"]["finalizers"]
+        had_finalizer = body is not None and FINALIZER in body["metadata"]["finalizers"]
         monotonic = self.clock.monotonic
         plain = httpx.AsyncClient(transport=self.digdir.transport, base_url=URL)
-        metadata = MetadataReader(plain, SERVER.well_known_url, monotonic)
+        metadata = MaskinportenMetadata(plain, SERVER.well_known_url, monotonic)
         auth = JwtGrantAuth(
             plain, metadata, admin_credentials(), RIGHTS, lambda: self.clock.now().timestamp(), monotonic=monotonic
         )
@@ -360,11 +361,11 @@ class World:
         scopes = Tripping(ScopeApi(calls), self.trips, OF_SCOPES)
         ticking = {"monotonic": monotonic, "sleep": self._sleep}
         marks = {"cluster": self.settings.cluster, "lag": LAG}
-        self.registry = RegistrationIndex(clients, **marks, **ticking)
-        self.scopes = ScopeIndex(scopes, **marks, **ticking)
-        self.grants = GrantIndex(scopes, self.scopes, max_age=GRANT_MAX_AGE, **ticking)
+        self.registrations = DigdirRegistrationIndex(clients, **marks, **ticking)
+        self.scopes = DigdirScopeIndex(scopes, **marks, **ticking)
+        self.grants = DigdirGrantIndex(scopes, self.scopes, max_age=GRANT_MAX_AGE, **ticking)
         self.metadata = Tripping(metadata, self.trips, {"get": "get_metadata"})
-        self.first_seen = FirstSeen(monotonic(), marked)
+        self.first_seen = FirstSeen(monotonic(), had_finalizer)
 
     def see(self):
         """The process sees the resource, without our finalizer, for the first time."""
@@ -379,15 +380,10 @@ class World:
             settings=self.settings,
             platform=Platform(),
             cluster=self.cluster,
-            registry=self.registry,
-            scopes=self.scopes,
-            grants=self.grants,
-            mint=self.mint,
-            fleet=self.fleet,
-            owned=FakeOwnedObjects(),
-            namespaces=self.namespaces,
+            digdir=DigdirPorts(self.registrations, self.scopes, self.grants, self.metadata),
+            known=Known(self.resources, FakeChildren(), self.namespaces),
+            key_pool=self.key_pool,
             announcer=self.announcer,
-            metadata=self.metadata,
             clock=self.clock,
             random=self.random,
             memory=self.memory,
@@ -410,7 +406,7 @@ class World:
     async def resync(self):
         """Do what a resync does, long after the newest write."""
         self.clock.advance(LAG + 1)
-        await self.registry.refresh()
+        await self.registrations.refresh()
         await self.scopes.refresh()
         self.scopes.expire_access()
 

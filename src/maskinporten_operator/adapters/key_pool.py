@@ -91,7 +91,7 @@ class MintingProcess:
         await self._process.communicate()
 
 
-class KeyPool:
+class ProcessKeyPool:
     """A store of new keys, filled up again when some are taken. They leave this process's memory only into a Secret.
 
     Namespaces that wait for keys get them by turns, and one that took many lately leaves the last ones to others.

@@ -12,7 +12,7 @@ from maskinporten_operator.adapters.digdir.client_api import ClientApi
 from maskinporten_operator.adapters.digdir.credentials import AdminCredentials
 from maskinporten_operator.adapters.digdir.exchanges import NOT_JSON, Recorder
 from maskinporten_operator.adapters.digdir.http import open_http
-from maskinporten_operator.adapters.digdir.metadata import MetadataReader
+from maskinporten_operator.adapters.digdir.metadata import MaskinportenMetadata
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 from maskinporten_operator.assembly.diagnosis import Diagnosis, World, find_environments
 from maskinporten_operator.assembly.parts import build_source
@@ -101,7 +101,7 @@ class Checkup:
     async def look(self, *, write: bool) -> None:
         """Look at settings, Maskinporten, the API, the token, each right and each list; then write, if asked to."""
         self._plain = await self._open()
-        self._metadata = MetadataReader(
+        self._metadata = MaskinportenMetadata(
             self._plain, str(self._config.maskinporten_well_known_url), self._world.monotonic
         )
         add = self.diagnosis.add

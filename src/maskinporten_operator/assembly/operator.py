@@ -12,7 +12,7 @@ import structlog
 
 from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness
 from maskinporten_operator.adapters.cluster.events import post_event
-from maskinporten_operator.adapters.cluster.kubernetes_cluster import ClusterResources
+from maskinporten_operator.adapters.cluster.kubernetes_cluster import KubernetesCluster
 from maskinporten_operator.assembly.kinds import wait_for_kinds, watched_kinds
 from maskinporten_operator.assembly.parameters import build_platform, build_registration_settings
 from maskinporten_operator.assembly.parts import open_parts
@@ -22,20 +22,20 @@ from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIE
 from maskinporten_operator.reconcile.application_pass import reconcile_application
 from maskinporten_operator.reconcile.client_pass import reconcile_maskinportenclient
 from maskinporten_operator.reconcile.memory import Memory
-from maskinporten_operator.reconcile.ports import Ports
+from maskinporten_operator.reconcile.ports import Digdir, Known, Ports
 from maskinporten_operator.runtime.announcer import EventAnnouncer
 from maskinporten_operator.runtime.elector import LeaseLostError
 from maskinporten_operator.runtime.faults import explain_fault, log_unawaited
 from maskinporten_operator.runtime.gauges import add_gauges
 from maskinporten_operator.runtime.health import serve_endpoints
 from maskinporten_operator.runtime.leadership import Leadership
-from maskinporten_operator.runtime.namespaces import Namespaces
+from maskinporten_operator.runtime.namespaces import WatchedNamespaces
 from maskinporten_operator.runtime.queue import WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shutdown import cancel, end_on_signals, limit_end
 from maskinporten_operator.runtime.state_counts import count_keys
-from maskinporten_operator.runtime.store import OwnedObjects
+from maskinporten_operator.runtime.store import WatchedChildren
 from maskinporten_operator.runtime.workers import Controller, Workers
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Operator:
             forget=self._memory.forget,
             note_gap=lambda: self._resync.note_gap(),  # noqa: PLW0108 - it is made below, of the stores
         )
-        self._namespaces = Namespaces(self._router.on_namespaces, selects=bool(config.namespace_selector))
+        self._namespaces = WatchedNamespaces(self._router.on_namespaces, selects=bool(config.namespace_selector))
         self._announcer = EventAnnouncer(
             partial(post_event, parts.api), lambda: bool(self._queue.running), parts.metrics.count_dropped_event
         )
@@ -155,9 +155,9 @@ class Operator:
         if not self._running:
             return ["the start or the end of the process"]
         missing = self._watches.find_missing()
-        if self._parts.pool.failing:
+        if self._parts.key_pool.failing:
             missing.append("keys, which can't be minted")
-        if self._leadership.begun.is_set() and not self._parts.registry.is_listed:
+        if self._leadership.begun.is_set() and not self._parts.registrations.is_listed:
             missing.append("DigDir's list of clients")
         return missing + self._leadership.find_missing()
 
@@ -176,17 +176,17 @@ class Operator:
 
     def _take_over(self, alone_since: float, provable_at: float) -> None:
         """Forget what can't be known: until `alone_since` another process may have written."""
-        for index in (self._parts.registry, self._parts.scopes, self._parts.grants):
+        for index in (self._parts.registrations, self._parts.scopes, self._parts.grants):
             index.begin(alone_since)
         self._queue.open()
         for store in self._router.stores.values():
-            store.doubt(provable_at)
+            store.assume_finalizers(provable_at)
         self._router.queue_all()
 
     async def _refresh_lists(self) -> None:
         """Read DigDir's lists anew, and let the access lists be read by the passes that need them."""
-        registry, scopes = self._parts.registry, self._parts.scopes
-        await registry.refresh()
+        registrations, scopes = self._parts.registrations, self._parts.scopes
+        await registrations.refresh()
         try:
             await scopes.refresh()
         except OperatorError as error:  # what neither exposes nor consumes scopes doesn't wait for that
@@ -207,16 +207,11 @@ class Operator:
         return Ports(
             settings=build_registration_settings(config),
             platform=build_platform(config, self._served),
-            cluster=ClusterResources(parts.api, self._router.record_own_write, config.namespace_selector),
-            registry=parts.registry,
-            scopes=parts.scopes,
-            grants=parts.grants,
-            mint=parts.pool,
-            fleet=clients,
-            owned=OwnedObjects(clients, self._router.versions),
-            namespaces=self._namespaces,
+            cluster=KubernetesCluster(parts.api, self._router.record_own_write, config.namespace_selector),
+            digdir=Digdir(parts.registrations, parts.scopes, parts.grants, parts.metadata),
+            known=Known(clients, WatchedChildren(clients, self._router.versions), self._namespaces),
+            key_pool=parts.key_pool,
             announcer=self._announcer,
-            metadata=parts.metadata,
             clock=self._clock,
             random=SystemRandomness(),
             memory=self._memory,
@@ -224,10 +219,10 @@ class Operator:
 
     def _show(self, metrics: Metrics) -> None:
         add_gauges(metrics, self._queue, self._workers, self._router.stores)
-        metrics.gauge("keys_ready", "Keys minted ahead.", lambda: len(self._parts.pool))
+        metrics.gauge("keys_ready", "Keys minted ahead.", lambda: len(self._parts.key_pool))
         leads = self._leadership
         metrics.gauge("leader", "Whether this process may work: 1 or 0.", lambda: int(leads.may_work))
-        registry, clock = self._parts.registry, self._clock
+        registrations, clock = self._parts.registrations, self._clock
         metrics.gauges(
-            "registered_keys", "Our registered keys by age.", ("age",), lambda: count_keys(registry, clock.now())
+            "registered_keys", "Our registered keys by age.", ("age",), lambda: count_keys(registrations, clock.now())
         )

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness, boottime
 from maskinporten_operator.adapters.cluster.api import ClusterApi, load_configuration
-from maskinporten_operator.adapters.cluster.leases import LeaseApi
+from maskinporten_operator.adapters.cluster.leases import KubernetesLeases
 from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
 from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, CertificateFiles, JwkFile
-from maskinporten_operator.adapters.digdir.grant_index import GrantIndex
+from maskinporten_operator.adapters.digdir.grant_index import DigdirGrantIndex
 from maskinporten_operator.adapters.digdir.http import open_http
-from maskinporten_operator.adapters.digdir.metadata import MetadataReader
-from maskinporten_operator.adapters.digdir.registration_index import RegistrationIndex
+from maskinporten_operator.adapters.digdir.metadata import MaskinportenMetadata
+from maskinporten_operator.adapters.digdir.registration_index import DigdirRegistrationIndex
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
-from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
+from maskinporten_operator.adapters.digdir.scope_index import DigdirScopeIndex
 from maskinporten_operator.adapters.fence import OPEN, Fence
-from maskinporten_operator.adapters.key_pool import KeyPool
+from maskinporten_operator.adapters.key_pool import ProcessKeyPool
 from maskinporten_operator.runtime.elector import Elector
 from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.vitals import Vitals
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Digdir:
+class DigdirApis:
     """How the operator reaches DigDir and Maskinporten."""
 
-    metadata: MetadataReader
+    metadata: MaskinportenMetadata
     clients: ClientApi
     scopes: ScopeApi
 
@@ -49,11 +49,11 @@ class Parts:
     """What the operator reaches the world by."""
 
     api: ClusterApi
-    registry: RegistrationIndex
-    scopes: ScopeIndex
-    grants: GrantIndex
-    pool: KeyPool
-    metadata: MetadataReader
+    registrations: DigdirRegistrationIndex
+    scopes: DigdirScopeIndex
+    grants: DigdirGrantIndex
+    key_pool: ProcessKeyPool
+    metadata: MaskinportenMetadata
     metrics: Metrics
     credentials: AdminCredentials
     elector: Elector | None
@@ -81,10 +81,10 @@ def read_credentials(config: Config) -> AdminCredentials:
 
 async def open_digdir(
     config: Config, credentials: AdminCredentials, metrics: Metrics, stack: AsyncExitStack, fence: Fence = OPEN
-) -> Digdir:
+) -> DigdirApis:
     """Open the way to DigDir, closed by `stack`; every write passes `fence`."""
     plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=4))
-    metadata = MetadataReader(plain, str(config.maskinporten_well_known_url))
+    metadata = MaskinportenMetadata(plain, str(config.maskinporten_well_known_url))
     auth = JwtGrantAuth(plain, metadata, credentials, config.admin_scopes, observe=metrics.count_token_request)
     metrics.gauge(
         "token_age_seconds", "How old the operator's own token is; absent before the first.", lambda: auth.token_age
@@ -98,7 +98,7 @@ async def open_digdir(
         mark_alive()
 
     calls = Calls(authorized, str(config.digdir_base_url), observe_call)
-    return Digdir(metadata, ClientApi(calls), ScopeApi(calls))
+    return DigdirApis(metadata, ClientApi(calls), ScopeApi(calls))
 
 
 async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
@@ -121,16 +121,16 @@ async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
     )
     api = open_cluster(configuration, stack, fence)
     monotonic, lag, cluster = SystemClock().monotonic, config.list_lag.total_seconds(), config.cluster_name
-    registry = RegistrationIndex(digdir.clients, cluster=cluster, lag=lag, monotonic=monotonic)
-    scopes = ScopeIndex(digdir.scopes, cluster=cluster, lag=lag, monotonic=monotonic)
-    grants = GrantIndex(digdir.scopes, scopes, max_age=config.grant_max_age.total_seconds(), monotonic=monotonic)
-    pool = await stack.enter_async_context(KeyPool(config.key_pool_size))
+    registrations = DigdirRegistrationIndex(digdir.clients, cluster=cluster, lag=lag, monotonic=monotonic)
+    scopes = DigdirScopeIndex(digdir.scopes, cluster=cluster, lag=lag, monotonic=monotonic)
+    grants = DigdirGrantIndex(digdir.scopes, scopes, max_age=config.grant_max_age.total_seconds(), monotonic=monotonic)
+    key_pool = await stack.enter_async_context(ProcessKeyPool(config.key_pool_size))
     return Parts(
         api,
-        registry,
+        registrations,
         scopes,
         grants,
-        pool,
+        key_pool,
         digdir.metadata,
         metrics,
         credentials,
@@ -142,7 +142,7 @@ async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
 
 def build_elector(config: Config, configuration: Configuration, stack: AsyncExitStack) -> Elector:
     """Build what contends for the Lease, with connections of its own: a busy operator must not lose it for that."""
-    leases = LeaseApi(open_cluster(configuration, stack), str(config.lease_namespace), config.lease_name)
+    leases = KubernetesLeases(open_cluster(configuration, stack), str(config.lease_namespace), config.lease_name)
     identity = f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{SystemRandomness().hex(8)}"
     return Elector(leases, identity, boottime, SystemClock().now)
 

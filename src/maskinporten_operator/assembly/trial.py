@@ -66,7 +66,7 @@ class Trial:
         self._build_auth = build_auth
         self._description = build_trial_description(config.cluster_name, SystemRandomness().hex(16), world.now())
         self._made: str | None = None
-        self._is_doubtful = False
+        self._is_unconfirmed = False
 
     async def run(self, *, clock_is_right: bool) -> None:
         """Make the client, look at all that is done with one, and delete it, whatever happens meanwhile."""
@@ -103,13 +103,13 @@ class Trial:
         members = self._build_members(scopes)
 
         async def create() -> Registration:
-            self._is_doubtful = True  # until there is an answer it may have been made
+            self._is_unconfirmed = True  # until there is an answer it may have been made
             try:
                 made = await self._api.create_client(members)
             except RejectedError:
-                self._is_doubtful = False
+                self._is_unconfirmed = False
                 raise
-            self._is_doubtful, self._made = False, made.client_id
+            self._is_unconfirmed, self._made = False, made.client_id
             return made
 
         about = f"with {' '.join(scopes)}" if scopes else "without scopes"
@@ -183,14 +183,14 @@ class Trial:
 
     async def _remove(self) -> None:
         """Delete what this run made, also what it may have made."""
-        if self._is_doubtful:
+        if self._is_unconfirmed:
             self._diagnosis.note("the client may have been made though no answer came: looking for it")
             await self._world.sleep(self._config.list_lag.total_seconds())
         listed = await self._diagnosis.attempt(self._api.list_clients)
         found = [one.client_id for one in listed.result or () if one.usable and one.description == self._description]
         for client_id in dict.fromkeys([*([self._made] if self._made else []), *found]):
             await delete_for_good(self._diagnosis, self._api, client_id, self._world, "delete it")
-        if self._is_doubtful and not found:
+        if self._is_unconfirmed and not found:
             message = f"a client with the description {self._description!r} may have been made, and isn't listed"
             remedy = f"Run this again {LATER}: what is left is told then, and deleted with --write"
             self._diagnosis.add(Check("delete it", CheckState.FAILED, message, remedy))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.adapters.cluster.api import ClusterApi
     from maskinporten_operator.adapters.cluster.watch import Listener
     from maskinporten_operator.config import Config
-    from maskinporten_operator.runtime.namespaces import Namespaces
+    from maskinporten_operator.runtime.namespaces import WatchedNamespaces
     from maskinporten_operator.runtime.router import Router
     from maskinporten_operator.runtime.vitals import Vitals
 
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 class Watches:
     """The watches of one process, in all namespaces or in those of the configuration."""
 
-    def __init__(self, config: Config, api: ClusterApi, router: Router, namespaces: Namespaces, vitals: Vitals) -> None:
+    def __init__(
+        self, config: Config, api: ClusterApi, router: Router, namespaces: WatchedNamespaces, vitals: Vitals
+    ) -> None:
         self._namespaces = config.namespaces or (None,)
         self._namespace_selector = config.namespace_selector
         self._api = api

@@ -44,12 +44,12 @@ class AccessList:
 
     Attributes:
         consumers: Those with access; a row that is denied or merely requested is none.
-        doubtful: Those of whom it isn't known, since the answer to a write was lost: it is written again.
+        unconfirmed: Those of whom it isn't known, since the answer to a write was lost: it is written again.
         refused: Those whom DigDir refused since the list was last read, and what it said.
     """
 
     consumers: frozenset[str] = frozenset()
-    doubtful: frozenset[str] = frozenset()
+    unconfirmed: frozenset[str] = frozenset()
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def granted(self, orgno: str) -> Self:
@@ -60,17 +60,17 @@ class AccessList:
         """Give the list after an organisation's access was taken back."""
         return self._replace(orgno, self.consumers - {orgno})
 
-    def doubted(self, orgno: str) -> Self:
+    def after_lost_answer(self, orgno: str) -> Self:
         """Give the list after the answer to a write was lost."""
-        return type(self)(self.consumers, self.doubtful | {orgno}, self.refused)
+        return type(self)(self.consumers, self.unconfirmed | {orgno}, self.refused)
 
     def refusing(self, orgno: str, message: str) -> Self:
         """Give the list after DigDir refused an organisation."""
-        return type(self)(self.consumers, self.doubtful - {orgno}, {**self.refused, orgno: message})
+        return type(self)(self.consumers, self.unconfirmed - {orgno}, {**self.refused, orgno: message})
 
     def _replace(self, orgno: str, consumers: frozenset[str]) -> Self:
         refused = {other: message for other, message in self.refused.items() if other != orgno}
-        return type(self)(consumers, self.doubtful - {orgno}, refused)
+        return type(self)(consumers, self.unconfirmed - {orgno}, refused)
 
 
 @dataclass(frozen=True, slots=True)

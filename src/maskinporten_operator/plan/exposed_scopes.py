@@ -292,11 +292,11 @@ def _plan_access(exposure: Exposure, wanted: ExposedScope) -> tuple[list[ScopeSt
     consumers, access = _wanted_consumers(wanted), exposure.access
     if access is None:
         return [], [GrantAccess(exposure.name, orgno) for orgno in consumers]
-    stale = (access.consumers | access.doubtful) - set(consumers)
+    stale = (access.consumers | access.unconfirmed) - set(consumers)
     missing = [
         orgno
         for orgno in consumers
-        if (orgno not in access.consumers or orgno in access.doubtful) and orgno not in access.refused
+        if (orgno not in access.consumers or orgno in access.unconfirmed) and orgno not in access.refused
     ]
     return (
         [RevokeAccess(exposure.name, orgno) for orgno in sorted(stale)],

@@ -61,7 +61,7 @@ async def reconcile_application(body: Mapping[str, Any], ports: Ports) -> Outcom
 
 async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     application = progress.resource
-    namespace = await find_namespace_state(application.meta.namespace, ports)
+    namespace = await find_namespace_state(application.meta.namespace, ports.known.namespaces, ports.cluster)
     if application.meta.deleting or namespace.is_ending:
         return DONE  # the garbage collector takes the children
     if not namespace.is_selected:
@@ -74,7 +74,7 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     plan = plan_application(seen, ports.platform)
     progress.impaired = any(isinstance(step, ApplyChild) and step.uid is None for step in plan.steps)
     if progress.impaired and not is_new:
-        await check_still_wanted(application.meta, ports)
+        await check_still_wanted(application.meta, ports.cluster)
     written: Objects = {}
     error = await _execute(plan, seen, written, progress, ports)
     return _judge(seen, written, error or plan.blocker, progress, ports)
@@ -88,7 +88,7 @@ async def _observe(
     In its first pass a new Application has no children: they are created, and a guard tells if there are any.
     """
     meta = application.meta
-    client = ports.owned.find_client(meta.namespace, meta.name)
+    client = ports.known.children.find_client(meta.namespace, meta.name)
     if client is None and not is_new and spec.maskinporten.enabled:
         # After a start the watch may not have told of it yet.
         client = await ports.cluster.find(MASKINPORTEN_CLIENT, meta.namespace, meta.name)
@@ -96,7 +96,11 @@ async def _observe(
     desired = build_children(meta, spec, ports.platform, seen.credentials)
     children: Objects = {ChildName(MASKINPORTEN_CLIENT, meta.name): client} if client else {}
     wanted = [child for child in desired if child.kind != MASKINPORTEN_CLIENT and not is_new]
-    wanted += [child for child in _possible_children(meta) if ports.owned.holds(child.kind, meta.namespace, child.name)]
+    wanted += [
+        child
+        for child in _possible_children(meta)
+        if ports.known.children.contains(child.kind, meta.namespace, child.name)
+    ]
     wanted = list(dict.fromkeys(wanted))
     bodies = await asyncio.gather(*(ports.cluster.find(child.kind, meta.namespace, child.name) for child in wanted))
     return ApplicationSnapshot(application, spec, client, children | dict(zip(wanted, bodies, strict=True)))
@@ -176,7 +180,7 @@ def _judge(
     ports: Ports,
 ) -> Outcome:
     meta = seen.application.meta
-    client = ports.owned.find_client(meta.namespace, meta.name) or seen.client  # it may have got on meanwhile
+    client = ports.known.children.find_client(meta.namespace, meta.name) or seen.client  # it may have got on meanwhile
     now_seen = ApplicationSnapshot(seen.application, seen.spec, client, {**seen.children, **written})
     client_status = read_status((now_seen.own_client or {}) if seen.spec.maskinporten.enabled else {})
     progress.client_id = client_status.client_id or ""

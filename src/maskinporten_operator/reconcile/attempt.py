@@ -18,6 +18,7 @@ from maskinporten_operator.reconcile.report import report
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from maskinporten_operator.reconcile.memory import Memory
     from maskinporten_operator.reconcile.ports import Ports
     from maskinporten_operator.reconcile.progress import Progress
 
@@ -28,7 +29,7 @@ async def conclude(attempt: Awaitable[Outcome], progress: Progress[Any], ports: 
     """Make the attempt, then report how it ended. Raises nothing but cancellation."""
     correlation_id = ports.random.hex(32)
     with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
-        conflicts = _Conflicts(progress.resource.meta.uid, ports)
+        conflicts = _Conflicts(progress.resource.meta.uid, ports.memory)
         try:
             outcome = await attempt
         except OperatorError as error:
@@ -53,7 +54,7 @@ class _Conflicts:
     """The conflicts in a row of one resource's passes, the one under way being the last."""
 
     uid: str
-    ports: Ports
+    memory: Memory
     is_one: bool = False
 
     def weigh(self, outcome: Outcome) -> Outcome:
@@ -61,15 +62,15 @@ class _Conflicts:
         if outcome.lasting is None:
             return outcome
         self.is_one = True
-        stays = self.ports.memory.conflicts(self.uid) + 1 >= MAX_CONFLICTS
+        stays = self.memory.conflicts(self.uid) + 1 >= MAX_CONFLICTS
         return outcome.lasting if stays else outcome
 
     def record(self) -> None:
         """Remember how the pass ended."""
         if self.is_one:
-            self.ports.memory.record_conflict(self.uid)
+            self.memory.record_conflict(self.uid)
         else:
-            self.ports.memory.clear_conflicts(self.uid)
+            self.memory.clear_conflicts(self.uid)
 
 
 def _spare(outcome: Outcome, progress: Progress[Any]) -> Outcome:

@@ -45,7 +45,7 @@ async def reconcile_maskinportenclient(body: Mapping[str, Any], first_seen: Firs
 
 
 async def _attempt(progress: ClientProgress, first_seen: FirstSeen, ports: Ports) -> Outcome:
-    namespace = await find_namespace_state(progress.resource.meta.namespace, ports)
+    namespace = await find_namespace_state(progress.resource.meta.namespace, ports.known.namespaces, ports.cluster)
     if namespace.is_ending and not await _read_again_before_its_end(progress, ports):
         return DONE
     meta, spec = progress.resource.meta, progress.resource.spec
@@ -96,7 +96,7 @@ async def _read_again_before_its_end(progress: ClientProgress, ports: Ports) -> 
 
 
 def _judge(seen: Snapshot, plan: Plan, refusal: Blocker | None, progress: ClientProgress, ports: Ports) -> Outcome:
-    exposures = recall_exposures(seen.exposures, ports)
+    exposures = recall_exposures(seen.exposures, ports.digdir.scopes)
     tries_exhausted = progress.tries >= MAX_TRIES
     others = seen.found.others if seen.found else ()
     found = Found(progress.registration, others=others) if progress.registration else None

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.plan.client_plan import Snapshot
     from maskinporten_operator.plan.decisions import RegistrationStep, ScopeStep
     from maskinporten_operator.reconcile.memory import Round
-    from maskinporten_operator.reconcile.ports import Ports
+    from maskinporten_operator.reconcile.ports import Ports, ScopeIndex
     from maskinporten_operator.reconcile.progress import ClientProgress
 
 
@@ -112,7 +112,7 @@ class _Execution:
         except RejectedError as error:
             if isinstance(step, AddFinalizer):
                 raise  # nothing remote is done without it
-            if isinstance(step, RevokeAccess) and _is_inactive(step.scope, self.ports):
+            if isinstance(step, RevokeAccess) and _is_inactive(step.scope, self.ports.digdir.scopes):
                 self.postponed[step.scope].append(step)
                 return
             if not _is_refused_consumer(step, error):
@@ -134,7 +134,7 @@ class _Execution:
     def _begin(self, plan: Plan) -> None:
         memory, uid = self.ports.memory, self.seen.resource.meta.uid
         if plan.unfinished:
-            self.round = find_round(self.seen.resource, self.ports)
+            self.round = find_round(self.seen.resource, memory, self.ports.clock)
             self.round.refusals |= {one.name: one.refusal for one in self.seen.exposures if one.refusal}
         self.secret = self.seen.secret
         self.jwk = self.secret.jwk if self.secret else None
@@ -163,7 +163,7 @@ class _Execution:
                 self.progress.resource = parse(body)
                 self.progress.wrote = True
             case _:
-                await _expose(step, self.progress, self.ports)
+                await _expose(step, self.progress, self.ports.digdir.scopes)
                 for revoke in self.postponed.pop(step.scope, ()):
                     await self._attempt(revoke)
 
@@ -178,7 +178,7 @@ class _Execution:
                 self.given_up_scopes.add(step.scope)
 
     async def _register(self, step: RegisterClient) -> None:
-        registration = await self._send_scopes(step, self.ports.registry.register)
+        registration = await self._send_scopes(step, self.ports.digdir.registrations.register)
         if registration is None:
             self.given_up |= {PublishKeys, WriteSecret, TryScopes}
             return
@@ -193,7 +193,7 @@ class _Execution:
         async def send(fields: Mapping[str, Any]) -> Registration:
             if step.only_scopes and set(fields["scopes"]) == set(before.scopes):
                 return before  # what is left to send is there already
-            return await self.ports.registry.update(before, fields)
+            return await self.ports.digdir.registrations.update(before, fields)
 
         registration = await self._send_scopes(step, send)
         assert registration
@@ -218,7 +218,7 @@ class _Execution:
             try:
                 registration = await send({**step.fields, "scopes": list(scopes)})
             except BadRequestError as error:
-                self.ports.grants.doubt()
+                self.ports.digdir.grants.expire()
                 refusals.append((scopes, error))
             else:
                 taken = scopes
@@ -248,7 +248,7 @@ class _Execution:
             wanted = [one for one in self.seen.spec.consumed_scopes if one == name or one in registration.scopes]
             request = build_update(registration, {**fields, "scopes": wanted})
             try:
-                self.progress.registration = await self.ports.registry.update(registration, request)
+                self.progress.registration = await self.ports.digdir.registrations.update(registration, request)
             except BadRequestError as error:
                 self._record_refusal(name, error)
                 continue
@@ -272,12 +272,12 @@ class _Execution:
             if _are_published(keys, self.jwk, self.progress.registration):
                 return
         try:
-            published = await self.ports.registry.publish_keys(self.progress.registration, keys)
+            published = await self.ports.digdir.registrations.publish_keys(self.progress.registration, keys)
         except BadRequestError:
             if not step.expired:
                 raise
             left = [key for key in keys if key.kid not in step.expired]
-            published = await self.ports.registry.publish_keys(self.progress.registration, left)
+            published = await self.ports.digdir.registrations.publish_keys(self.progress.registration, left)
             expired = ", ".join(step.expired)
             self.progress.note(f"left out keys that expired and that DigDir takes no more: {expired}", "KeysExpired")
         self.progress.registration = published
@@ -320,7 +320,7 @@ def _build_fingerprint(registration: Registration, jwk: PrivateJwk, seen: Snapsh
 async def _mint(meta: ObjectMeta, client_id: str, ports: Ports) -> PrivateJwk:
     if pending := ports.memory.pending_key(meta.uid):
         return pending
-    jwk = PrivateJwk(build_kid(meta.uid, ports.random.hex(16)), await ports.mint.take(meta.namespace))
+    jwk = PrivateJwk(build_kid(meta.uid, ports.random.hex(16)), await ports.key_pool.take(meta.namespace))
     ports.memory.record_mint(meta.uid, client_id, jwk, ports.clock.monotonic())
     return jwk
 
@@ -365,13 +365,15 @@ class _Teardown:
                     await self._carry_out(step)
         except RejectedError:
             if self.activated:
-                await self.ports.scopes.deactivate(self.activated)  # while the deletion waits it gives no tokens again
+                await self.ports.digdir.scopes.deactivate(
+                    self.activated
+                )  # while the deletion waits it gives no tokens again
             raise
 
     async def _owns(self, name: str) -> bool:
         """Read a scope again before it is first written to: somebody may have taken it over since it was listed."""
         if name not in self.owned:
-            scope, settings = await self.ports.scopes.read(name), self.ports.settings
+            scope, settings = await self.ports.digdir.scopes.read(name), self.ports.settings
             mark = settings.build_description(self.progress.resource.meta)
             self.owned[name] = is_owned_scope(scope, mark, settings.cluster)
         return self.owned[name]
@@ -382,12 +384,12 @@ class _Teardown:
                 await self._revoke(step)
             case DeactivateScope(scope):
                 self.activated = None
-                if not _is_inactive(scope, self.ports):
-                    await _expose(step, self.progress, self.ports)
+                if not _is_inactive(scope, self.ports.digdir.scopes):
+                    await _expose(step, self.progress, self.ports.digdir.scopes)
             case DeleteKeys(client_id):
-                await self.ports.registry.delete_keys(client_id)
+                await self.ports.digdir.registrations.delete_keys(client_id)
             case DeleteClient(client_id):
-                await self.ports.registry.delete(client_id)
+                await self.ports.digdir.registrations.delete(client_id)
                 self.progress.note(f"deleted client {client_id} for good", "ClientDeleted")
             case RemoveFinalizers(names):
                 await self.ports.cluster.remove_finalizers(self.progress.resource.meta, names)
@@ -395,40 +397,40 @@ class _Teardown:
     async def _revoke(self, step: RevokeAccess) -> None:
         """Revoke access; where DigDir changes none to an inactive scope, this is active until the access is gone."""
         try:
-            await _expose(step, self.progress, self.ports)
+            await _expose(step, self.progress, self.ports.digdir.scopes)
         except RejectedError:
-            scope = self.ports.scopes.find(step.scope)
+            scope = self.ports.digdir.scopes.find(step.scope)
             if scope is None or scope.active:
                 raise
-            await self.ports.scopes.update(step.scope, build_activation(scope))
+            await self.ports.digdir.scopes.update(step.scope, build_activation(scope))
             self.activated = step.scope
-            await _expose(step, self.progress, self.ports)
+            await _expose(step, self.progress, self.ports.digdir.scopes)
 
 
-def _is_inactive(name: str, ports: Ports) -> bool:
-    scope = ports.scopes.find(name)
+def _is_inactive(name: str, scopes: ScopeIndex) -> bool:
+    scope = scopes.find(name)
     return scope is not None and not scope.active
 
 
-async def _expose(step: ScopeStep, progress: ClientProgress, ports: Ports) -> None:
+async def _expose(step: ScopeStep, progress: ClientProgress, scopes: ScopeIndex) -> None:
     match step:
         case CreateScope(scope, fields):
-            await ports.scopes.create(scope, fields)
+            await scopes.create(scope, fields)
             progress.note(f"created {scope}", "ScopeCreated")
         case UpdateScope(scope, fields, reason, activates):
-            await ports.scopes.update(scope, fields)
+            await scopes.update(scope, fields)
             if activates:
                 progress.note(f"activated {scope}", "ScopeActivated")
             else:
                 progress.note(f"updated {scope} ({reason})", "ScopeUpdated")
         case DeactivateScope(scope, reason):
-            await ports.scopes.deactivate(scope)
+            await scopes.deactivate(scope)
             progress.note(f"deactivated {scope} ({reason})" if reason else f"deactivated {scope}", "ScopeDeactivated")
         case GrantAccess(scope, orgno):
-            await ports.scopes.grant(scope, orgno)
+            await scopes.grant(scope, orgno)
             progress.note(f"granted {scope} to {orgno}", "AccessGranted")
         case RevokeAccess(scope, orgno):
-            await ports.scopes.revoke(scope, orgno)
+            await scopes.revoke(scope, orgno)
             progress.note(f"revoked {scope} from {orgno}", "AccessRevoked")
 
 

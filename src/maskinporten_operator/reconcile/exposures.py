@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import ExposedScope, MaskinportenClient, MaskinportenClientSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.model.scopes import AccessList, RegisteredScope
-    from maskinporten_operator.reconcile.memory import Round
-    from maskinporten_operator.reconcile.ports import Ports
+    from maskinporten_operator.plan.registration_settings import RegistrationSettings
+    from maskinporten_operator.reconcile.memory import Memory, Round
+    from maskinporten_operator.reconcile.ports import Clock, Known, Ports, ScopeIndex
 
 
 async def observe_exposures(
@@ -35,12 +36,12 @@ async def observe_exposures(
     wanted = {f"{ports.settings.scope_prefix}:{subscope}": scope for subscope, scope in spec.exposed_scopes.items()}
     status_names = frozenset(resource.status.scope_names)
     try:
-        await ports.scopes.ready()
+        await ports.digdir.scopes.ready()
     except OperatorError:
         if wanted or status_names:
             raise
         return ()  # nothing is known to be its own: what it consumes doesn't wait for that
-    look = _Look(resource, status_names, ports, find_round(resource, ports), max_reads)
+    look = _Look(resource, status_names, ports, find_round(resource, ports.memory, ports.clock), max_reads)
     exposed: list[Exposure] = []
     fault: TransientError | None = None
     for name, scope in wanted.items():
@@ -50,18 +51,16 @@ async def observe_exposures(
             if fault:
                 raise  # a second one is no scope's own
             fault = error
-            exposed.append(Exposure(name, scope, ports.scopes.find(name), refusal=fault.blocker))
-    owned = ports.scopes.find_owned(ports.settings.build_description(resource.meta))
+            exposed.append(Exposure(name, scope, ports.digdir.scopes.find(name), refusal=fault.blocker))
+    owned = ports.digdir.scopes.find_owned(ports.settings.build_description(resource.meta))
     withdrawn = [await look.observe_withdrawn(scope) for scope in owned if scope.name not in wanted]
     return (*exposed, *withdrawn)
 
 
-def find_round(resource: MaskinportenClient, ports: Ports) -> Round:
+def find_round(resource: MaskinportenClient, memory: Memory, clock: Clock) -> Round:
     """Find the round of passes that this one belongs to."""
     meta = resource.meta
-    return ports.memory.join_round(
-        meta.uid, meta.generation, ports.clock.monotonic(), anew=meta.asks(RESYNC_ANNOTATION)
-    )
+    return memory.join_round(meta.uid, meta.generation, clock.monotonic(), anew=meta.asks(RESYNC_ANNOTATION))
 
 
 def find_fault(exposures: Iterable[Exposure]) -> Blocker | None:
@@ -69,14 +68,14 @@ def find_fault(exposures: Iterable[Exposure]) -> Blocker | None:
     return next((one.refusal for one in exposures if one.refusal and one.refusal.kind == "Transient"), None)
 
 
-def recall_exposures(seen: tuple[Exposure, ...], ports: Ports) -> tuple[Exposure, ...]:
+def recall_exposures(seen: tuple[Exposure, ...], scopes: ScopeIndex) -> tuple[Exposure, ...]:
     """Give the scopes as a pass left them, by what is known without another call."""
     return tuple(
         Exposure(
             one.name,
             one.wanted,
-            ports.scopes.find(one.name),
-            ports.scopes.find_access(one.name),
+            scopes.find(one.name),
+            scopes.find_access(one.name),
             one.rival,
             one.issuer,
             one.refusal,
@@ -102,9 +101,14 @@ class _Look:
     round: Round
     left: int
 
+    @property
+    def scopes(self) -> ScopeIndex:
+        """The organisation's scopes."""
+        return self.ports.digdir.scopes
+
     async def observe_exposed(self, name: str, wanted: ExposedScope) -> Exposure:
         """Read a scope of the spec, unless it is known or there were calls enough."""
-        scopes, resource, ports = self.ports.scopes, self.resource, self.ports
+        scopes, resource, ports = self.scopes, self.resource, self.ports
         if check_scope_description(name, wanted, ports.settings.build_description(resource.meta)):
             return Exposure(name, wanted, scopes.find(name))
         if refusal := self.round.refusals.get(name):
@@ -113,20 +117,20 @@ class _Look:
             return Exposure(name, wanted, scopes.find(name), scopes.find_access(name), pending=True)
         try:
             registered = await self._read_scope(name)
-            is_ours = _is_ours(registered, resource, ports)
+            is_ours = _is_ours(registered, resource, ports.settings)
             access = await self._read_access(name) if is_ours else None
             self.round.read.add(name)
             issuer = await scopes.find_issuer(wanted.delegation_source) if wanted.delegation_source else None
         except RejectedError as error:  # of this scope, which keeps nothing else from being done
             return Exposure(name, wanted, scopes.find(name), refusal=error.blocker)
-        rival = _find_rival(resource.meta, wanted, ports) if registered is None else None
+        rival = _find_rival(resource.meta, wanted, ports.known) if registered is None else None
         return Exposure(name, wanted, registered, access, rival, issuer)
 
     async def observe_withdrawn(self, scope: RegisteredScope) -> Exposure:
         """Read who may use a scope that left the spec; it is merely counted."""
         access = None
         if scope.active:
-            if self.left <= 0 and not self.ports.scopes.is_access_known(scope.name):
+            if self.left <= 0 and not self.scopes.is_access_known(scope.name):
                 return Exposure(scope.name, None, scope, pending=scope.name not in self.round.read)
             with suppress(RejectedError, TransientError):
                 access = await self._read_access(scope.name, anew=False)
@@ -137,37 +141,37 @@ class _Look:
         """Whether a scope, or who may use it, must be asked for."""
         if self._must_read(name):
             return True
-        is_ours = _is_ours(self.ports.scopes.find(name), self.resource, self.ports)
-        return is_ours and not self.ports.scopes.is_access_known(name)
+        is_ours = _is_ours(self.scopes.find(name), self.resource, self.ports.settings)
+        return is_ours and not self.scopes.is_access_known(name)
 
     def _must_read(self, name: str) -> bool:
         """Whether the list may not tell how a scope is."""
-        registered = self.ports.scopes.find(name)
-        if self.ports.scopes.is_doubtful(name):
+        registered = self.scopes.find(name)
+        if self.scopes.is_unconfirmed(name):
             return True
         hidden = registered is None and name in self.status_names  # nothing is ever erased at DigDir
         # It may have become ours since.
-        foreign = registered is not None and not _is_ours(registered, self.resource, self.ports)
+        foreign = registered is not None and not _is_ours(registered, self.resource, self.ports.settings)
         return (hidden or foreign or self.round.anew) and name not in self.round.read
 
     async def _read_scope(self, name: str) -> RegisteredScope | None:
         """Give a scope as listed, or as it is now where the list may not tell."""
         if not self._must_read(name):
-            return self.ports.scopes.find(name)
+            return self.scopes.find(name)
         self.left -= 1
-        return await self.ports.scopes.read(name)
+        return await self.scopes.read(name)
 
     async def _read_access(self, name: str, *, anew: bool | None = None) -> AccessList:
         """Give who may use a scope; `anew` is by default what the resource asks for."""
         anew = (self.round.anew if anew is None else anew) and name not in self.round.read
-        self.left -= anew or not self.ports.scopes.is_access_known(name)
-        return await self.ports.scopes.read_access(name, anew=anew)
+        self.left -= anew or not self.scopes.is_access_known(name)
+        return await self.scopes.read_access(name, anew=anew)
 
 
-def _is_ours(scope: RegisteredScope | None, resource: MaskinportenClient, ports: Ports) -> bool:
-    return is_owned_scope(scope, ports.settings.build_description(resource.meta), ports.settings.cluster)
+def _is_ours(scope: RegisteredScope | None, resource: MaskinportenClient, settings: RegistrationSettings) -> bool:
+    return is_owned_scope(scope, settings.build_description(resource.meta), settings.cluster)
 
 
-def _find_rival(meta: ObjectMeta, wanted: ExposedScope, ports: Ports) -> str | None:
-    rival = ports.fleet.find_rival(meta, claim_scope(wanted.subscope), ports.namespaces.is_selected)
+def _find_rival(meta: ObjectMeta, wanted: ExposedScope, known: Known) -> str | None:
+    rival = known.resources.find_rival(meta, claim_scope(wanted.subscope), known.namespaces.is_selected)
     return f"{rival[0]}/{rival[1]}" if rival else None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient
     from maskinporten_operator.reconcile.memory import Round
     from maskinporten_operator.reconcile.namespace_state import NamespaceState
-    from maskinporten_operator.reconcile.ports import FirstSeen, Ports
+    from maskinporten_operator.reconcile.ports import Digdir, FirstSeen, Ports, RegistrationIndex
     from maskinporten_operator.reconcile.progress import ClientProgress
 
 
@@ -51,7 +51,7 @@ async def finalize(progress: ClientProgress, first_seen: FirstSeen, namespace: N
     except OperatorError as error:
         plan = error.blocker
     if not isinstance(plan, Blocker) and (unfinished := check_unfinished(seen)):
-        find_round(progress.resource, ports).read.update(scope.name for scope in seen.scopes)
+        find_round(progress.resource, ports.memory, ports.clock).read.update(scope.name for scope in seen.scopes)
         return go_on_deleting(unfinished)
     ports.memory.end_round(meta.uid)
     return deletion_blocked(plan) if isinstance(plan, Blocker) else DONE
@@ -61,35 +61,39 @@ async def _observe(
     resource: MaskinportenClient, finalizers: tuple[str, ...], first_seen: FirstSeen, ports: Ports
 ) -> TeardownSnapshot:
     """Look for what DigDir has of the resource, as soon as its lists may tell: one for all passes of a round."""
-    mark, round_ = ports.settings.build_description(resource.meta), find_round(resource, ports)
+    mark, round_ = ports.settings.build_description(resource.meta), find_round(resource, ports.memory, ports.clock)
     started = round_.began
-    if (list_due := _find_provable_at(mark, first_seen, ports) - started) > 0:
+    if (list_due := _find_provable_at(mark, first_seen, ports.digdir) - started) > 0:
         return TeardownSnapshot(resource.meta, finalizers, list_due)
-    await ports.registry.listed_after(started)
-    clients = await _find_clients(resource, mark, ports)
-    seen = TeardownSnapshot(resource.meta, finalizers, clients=clients, missing=count_missing(ports))
+    await ports.digdir.registrations.listed_after(started)
+    clients = await _find_clients(resource, mark, ports.digdir.registrations)
+    seen = TeardownSnapshot(
+        resource.meta, finalizers, clients=clients, missing=count_missing(ports.known, ports.digdir.registrations)
+    )
     if check_clients(seen):
         return seen  # nothing is deleted then, so scopes needn't be looked for
-    await ports.scopes.listed_after(started)
+    await ports.digdir.scopes.listed_after(started)
     scopes, unfinished = await _observe_scopes(resource, mark, round_, ports)
     return replace(seen, scopes=scopes, unfinished=unfinished)
 
 
-def _find_provable_at(mark: str, first_seen: FirstSeen, ports: Ports) -> float:
+def _find_provable_at(mark: str, first_seen: FirstSeen, digdir: Digdir) -> float:
     """Find when lists tell of all clients and scopes; clients that are known needn't be waited for."""
-    scopes = ports.scopes.complete_at(mark, had_finalizer=first_seen.had_finalizer)
-    if ports.registry.find(mark):
+    scopes = digdir.scopes.complete_at(mark, had_finalizer=first_seen.had_finalizer)
+    if digdir.registrations.find(mark):
         return scopes
-    return max(scopes, ports.registry.absence_provable_at(mark, first_seen.at, had_finalizer=first_seen.had_finalizer))
+    return max(
+        scopes, digdir.registrations.absence_provable_at(mark, first_seen.at, had_finalizer=first_seen.had_finalizer)
+    )
 
 
-async def _find_clients(resource: MaskinportenClient, mark: str, ports: Ports) -> tuple[str, ...]:
+async def _find_clients(resource: MaskinportenClient, mark: str, registrations: RegistrationIndex) -> tuple[str, ...]:
     """Find every active registration with our description: one left over would be adopted by a resource to come."""
-    found = {one.client_id for one in ports.registry.find(mark)}
+    found = {one.client_id for one in registrations.find(mark)}
     hint = resource.status.client_id
     if hint is not None and hint not in found:
         with suppress(RejectedError):  # whoever may write the status may name anybody's
-            registration = await ports.registry.read(hint)
+            registration = await registrations.read(hint)
             if registration and registration.usable and registration.description == mark:
                 found.add(hint)
     return tuple(found)
@@ -110,24 +114,24 @@ async def _observe_scopes(
         if not await _is_owned(name, mark, ports):
             round_.read.add(name)
             continue
-        access = await ports.scopes.read_access(name, anew=True)
-        found.append(OwnedScope(name, access.consumers | access.doubtful))
+        access = await ports.digdir.scopes.read_access(name, anew=True)
+        found.append(OwnedScope(name, access.consumers | access.unconfirmed))
         writes += 1 + len(found[-1].consumers)
     return tuple(found), False
 
 
 def _find_candidates(resource: MaskinportenClient, mark: str, ports: Ports) -> list[str]:
     """Find every scope that may be ours, whatever the spec says; the status may know of more than the list."""
-    owned = [scope.name for scope in ports.scopes.find_owned(mark)]
+    owned = [scope.name for scope in ports.digdir.scopes.find_owned(mark)]
     prefix = f"{ports.settings.scope_prefix}:"
     hinted = (name for name in resource.status.scope_names if name.startswith(prefix))
-    return [*owned, *(name for name in hinted if not ports.scopes.find(name))]
+    return [*owned, *(name for name in hinted if not ports.digdir.scopes.find(name))]
 
 
 async def _is_owned(name: str, mark: str, ports: Ports) -> bool:
     """Whether a scope is ours by its description."""
-    if scope := ports.scopes.find(name):
+    if scope := ports.digdir.scopes.find(name):
         return is_owned_scope(scope, mark, ports.settings.cluster)
     with suppress(RejectedError):  # whoever may write the status may name anybody's
-        return is_owned_scope(await ports.scopes.read(name), mark, ports.settings.cluster)
+        return is_owned_scope(await ports.digdir.scopes.read(name), mark, ports.settings.cluster)
     return False

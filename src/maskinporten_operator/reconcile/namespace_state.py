@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from maskinporten_operator.reconcile.ports import Ports
+    from maskinporten_operator.reconcile.ports import Cluster, Namespaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +22,15 @@ class NamespaceState:
     is_selected: bool
 
 
-async def find_namespace_state(namespace: str, ports: Ports) -> NamespaceState:
+async def find_namespace_state(namespace: str, known: Namespaces, cluster: Cluster) -> NamespaceState:
     """Find out about a namespace.
 
     That it is going is asked again, since another of that name may be there by now; and that it isn't selected, since
     the watch may not have told of its labels yet. Before the selected ones were listed once nothing is done: who else
     claims something, and how many registrations are missing, is counted in these.
     """
-    seen = ports.namespaces
-    await seen.ready()
+    await known.ready()
     return NamespaceState(
-        is_ending=seen.is_ending(namespace) and await ports.cluster.is_namespace_terminating(namespace),
-        is_selected=seen.is_selected(namespace) or await ports.cluster.is_namespace_selected(namespace),
+        is_ending=known.is_ending(namespace) and await cluster.is_namespace_terminating(namespace),
+        is_selected=known.is_selected(namespace) or await cluster.is_namespace_selected(namespace),
     )

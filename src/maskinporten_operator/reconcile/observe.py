@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.decisions import Plan
     from maskinporten_operator.plan.exposed_scopes import Exposure
-    from maskinporten_operator.reconcile.ports import FirstSeen, Ports
+    from maskinporten_operator.reconcile.ports import FirstSeen, Known, Ports, RegistrationIndex, ScopeIndex
     from maskinporten_operator.reconcile.progress import ClientProgress
 
 
@@ -44,17 +44,17 @@ async def observe(
         OperatorError: Something couldn't be read.
     """
     resource, meta, memory = progress.resource, progress.resource.meta, ports.memory
-    await ports.registry.ready()
+    await ports.digdir.registrations.ready()
     secret = await ports.cluster.find_secret(meta.namespace, spec.secret_name)
     progress.impaired = secret is None
-    rival, server = _find_rival(meta, spec.secret_name, ports), await ports.metadata.get()
+    rival, server = _find_rival(meta, spec.secret_name, ports.known), await ports.digdir.metadata.get()
     pending = memory.pending_key(meta.uid)
     if blocker := check_secret_owner(secret, meta):
         return blocker
     search = await _Search(resource, secret.client_id if secret else None, ports).run(first_seen)
     found = search if isinstance(search, Found) else None
     if secret is None and found and (resource.status.secret_name or found.registration.keys):
-        await check_still_wanted(meta, ports)
+        await check_still_wanted(meta, ports.cluster)
     if blocker := check_rival(rival, secret) or check_search(search, meta):
         return blocker
     granted = await _find_granted(resource, spec, first_seen, ports)
@@ -87,7 +87,7 @@ async def _find_granted(
     """Find out which of the consumed scopes may be registered."""
     if not spec.consumed_scopes:
         return Granted(frozenset())
-    granted = await ports.grants.find(spec.consumed_scopes, first_seen.at)
+    granted = await ports.digdir.grants.find(spec.consumed_scopes, first_seen.at)
     if resource.meta.asks(RESYNC_ANNOTATION):
         ports.memory.forget_refusals(resource.meta.uid)
     return granted
@@ -154,9 +154,11 @@ async def read_again(seen: Snapshot, plan: Plan, stale: Stale, ports: Ports) -> 
             decides anew.
     """
     if stale.registration:
-        seen = await _read_registration_again(seen, ports)
+        seen = await _read_registration_again(seen, ports.digdir.registrations)
     if stale.scopes:
-        seen = await _observe_exposed_again(seen, stale.scopes, await _read_scopes_again(stale, ports), ports)
+        seen = await _observe_exposed_again(
+            seen, stale.scopes, await _read_scopes_again(stale, ports.digdir.scopes), ports
+        )
     return replace(seen, chosen=plan.scopes)
 
 
@@ -178,28 +180,28 @@ class Stale:
         return self.registration or bool(self.scopes)
 
 
-async def _read_scopes_again(stale: Stale, ports: Ports) -> dict[str, Blocker]:
+async def _read_scopes_again(stale: Stale, scopes: ScopeIndex) -> dict[str, Blocker]:
     """Read scopes anew, and give why some can't be read: that keeps no other from being changed."""
     refusals: dict[str, Blocker] = {}
     for name in stale.scopes:
         try:
-            await ports.scopes.read(name)
+            await scopes.read(name)
             if name in stale.activated:
-                await ports.scopes.read_access(name, anew=True)
+                await scopes.read_access(name, anew=True)
         except (RejectedError, TransientError) as refusal:
             refusals[name] = refusal.blocker
     return refusals
 
 
-def _find_rival(meta: ObjectMeta, secret_name: str, ports: Ports) -> str | None:
-    rival = ports.fleet.find_rival(meta, claim_secret(meta.namespace, secret_name), ports.namespaces.is_selected)
+def _find_rival(meta: ObjectMeta, secret_name: str, known: Known) -> str | None:
+    rival = known.resources.find_rival(meta, claim_secret(meta.namespace, secret_name), known.namespaces.is_selected)
     return rival[1] if rival else None
 
 
-async def _read_registration_again(seen: Snapshot, ports: Ports) -> Snapshot:
+async def _read_registration_again(seen: Snapshot, registrations: RegistrationIndex) -> Snapshot:
     assert seen.found
     before = seen.found.registration
-    registration = await ports.registry.read(before.client_id)
+    registration = await registrations.read(before.client_id)
     if registration is None or registration.description != before.description:
         what = "deleted" if registration is None else "given another description"
         raise ConflictError(Reason.REGISTRATION_ABSENT, f"Client {before.client_id} was {what} just now")
@@ -214,6 +216,7 @@ class _Search:
         resource: The resource.
         id_in_secret: The client id in its Secret.
         ports: What the search works with.
+        registrations: The organisation's registrations.
         known: The ids by which Secret and status know the registration; users can write both.
         description: By which a registration is the resource's.
     """
@@ -221,19 +224,21 @@ class _Search:
     resource: MaskinportenClient
     id_in_secret: str | None
     ports: Ports
+    registrations: RegistrationIndex = field(init=False)
     known: list[str] = field(init=False)
     description: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self.registrations = self.ports.digdir.registrations
         ids = (self.id_in_secret, self.resource.status.client_id)
         self.known = list(dict.fromkeys(one for one in ids if one is not None))
         self.description = self.ports.settings.build_description(self.resource.meta)
 
     async def run(self, first_seen: FirstSeen) -> Search:
-        registry, memory, uid = self.ports.registry, self.ports.memory, self.resource.meta.uid
+        registrations, memory, uid = self.registrations, self.ports.memory, self.resource.meta.uid
         # An id that we know and the list lacks is asked for, before another registration is taken for the one.
         foreign_ids = [one for one in self.known if await self._is_foreign(one)]
-        listed = bool(registry.find(self.description))
+        listed = bool(registrations.find(self.description))
         if found := await self._choose():
             return found
         if listed:  # it was read just now, and isn't what the list said
@@ -244,22 +249,22 @@ class _Search:
 
         passes = memory.count_absent(uid, self.ports.clock.monotonic()) if self.known else 0
         asked = max(first_seen.at, memory.absent_since(uid) or 0.0)
-        provable_at = registry.absence_provable_at(self.description, asked, had_finalizer=first_seen.had_finalizer)
+        provable_at = registrations.absence_provable_at(self.description, asked, had_finalizer=first_seen.had_finalizer)
         list_due = provable_at - self.ports.clock.monotonic()
         if list_due <= 0 and passes != 1:
-            await registry.listed_after(provable_at)
+            await registrations.listed_after(provable_at)
             if found := await self._choose():
                 return found
         client_id = self.known[0] if self.known else None
-        return Absent(client_id, passes, count_missing(self.ports), max(list_due, 0.0))
+        return Absent(client_id, passes, count_missing(self.ports.known, self.registrations), max(list_due, 0.0))
 
     async def _is_foreign(self, client_id: str) -> bool:
         """Whether an id that isn't listed as this resource's names a registration that isn't."""
-        listed = self.ports.registry.find(self.description)
+        listed = self.registrations.find(self.description)
         if any(one.client_id == client_id for one in listed):
             return False
         try:
-            read = await self.ports.registry.read(client_id)
+            read = await self.registrations.read(client_id)
         except RejectedError:
             if listed:  # a Secret may name anything, another organisation's client too
                 return False
@@ -268,24 +273,26 @@ class _Search:
 
     async def _choose(self) -> Found | None:
         """Choose among the listed ones; what the Secret doesn't vouch for is read, since a list may be old."""
-        while candidates := self.ports.registry.find(self.description):
+        while candidates := self.registrations.find(self.description):
             chosen = choose(candidates, *self.known)
             assert chosen
             vouched_for = chosen.client_id == self.id_in_secret and chosen.keys is not None
-            doubtful = self.ports.registry.is_doubtful(chosen.client_id) or self.resource.meta.asks(RESYNC_ANNOTATION)
-            if vouched_for and not doubtful:
+            unconfirmed = self.registrations.is_unconfirmed(chosen.client_id) or self.resource.meta.asks(
+                RESYNC_ANNOTATION
+            )
+            if vouched_for and not unconfirmed:
                 return self._find(chosen, fresh=False)
-            if (read := await self.ports.registry.read(chosen.client_id)) and read.description == self.description:
+            if (read := await self.registrations.read(chosen.client_id)) and read.description == self.description:
                 return self._find(read, fresh=True)
         return None
 
     def _find(self, registration: Registration, *, fresh: bool) -> Found:
         self.ports.memory.record_presence(self.resource.meta.uid)
-        ids = {one.client_id for one in self.ports.registry.find(self.description)} - {registration.client_id}
+        ids = {one.client_id for one in self.registrations.find(self.description)} - {registration.client_id}
         return Found(registration, fresh, tuple(sorted(ids)))
 
 
-def count_missing(ports: Ports) -> Missing:
+def count_missing(known: Known, registrations: RegistrationIndex) -> Missing:
     """Count the resources whose registration DigDir's list lacks, and those that have one by their status."""
-    known = tuple(ports.fleet.known_client_ids(ports.namespaces.is_selected))
-    return Missing(sum(not ports.registry.holds(one) for one in known), len(known))
+    ids = tuple(known.resources.known_client_ids(known.namespaces.is_selected))
+    return Missing(sum(not registrations.contains(one) for one in ids), len(ids))

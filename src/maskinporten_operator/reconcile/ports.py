@@ -57,7 +57,7 @@ class Cluster(Protocol):
         """Replace the status, unless the resource changed since `meta`."""
 
 
-class Registry(Protocol):
+class RegistrationIndex(Protocol):
     """The organisation's client registrations, listed now and then and kept up with our own writes."""
 
     async def ready(self) -> None:
@@ -66,10 +66,10 @@ class Registry(Protocol):
     def find(self, description: str) -> tuple[Registration, ...]:
         """Give the usable registrations with exactly this description."""
 
-    def holds(self, client_id: str) -> bool:
+    def contains(self, client_id: str) -> bool:
         """Whether the newest list, or a write or read since, has the client."""
 
-    def is_doubtful(self, client_id: str) -> bool:
+    def is_unconfirmed(self, client_id: str) -> bool:
         """Whether a write to it was left without an answer since it was last read."""
 
     async def listed_after(self, instant: float) -> None:
@@ -101,7 +101,7 @@ class Registry(Protocol):
         """Delete a client for good; done when DigDir says that it is gone."""
 
 
-class ScopeRegistry(Protocol):
+class ScopeIndex(Protocol):
     """The organisation's own scopes and their access lists, listed now and then and kept up with our own writes."""
 
     async def ready(self) -> None:
@@ -113,14 +113,14 @@ class ScopeRegistry(Protocol):
     def find_owned(self, mark: str) -> tuple[RegisteredScope, ...]:
         """Give the scopes that a resource's mark owns by their description, inactive ones too."""
 
-    def is_doubtful(self, name: str) -> bool:
+    def is_unconfirmed(self, name: str) -> bool:
         """Whether a write to it was left without an answer since it was last read."""
 
     async def listed_after(self, instant: float) -> None:
         """Return when a list that was started after `instant` (monotonic seconds) has been read."""
 
     def complete_at(self, mark: str, *, had_finalizer: bool) -> float:
-        """Say when (monotonic seconds) a list tells of all scopes of a resource; `had_finalizer` as in `Registry`."""
+        """Say when (monotonic seconds) a list has all scopes of a resource; `had_finalizer` as with registrations."""
 
     async def read(self, name: str) -> RegisteredScope | None:
         """Read a scope anew; None if DigDir says that it doesn't exist."""
@@ -157,7 +157,7 @@ class ScopeRegistry(Protocol):
         """Take an organisation's access back; done when it has none."""
 
 
-class Grants(Protocol):
+class GrantIndex(Protocol):
     """The scopes that the organisation may use, listed every few minutes."""
 
     async def find(self, names: Iterable[str], asked: float) -> Granted:
@@ -167,18 +167,18 @@ class Grants(Protocol):
         seconds), or were read a few seconds ago.
         """
 
-    def doubt(self) -> None:
+    def expire(self) -> None:
         """DigDir refused what the lists allow: they are read anew when somebody asks next."""
 
 
-class KeyMint(Protocol):
+class KeyPool(Protocol):
     """Where new keys come from."""
 
     async def take(self, namespace: str) -> RsaKey:
         """Take a new key for a namespace, minted ahead if there is one; namespaces that wait take turns."""
 
 
-class Fleet(Protocol):
+class ResourceStore(Protocol):
     """All resources that this process knows, each in its newest version."""
 
     def find_rival(self, meta: ObjectMeta, claim: Claim, is_selected: Callable[[str], bool]) -> tuple[str, str] | None:
@@ -188,13 +188,13 @@ class Fleet(Protocol):
         """Give the client ids that statuses of resources name that are looked after and aren't being deleted."""
 
 
-class OwnedObjects(Protocol):
+class Children(Protocol):
     """What is known, from watches, of the objects that carry our label."""
 
     def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Give a MaskinportenClient in its newest version, whoever made it."""
 
-    def holds(self, kind: Kind, namespace: str, name: str) -> bool:
+    def contains(self, kind: Kind, namespace: str, name: str) -> bool:
         """Whether there is an object of that name with our label."""
 
 
@@ -243,21 +243,35 @@ class Randomness(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Digdir:
+    """DigDir's self-service API, and Maskinporten's metadata."""
+
+    registrations: RegistrationIndex
+    scopes: ScopeIndex
+    grants: GrantIndex
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the watches have delivered: the MaskinportenClients, what Applications own, and namespaces."""
+
+    resources: ResourceStore
+    children: Children
+    namespaces: Namespaces
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """Everything that a pass works with."""
 
     settings: RegistrationSettings
     platform: Platform
+    digdir: Digdir
     cluster: Cluster
-    registry: Registry
-    scopes: ScopeRegistry
-    grants: Grants
-    mint: KeyMint
-    fleet: Fleet
-    owned: OwnedObjects
-    namespaces: Namespaces
+    known: Known
+    key_pool: KeyPool
     announcer: Announcer
-    metadata: Metadata
     clock: Clock
     random: Randomness
     memory: Memory

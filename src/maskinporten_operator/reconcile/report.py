@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.model.status_hint import StatusHint
     from maskinporten_operator.plan.outcomes import Outcome
-    from maskinporten_operator.reconcile.ports import Ports
+    from maskinporten_operator.reconcile.ports import Cluster, Ports
     from maskinporten_operator.reconcile.progress import Action, Progress
 
 News = tuple[Literal["Normal", "Warning"], str, str]
@@ -52,16 +52,16 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
 
 
 async def _announce(news: Sequence[News], meta: ObjectMeta, ports: Ports) -> None:
-    is_leaving = meta.deleting or ports.namespaces.is_ending(meta.namespace)
-    if news and is_leaving and await _is_ending(meta.namespace, ports):
+    is_leaving = meta.deleting or ports.known.namespaces.is_ending(meta.namespace)
+    if news and is_leaving and await _is_ending(meta.namespace, ports.cluster):
         return  # Events can't be created there any more
     for kind, reason, message in news:
         ports.announcer.announce(meta, kind, reason, message)
 
 
-async def _is_ending(namespace: str, ports: Ports) -> bool:
+async def _is_ending(namespace: str, cluster: Cluster) -> bool:
     try:
-        return await ports.cluster.is_namespace_terminating(namespace)
+        return await cluster.is_namespace_terminating(namespace)
     except OperatorError:
         return False  # an Event too many is refused
 

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.runtime.metrics import Metrics
     from maskinporten_operator.runtime.queue import WorkQueue
-    from maskinporten_operator.runtime.store import ObjectStore
+    from maskinporten_operator.runtime.store import WatchedResourceStore
     from maskinporten_operator.runtime.workers import Workers
 
 
-def add_gauges(metrics: Metrics, queue: WorkQueue, workers: Workers, stores: Mapping[Kind, ObjectStore]) -> None:
+def add_gauges(
+    metrics: Metrics, queue: WorkQueue, workers: Workers, stores: Mapping[Kind, WatchedResourceStore]
+) -> None:
     """Show what waits, what is under way, and how the known resources are."""
     gauge, gauges = metrics.gauge, metrics.gauges
     gauge("queue_depth", "Resources that wait for a pass.", lambda: len(queue))

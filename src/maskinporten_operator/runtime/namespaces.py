@@ -19,8 +19,8 @@ MAX_WAIT = 10.0
 
 
 @dataclass(slots=True)
-class Namespaces:
-    """Namespaces by what a pass must know of them, as far as the watches have told.
+class WatchedNamespaces:
+    """WatchedNamespaces by what a pass must know of them, as far as the watches have told.
 
     Attributes:
         on_news: Told the names of namespaces that begin to go away, or are looked after from now on, or no longer.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from maskinporten_operator.model.resources import Kind
-    from maskinporten_operator.runtime.store import ObjectStore, VersionStore
+    from maskinporten_operator.runtime.store import VersionStore, WatchedResourceStore
 
     Metadata = Mapping[str, Any]
 
@@ -23,7 +23,11 @@ class OwnedChanges:
     """Takes in what the metadata watches say of what the resources of one kind own. The data never gets here."""
 
     def __init__(
-        self, versions: VersionStore, store: ObjectStore, queue: WorkQueue, note_gap: Callable[[], None] = lambda: None
+        self,
+        versions: VersionStore,
+        store: WatchedResourceStore,
+        queue: WorkQueue,
+        note_gap: Callable[[], None] = lambda: None,
     ) -> None:
         """`store` holds the owners; `note_gap` is told that changes may have been missed, of the owners too."""
         self._versions = versions

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from maskinporten_operator.model.resources import Kind
-    from maskinporten_operator.runtime.store import ObjectStore
+    from maskinporten_operator.runtime.store import WatchedResourceStore
 
 JITTER = 0.1
 SPREAD = 0.1
@@ -32,7 +32,7 @@ class Resync:
     def __init__(
         self,
         interval: float,
-        stores: Sequence[ObjectStore],
+        stores: Sequence[WatchedResourceStore],
         queue: WorkQueue,
         list_uids: Callable[[Kind], Awaitable[Iterable[str]]],
         refresh: Callable[[], Awaitable[None]],
@@ -102,5 +102,5 @@ class Resync:
                 log.info("resources vanished while nobody watched", resources=[str(key) for key in gone])
 
 
-def _uids(store: ObjectStore) -> set[str]:
+def _uids(store: WatchedResourceStore) -> set[str]:
     return {entry.uid for key in store if (entry := store.find(key))}

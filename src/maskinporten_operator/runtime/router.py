@@ -8,7 +8,7 @@ from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
 from maskinporten_operator.runtime.owned_changes import OwnedChanges
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
-from maskinporten_operator.runtime.store import ObjectStore, VersionStore, decisive, key_of
+from maskinporten_operator.runtime.store import VersionStore, WatchedResourceStore, decisive, key_of
 from maskinporten_operator.runtime.urgency import find_urgency, find_urgency_of_listed
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Router:
         self._note_gap = note_gap
         self.versions = VersionStore()
         self.stores = {
-            kind: ObjectStore(kind, FINALIZER, monotonic, self._take_absence, self._queue_all) for kind in kinds
+            kind: WatchedResourceStore(kind, FINALIZER, monotonic, self._take_absence, self._queue_all)
+            for kind in kinds
         }
         self.owned = {kind: OwnedChanges(self.versions, store, queue, note_gap) for kind, store in self.stores.items()}
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.jwk import PublicJwk
     from maskinporten_operator.model.registrations import Registration
-    from maskinporten_operator.runtime.store import ObjectStore
+    from maskinporten_operator.runtime.store import WatchedResourceStore
 
 SCOPE_STATES = frozenset({"Active", "Inactive", "Withdrawn", "Absent", "Conflict"})
 DAY = 86400.0
@@ -24,7 +24,7 @@ AGES = (("1d", 1), ("30d", 30), ("180d", 180), ("335d", 335))
 OLDER, UNKNOWN, OTHER, NEW = "older", "unknown", "Other", "New"
 
 
-def count_resources(stores: Iterable[ObjectStore]) -> Counter[tuple[str, ...]]:
+def count_resources(stores: Iterable[WatchedResourceStore]) -> Counter[tuple[str, ...]]:
     """Count by kind, Ready and its reason; whoever may write a status wrote it."""
     found: Counter[tuple[str, ...]] = Counter()
     for store in stores:
@@ -38,7 +38,7 @@ def count_resources(stores: Iterable[ObjectStore]) -> Counter[tuple[str, ...]]:
     return found
 
 
-def count_scopes(store: ObjectStore) -> Counter[tuple[str, ...]]:
+def count_scopes(store: WatchedResourceStore) -> Counter[tuple[str, ...]]:
     """Count the exposed scopes by the state that the statuses tell."""
     found: Counter[tuple[str, ...]] = Counter()
     for status in _statuses(store):
@@ -61,7 +61,7 @@ def _name_age(key: PublicJwk, now: datetime) -> str:
     return next((name for name, days in AGES if age.total_seconds() < days * DAY), OLDER)
 
 
-def _statuses(store: ObjectStore) -> Iterator[StatusHint]:
+def _statuses(store: WatchedResourceStore) -> Iterator[StatusHint]:
     for key in store:
         if entry := store.find(key):
             yield read_status(entry.body)

@@ -82,8 +82,8 @@ class Entry:
 
 
 @dataclass(slots=True)
-class ObjectStore:
-    """The resources of a kind by key; that of the MaskinportenClients is the `Fleet` of a pass.
+class WatchedResourceStore:
+    """The resources of a kind by key; that of the MaskinportenClients is the `ResourceStore` of a pass.
 
     Attributes:
         kind: The kind.
@@ -100,7 +100,7 @@ class ObjectStore:
     on_released: Callable[[Iterable[Key]], None] = lambda _: None
     _entries: dict[Key, Entry] = field(default_factory=dict)
     _by_claim: defaultdict[Claim, set[Key]] = field(default_factory=lambda: defaultdict(set))
-    _doubted_until: float = -math.inf
+    _assumed_until: float = -math.inf
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -116,13 +116,13 @@ class ObjectStore:
         """Give the resource of that name."""
         return self._entries.get(key)
 
-    def doubt(self, until: float) -> None:
+    def assume_finalizers(self, until: float) -> None:
         """Another process may have worked until now on any resource, whatever it looks like.
 
         A watch may lag behind that process's writes, and a resource that is new may have the name, and so the client,
         of one that it worked on. So what is first seen before `until` is doubted too.
         """
-        self._doubted_until = until
+        self._assumed_until = until
         for entry in self._entries.values():
             entry.first_seen = FirstSeen(self.monotonic(), had_finalizer=True)
 
@@ -137,7 +137,7 @@ class ObjectStore:
             entry = None
         if entry is None:
             now = self.monotonic()
-            had_finalizer = now < self._doubted_until or self.finalizer in (body["metadata"].get("finalizers") or ())
+            had_finalizer = now < self._assumed_until or self.finalizer in (body["metadata"].get("finalizers") or ())
             entry = self._entries[key] = Entry({}, FirstSeen(now, had_finalizer), Versions(version))
         self._replace(key, entry, body)
         return True
@@ -257,10 +257,10 @@ class VersionStore:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnedObjects:
+class WatchedChildren:
     """What the watches know of the objects that Applications own."""
 
-    clients: ObjectStore
+    clients: WatchedResourceStore
     versions: VersionStore
 
     def find_client(self, namespace: str, name: str) -> Body | None:
@@ -268,7 +268,7 @@ class OwnedObjects:
         entry = self.clients.find(Key(self.clients.kind, namespace, name))
         return entry.body if entry else None
 
-    def holds(self, kind: Kind, namespace: str, name: str) -> bool:
+    def contains(self, kind: Kind, namespace: str, name: str) -> bool:
         """Whether there is an object of that name with our label."""
         return Key(kind, namespace, name) in self.versions
 

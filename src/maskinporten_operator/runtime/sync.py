@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from maskinporten_operator.model.resources import Kind
-    from maskinporten_operator.runtime.store import ObjectStore
+    from maskinporten_operator.runtime.store import WatchedResourceStore
 
 POLL_SECONDS = 1.0
 MAX_WAIT = 30.0
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 async def wait_for_sync(
-    stores: Collection[ObjectStore],
+    stores: Collection[WatchedResourceStore],
     list_uids: Callable[[Kind], Awaitable[Mapping[str, str]]],
     watches_work: Callable[[], bool],
 ) -> None:
@@ -47,7 +47,7 @@ async def wait_for_sync(
 
 
 async def _find_missing(
-    stores: Collection[ObjectStore], list_uids: Callable[[Kind], Awaitable[Mapping[str, str]]]
+    stores: Collection[WatchedResourceStore], list_uids: Callable[[Kind], Awaitable[Mapping[str, str]]]
 ) -> dict[str, str]:
     missing: dict[str, str] = {}
     for store in stores:

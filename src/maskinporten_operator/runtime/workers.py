@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.plan.outcomes import Outcome
     from maskinporten_operator.reconcile.ports import FirstSeen
     from maskinporten_operator.runtime.metrics import Metrics
-    from maskinporten_operator.runtime.store import ObjectStore
+    from maskinporten_operator.runtime.store import WatchedResourceStore
 
     Reconcile = Callable[[Mapping[str, Any], FirstSeen], Awaitable[Outcome]]
 
@@ -61,7 +61,7 @@ class Controller:
             weren't the pass's own.
     """
 
-    store: ObjectStore
+    store: WatchedResourceStore
     reconcile: Reconcile
     settle: Callable[[Key, Mapping[str, Any]], None]
 

@@ -23,7 +23,7 @@ REPLICAS_MANAGER = "maskinporten-operator-replicas"
 """One field manager per role: an apply with a role's manager drops what else it owned."""
 
 
-class ClusterResources:
+class KubernetesCluster:
     """Reads and writes of resources, what they own, and their namespaces.
 
     Every apply to an existing object carries its uid: an apply to one that was deleted would create it again.

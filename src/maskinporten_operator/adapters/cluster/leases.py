@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
 
-class LeaseApi:
+class KubernetesLeases:
     """One Lease by its name. Every method raises `OperatorError`s only."""
 
     def __init__(self, api: ClusterApi, namespace: str, name: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from maskinporten_operator.adapters.digdir.credentials import AdminCredentials
-    from maskinporten_operator.adapters.digdir.metadata import MetadataReader
+    from maskinporten_operator.adapters.digdir.metadata import MaskinportenMetadata
 
 RENEW_BEFORE = 10.0
 """Seconds before its end at which a token is replaced, so that it doesn't end under way."""
@@ -35,7 +35,7 @@ class JwtGrantAuth(httpx.Auth):
     def __init__(
         self,
         http: httpx.AsyncClient,
-        metadata: MetadataReader,
+        metadata: MaskinportenMetadata,
         credentials: AdminCredentials,
         scopes: Sequence[str],
         now: Callable[[], float] = time.time,

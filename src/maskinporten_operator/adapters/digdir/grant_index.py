@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
-    from maskinporten_operator.adapters.digdir.scope_index import ScopeIndex
+    from maskinporten_operator.adapters.digdir.scope_index import DigdirScopeIndex
     from maskinporten_operator.model.scopes import RegisteredScope
 
 MIN_LOOK_INTERVAL = 10.0
@@ -64,7 +64,7 @@ class HintList(SharedListing[tuple[T, ...]]):
         self.rows = rows
 
 
-class GrantIndex:
+class DigdirGrantIndex:
     """What may be registered on a client of the organisation, as far as DigDir's lists tell.
 
     That is what its owner granted, what is open to all, what consumers may delegate, and the organisation's own
@@ -75,7 +75,7 @@ class GrantIndex:
     def __init__(
         self,
         api: ScopeApi,
-        own: ScopeIndex,
+        own: DigdirScopeIndex,
         *,
         max_age: float,
         monotonic: Callable[[], float],
@@ -95,7 +95,7 @@ class GrantIndex:
         self._tried = -float("inf")  # when somebody last had the lists read
         self._retried = -float("inf")  # when those that failed were read again by themselves
         self._looked = -float("inf")  # when the newest look was begun that has ended, well or not
-        self._doubted = -float("inf")  # when DigDir last refused what the lists allow
+        self._expired_at = -float("inf")  # when DigDir last refused what the lists allow
         self._look: asyncio.Task[None] | None = None
         self._look_began = -float("inf")
 
@@ -127,9 +127,9 @@ class GrantIndex:
             one.begin(alone_since)
         self._looked = self._tried = -float("inf")
 
-    def doubt(self) -> None:
+    def expire(self) -> None:
         """DigDir refused what the lists allow: they are read anew when somebody asks next."""
-        self._doubted = self._monotonic()
+        self._expired_at = self._monotonic()
 
     @property
     def _lists(self) -> tuple[HintList[Any], ...]:
@@ -152,7 +152,7 @@ class GrantIndex:
             await self._join_look()  # all that ask first share it
             return
         now = self._monotonic()
-        is_old = self._doubted > self._looked or now - self._looked > self._max_age
+        is_old = self._expired_at > self._looked or now - self._looked > self._max_age
         if is_old and now - self._tried >= MIN_LOOK_INTERVAL:
             self._tried = now
             await self._read(*self._lists, with_own=self._own_fault is not None)

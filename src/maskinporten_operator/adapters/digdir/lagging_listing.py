@@ -39,7 +39,7 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         self._by_key: dict[str, T] = {}
         self._by_owner: defaultdict[str, set[str]] = defaultdict(set)
         self._touched: dict[str, float] = {}  # by key: when it was last written or read by itself
-        self._doubtful: dict[str, float] = {}  # by key: when a write to it was begun that has no answer so far
+        self._unconfirmed: dict[str, float] = {}  # by key: when a write to it was begun that has no answer so far
         self._lost_answers: dict[str, float] = {}  # by owner: when the answer to a creation was lost
 
     def __len__(self) -> int:
@@ -49,9 +49,9 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         """Give what a resource's mark owns by its description."""
         return tuple(self._by_key[key] for key in sorted(self._by_owner.get(mark, ())))
 
-    def is_doubtful(self, key: str) -> bool:
+    def is_unconfirmed(self, key: str) -> bool:
         """Whether a write to it was left without an answer since it was last read."""
-        return key in self._doubtful
+        return key in self._unconfirmed
 
     def complete_at(self, mark: str, *, had_finalizer: bool) -> float:
         """Say when (monotonic seconds) a list tells of all that a resource owns.
@@ -74,8 +74,8 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         self._by_owner.clear()
         for item in (*(one for one in listed if self._key(one) not in self._touched), *kept):
             self._store(item)
-        recent = self._choose_recent(self._doubtful, started)
-        self._doubtful = {key: at for key, at in self._doubtful.items() if key in self._by_key or key in recent}
+        recent = self._choose_recent(self._unconfirmed, started)
+        self._unconfirmed = {key: at for key, at in self._unconfirmed.items() if key in self._by_key or key in recent}
 
     def _store(self, item: T) -> None:
         key = self._key(item)
@@ -88,13 +88,13 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         self._forget(self._key(item))
         self._store(item)
 
-    def _doubt(self, key: str) -> None:
+    def _begin_write(self, key: str) -> None:
         """A write begins: what it leaves isn't known until an answer has been recorded."""
-        self._doubtful[key] = self._monotonic()
+        self._unconfirmed[key] = self._monotonic()
 
     def _forget(self, key: str) -> None:
         self._touched[key] = self._monotonic()
-        self._doubtful.pop(key, None)
+        self._unconfirmed.pop(key, None)
         known = self._by_key.pop(key, None)
         if known and (owner := self._owner(known)):
             self._by_owner[owner].discard(key)

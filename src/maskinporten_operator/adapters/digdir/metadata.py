@@ -23,7 +23,7 @@ REREAD_SECONDS = 3600.0
 RETRY_SECONDS = 30.0
 
 
-class MetadataReader:
+class MaskinportenMetadata:
     """Reads the discovery document once in a while; an old copy outlives an outage."""
 
     def __init__(self, http: httpx.AsyncClient, well_known_url: str, now: Callable[[], float] = time.monotonic) -> None:

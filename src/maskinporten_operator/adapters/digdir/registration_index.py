@@ -21,7 +21,7 @@ MAX_FOREIGN_IDS = 1000
 """Clients that aren't this cluster's of which it is remembered that they exist."""
 
 
-class RegistrationIndex(LaggingListing[Registration]):
+class DigdirRegistrationIndex(LaggingListing[Registration]):
     """Registrations of this cluster, by id and by description.
 
     Foreign registrations aren't kept; one that a resource asks for is read by its id.
@@ -51,7 +51,7 @@ class RegistrationIndex(LaggingListing[Registration]):
         """Give the usable registrations with exactly this description."""
         return self.find_owned(description)
 
-    def holds(self, client_id: str) -> bool:
+    def contains(self, client_id: str) -> bool:
         """Whether the newest list, or a write or read since, has the client; one that isn't ours once it was read."""
         return client_id in self._by_key or client_id in self._foreign_ids
 
@@ -88,11 +88,11 @@ class RegistrationIndex(LaggingListing[Registration]):
 
     async def update(self, registration: Registration, fields: Mapping[str, Any]) -> Registration:
         """Replace a registration's fields."""
-        self._doubt(registration.client_id)
+        self._begin_write(registration.client_id)
         try:
             updated = await self._client.update_client(registration.client_id, fields)
         except BadRequestError:
-            self._doubtful.pop(registration.client_id, None)  # it is as it was
+            self._unconfirmed.pop(registration.client_id, None)  # it is as it was
             raise
         if updated.keys is None:
             updated = replace(updated, keys=registration.keys)
@@ -101,7 +101,7 @@ class RegistrationIndex(LaggingListing[Registration]):
 
     async def publish_keys(self, registration: Registration, keys: Sequence[PublicJwk]) -> Registration:
         """Make `keys` the client's complete key set."""
-        self._doubt(registration.client_id)
+        self._begin_write(registration.client_id)
         published = replace(registration, keys=await self._client.replace_keys(registration.client_id, keys))
         self._record(published)
         return published

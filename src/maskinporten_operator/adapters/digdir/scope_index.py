@@ -43,7 +43,7 @@ class _Rows:
     read_at: float
 
 
-class ScopeIndex(LaggingListing[RegisteredScope]):
+class DigdirScopeIndex(LaggingListing[RegisteredScope]):
     """The organisation's scopes by name and by owner, and who may use ours."""
 
     def __init__(
@@ -98,11 +98,11 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
         """
         if refusal.reason != Reason.FORBIDDEN_BY_DIGDIR:
             raise refusal
-        written = self._doubtful.get(name, -float("inf"))
+        written = self._unconfirmed.get(name, -float("inf"))
         await self.listed_after(max(self._monotonic() - LIST_SHARED, written))
         if name not in self._by_key:
             raise refusal  # it is another organisation's
-        self._doubtful.pop(name, None)
+        self._unconfirmed.pop(name, None)
         return self._by_key[name]
 
     async def create(self, name: str, fields: Mapping[str, Any]) -> None:
@@ -110,10 +110,10 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
 
         Raises:
             TransientError: There is one by now; it has been read.
-            OutcomeUnknownError: It may exist; it is doubtful.
+            OutcomeUnknownError: It may exist; it is unconfirmed.
         """
         try:
-            with self._doubting(name):
+            with self._writing(name):
                 scope = await self._api.create(fields)
         except (OutcomeUnknownError, asyncio.CancelledError):
             if owner := self._owner(RegisteredScope(name, fields)):
@@ -128,13 +128,13 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
 
     async def update(self, name: str, fields: Mapping[str, Any]) -> None:
         """Replace a scope's fields."""
-        with self._doubting(name):
+        with self._writing(name):
             scope = await self._api.update(name, fields)
         self._record(scope)
 
     async def deactivate(self, name: str) -> None:
         """Deactivate a scope; done when there is none."""
-        with self._doubting(name):
+        with self._writing(name):
             await self._api.deactivate(name)
         if known := self._by_key.get(name):
             self._record(RegisteredScope(name, {**known.fields, "active": False}))
@@ -147,14 +147,14 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
         started = self._monotonic()
         rows = await self._api.list_accesses(name)
         consumers = {row.orgno for row in rows if row.approved and row.scope == name and is_orgno(row.orgno)}
-        doubtful: frozenset[str] = frozenset()
+        unconfirmed: frozenset[str] = frozenset()
         if known:
             recent = self._choose_recent(self._written.pop(name, {}), started)
             consumers = (consumers - recent.keys()) | (known.access.consumers & recent.keys())
-            doubtful = known.access.doubtful & recent.keys()
+            unconfirmed = known.access.unconfirmed & recent.keys()
             if recent:
                 self._written[name] = recent
-        self._access[name] = _Rows(AccessList(frozenset(consumers), doubtful), started)
+        self._access[name] = _Rows(AccessList(frozenset(consumers), unconfirmed), started)
         return self._access[name].access
 
     def is_access_known(self, name: str) -> bool:
@@ -205,7 +205,7 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
         try:
             await write(name, orgno)
         except (OutcomeUnknownError, asyncio.CancelledError):
-            self._change(name, orgno, AccessList.doubted)
+            self._change(name, orgno, AccessList.after_lost_answer)
             raise
 
     def _change(self, name: str, orgno: str, change: Callable[..., AccessList], *more: str) -> None:
@@ -215,13 +215,13 @@ class ScopeIndex(LaggingListing[RegisteredScope]):
             self._access[name] = _Rows(change(known.access, orgno, *more), known.read_at)
 
     @contextmanager
-    def _doubting(self, name: str) -> Iterator[None]:
-        """A scope is doubtful from the moment it is written to until an answer has been recorded, or it was refused."""
-        self._doubt(name)
+    def _writing(self, name: str) -> Iterator[None]:
+        """A scope is unconfirmed from when it is written to until an answer has been recorded, or it was refused."""
+        self._begin_write(name)
         try:
             yield
         except RejectedError:
-            self._doubtful.pop(name, None)
+            self._unconfirmed.pop(name, None)
             raise
 
     def _replace(self, listed: Iterable[RegisteredScope], started: float) -> None:
