@@ -202,6 +202,13 @@ async def test_a_retry_waits_longer_with_each_failure_in_a_row(queue):
     assert delays == pytest.approx([1, 2, 4, 8, 16, 20, 20], abs=0.5)
 
 
+async def test_of_many_that_fail_each_waits_longer_in_the_end(queue):
+    for number in range(1000):
+        queue.retry(Key(MASKINPORTEN_CLIENT, "failing", str(number)))
+
+    assert [delay_of_retry(queue, A) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 50.05, 50.05]
+
+
 def delay_of_retry(queue, key):
     queue.retry(key)
     delay = due_in(queue, key)

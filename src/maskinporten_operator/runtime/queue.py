@@ -123,7 +123,7 @@ class WorkQueue:
         """Ask for a pass after a delay that grows with the failures in a row; the first may be tried `at_once`."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         waited_for = failures - at_once
-        self.add_after(key, backoff(waited_for, self._chance()) if waited_for else 0.0)
+        self.add_after(key, backoff(waited_for, self._chance(), len(self._failures)) if waited_for else 0.0)
 
     def clear_failures(self, key: Key) -> None:
         """The pass went well."""
