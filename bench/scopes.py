@@ -154,8 +154,8 @@ def _measure_consumers(section: Section, lab: Lab, name: str, tell: Callable[[st
         lab.kube.request("PATCH", path, patch, "application/merge-patch+json")
 
         def is_right(expected: int = len(orgnos)) -> bool:
-            told = (lab.kube.find(path) or {}).get("status", {}).get("exposedScopes", [])
-            return any(one["name"] == scope and one["consumers"] == expected for one in told)
+            listed = (lab.kube.find(path) or {}).get("status", {}).get("exposedScopes", [])
+            return any(one["name"] == scope and one["consumers"] == expected for one in listed)
 
         wait_for(is_right, 60, f"a consumer {what}")
         section.add(f"a consumer {what}: writes to the API", lab.traffic_since(mark).api_writes, exactly=1)

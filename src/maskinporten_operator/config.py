@@ -95,7 +95,7 @@ class Config(BaseSettings):
         Field(
             pattern=r"^[A-Za-z0-9._-]+$",
             max_length=63,
-            description="The cluster's name, the first part of the mark that tells whose a registration is.",
+            description="The cluster's name, the first part of the description of its registrations.",
         ),
     ]
     digdir_base_url: Annotated[

@@ -91,10 +91,10 @@ def test_what_is_missing_is_told(process, command):
 
 
 def test_what_doctor_finds_is_told(process):
-    told = process.run(BIN / "maskinporten-operator", "doctor", code=1)
+    result = process.run(BIN / "maskinporten-operator", "doctor", code=1)
 
-    assert "✗ discovery" in told
-    assert "nothing listens there" in told
+    assert "✗ discovery" in result
+    assert "nothing listens there" in result
 
 
 def test_the_simulators_key_asks_for_an_api_server_too(process):

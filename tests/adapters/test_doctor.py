@@ -24,7 +24,7 @@ from maskinporten_operator.assembly.diagnosis import World
 from maskinporten_operator.cli.doctor import build_report, render
 from maskinporten_operator.config import Config as OperatorConfig
 from maskinporten_operator.logs import configure_logs
-from maskinporten_operator.plan.exposed_scopes import is_mark
+from maskinporten_operator.plan.exposed_scopes import is_ownership
 from maskinporten_operator.plan.findings import MAX_RUN_SECONDS, TRIAL, build_trial_description
 from tests.adapters.conftest import URL, WELL_KNOWN, ManualClock
 from tests.certificates import authority
@@ -138,7 +138,7 @@ class Practice:
             "admin_client_id": "admin-client",
             "admin_jwk_file": self.jwk_file,
         }
-        self.told, self.noted = [], []
+        self.checks, self.noted = [], []
 
     async def sleep(self, seconds):
         for clock in (self.server_clock, self.clock, self.monotonic):
@@ -146,20 +146,20 @@ class Practice:
 
     async def examine(self, *, write=False, **settings):
         """Run it; what the run before told is forgotten."""
-        self.told.clear()
+        self.checks.clear()
         config = OperatorConfig(**self.settings | settings)
         world = World(self.network, self.clock, self.monotonic, self.sleep, lambda: rsa_key(0))
-        diagnosis = await diagnose(config, self.told.append, self.noted.append, write=write, world=world)
+        diagnosis = await diagnose(config, self.checks.append, self.noted.append, write=write, world=world)
         self.report = build_report(config, diagnosis, datetime.now(UTC), write=write)
         self.answered = diagnosis.answered
-        self.text = "\n".join(map(render, self.told))
+        self.text = "\n".join(map(render, self.checks))
         return diagnosis
 
     def states(self, state):
-        return [check.name for check in self.told if check.state == state]
+        return [check.name for check in self.checks if check.state == state]
 
     def find(self, name):
-        return next(check for check in self.told if check.name == name)
+        return next(check for check in self.checks if check.name == name)
 
     def fault(self, kind, **order):
         return self.simulator.faults.add(FaultOrder(kind=kind, **order))
@@ -561,7 +561,7 @@ def drop_all(name):
 
 
 @pytest.mark.parametrize(
-    ("path", "change", "named", "told"),
+    ("path", "change", "named", "checks"),
     [
         ("/clients", set_all(scopes="a b"), "list clients", "[].scopes must be an array"),
         ("/clients", set_all(access_token_lifetime="1"), "list clients", "[].access_token_lifetime must be an"),
@@ -573,16 +573,16 @@ def drop_all(name):
         ("/delegationsources", drop_all("issuer"), "API without a token", "issuer is missing"),
     ],
 )
-async def test_an_answer_of_another_shape_is_told_by_what_differs(practise, path, change, named, told):
+async def test_an_answer_of_another_shape_is_told_by_what_differs(practise, path, change, named, checks):
     practice = practise()
     practice.network.instead[path] = change
     diagnosis = await practice.examine()
 
     assert diagnosis.failed
     assert named in practice.states("failed")
-    assert told in practice.find(named).message
+    assert checks in practice.find(named).message
     assert practice.find(named).remedy == "Send the report (-o json) to whoever maintains the operator"
-    assert any(told in line for one in practice.report["answers"] for line in one["differences"])
+    assert any(checks in line for one in practice.report["answers"] for line in one["differences"])
 
 
 def put_before(change):
@@ -596,7 +596,7 @@ def put_before(change):
 
 
 @pytest.mark.parametrize(
-    ("path", "change", "named", "told"),
+    ("path", "change", "named", "checks"),
     [
         ("/clients", lambda row: row.pop("scopes"), "list clients", "scopes is missing"),
         ("/clients", lambda row: row.pop("description"), "list clients", "description is missing"),
@@ -606,14 +606,14 @@ def put_before(change):
         ("/delegationsources", lambda row: row.pop("issuer"), "API without a token", "issuer is missing"),
     ],
 )
-async def test_one_odd_row_of_a_list_is_told_and_does_no_harm(practise, path, change, named, told):
+async def test_one_odd_row_of_a_list_is_told_and_does_no_harm(practise, path, change, named, checks):
     practice = practise()
     practice.network.instead[path] = put_before(change)
     diagnosis = await practice.examine()
 
     assert not diagnosis.failed
     assert named in practice.states("warning")
-    assert told in practice.find(named).message
+    assert checks in practice.find(named).message
     assert practice.find(named).remedy == "Send the report (-o json) to whoever maintains the operator"
 
 
@@ -837,6 +837,6 @@ async def test_no_secret_is_in_report_text_or_log(practise, admin_jwk, happening
 def test_the_description_of_its_client_is_no_resources_mark():
     description = build_trial_description("some-cluster", "f" * 16, 1_760_000_000.0)
 
-    assert not is_mark(description, "some-cluster")
+    assert not is_ownership(description, "some-cluster")
     with pytest.raises(ValidationError):  # no cluster has a name with which it could be
         OperatorConfig(cluster_name=description.partition(":")[0])

@@ -109,7 +109,7 @@ async def test_whole_objects_are_listed_within_limits_too(server, api):
 
 async def test_a_watch_goes_on_past_lines_of_any_length_and_depth(server, api):
     server.news = [build(1, note="x" * 250_000), build(2, fields=DEEP), build(3)]
-    seen, told = [], []
+    seen, events = [], []
 
     class Listener:
         def on_list(self, items, namespace):
@@ -123,10 +123,10 @@ async def test_a_watch_goes_on_past_lines_of_any_length_and_depth(server, api):
             pass
 
         def begin(self):
-            told.append("begins")
+            events.append("begins")
 
         def fail(self):
-            told.append("fails")
+            events.append("fails")
 
     task = asyncio.create_task(follow_metadata(api, SECRET, "", Listener(), None, Signs()))
     async with asyncio.timeout(DEADLINE):
@@ -135,4 +135,4 @@ async def test_a_watch_goes_on_past_lines_of_any_length_and_depth(server, api):
     task.cancel()
 
     assert seen == ["secret-1", "secret-2", "secret-3"]
-    assert told == ["begins"]
+    assert events == ["begins"]

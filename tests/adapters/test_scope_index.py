@@ -15,9 +15,9 @@ from maskinporten_operator.model.errors import (
 )
 from tests.adapters.conftest import DEADLINE, LAG, IndexWorld, held, scope_fields
 
-MARK = "some-cluster:some-team:some-app"
+OWNERSHIP = "some-cluster:some-team:some-app"
 NAME = "nav:arbeid:some.scope.read"
-OURS = f"{MARK}.arbeid:some.scope.read"
+OURS = f"{OWNERSHIP}.arbeid:some.scope.read"
 KOMMUNE, SKATT, KS = "123456789", "974761076", "971032146"
 ALTINN = "https://www.altinn.no/"
 EVERY_WRITE = {
@@ -66,11 +66,11 @@ async def test_all_that_wait_share_one_list(world):
 
 async def test_a_listed_scope_is_found_by_its_name_and_by_its_owner_inactive_or_not(world):
     world.digdir.seed(NAME, description=OURS)
-    world.digdir.seed("nav:arbeid:old", description=f"arbeid - {MARK}", active=False)
+    world.digdir.seed("nav:arbeid:old", description=f"arbeid - {OWNERSHIP}", active=False)
     world.digdir.seed("nav:arbeid:theirs", description="some-cluster:some-team:some-app2.arbeid:theirs")
     await world.index.ready()
 
-    assert [one.name for one in world.index.find_owned(MARK)] == ["nav:arbeid:old", NAME]
+    assert [one.name for one in world.index.find_owned(OWNERSHIP)] == ["nav:arbeid:old", NAME]
     assert world.index.find("nav:arbeid:theirs").description == "some-cluster:some-team:some-app2.arbeid:theirs"
     assert len(world.index) == 3
 
@@ -96,7 +96,7 @@ async def test_a_description_changed_by_hand_is_found_under_the_new_owner_only(w
     await world.digdir.scopes.update(NAME, scope_fields(description="some-cluster:a:b.arbeid:some.scope.read"))
     await world.index.refresh()
 
-    assert world.index.find_owned(MARK) == ()
+    assert world.index.find_owned(OWNERSHIP) == ()
     assert [one.name for one in world.index.find_owned("some-cluster:a:b")] == [NAME]
 
 
@@ -107,7 +107,7 @@ async def test_a_list_that_fails_keeps_what_was_known(world):
     with pytest.raises(TransientError):
         await world.index.refresh()
 
-    assert world.index.find_owned(MARK)
+    assert world.index.find_owned(OWNERSHIP)
 
 
 @pytest.mark.parametrize("status", [400, 403])
@@ -138,7 +138,7 @@ async def test_our_own_scope_outranks_a_list_that_lags(world):
     world.digdir.advance(2)
     await world.index.refresh()
 
-    assert [one.name for one in world.index.find_owned(MARK)] == [NAME]
+    assert [one.name for one in world.index.find_owned(OWNERSHIP)] == [NAME]
     assert world.index.find_access(NAME) is not None
 
 
@@ -174,7 +174,7 @@ async def test_one_that_was_read_as_given_away_stays_so_against_a_list_that_lags
     world.digdir.advance(2)
     await world.index.refresh()
 
-    assert world.index.find_owned(MARK) == ()
+    assert world.index.find_owned(OWNERSHIP) == ()
     assert world.index.find(NAME).description == "made by hand"
 
 
@@ -186,7 +186,7 @@ async def test_a_write_during_a_list_outranks_it(world):
     hold.release()
     await asyncio.wait_for(listing, DEADLINE)
 
-    assert world.index.find_owned(MARK)
+    assert world.index.find_owned(OWNERSHIP)
 
 
 async def test_after_the_lag_a_list_is_believed_again(world):
@@ -220,7 +220,7 @@ async def test_a_scope_that_exists_already_is_read_and_told_as_a_conflict(world,
     assert NAME in str(caught.value)
     assert world.index.find(NAME).description == description
     assert not world.index.find(NAME).active
-    assert bool(world.index.find_owned(MARK)) == (description == OURS)
+    assert bool(world.index.find_owned(OWNERSHIP)) == (description == OURS)
     assert not world.index.is_unconfirmed(NAME)
 
 
@@ -324,7 +324,7 @@ async def test_a_refused_write_leaves_what_was_known(world):
         await world.index.deactivate(NAME)
 
     assert world.index.find(NAME).active
-    assert world.index.find_owned(MARK)
+    assert world.index.find_owned(OWNERSHIP)
 
 
 # When all of a resource's scopes are known
@@ -334,8 +334,8 @@ async def test_a_resource_with_our_mark_needs_a_list_after_start_and_lag(world):
     before = world.monotonic()
     index = world.start()
 
-    assert before + LAG <= index.complete_at(MARK, had_finalizer=True) <= world.monotonic() + LAG
-    assert index.complete_at(MARK, had_finalizer=False) <= before
+    assert before + LAG <= index.complete_at(OWNERSHIP, had_finalizer=True) <= world.monotonic() + LAG
+    assert index.complete_at(OWNERSHIP, had_finalizer=False) <= before
 
 
 async def test_a_creation_without_an_answer_needs_one_after_the_lag_for_its_own_resource_only(world):
@@ -345,12 +345,12 @@ async def test_a_creation_without_an_answer_needs_one_after_the_lag_for_its_own_
     with pytest.raises(OutcomeUnknownError):
         await world.index.create(NAME, scope_fields())
 
-    assert before + LAG <= world.index.complete_at(MARK, had_finalizer=False) <= world.monotonic() + LAG
+    assert before + LAG <= world.index.complete_at(OWNERSHIP, had_finalizer=False) <= world.monotonic() + LAG
     assert world.index.complete_at("some-cluster:some-team:another", had_finalizer=False) <= before
     world.digdir.advance(LAG + 1)
     await world.index.refresh()
-    assert world.index.complete_at(MARK, had_finalizer=False) <= before
-    assert [one.name for one in world.index.find_owned(MARK)] == [NAME]
+    assert world.index.complete_at(OWNERSHIP, had_finalizer=False) <= before
+    assert [one.name for one in world.index.find_owned(OWNERSHIP)] == [NAME]
 
 
 # Who may use ours

@@ -477,9 +477,9 @@ CAUSES = {
 }
 
 
-@pytest.mark.parametrize(("told", "cause"), CAUSES.items(), ids=CAUSES)
+@pytest.mark.parametrize(("explanation", "cause"), CAUSES.items(), ids=CAUSES)
 @pytest.mark.parametrize("grouped", [False, True])
-async def test_a_connection_that_cant_be_made_is_told_with_its_cause(digdir, told, cause, grouped):
+async def test_a_connection_that_cant_be_made_is_told_with_its_cause(digdir, explanation, cause, grouped):
     def fail(request):
         error = httpx.ConnectError("All connection attempts failed")
         error.__cause__ = OSError("all")
@@ -488,7 +488,7 @@ async def test_a_connection_that_cant_be_made_is_told_with_its_cause(digdir, tol
         )
         raise error
 
-    with pytest.raises(TransientError, match=rf"list clients failed \(ConnectError: {told}\)"):
+    with pytest.raises(TransientError, match=rf"list clients failed \(ConnectError: {explanation}\)"):
         await digdir.answering(fail).list_clients()
 
 

@@ -39,9 +39,9 @@ async def test_a_token_is_used_until_shortly_before_its_end_and_then_renewed_onc
 
 
 async def test_each_request_for_a_token_is_told_and_so_is_its_age(digdir):
-    told = []
+    statuses = []
     auth = JwtGrantAuth(
-        digdir.plain, digdir.metadata, digdir.credentials, ADMIN_SCOPES, digdir.wall, told.append, digdir.monotonic
+        digdir.plain, digdir.metadata, digdir.credentials, ADMIN_SCOPES, digdir.wall, statuses.append, digdir.monotonic
     )
     assert auth.token_age is None
     digdir.fault("drop", path="/token$")
@@ -51,7 +51,7 @@ async def test_each_request_for_a_token_is_told_and_so_is_its_age(digdir):
                 await digdir.client_over(http).list_clients()
         digdir.advance(REMEMBERED)
 
-    assert told == ["error", "200"]
+    assert statuses == ["error", "200"]
     assert auth.token_age == REMEMBERED
 
 

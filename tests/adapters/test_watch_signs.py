@@ -46,16 +46,16 @@ class Api:
 
 class Signs:
     def __init__(self):
-        self.told = []
+        self.events = []
 
     def note(self):
         pass
 
     def begin(self):
-        self.told.append("begins")
+        self.events.append("begins")
 
     def fail(self):
-        self.told.append("fails")
+        self.events.append("fails")
 
 
 class Listener:
@@ -78,7 +78,7 @@ def follow(monkeypatch):
             await sleep(0.01)
         task.cancel()
         (end,) = await asyncio.gather(task, return_exceptions=True)
-        return signs.told, end
+        return signs.events, end
 
     return follow
 

@@ -129,11 +129,11 @@ def scope(stage):
 def assert_exposed(stage, namespace, scope, consumers):
     """The scope is as the spec says, and is told of."""
     full = f"nav:arbeid:{scope}"
-    told = [{"name": full, "state": "Active", "consumers": len(consumers)}]
+    expected = [{"name": full, "state": "Active", "consumers": len(consumers)}]
     wait_for(
-        lambda: stage.kube.find_client(namespace, "app").get("status", {}).get("exposedScopes") == told,
+        lambda: stage.kube.find_client(namespace, "app").get("status", {}).get("exposedScopes") == expected,
         PATIENCE,
-        f"{told}",
+        f"{expected}",
     )
     stage.wait_ready(namespace)
     assert stage.scope(full)["active"] is True

@@ -29,8 +29,8 @@ def full(name, product="arbeid", separator=":"):
 
 
 def find_state(stage, namespace, scope, resource="api"):
-    told = (stage.kube.find_client(namespace, resource) or {}).get("status", {}).get("exposedScopes", [])
-    return next(((one["state"], one["consumers"]) for one in told if one["name"] == scope), None)
+    listed = (stage.kube.find_client(namespace, resource) or {}).get("status", {}).get("exposedScopes", [])
+    return next(((one["state"], one["consumers"]) for one in listed if one["name"] == scope), None)
 
 
 def wait_for_state(stage, namespace, scope, state, consumers, resource="api"):

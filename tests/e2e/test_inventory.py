@@ -58,10 +58,10 @@ def test_each_client_and_scope_is_told_by_how_it_stands_to_the_resources(stage, 
     found = json.loads(inventory("-o", "json"))
 
     mine = [one for one in found["items"] if namespace in one["resource"] + one["description"]]
-    told = {(one["state"], one["name"]): one["resource"] for one in mine}
+    resources = {(one["state"], one["name"]): one["resource"] for one in mine}
     managed = stage.kube.find_client(namespace, "api")["status"]["clientID"]
     (orphaned,) = (one["client_id"] for one in stage.registrations(namespace, "leaver"))
-    assert told == {
+    assert resources == {
         ("Managed", managed): f"{namespace}/api",
         ("Duplicate", duplicate): f"{namespace}/api",
         ("Managed", f"nav:arbeid:{name}.managed"): f"{namespace}/api",

@@ -24,7 +24,7 @@ from maskinporten_operator.model.resources import (
     SERVICE,
     Kind,
 )
-from maskinporten_operator.plan.ownership import MANAGED_BY, MANAGED_BY_LABEL
+from maskinporten_operator.plan.owner_references import MANAGED_BY, MANAGED_BY_LABEL
 from tests.e2e.keys import edit, private_jwk
 from tests.e2e.stage import NUMBERS, PATIENCE, SCOPE, exposed
 from tests.e2e.tenants import (
@@ -151,11 +151,11 @@ def refused(running, tenant, victim):
 @pytest.fixture
 def attempt(running, refused, victim):
     """An attempt, with the proof that nobody else's things are other than they were at the beginning."""
-    told = len(running.operator.output())
+    claimed = len(running.operator.output())
     yield refused
     wait_for(lambda: is_idle(running.operator), PATIENCE, "an idle operator")
     assert compare(victim.unharmed, victim.snapshot()) == {}
-    assert all(isinstance(json.loads(line), dict) for line in running.operator.output()[told:].splitlines())
+    assert all(isinstance(json.loads(line), dict) for line in running.operator.output()[claimed:].splitlines())
     assert MARKER not in running.operator.metrics()
     assert running.operator.running
 
@@ -265,9 +265,9 @@ def build_reference(owner, name, uid):
 
 
 def test_a_status_that_comes_with_a_new_resource_is_dropped(attempt):
-    told = {"clientID": attempt.victim.client_id, "exposedScopes": [{"name": GUARDED, "state": "Active"}]}
+    claimed = {"clientID": attempt.victim.client_id, "exposedScopes": [{"name": GUARDED, "state": "Active"}]}
     spec = {"secretName": f"{attempt.name}-secret", "scopes": {"consumes": [{"name": SCOPE}]}}
-    attempt.tenant.create(MASKINPORTEN_CLIENT, attempt.name, spec=spec, status=told)
+    attempt.tenant.create(MASKINPORTEN_CLIENT, attempt.name, spec=spec, status=claimed)
 
     status = attempt.wait_for("Synchronized")["status"]
 

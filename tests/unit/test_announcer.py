@@ -30,7 +30,7 @@ class Told:
 
 
 @pytest.fixture
-def told():
+def posts():
     return Told()
 
 
@@ -42,45 +42,45 @@ async def run_until(announcer, is_done):
     running.cancel()
 
 
-async def test_what_is_announced_is_posted_and_not_counted(told):
-    announcer = EventAnnouncer(told.post, count_dropped=told.drop)
+async def test_what_is_announced_is_posted_and_not_counted(posts):
+    announcer = EventAnnouncer(posts.post, count_dropped=posts.drop)
     announcer.announce(resource().meta, "Normal", "Synchronized", "done")
 
-    await run_until(announcer, lambda: told.posted == ["done"])
+    await run_until(announcer, lambda: posts.posted == ["done"])
 
-    assert told.dropped == 0
+    assert posts.dropped == 0
 
 
-async def test_an_event_too_many_is_dropped_and_counted(told, monkeypatch):
+async def test_an_event_too_many_is_dropped_and_counted(posts, monkeypatch):
     monkeypatch.setattr(module, "MAX_WAITING", 2)
-    announcer = EventAnnouncer(told.post, count_dropped=told.drop)
+    announcer = EventAnnouncer(posts.post, count_dropped=posts.drop)
     for message in "abc":
         announcer.announce(resource().meta, "Normal", "Synchronized", message)
-    assert told.dropped == 1
+    assert posts.dropped == 1
 
-    await run_until(announcer, lambda: told.posted == ["a", "b"])
+    await run_until(announcer, lambda: posts.posted == ["a", "b"])
 
 
 async def test_of_too_many_events_one_of_the_namespace_with_most_is_dropped_and_they_are_posted_by_turns(
-    told, monkeypatch
+    posts, monkeypatch
 ):
     monkeypatch.setattr(module, "MAX_WAITING", 3)
-    announcer = EventAnnouncer(told.post, count_dropped=told.drop)
+    announcer = EventAnnouncer(posts.post, count_dropped=posts.drop)
     for namespace, message in [("busy", "a"), ("busy", "b"), ("busy", "c"), ("calm", "d")]:
         announcer.announce(resource(metadata={"namespace": namespace}).meta, "Normal", "Synchronized", message)
-    assert told.dropped == 1
+    assert posts.dropped == 1
 
-    await run_until(announcer, lambda: told.posted == ["a", "d", "b"])
+    await run_until(announcer, lambda: posts.posted == ["a", "d", "b"])
 
 
-async def test_an_event_that_is_refused_is_counted_and_the_next_one_is_posted(told):
-    announcer = EventAnnouncer(told.post, count_dropped=told.drop)
-    told.refuses = True
+async def test_an_event_that_is_refused_is_counted_and_the_next_one_is_posted(posts):
+    announcer = EventAnnouncer(posts.post, count_dropped=posts.drop)
+    posts.refuses = True
     announcer.announce(resource().meta, "Normal", "Synchronized", "a")
-    await run_until(announcer, lambda: told.dropped == 1)
-    told.refuses = False
+    await run_until(announcer, lambda: posts.dropped == 1)
+    posts.refuses = False
     announcer.announce(resource().meta, "Normal", "Synchronized", "b")
 
-    await run_until(announcer, lambda: told.posted == ["b"])
+    await run_until(announcer, lambda: posts.posted == ["b"])
 
-    assert told.dropped == 1
+    assert posts.dropped == 1

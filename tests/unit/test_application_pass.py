@@ -254,11 +254,11 @@ async def test_a_refusal_of_the_client_is_reported_at_once(world):
 
 
 async def test_a_pass_without_news_writes_nothing(settled):
-    told = list(settled.announcer.announced)
+    earlier = list(settled.announcer.announced)
     outcome = await settled.reconcile()
     assert settled.writes == []
     assert (outcome.retry, outcome.level) == (None, logging.INFO)
-    assert settled.announcer.announced == told
+    assert settled.announcer.announced == earlier
 
 
 async def test_a_pass_without_news_writes_nothing_for_a_process_that_remembers_nothing(settled):

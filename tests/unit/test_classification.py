@@ -121,11 +121,11 @@ def test_a_scope_that_is_somebody_elses_is_a_conflict_of_each_that_wants_it():
     assert ("Adoptable", "scope", SCOPE, "other/owner") in found
 
 
-@pytest.mark.parametrize(("active", "told"), [(True, True), (False, False)])
-def test_a_scope_that_left_the_spec_is_withdrawn_while_it_is_active(active, told):
+@pytest.mark.parametrize(("active", "is_shown"), [(True, True), (False, False)])
+def test_a_scope_that_left_the_spec_is_withdrawn_while_it_is_active(active, is_shown):
     owned = scope(description="some-cluster:team:api.arbeid:some.scope.read", active=active)
 
-    assert (("Withdrawn", "scope", SCOPE, "team/api") in take([resource()], [], [owned])) == told
+    assert (("Withdrawn", "scope", SCOPE, "team/api") in take([resource()], [], [owned])) == is_shown
 
 
 def test_conflicts_come_first_and_what_is_as_it_should_be_last():

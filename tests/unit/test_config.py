@@ -226,9 +226,9 @@ def test_the_scopes_of_the_operators_own_token_are_forbidden_to_others(load):
 def test_what_no_resource_may_consume_is_no_clients_default_either(load, scope):
     settings = {"admin_scopes": "some:admin", "forbidden_scopes": "ks:*"}
 
-    told = fault(load, default_client_scope=scope, **settings)
+    message = fault(load, default_client_scope=scope, **settings)
 
-    assert f"{ENV_PREFIX}DEFAULT_CLIENT_SCOPE (or --default-client-scope): is a scope that no resource may" in told
+    assert f"{ENV_PREFIX}DEFAULT_CLIENT_SCOPE (or --default-client-scope): is a scope that no resource may" in message
     assert load(default_client_scope="skatt:a", **settings).default_client_scope == "skatt:a"
 
 

@@ -26,7 +26,7 @@ DEFAULT = "some:default"
 
 
 def sort(*written, granted=(), registered=(), withdrawn=(), own=(), due=0.0, unread=(), **more):
-    told = Granted(
+    granted = Granted(
         frozenset(granted) | frozenset(own),
         more.pop("orgno", None),
         due,
@@ -34,7 +34,7 @@ def sort(*written, granted=(), registered=(), withdrawn=(), own=(), due=0.0, unr
         frozenset(withdrawn),
         unread,
     )
-    return sort_consumed(written, told, registered, prefix="nav", **more)
+    return sort_consumed(written, granted, registered, prefix="nav", **more)
 
 
 def test_scopes_are_told_apart_in_the_order_of_the_spec():
@@ -87,43 +87,43 @@ MESSAGE = f"Not granted, and left out: {A} (DigDir: no), {B}."
 
 
 @pytest.mark.parametrize(
-    ("written", "tried", "told"),
+    ("written", "tried", "message"),
     [((A, B), (), MESSAGE), ((A,), (), MESSAGE), ((A, C), (C,), None), ((C,), (C,), None)],
 )
-def test_what_the_status_tells_of_is_told_so_until_it_is_tried_again(written, tried, told):
+def test_what_the_status_tells_of_is_told_so_until_it_is_tried_again(written, tried, message):
     consumption = sort(*written, earlier_refusal=MESSAGE)
 
-    assert (consumption.tries, consumption.earlier_refusal) == (tried, told)
+    assert (consumption.tries, consumption.earlier_refusal) == (tried, message)
     assert (check_consumption(consumption) is not None and check_consumption(consumption).message == MESSAGE) is bool(
-        told
+        message
     )
 
 
 def test_a_scope_that_is_part_of_one_the_status_tells_of_is_tried():
-    told = f"Not granted, and left out: {A}.b (DigDir: no), x{A}. The owner must grant access"
+    message = f"Not granted, and left out: {A}.b (DigDir: no), x{A}. The owner must grant access"
 
-    assert sort(A, f"{A}.b", f"x{A}", earlier_refusal=told).tries == (A,)
+    assert sort(A, f"{A}.b", f"x{A}", earlier_refusal=message).tries == (A,)
 
 
 @pytest.mark.parametrize("words", ["no", "no, since " + "it is so " * 50])
 def test_where_the_status_names_the_first_of_many_alone_none_of_them_is_tried(words):
     many = tuple(f"skatt:a.scope.with.a.name.of.some.length.{number}" for number in range(40))
-    told = check_consumption(sort(*many, refused=dict.fromkeys(many, words))).message[:MAX_MESSAGE_LENGTH]
+    message = check_consumption(sort(*many, refused=dict.fromkeys(many, words))).message[:MAX_MESSAGE_LENGTH]
 
-    assert many[-1] not in told
-    consumption = sort(*many, earlier_refusal=told)
-    assert (consumption.tries, consumption.earlier_refusal) == ((), told)
+    assert many[-1] not in message
+    consumption = sort(*many, earlier_refusal=message)
+    assert (consumption.tries, consumption.earlier_refusal) == ((), message)
 
 
 def condition(**changes):
-    told = {
+    message = {
         "type": "ScopesGranted",
         "status": "False",
         "reason": "ScopesNotGranted",
         "message": MESSAGE,
         "observedGeneration": 1,
     }
-    return resource(status={"conditions": [told | changes]})
+    return resource(status={"conditions": [message | changes]})
 
 
 def test_a_status_is_believed_of_the_spec_that_it_was_written_for():
@@ -222,9 +222,9 @@ def test_that_all_are_granted_is_told():
 
 
 @pytest.mark.parametrize(
-    ("withdrawn", "told"), [((), "Not granted, and left out: skatt:b."), ((B,), "No longer granted: skatt:b.")]
+    ("withdrawn", "message"), [((), "Not granted, and left out: skatt:b."), ((B,), "No longer granted: skatt:b.")]
 )
-def test_each_that_isnt_granted_is_named_with_whom_it_must_be_granted_to(withdrawn, told):
+def test_each_that_isnt_granted_is_named_with_whom_it_must_be_granted_to(withdrawn, message):
     consumption = sort(A, B, granted=[A], registered=withdrawn, withdrawn=withdrawn, orgno="889640782")
 
     verdict, error = judge_consumption(consumption), check_consumption(consumption)
@@ -232,7 +232,7 @@ def test_each_that_isnt_granted_is_named_with_whom_it_must_be_granted_to(withdra
     assert (verdict.type, verdict.status, verdict.reason) == ("ScopesGranted", "False", "ScopesNotGranted")
     assert error.reason == "ScopesNotGranted"
     assert error.message == verdict.message
-    assert told in verdict.message
+    assert message in verdict.message
     assert "organisation 889640782" in verdict.message
     assert A not in verdict.message
 

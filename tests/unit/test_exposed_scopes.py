@@ -31,13 +31,13 @@ from maskinporten_operator.plan.exposed_scopes import (
     show,
 )
 from tests.specs import exposed
-from tests.unit.fakes import DESCRIPTION as MARK
+from tests.unit.fakes import DESCRIPTION as OWNERSHIP
 from tests.unit.fakes import SETTINGS
 
 CLUSTER = SETTINGS.cluster
 SUBSCOPE = "arbeid:some.scope.read"
 NAME = f"nav:{SUBSCOPE}"
-OURS = f"{MARK}.{SUBSCOPE}"
+OURS = f"{OWNERSHIP}.{SUBSCOPE}"
 KOMMUNE, SKATT, UTLAND = "123456789", "974761076", "889640782"
 ISSUER = "https://altinn.test/"
 DEACTIVATING = replace(SETTINGS, withdrawn_scopes="Deactivate")
@@ -61,12 +61,12 @@ def scope(name=NAME, description=OURS, **fields):
 
 def as_wanted(wanted, *, issuer=None, **fields):
     """The scope at DigDir when nothing differs."""
-    ours = build_scope_fields(exposure(wanted, issuer=issuer), "nav", MARK)
+    ours = build_scope_fields(exposure(wanted, issuer=issuer), "nav", OWNERSHIP)
     return scope(f"nav:{wanted.subscope}", **ours | fields)
 
 
 def plan(*exposures, settings=SETTINGS):
-    return plan_scopes(exposures, MARK, settings)
+    return plan_scopes(exposures, OWNERSHIP, settings)
 
 
 def kinds(steps):
@@ -77,16 +77,16 @@ def kinds(steps):
 
 
 def test_a_description_of_this_operator_names_the_owner():
-    assert find_owner(scope(), CLUSTER) == MARK
+    assert find_owner(scope(), CLUSTER) == OWNERSHIP
 
 
 def test_a_description_of_digdirator_names_the_owner():
-    assert find_owner(scope(description=f"arbeid - {MARK}"), CLUSTER) == MARK
+    assert find_owner(scope(description=f"arbeid - {OWNERSHIP}"), CLUSTER) == OWNERSHIP
 
 
 @pytest.mark.parametrize("name", ["nav:arbeid/some/scope", "nav:arbeid.some.scope", "nav:arbeid:x"])
 def test_digdirators_product_leads_the_subscope_before_any_separator(name):
-    assert find_owner(scope(name, f"arbeid - {MARK}"), CLUSTER) == MARK
+    assert find_owner(scope(name, f"arbeid - {OWNERSHIP}"), CLUSTER) == OWNERSHIP
 
 
 @pytest.mark.parametrize(
@@ -94,37 +94,37 @@ def test_digdirators_product_leads_the_subscope_before_any_separator(name):
     [
         "",
         "Scope for some API",
-        MARK,
-        f"{MARK}.",
-        f"{MARK}.{SUBSCOPE}.",
-        f" {MARK}.{SUBSCOPE}",
-        f"{MARK}.{SUBSCOPE} ",
-        f"{MARK}.other.scope",
-        f"{MARK}.arbeid:some.scope.rea",
-        f"{MARK}.some.scope.read",
-        f"{MARK}:{SUBSCOPE}",
-        f"x{MARK}.{SUBSCOPE}",
+        OWNERSHIP,
+        f"{OWNERSHIP}.",
+        f"{OWNERSHIP}.{SUBSCOPE}.",
+        f" {OWNERSHIP}.{SUBSCOPE}",
+        f"{OWNERSHIP}.{SUBSCOPE} ",
+        f"{OWNERSHIP}.other.scope",
+        f"{OWNERSHIP}.arbeid:some.scope.rea",
+        f"{OWNERSHIP}.some.scope.read",
+        f"{OWNERSHIP}:{SUBSCOPE}",
+        f"x{OWNERSHIP}.{SUBSCOPE}",
         f"other-cluster:some-team:some-app.{SUBSCOPE}",
         f"some-cluster:some-app.{SUBSCOPE}",
         f"some-cluster:some-team:.{SUBSCOPE}",
         f"some-cluster::some-app.{SUBSCOPE}",
         f"some-cluster:some-team:some-app:more.{SUBSCOPE}",
-        f"arbeid - {MARK}.{SUBSCOPE}",
-        f"arbei - {MARK}",
-        f"arbeid: - {MARK}",
-        f"helse - {MARK}",
-        f" - {MARK}",
-        f"arbeid -{MARK}",
-        f"arbeid - {MARK} ",
-        f"arbeid - arbeid - {MARK}",
+        f"arbeid - {OWNERSHIP}.{SUBSCOPE}",
+        f"arbei - {OWNERSHIP}",
+        f"arbeid: - {OWNERSHIP}",
+        f"helse - {OWNERSHIP}",
+        f" - {OWNERSHIP}",
+        f"arbeid -{OWNERSHIP}",
+        f"arbeid - {OWNERSHIP} ",
+        f"arbeid - arbeid - {OWNERSHIP}",
         "arbeid - other-cluster:some-team:some-app",
         "arbeid - some-cluster:some-app",
-        f"arbeid:some.scope.read - {MARK}",
+        f"arbeid:some.scope.read - {OWNERSHIP}",
         "arbeid - ",
     ],
 )
 def test_any_other_description_names_no_owner(description):
-    assert find_owner(scope(description=description), CLUSTER) != MARK
+    assert find_owner(scope(description=description), CLUSTER) != OWNERSHIP
 
 
 @pytest.mark.parametrize("description", [None, 5, ["x"], {"a": 1}])
@@ -151,7 +151,7 @@ def test_digdirators_mark_is_found_also_when_the_resources_name_ends_as_its_scop
 
 
 def test_a_scope_that_doesnt_tell_its_subscope_is_known_by_its_name():
-    assert find_owner(RegisteredScope(NAME, {"description": OURS}), CLUSTER) == MARK
+    assert find_owner(RegisteredScope(NAME, {"description": OURS}), CLUSTER) == OWNERSHIP
 
 
 labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,4}[a-z0-9])?", fullmatch=True)
@@ -162,16 +162,16 @@ subscopes = st.tuples(words, st.sampled_from("/:."), st.lists(words, min_size=1,
 
 
 @given(marks, subscopes)
-def test_who_writes_a_description_is_who_owns_the_scope(mark, subscope):
-    assert find_owner(scope(f"nav:{subscope}", build_scope_description(mark, subscope)), CLUSTER) == mark
+def test_who_writes_a_description_is_who_owns_the_scope(ownership, subscope):
+    assert find_owner(scope(f"nav:{subscope}", build_scope_description(ownership, subscope)), CLUSTER) == ownership
 
 
 @given(marks, subscopes)
-def test_who_digdirator_wrote_down_is_who_owns_the_scope(mark, subscope):
-    assume(not mark.endswith(f".{subscope}"))  # see the test of such a name
+def test_who_digdirator_wrote_down_is_who_owns_the_scope(ownership, subscope):
+    assume(not ownership.endswith(f".{subscope}"))  # see the test of such a name
     product = next(subscope[:place] for place, letter in enumerate(subscope) if letter in "/:.")
 
-    assert find_owner(scope(f"nav:{subscope}", f"{product} - {mark}"), CLUSTER) == mark
+    assert find_owner(scope(f"nav:{subscope}", f"{product} - {ownership}"), CLUSTER) == ownership
 
 
 @given(st.lists(words, min_size=3, max_size=7))
@@ -204,7 +204,7 @@ def test_a_new_scope_has_the_specs_values_and_the_mark_of_its_owner():
         atMaxAge=120, allowedIntegrations=["maskinporten", "krr"], accessibleForAll=True, visibility="private"
     )
 
-    assert build_scope_fields(exposure(wanted), "nav", MARK) == {
+    assert build_scope_fields(exposure(wanted), "nav", OWNERSHIP) == {
         "prefix": "nav",
         "subscope": SUBSCOPE,
         "description": OURS,
@@ -221,7 +221,7 @@ def test_a_new_scope_has_the_specs_values_and_the_mark_of_its_owner():
 def test_a_delegation_source_is_written_as_its_issuer():
     wanted = want(name="some/scope", delegationSource="altinn")
 
-    assert build_scope_fields(exposure(wanted, issuer=ISSUER), "nav", MARK)["delegation_source"] == ISSUER
+    assert build_scope_fields(exposure(wanted, issuer=ISSUER), "nav", OWNERSHIP)["delegation_source"] == ISSUER
 
 
 # What is done
@@ -264,7 +264,7 @@ def test_a_disabled_scope_is_deactivated_and_its_consumers_stay():
 
 
 def test_a_disabled_scope_that_is_inactive_is_left_alone_whatever_differs():
-    old = as_wanted(want(), active=False, at_max_age=5, description=f"arbeid - {MARK}")
+    old = as_wanted(want(), active=False, at_max_age=5, description=f"arbeid - {OWNERSHIP}")
 
     assert plan(exposure(want(KOMMUNE, enabled=False), old, AccessList(frozenset({SKATT}), frozenset({KOMMUNE})))) == []
 
@@ -283,7 +283,7 @@ def test_an_inactive_scope_is_activated_after_stale_consumers_are_revoked_and_be
 @pytest.mark.parametrize(
     ("member", "value"),
     [
-        ("description", f"arbeid - {MARK}"),
+        ("description", f"arbeid - {OWNERSHIP}"),
         ("visibility", "PRIVATE"),
         ("allowed_integration_types", ["krr"]),
         ("allowed_integration_types", []),
@@ -300,7 +300,7 @@ def test_each_of_our_members_is_compared_and_named_when_it_differs(member, value
     assert isinstance(step, UpdateScope)
     assert step.reason == f"{member} differ"
     assert not step.activates
-    assert step.fields.get(member) == build_scope_fields(exposure(want()), "nav", MARK)[member]
+    assert step.fields.get(member) == build_scope_fields(exposure(want()), "nav", OWNERSHIP)[member]
 
 
 def test_the_integration_types_have_no_order():
@@ -416,17 +416,17 @@ def test_nothing_is_said_of_scopes_in_the_spec_nor_of_inactive_ones():
 def test_a_scope_that_isnt_ours_is_a_conflict_that_names_scope_owner_and_what_to_do(enabled, description, settings):
     theirs = exposure(want(SKATT, enabled=enabled), scope(description=description))
 
-    error = check_exposure(theirs, MARK, settings)
+    error = check_exposure(theirs, OWNERSHIP, settings)
 
     assert plan(theirs, settings=settings) == []
     assert error.reason == "ScopeConflict"
-    assert all(told in error.message for told in (NAME, description, OURS, "take it out of the spec"))
+    assert all(part in error.message for part in (NAME, description, OURS, "take it out of the spec"))
 
 
 def test_of_two_that_expose_a_scope_that_isnt_there_the_younger_waits():
     young = exposure(want(), rival="other-team/older-app")
 
-    error = check_exposure(young, MARK, SETTINGS)
+    error = check_exposure(young, OWNERSHIP, SETTINGS)
 
     assert plan(young) == []
     assert error.reason == "ScopeConflict"
@@ -436,20 +436,21 @@ def test_of_two_that_expose_a_scope_that_isnt_there_the_younger_waits():
 
 def test_a_scope_that_is_ours_already_has_no_rival():
     assert (
-        check_exposure(exposure(want(), as_wanted(want()), AccessList(), rival="other-team/x"), MARK, SETTINGS) is None
+        check_exposure(exposure(want(), as_wanted(want()), AccessList(), rival="other-team/x"), OWNERSHIP, SETTINGS)
+        is None
     )
 
 
 def test_a_disabled_scope_that_isnt_there_has_no_rival():
-    assert check_exposure(exposure(want(enabled=False), rival="other-team/older-app"), MARK, SETTINGS) is None
+    assert check_exposure(exposure(want(enabled=False), rival="other-team/older-app"), OWNERSHIP, SETTINGS) is None
 
 
 def test_a_delegation_source_that_digdir_doesnt_list_keeps_the_scope_from_being_exposed():
     unknown = exposure(want(SKATT, name="some/scope", delegationSource="altinn"))
 
     assert plan(unknown) == []
-    assert check_exposure(unknown, MARK, SETTINGS).reason == "DelegationSourceUnknown"
-    assert "altinn" in check_exposure(unknown, MARK, SETTINGS).message
+    assert check_exposure(unknown, OWNERSHIP, SETTINGS).reason == "DelegationSourceUnknown"
+    assert "altinn" in check_exposure(unknown, OWNERSHIP, SETTINGS).message
 
 
 def test_a_scope_is_deactivated_whatever_its_delegation_source():
@@ -462,9 +463,9 @@ def test_a_scope_is_deactivated_whatever_its_delegation_source():
     ("length", "reason"), [(MAX_DESCRIPTION_LENGTH, None), (MAX_DESCRIPTION_LENGTH + 1, "InvalidSpec")]
 )
 def test_a_description_longer_than_digdir_takes_is_told_with_the_scopes_name(length, reason):
-    wanted = want(name="a" * (length - len(f"{MARK}.arbeid:")))
+    wanted = want(name="a" * (length - len(f"{OWNERSHIP}.arbeid:")))
 
-    error = check_exposure(exposure(wanted), MARK, SETTINGS)
+    error = check_exposure(exposure(wanted), OWNERSHIP, SETTINGS)
 
     assert (error.reason if error else None) == reason
     assert kinds(plan(exposure(wanted))) == ([] if reason else [CreateScope])
@@ -473,13 +474,13 @@ def test_a_description_longer_than_digdir_takes_is_told_with_the_scopes_name(len
 
 def test_a_scope_adopted_from_digdirator_is_deactivated_also_when_its_new_description_would_be_too_long():
     wanted = want(name="a" * 230, enabled=False)
-    adopted = as_wanted(wanted, description=f"arbeid - {MARK}")
+    adopted = as_wanted(wanted, description=f"arbeid - {OWNERSHIP}")
 
     assert kinds(plan(exposure(wanted, adopted, AccessList()))) == [DeactivateScope]
 
 
 def test_nothing_keeps_a_withdrawn_scope_from_being_judged():
-    assert check_exposure(exposure(None, scope(description="made by hand")), MARK, SETTINGS) is None
+    assert check_exposure(exposure(None, scope(description="made by hand")), OWNERSHIP, SETTINGS) is None
 
 
 def test_one_conflict_doesnt_keep_the_other_scopes_from_being_exposed():
@@ -507,7 +508,7 @@ def test_a_refused_consumer_is_named_with_the_scope_and_what_digdir_said():
     verdict = judge_consumers([exposure(want(SKATT, KOMMUNE), as_wanted(want()), access)])
 
     assert (verdict.status, verdict.reason) == ("False", "ConsumersRefused")
-    assert all(told in verdict.message for told in (KOMMUNE, NAME, "has a wrong check digit"))
+    assert all(part in verdict.message for part in (KOMMUNE, NAME, "has a wrong check digit"))
     assert SKATT not in verdict.message
 
 
@@ -535,14 +536,14 @@ def test_of_many_a_few_are_named_and_the_rest_counted():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_status_tells_name_state_and_consumers_of_each_scope(one, state, consumers):
-    assert build_scope_status([one], MARK, SETTINGS) == [{"name": NAME, "state": state, "consumers": consumers}]
+    assert build_scope_status([one], OWNERSHIP, SETTINGS) == [{"name": NAME, "state": state, "consumers": consumers}]
 
 
 def test_a_status_tells_of_a_thousand_scopes_at_most_and_first_of_those_in_the_spec():
     wanted = [exposure(want(name=f"s{number}")) for number in range(3)]
     withdrawn = [Exposure(f"nav:w:{number}", None, scope(f"nav:w:{number}")) for number in range(1000)]
 
-    status = build_scope_status([*wanted, *withdrawn], MARK, SETTINGS)
+    status = build_scope_status([*wanted, *withdrawn], OWNERSHIP, SETTINGS)
 
     assert len(status) == MAX_STATUS_SCOPES == 1000
     assert [one["name"] for one in status[:4]] == [*(one.name for one in wanted), "nav:w:0"]
@@ -555,7 +556,7 @@ def test_of_a_status_a_thousand_names_are_believed_and_no_more():
 
 
 def test_the_status_is_silent_about_a_withdrawn_scope_that_is_inactive():
-    assert build_scope_status([exposure(None, scope(active=False))], MARK, SETTINGS) == []
+    assert build_scope_status([exposure(None, scope(active=False))], OWNERSHIP, SETTINGS) == []
 
 
 # Properties
@@ -634,7 +635,7 @@ def exposures_of_ours(draw, name="some.scope"):
     issuer = ISSUER if wanted.delegation_source else None
     if draw(st.booleans()):
         return exposure(wanted, issuer=issuer)
-    description = draw(st.sampled_from([f"{MARK}.{wanted.subscope}", f"arbeid - {MARK}"]))
+    description = draw(st.sampled_from([f"{OWNERSHIP}.{wanted.subscope}", f"arbeid - {OWNERSHIP}"]))
     ours = draw(
         st.fixed_dictionaries(
             {"active": st.booleans(), "at_max_age": st.sampled_from([0, 30, 680])},
@@ -648,7 +649,7 @@ def exposures_of_ours(draw, name="some.scope"):
         )
     )
     if draw(st.booleans()):  # nothing of it differs, but whether it is active
-        ours = build_scope_fields(exposure(wanted, issuer=issuer), "nav", MARK) | {"active": ours["active"]}
+        ours = build_scope_fields(exposure(wanted, issuer=issuer), "nav", OWNERSHIP) | {"active": ours["active"]}
         ours = {member: value for member, value in ours.items() if value is not None}
         description = ours["description"]
     read_only = {"owner_orgno": UTLAND, "created": "then", "last_updated": "later"}
@@ -677,7 +678,7 @@ def test_a_plan_that_is_carried_out_leaves_each_scope_as_the_spec_says(exposures
         left = digdir.scopes.get(one.name)
         assert bool(left and left["active"]) == one.wanted.enabled
         if one.wanted.enabled:
-            fields = build_scope_fields(one, "nav", MARK)
+            fields = build_scope_fields(one, "nav", OWNERSHIP)
             assert {member: left.get(member) for member in fields} == fields | {
                 "allowed_integration_types": left["allowed_integration_types"]
             }
@@ -692,7 +693,7 @@ def test_members_that_arent_ours_survive_every_plan(exposures):
 
     for one in exposures:
         if one.registered:
-            ours = build_scope_fields(one, "nav", MARK).keys()
+            ours = build_scope_fields(one, "nav", OWNERSHIP).keys()
             theirs = {name: value for name, value in one.registered.fields.items() if name not in ours}
             assert theirs.items() <= digdir.scopes[one.name].items()
 
@@ -743,7 +744,7 @@ def test_a_scope_whose_description_isnt_exactly_ours_is_in_no_step(one, text, en
     assume(one.registered)
     ours = one.registered.description
     for description in (text, ours + end, end + ours, ours[:-1], ours.replace("some-app", "other-app"), ours.upper()):
-        if description in (f"{MARK}.{one.wanted.subscope}", f"arbeid - {MARK}"):
+        if description in (f"{OWNERSHIP}.{one.wanted.subscope}", f"arbeid - {OWNERSHIP}"):
             continue
         theirs = RegisteredScope(one.name, {**one.registered.fields, "description": description})
         for access in (None, one.access):
@@ -755,7 +756,7 @@ def test_the_status_says_after_the_plan_what_the_spec_says(exposures):
     digdir = Digdir(exposures)
     digdir.apply(plan(*exposures))
 
-    for told, one in zip(build_scope_status(digdir.look(exposures), MARK, SETTINGS), exposures, strict=True):
-        assert told["name"] == one.name
-        assert (told["state"] == "Active") == one.wanted.enabled
-        assert told["state"] in ({"Active"} if one.wanted.enabled else {"Inactive", "Absent"})
+    for part, one in zip(build_scope_status(digdir.look(exposures), OWNERSHIP, SETTINGS), exposures, strict=True):
+        assert part["name"] == one.name
+        assert (part["state"] == "Active") == one.wanted.enabled
+        assert part["state"] in ({"Active"} if one.wanted.enabled else {"Inactive", "Absent"})

@@ -201,9 +201,9 @@ async def test_an_error_that_nobody_waits_for_is_told_without_its_text():
         del task
         gc.collect()
 
-    (told,) = logs
-    assert told["error"].startswith("ValueError in quote (test_faults.py:")
-    assert "secret" not in str(told)
+    (line,) = logs
+    assert line["error"].startswith("ValueError in quote (test_faults.py:")
+    assert "secret" not in str(line)
 
 
 def test_when_its_loop_has_ended_nobody_is_told_of_it_any_more():

@@ -150,8 +150,8 @@ def test_images_that_differ_and_do_nothing_fail_at_everything(capsys):
 def test_equal_images_are_told_with_their_sizes(capsys):
     one = Image("a", ("base", "a"), "65532:65532", (132_000_000, 30_500_000), 400_000_000)
     check(Twice(one, one), ["1", "2"], "0.1.0")
-    told = capsys.readouterr().out
-    assert "✓ two builds have the same 2 layers" in told
-    assert "✓ its user is a number, not root: 65532:65532" in told
-    assert "162.5 MB, of which the last layer 30.5 MB" in told
-    assert "400.0 MB" in told
+    output = capsys.readouterr().out
+    assert "✓ two builds have the same 2 layers" in output
+    assert "✓ its user is a number, not root: 65532:65532" in output
+    assert "162.5 MB, of which the last layer 30.5 MB" in output
+    assert "400.0 MB" in output

@@ -25,7 +25,7 @@ def metadata(name, **more):
 
 
 @pytest.fixture
-def told():
+def changes():
     return []
 
 
@@ -48,16 +48,16 @@ async def test_a_list_of_all_namespaces_says_nothing_of_those_that_are_selected(
         await namespaces.ready()
 
 
-async def test_where_all_are_looked_after_nothing_is_waited_for(told):
-    await asyncio.wait_for(WatchedNamespaces(told.extend).ready(), 5)
+async def test_where_all_are_looked_after_nothing_is_waited_for(changes):
+    await asyncio.wait_for(WatchedNamespaces(changes.extend).ready(), 5)
 
 
 @pytest.fixture
-def namespaces(told):
-    return WatchedNamespaces(told.extend, selects=True)
+def namespaces(changes):
+    return WatchedNamespaces(changes.extend, selects=True)
 
 
-def test_a_namespace_that_begins_to_go_is_told_once(namespaces, told):
+def test_a_namespace_that_begins_to_go_is_told_once(namespaces, changes):
     ends = namespaces.listen_to_ends()
 
     ends.on_list([{"metadata": metadata("team")}])
@@ -65,20 +65,20 @@ def test_a_namespace_that_begins_to_go_is_told_once(namespaces, told):
     ends.on_change(metadata("team", deletionTimestamp=GOING, labels={"some": "label"}))
 
     assert namespaces.is_ending("team")
-    assert told == ["team"]
+    assert changes == ["team"]
 
 
-def test_one_that_went_while_nobody_watched_is_ending_no_more(namespaces, told):
+def test_one_that_went_while_nobody_watched_is_ending_no_more(namespaces, changes):
     ends = namespaces.listen_to_ends()
     ends.on_list([{"metadata": metadata("team", deletionTimestamp=GOING)}, {"metadata": metadata("other")}])
 
     ends.on_list([{"metadata": metadata("team")}])
 
     assert not namespaces.is_ending("team")
-    assert told == ["team", "team"]
+    assert changes == ["team", "team"]
 
 
-def test_a_namespace_is_selected_from_when_the_watch_shows_it_until_it_no_longer_does(namespaces, told):
+def test_a_namespace_is_selected_from_when_the_watch_shows_it_until_it_no_longer_does(namespaces, changes):
     selected = namespaces.listen_to_selected()
     selected.on_list([])
     assert not namespaces.is_selected("team")
@@ -88,12 +88,12 @@ def test_a_namespace_is_selected_from_when_the_watch_shows_it_until_it_no_longer
     selected.on_delete(metadata("team"))
 
     assert not namespaces.is_selected("team")
-    assert told == ["team", "team"]
+    assert changes == ["team", "team"]
 
 
 def test_all_that_a_list_changes_is_told_at_once():
-    told = []
-    namespaces = WatchedNamespaces(told.append, selects=True)
+    changes = []
+    namespaces = WatchedNamespaces(changes.append, selects=True)
     selected = namespaces.listen_to_selected()
     selected.on_list([{"metadata": metadata("a")}, {"metadata": metadata("b")}])
 
@@ -101,7 +101,7 @@ def test_all_that_a_list_changes_is_told_at_once():
     selected.on_list([{"metadata": metadata("b")}, {"metadata": metadata("c")}])
     selected.on_delete(metadata("c"))
 
-    assert told == [frozenset("ab"), frozenset("ac"), frozenset("c")]
+    assert changes == [frozenset("ab"), frozenset("ac"), frozenset("c")]
     assert not namespaces.is_selected("a")
     assert namespaces.is_selected("b")
 
@@ -121,8 +121,8 @@ def test_what_is_told_of_is_so_by_then():
     assert seen == [("a", True), ("a", False)] * 2
 
 
-def test_without_a_selector_all_are_looked_after(told):
-    assert WatchedNamespaces(told.extend).is_selected("any")
+def test_without_a_selector_all_are_looked_after(changes):
+    assert WatchedNamespaces(changes.extend).is_selected("any")
 
 
 async def test_nothing_is_done_in_a_namespace_that_isnt_selected():

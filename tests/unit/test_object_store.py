@@ -367,9 +367,9 @@ def test_one_that_names_another_secret_by_now_is_no_rival(store):
 
 @pytest.fixture
 def released(store):
-    told = []
-    store.on_released = lambda keys: told.append(set(keys))
-    return told
+    woken = []
+    store.on_released = lambda keys: woken.append(set(keys))
+    return woken
 
 
 OTHER = Key(MASKINPORTEN_CLIENT, NAMESPACE, "other")

@@ -403,8 +403,8 @@ async def test_keys_of_others_that_expired_are_left_out_only_when_digdir_refuses
     assert ("theirs-7" in converged.kids) is not refuses
     assert "theirs-8" in converged.kids
     assert converged.held.kid in converged.kids
-    told = [message for _, reason, message in converged.announcer.announced if reason == "KeysExpired"]
-    assert [("theirs-7" in one, "theirs-8" in one) for one in told] == [(True, False)] * refuses
+    texts = [message for _, reason, message in converged.announcer.announced if reason == "KeysExpired"]
+    assert [("theirs-7" in one, "theirs-8" in one) for one in texts] == [(True, False)] * refuses
 
 
 async def test_a_refused_key_set_without_expired_keys_is_sent_once(converged):
@@ -1397,10 +1397,10 @@ async def test_an_internal_error_shows_its_place_and_never_its_text(world, where
     with capture_logs() as logs:
         outcome = await world.reconcile()
 
-    told = json.dumps([logs, world.cluster.resource, world.announcer.announced], default=str)
-    assert "very-private" not in told
-    assert "ValueError" in told
-    assert "fakes.py" in told
+    texts = json.dumps([logs, world.cluster.resource, world.announcer.announced], default=str)
+    assert "very-private" not in texts
+    assert "ValueError" in texts
+    assert "fakes.py" in texts
     assert outcome.verdicts[0].reason == "InternalError"
     assert outcome.retry == Retry(None, failed=True)
 
@@ -1535,11 +1535,11 @@ async def test_no_log_status_or_event_at_debug_holds_a_private_number(caplog):
         await world.settle()
         third = world.held
 
-    told = json.dumps([logs, world.cluster.resource, world.announcer.announced, caplog.text], default=str)
-    assert first.kid in told
-    assert third.kid in told
+    texts = json.dumps([logs, world.cluster.resource, world.announcer.announced, caplog.text], default=str)
+    assert first.kid in texts
+    assert third.kid in texts
     assert third.key != second.key != first.key
-    assert not [number for number in private_numbers(first, second, third) if number in told]
+    assert not [number for number in private_numbers(first, second, third) if number in texts]
 
 
 async def test_logs_name_the_pass_that_the_status_names(world):

@@ -116,7 +116,7 @@ def active(world):
     return {name for name, fields in world.digdir.scopes.items() if fields["active"]}
 
 
-def told(world, kind="Normal"):
+def announced(world, kind="Normal"):
     return [reason for what, reason, _ in world.announcer.announced if what == kind]
 
 
@@ -188,7 +188,7 @@ async def test_the_status_tells_of_each_exposed_scope(world):
 async def test_what_was_done_is_told_once_for_each_kind_of_action(world):
     await world.reconcile()
 
-    assert sorted(told(world)) == ["AccessGranted", "ScopeCreated", "Synchronized"]
+    assert sorted(announced(world)) == ["AccessGranted", "ScopeCreated", "Synchronized"]
     assert NAME in message(world, "ScopeCreated")
     assert OTHER in message(world, "ScopeCreated")
     assert all(orgno in message(world, "AccessGranted") for orgno in (KOMMUNE, SKATT, KS))
@@ -265,11 +265,11 @@ async def test_a_changed_spec_updates_that_scope_alone_and_is_told_once(converge
     assert written(converged) == ["update_scope"]
     assert converged.digdir.scopes[NAME]["at_max_age"] == 120
     assert converged.digdir.scopes[NAME]["active"] is True
-    assert told(converged) == ["ScopeUpdated"]
+    assert announced(converged) == ["ScopeUpdated"]
     assert "at_max_age" in message(converged, "ScopeUpdated")
     await converged.reconcile()
     assert converged.writes == []
-    assert told(converged) == ["ScopeUpdated"]
+    assert announced(converged) == ["ScopeUpdated"]
 
 
 async def test_members_that_others_changed_since_the_list_are_kept_by_an_update(converged):
@@ -316,7 +316,7 @@ async def test_consumers_that_left_the_spec_lose_access_and_new_ones_get_it(conv
     assert written(converged) == ["revoke_access", "grant_access", "revoke_access"]
     assert converged.digdir.consumers(NAME) == {SKATT, KS}
     assert converged.digdir.consumers(OTHER) == set()
-    assert sorted(told(converged)) == ["AccessGranted", "AccessRevoked"]
+    assert sorted(announced(converged)) == ["AccessGranted", "AccessRevoked"]
     assert states(converged) == {NAME: ("Active", 2), OTHER: ("Active", 0)}
 
 
@@ -328,7 +328,7 @@ async def test_a_scope_that_somebody_deactivated_by_hand_is_activated_after_a_re
 
     assert written(converged) == ["update_scope"]
     assert active(converged) == {NAME, OTHER}
-    assert told(converged) == ["ScopeActivated"]
+    assert announced(converged) == ["ScopeActivated"]
 
 
 # Disabled and enabled again
@@ -342,7 +342,7 @@ async def test_a_disabled_scope_is_deactivated_and_its_consumers_stay(converged)
     assert written(converged) == ["delete_scope"]
     assert active(converged) == {OTHER}
     assert converged.digdir.consumers(NAME) == {KOMMUNE, SKATT}
-    assert told(converged) == ["ScopeDeactivated"]
+    assert announced(converged) == ["ScopeDeactivated"]
     assert states(converged)[NAME] == ("Inactive", 2)
     assert converged.ready == "True"
     await converged.reconcile()
@@ -361,7 +361,7 @@ async def test_an_enabled_scope_is_activated_after_who_lost_access_is_revoked(co
     assert active(converged) == {NAME, OTHER}
     assert converged.digdir.consumers(NAME) == {SKATT, KS}
     assert converged.digdir.scopes[NAME]["at_max_age"] == 60
-    assert sorted(told(converged)) == ["AccessGranted", "AccessRevoked", "ScopeActivated"]
+    assert sorted(announced(converged)) == ["AccessGranted", "AccessRevoked", "ScopeActivated"]
     await converged.reconcile()
     assert converged.writes == []
 
@@ -475,7 +475,7 @@ async def test_a_scope_that_leaves_the_spec_stays_with_its_consumers_and_is_name
     assert "enabled: false" in declared["message"]
     assert states(converged) == {OTHER: ("Active", 1), NAME: ("Withdrawn", 2)}
     assert converged.ready == "True"
-    assert told(converged, "Warning") == ["ScopesWithdrawn"]
+    assert announced(converged, "Warning") == ["ScopesWithdrawn"]
     await converged.reconcile()
     assert converged.writes == []
     assert len(converged.announcer.announced) == 1
@@ -530,7 +530,7 @@ async def test_where_the_cluster_says_so_a_scope_that_leaves_the_spec_is_deactiv
     assert active(world) == {OTHER}
     assert world.digdir.consumers(NAME) == {SKATT}
     assert world.find_condition("ScopesDeclared") is None
-    assert told(world) == ["ScopeDeactivated"]
+    assert announced(world) == ["ScopeDeactivated"]
     assert states(world) == {OTHER: ("Active", 1)}
     await world.reconcile()
     assert world.writes == []
@@ -685,10 +685,10 @@ async def test_a_refused_consumer_is_named_and_doesnt_stop_the_others_nor_is_it_
     assert (valid["status"], valid["reason"]) == ("False", "ConsumersRefused")
     assert KOMMUNE in valid["message"]
     assert world.ready == "True"
-    assert told(world, "Warning") == ["ConsumersRefused"]
+    assert announced(world, "Warning") == ["ConsumersRefused"]
     await world.reconcile()
     assert world.writes == []
-    assert told(world, "Warning") == ["ConsumersRefused"]
+    assert announced(world, "Warning") == ["ConsumersRefused"]
 
 
 async def test_a_refused_consumer_is_tried_again_once_the_list_is_read_again(world):
@@ -780,7 +780,7 @@ async def test_a_scope_that_is_refused_takes_its_consumers_and_nothing_else(worl
     assert world.status["synchronizationSecretName"] == SECRET
     assert "synchronizationHash" in world.status
     assert states(world) == {NAME: ("Absent", 0), OTHER: ("Active", 1)}
-    assert "ScopeCreated" in told(world)
+    assert "ScopeCreated" in announced(world)
     await world.reconcile()
     assert world.ready == "True"
 
@@ -1164,7 +1164,7 @@ async def test_an_outage_of_scopes_leaves_a_ready_resource_ready(converged):
 async def test_what_was_done_before_and_after_a_fault_is_told_all_the_same_and_not_again(world):
     world.trips.trip("grant_access", unavailable)
     await world.reconcile()
-    assert sorted(told(world)) == ["AccessGranted", "ScopeCreated", "Synchronized"]
+    assert sorted(announced(world)) == ["AccessGranted", "ScopeCreated", "Synchronized"]
     assert all(name in message(world, "ScopeCreated") for name in (NAME, OTHER))
     assert KS in message(world, "AccessGranted")
     assert KOMMUNE not in message(world, "AccessGranted")
@@ -1172,7 +1172,7 @@ async def test_what_was_done_before_and_after_a_fault_is_told_all_the_same_and_n
 
     await world.settle()
 
-    assert told(world) == ["AccessGranted"]
+    assert announced(world) == ["AccessGranted"]
     assert message(world, "AccessGranted").count(KOMMUNE) == 1
     assert KS not in message(world, "AccessGranted")
 
@@ -1227,7 +1227,7 @@ async def test_no_event_is_told_twice_by_passes_that_follow(converged):
     for _ in range(4):
         await converged.reconcile()
 
-    assert sorted(told(converged)) == ["AccessGranted", "AccessRevoked", "ScopeDeactivated", "ScopeUpdated"]
+    assert sorted(announced(converged)) == ["AccessGranted", "AccessRevoked", "ScopeDeactivated", "ScopeUpdated"]
 
 
 async def test_a_condition_that_stays_false_is_warned_of_once(converged):
@@ -1236,7 +1236,7 @@ async def test_a_condition_that_stays_false_is_warned_of_once(converged):
     for _ in range(3):
         await converged.reconcile()
 
-    assert sorted(told(converged, "Warning")) == ["ConsumersRefused", "ScopesWithdrawn"]
+    assert sorted(announced(converged, "Warning")) == ["ConsumersRefused", "ScopesWithdrawn"]
 
 
 # A pass that doesn't get to the scopes
@@ -1285,7 +1285,7 @@ async def test_what_was_warned_of_before_a_pass_that_didnt_get_to_the_scopes_isn
     await converged.settle()
 
     assert converged.ready == "True"
-    assert told(converged, "Warning") == ["ScopesWithdrawn"]
+    assert announced(converged, "Warning") == ["ScopesWithdrawn"]
 
 
 # Consumed scopes
@@ -1338,7 +1338,7 @@ async def test_while_the_lists_are_about_to_be_read_nothing_is_registered_or_wri
     assert world.condition["reason"] == "AwaitingList"
     assert "udir:b" in world.condition["message"]
     assert world.find_condition("ScopesGranted")["status"] == "Unknown"
-    assert told(world, "Warning") == []
+    assert announced(world, "Warning") == []
     world.clock.advance(outcome.retry.delay)
     await world.reconcile()
     assert world.client.scopes == (SCOPE,)
@@ -1901,7 +1901,7 @@ async def test_a_deletion_for_good_is_told_once_for_each_kind_of_action(converge
 
     await converged.reconcile()
 
-    assert sorted(told(converged)) == ["AccessRevoked", "ClientDeleted", "ScopeDeactivated"]
+    assert sorted(announced(converged)) == ["AccessRevoked", "ClientDeleted", "ScopeDeactivated"]
 
 
 async def test_a_deletion_in_a_terminating_namespace_is_carried_out_and_announces_nothing(converged):

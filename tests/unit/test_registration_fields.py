@@ -215,4 +215,4 @@ def test_registered_scopes_that_nobody_wrote_come_last():
 
 
 def test_a_mark_is_cluster_namespace_and_name():
-    assert SETTINGS.build_description(resource().meta) == "some-cluster:some-team:some-app"
+    assert SETTINGS.build_ownership(resource().meta) == "some-cluster:some-team:some-app"

@@ -360,9 +360,9 @@ class World:
         clients = Tripping(ClientApi(calls), self.trips, OF_CLIENTS)
         scopes = Tripping(ScopeApi(calls), self.trips, OF_SCOPES)
         ticking = {"monotonic": monotonic, "sleep": self._sleep}
-        marks = {"cluster": self.settings.cluster, "lag": LAG}
-        self.registrations = DigdirRegistrationIndex(clients, **marks, **ticking)
-        self.scopes = DigdirScopeIndex(scopes, **marks, **ticking)
+        naming = {"cluster": self.settings.cluster, "lag": LAG}
+        self.registrations = DigdirRegistrationIndex(clients, **naming, **ticking)
+        self.scopes = DigdirScopeIndex(scopes, **naming, **ticking)
         self.grants = DigdirGrantIndex(scopes, self.scopes, max_age=GRANT_MAX_AGE, **ticking)
         self.metadata = Tripping(metadata, self.trips, {"get": "get_metadata"})
         self.first_seen = FirstSeen(monotonic(), had_finalizer)

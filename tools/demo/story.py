@@ -197,8 +197,8 @@ class Story:
         """Find the claims in the container's log: before the policy is enforced it tells of tries that failed."""
         with suppress(ControlPlaneError):  # the container hasn't started
             for line in self.stage.cluster.kubectl("logs", f"deployment/{APP}", "-n", TEAM).splitlines():
-                if "scope" in (told := json.loads(line)):
-                    return dict(told)
+                if "scope" in (shown := json.loads(line)):
+                    return dict(shown)
         return None
 
     def _expose(self) -> None:
@@ -214,8 +214,8 @@ class Story:
         tell.tabulate({name: json.dumps(scope[name], ensure_ascii=False) for name in shown})
         expect(scope["active"] and scope["at_max_age"] == 120, "an active scope, 120 s", scope)
         expect(scope["accesses"] == {CONSUMER: "APPROVED"}, f"access for {CONSUMER}", scope["accesses"])
-        told = self._read(CLIENTS, API)["status"]["exposedScopes"]
-        expect(told == [{"name": EXPOSED, "state": "Active", "consumers": 1}], "that in the status", told)
+        shown = self._read(CLIENTS, API)["status"]["exposedScopes"]
+        expect(shown == [{"name": EXPOSED, "state": "Active", "consumers": 1}], "that in the status", shown)
         tell.succeed("the scope is there, and its consumer has access")
         credentials_of_consumer = self._register_consumer()
         token = get_token(credentials_of_consumer)
@@ -240,12 +240,12 @@ class Story:
             "keys": [public],
         }
         registered = self.stage.simulator.control("POST", "clients", client)
-        told = {
+        shown = {
             "MASKINPORTEN_CLIENT_ID": registered["client_id"],
             "MASKINPORTEN_CLIENT_JWK": json.dumps(key),
             "MASKINPORTEN_SCOPES": EXPOSED,
         }
-        return self._read_secret() | told
+        return self._read_secret() | shown
 
     def _disable(self, consumer: Mapping[str, str]) -> None:
         tell, kubectl = self.terminal, self.stage.cluster.kubectl
@@ -317,21 +317,21 @@ class Story:
             document = yaml.safe_load((EXAMPLES / manifest).read_text())
             document["spec"]["image"] = self.stage.image or document["spec"]["image"]
             self.stage.cluster.kubectl("apply", "-f=-", stdin=json.dumps(document))
-            told: dict[str, float] = {}
+            shown: dict[str, float] = {}
             created = time.monotonic()
             for seen, resource in following.until(created + SECONDS_TO_READY):
                 if resource["metadata"]["name"] != name:
                     continue
                 created = min(created, seen)
                 for news in _find_news(resource):
-                    if news not in told:
-                        told[news] = seen - created
+                    if news not in shown:
+                        shown[news] = seen - created
                         if not brief or news.startswith(MILESTONES):
                             tell.say(f"  +{seen - created:.2f} s  {news}")
                 if resource["kind"] == "Application" and is_ready(resource) and is_true(resource, "Available"):
-                    ready = next(moment for news, moment in told.items() if news.startswith(MILESTONES[0]))
+                    ready = next(moment for news, moment in shown.items() if news.startswith(MILESTONES[0]))
                     return resource, f"{ready:.2f} s and {seen - created:.2f} s"
-                if any(": Ready=False" in news for news in told):
+                if any(": Ready=False" in news for news in shown):
                     break  # time alone doesn't mend that
         application = self._read(APPLICATIONS, name)
         raise UnexpectedError(

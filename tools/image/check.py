@@ -81,21 +81,21 @@ def _try(run: Runner, version: str) -> Iterator[Finding]:
     read_only = [line for line in said if line.endswith("Read-only file system")]
     fine = len(read_only) == 3 and "/tmp/x written" in said  # noqa: S108 - in the image
     yield fine, f"its root file system is read-only: {'; '.join(said)}"
-    told = run("maskinporten-operator", "--version")
-    yield told.code == 0 and version in told.output, f"--version: {_last_line(told)}"
+    result = run("maskinporten-operator", "--version")
+    yield result.code == 0 and version in result.output, f"--version: {_last_line(result)}"
     begin = time.monotonic()
-    told = run("maskinporten-operator", "run", "--help")
-    yield told.code == 0 and "--cluster-name" in told.output, f"run --help, in {time.monotonic() - begin:.1f} s"
+    result = run("maskinporten-operator", "run", "--help")
+    yield result.code == 0 and "--cluster-name" in result.output, f"run --help, in {time.monotonic() - begin:.1f} s"
     for arguments in (("run",), _WRONG):
-        told = run("maskinporten-operator", *arguments)
-        fine = told.code == 2 and "configuration" in told.output and "Traceback" not in told.output
-        yield fine, f"{' '.join(arguments)}: exit code {told.code}, {_first_line(told)}"
-    told = run(python, "-c", _FIND)
-    yield told.code == 0 and not told.output.strip(), f"{', '.join(ABSENT)}, pip: not there ({_last_line(told)})"
-    told = run(python, "-c", _COMPILED)
-    yield told.output.startswith("{1} maskin"), f"compiled once and for all: {_last_line(told)}"
-    told = run(python, "-c", _SIMULATE)
-    yield told.code == 0 and told.output.strip() == "200", f"the simulator answers: {_last_line(told)}"
+        result = run("maskinporten-operator", *arguments)
+        fine = result.code == 2 and "configuration" in result.output and "Traceback" not in result.output
+        yield fine, f"{' '.join(arguments)}: exit code {result.code}, {_first_line(result)}"
+    result = run(python, "-c", _FIND)
+    yield result.code == 0 and not result.output.strip(), f"{', '.join(ABSENT)}, pip: not there ({_last_line(result)})"
+    result = run(python, "-c", _COMPILED)
+    yield result.output.startswith("{1} maskin"), f"compiled once and for all: {_last_line(result)}"
+    result = run(python, "-c", _SIMULATE)
+    yield result.code == 0 and result.output.strip() == "200", f"the simulator answers: {_last_line(result)}"
 
 
 def check(builder: Builder, tags: list[str], version: str) -> bool:

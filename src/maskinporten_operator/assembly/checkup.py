@@ -49,8 +49,8 @@ FORBIDDEN, REFUSED = 403, frozenset({401, 403})
 
 async def diagnose(
     config: Config,
-    tell: Callable[[Check], None],
-    note: Callable[[str], None],
+    on_check: Callable[[Check], None],
+    on_wait: Callable[[str], None],
     *,
     write: bool = False,
     world: World | None = None,
@@ -59,8 +59,8 @@ async def diagnose(
 
     Args:
         config: The operator's settings.
-        tell: Told of each check as it is made.
-        note: Told what is waited for.
+        on_check: Told of each check as it is made.
+        on_wait: Told what is waited for.
         write: Whether a client is made, and deleted for good.
         world: The network and the clocks.
 
@@ -70,7 +70,7 @@ async def diagnose(
     world = world or World()
     credentials = AdminCredentials(config.admin_client_id, build_source(config), world.now)
     async with AsyncExitStack() as stack:
-        doctor = Checkup(config, credentials, tell, note, world, stack)
+        doctor = Checkup(config, credentials, on_check, on_wait, world, stack)
         await doctor.look(write=write)
         return doctor.diagnosis
 
@@ -82,8 +82,8 @@ class Checkup:
         self,
         config: Config,
         credentials: AdminCredentials,
-        tell: Callable[[Check], None],
-        note: Callable[[str], None],
+        on_check: Callable[[Check], None],
+        on_wait: Callable[[str], None],
         world: World,
         stack: AsyncExitStack,
     ) -> None:
@@ -92,7 +92,7 @@ class Checkup:
         self._world = world
         self._stack = stack
         base_url = show_url(str(config.digdir_base_url)).rstrip("/")
-        self.diagnosis = Diagnosis(base_url, Recorder(world.now), tell, note)
+        self.diagnosis = Diagnosis(base_url, Recorder(world.now), on_check, on_wait)
         self._environments = find_environments()
         # Unless it turns out otherwise:
         self._clock_is_right = True
@@ -172,7 +172,7 @@ class Checkup:
         return self._calls(await self._open(auth))
 
     async def _obtain(self, auth: JwtGrantAuth, name: str, rights: Sequence[str]) -> bool:
-        """Get a token; tell it if there is none."""
+        """Get a token; on_check it if there is none."""
         attempt = await self.diagnosis.attempt(auth.obtain_token)
         if attempt.went_well:
             return True

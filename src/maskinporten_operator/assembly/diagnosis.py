@@ -89,16 +89,16 @@ class Diagnosis:
     Attributes:
         base_url: The API's, without a slash at its end.
         recorder: What keeps the exchanges.
-        tell: Told of each check as it is made.
-        note: Told what is waited for.
+        on_check: Told of each check as it is made.
+        on_wait: Told what is waited for.
         granted: The rights that the token has.
         answered: What the contract doesn't know and this run has seen, by the contract's name of the question.
     """
 
     base_url: str
     recorder: Recorder
-    tell: Callable[[Check], None]
-    note: Callable[[str], None]
+    on_check: Callable[[Check], None]
+    on_wait: Callable[[str], None]
     granted: frozenset[str] = frozenset()
     checks: list[Check] = field(default_factory=list)
     answered: dict[str, bool | int | str] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class Diagnosis:
     def add(self, check: Check) -> bool:
         """Take in a check; give whether it didn't fail."""
         self.checks.append(check)
-        self.tell(check)
+        self.on_check(check)
         return check.state != CheckState.FAILED
 
     def skip(self, name: str, why: str) -> None:

@@ -178,13 +178,15 @@ class Trial:
             if waited >= PATIENCE:
                 diagnosis.add(_judge_no_token(name, attempt, waited, client_id, scopes, clock_is_right))
                 return
-            diagnosis.note(f"Maskinporten doesn't know the new client yet; trying for {PATIENCE - waited:.0f} s more")
+            diagnosis.on_wait(
+                f"Maskinporten doesn't know the new client yet; trying for {PATIENCE - waited:.0f} s more"
+            )
             await self._world.sleep(BETWEEN_TOKENS)
 
     async def _remove(self) -> None:
         """Delete what this run made, also what it may have made."""
         if self._is_unconfirmed:
-            self._diagnosis.note("the client may have been made though no answer came: looking for it")
+            self._diagnosis.on_wait("the client may have been made though no answer came: looking for it")
             await self._world.sleep(self._config.list_lag.total_seconds())
         listed = await self._diagnosis.attempt(self._api.list_clients)
         found = [one.client_id for one in listed.result or () if one.usable and one.description == self._description]

@@ -19,7 +19,7 @@ from maskinporten_operator.model.resources import (
     Kind,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
-from maskinporten_operator.plan.ownership import MANAGED_BY, MANAGED_BY_LABEL
+from maskinporten_operator.plan.owner_references import MANAGED_BY, MANAGED_BY_LABEL
 from maskinporten_operator.runtime.faults import FaultError, Restarts
 from maskinporten_operator.runtime.shell import EndlessBackoffs, is_outage, run_shell
 from maskinporten_operator.runtime.store import trim

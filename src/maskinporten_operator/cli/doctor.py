@@ -73,10 +73,10 @@ def doctor(*, write: bool, output: str, **flags: Any) -> None:
 
     configure_logs(config.log_level, "text")
     started = datetime.now(UTC)
-    tell: Callable[[Check], None] = _say if output == "text" else lambda _: None
+    on_check: Callable[[Check], None] = _say if output == "text" else lambda _: None
     try:
         with explain_failures():
-            diagnosis = asyncio.run(_diagnose(config, tell, write=write))
+            diagnosis = asyncio.run(_diagnose(config, on_check, write=write))
     except (asyncio.CancelledError, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         sys.exit(1)
@@ -87,14 +87,14 @@ def doctor(*, write: bool, output: str, **flags: Any) -> None:
     sys.exit(1 if diagnosis.failed else 0)
 
 
-async def _diagnose(config: Config, tell: Callable[[Check], None], *, write: bool) -> Diagnosis:
+async def _diagnose(config: Config, on_check: Callable[[Check], None], *, write: bool) -> Diagnosis:
     from maskinporten_operator.assembly.checkup import diagnose  # noqa: PLC0415
 
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGTERM, signal.SIGHUP):  # as by Ctrl-C: the client that was made is deleted first
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await diagnose(config, tell, lambda text: click.echo(f"… {text}", err=True), write=write)
+    return await diagnose(config, on_check, lambda text: click.echo(f"… {text}", err=True), write=write)
 
 
 def _say(check: Check) -> None:

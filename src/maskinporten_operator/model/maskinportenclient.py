@@ -296,7 +296,7 @@ class MaskinportenClient:
 
     @property
     def has_finalizer(self) -> bool:
-        """Whether our finalizer, the mark of intent, is on the resource."""
+        """Whether our finalizer is on the resource."""
         return FINALIZER in self.meta.finalizers
 
 

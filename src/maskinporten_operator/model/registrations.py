@@ -24,7 +24,7 @@ class Registration:
 
     @property
     def description(self) -> str:
-        """The ownership mark, `<cluster>:<namespace>:<name>` on ours."""
+        """The ownership, `<cluster>:<namespace>:<name>`, on ours."""
         return str(self.fields.get("description") or "")
 
     @property

@@ -29,7 +29,7 @@ class RegisteredScope:
 
     @property
     def description(self) -> str:
-        """The ownership mark on ours, free text on others."""
+        """It says whose ours are; free text on others."""
         return str(self.fields.get("description") or "")
 
     @property

@@ -28,7 +28,7 @@ from maskinporten_operator.plan.children import (
 from maskinporten_operator.plan.egress import find_unexpressed
 from maskinporten_operator.plan.exposed_scopes import judge_repeated
 from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
-from maskinporten_operator.plan.ownership import is_owned_by
+from maskinporten_operator.plan.owner_references import is_owned_by
 from maskinporten_operator.plan.workload import REPLICAS_ANNOTATION
 
 if TYPE_CHECKING:

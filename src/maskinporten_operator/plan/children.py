@@ -13,7 +13,7 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, UNREADABLE, Kind
 from maskinporten_operator.plan.comparison import find_difference
 from maskinporten_operator.plan.egress import build_policies
-from maskinporten_operator.plan.ownership import build_metadata, find_owners, is_owned_by, was_owned_by_namesake
+from maskinporten_operator.plan.owner_references import build_metadata, find_owners, is_owned_by, was_owned_by_namesake
 from maskinporten_operator.plan.workload import build_deployment, build_service, choose_fingerprint
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.resources import InvalidSpec
-from maskinporten_operator.plan.exposed_scopes import find_owner, is_mark
+from maskinporten_operator.plan.exposed_scopes import find_owner, is_ownership
 from maskinporten_operator.plan.registration_fields import choose
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class Inventory:
 
 @dataclass(slots=True)
 class _Resources:
-    """The cluster's resources by their marks, and the scopes that they want."""
+    """The cluster's resources by ownership, and the scopes that they want."""
 
-    by_mark: dict[str, MaskinportenClient]
+    by_ownership: dict[str, MaskinportenClient]
     wanted: dict[str, list[tuple[MaskinportenClient, ExposedScope]]] = field(default_factory=dict)
 
 
@@ -119,7 +119,7 @@ def _sort(resources: Iterable[MaskinportenClient], settings: RegistrationSetting
     known = _Resources({})
     wanted: defaultdict[str, list[tuple[MaskinportenClient, ExposedScope]]] = defaultdict(list)
     for resource in resources:
-        known.by_mark[settings.build_description(resource.meta)] = resource
+        known.by_ownership[settings.build_ownership(resource.meta)] = resource
         if isinstance(resource.spec, InvalidSpec):
             continue
         for subscope, scope in resource.spec.exposed_scopes.items():
@@ -134,25 +134,25 @@ def _classify_clients(
     settings: RegistrationSettings,
     namespaces: Collection[str],
 ) -> Iterator[Item]:
-    by_mark: defaultdict[str, list[Registration]] = defaultdict(list)
+    by_ownership: defaultdict[str, list[Registration]] = defaultdict(list)
     for registration in registrations:
         if registration.usable and _is_here(registration.description, settings, namespaces):
-            by_mark[registration.description].append(registration)
-    for mark, found in by_mark.items():
-        resource = known.by_mark.get(mark)
+            by_ownership[registration.description].append(registration)
+    for ownership, found in by_ownership.items():
+        resource = known.by_ownership.get(ownership)
         hint = resource.status.client_id if resource else None
         chosen = choose(found, hint)
         for one in found:
             if resource is None:
-                yield Item("client", InventoryState.ORPHANED, one.client_id, "", mark)
+                yield Item("client", InventoryState.ORPHANED, one.client_id, "", ownership)
             elif one is not chosen:
-                yield Item("client", InventoryState.DUPLICATE, one.client_id, show_resource(resource), mark)
+                yield Item("client", InventoryState.DUPLICATE, one.client_id, show_resource(resource), ownership)
             else:
                 state = InventoryState.MANAGED if one.client_id == hint else InventoryState.ADOPTABLE
-                yield Item("client", state, one.client_id, show_resource(resource), mark)
-    for mark, resource in known.by_mark.items():
-        if mark not in by_mark:
-            yield Item("client", InventoryState.MISSING, "", show_resource(resource), mark)
+                yield Item("client", state, one.client_id, show_resource(resource), ownership)
+    for ownership, resource in known.by_ownership.items():
+        if ownership not in by_ownership:
+            yield Item("client", InventoryState.MISSING, "", show_resource(resource), ownership)
 
 
 def _classify_scopes(
@@ -160,8 +160,8 @@ def _classify_scopes(
 ) -> Iterator[Item]:
     by_name = {scope.name: scope for scope in scopes}
     for name, scope in by_name.items():
-        mark = find_owner(scope, settings.cluster)
-        owner = known.by_mark.get(mark) if mark else None
+        ownership = find_owner(scope, settings.cluster)
+        owner = known.by_ownership.get(ownership) if ownership else None
         wanted_by = [resource for resource, _ in known.wanted.get(name, ())]
         for resource in wanted_by:
             if resource is not owner:
@@ -171,7 +171,7 @@ def _classify_scopes(
             yield Item("scope", state, name, show_resource(owner), scope.description)
         elif owner and scope.active:
             yield Item("scope", InventoryState.WITHDRAWN, name, show_resource(owner), scope.description)
-        elif mark and not owner and scope.active and _is_here(mark, settings, namespaces):
+        elif ownership and not owner and scope.active and _is_here(ownership, settings, namespaces):
             yield Item("scope", InventoryState.ORPHANED, name, "", scope.description)
     for name, wanted in known.wanted.items():
         for resource, scope_spec in wanted:
@@ -179,5 +179,5 @@ def _classify_scopes(
                 yield Item("scope", InventoryState.MISSING, name, show_resource(resource), "")
 
 
-def _is_here(mark: str, settings: RegistrationSettings, namespaces: Collection[str]) -> bool:
-    return is_mark(mark, settings.cluster) and (not namespaces or mark.split(":")[1] in namespaces)
+def _is_here(ownership: str, settings: RegistrationSettings, namespaces: Collection[str]) -> bool:
+    return is_ownership(ownership, settings.cluster) and (not namespaces or ownership.split(":")[1] in namespaces)

@@ -127,7 +127,7 @@ def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now:
         if consumption.tries and not keys.blocker:
             tries.append(TryScopes(consumption.tries, _build_fields(seen, choice, settings)))
     exposures = seen.exposures
-    wanted = plan_scopes(exposures, settings.build_description(seen.resource.meta), settings)
+    wanted = plan_scopes(exposures, settings.build_ownership(seen.resource.meta), settings)
     now_done = choose_steps(wanted, seen.chosen)
     unfinished = len(now_done) < len(wanted) or any(one.pending for one in exposures)
     steps += now_done
@@ -147,9 +147,9 @@ def judge_maskinportenclient(
     seen: Snapshot, plan: Plan, settings: RegistrationSettings
 ) -> tuple[Blocker | None, tuple[Verdict, ...]]:
     """Say why the resource isn't ready, if it isn't, and what else is to be told, of what a pass left."""
-    mark = settings.build_description(seen.resource.meta)
+    ownership = settings.build_ownership(seen.resource.meta)
     exposures, consumption = seen.exposures, seen.sort_consumed(settings)
-    conflicts = (check_exposure(exposure, mark, settings) for exposure in exposures)
+    conflicts = (check_exposure(exposure, ownership, settings) for exposure in exposures)
     blocker = (
         plan.blocker
         or next(filter(None, conflicts), None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, NETWORK_POLICY
-from maskinporten_operator.plan.ownership import build_metadata
+from maskinporten_operator.plan.owner_references import build_metadata
 from maskinporten_operator.plan.platform import find_network
 
 if TYPE_CHECKING:

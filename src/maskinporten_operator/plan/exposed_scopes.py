@@ -66,39 +66,39 @@ class Exposure:
 
 
 def find_owner(scope: RegisteredScope, cluster: str) -> str | None:
-    """Find whose a scope is by its description: the mark `<cluster>:<namespace>:<name>` of a resource of this cluster.
+    """Find the ownership in a scope's description, if it is of this cluster.
 
-    Two schemes say it, both as a whole and never by a prefix, since names hold dots: `<mark>.<subscope>`, which this
-    operator writes, and `<product> - <mark>` with the product that leads the subscope, which Digdirator writes.
+    The whole description must be `<ownership>.<subscope>`, which this operator writes, or `<product> - <ownership>`
+    with the product that begins the subscope, which Digdirator writes. A prefix doesn't count, since names have dots.
     """
     description, subscope = scope.description, scope.subscope
-    mark = description.removesuffix(f".{subscope}")
-    if mark != description and is_mark(mark, cluster):
-        return mark
-    product, dash, mark = description.partition(" - ")
+    ownership = description.removesuffix(f".{subscope}")
+    if ownership != description and is_ownership(ownership, cluster):
+        return ownership
+    product, dash, ownership = description.partition(" - ")
     rest = subscope.removeprefix(product)
     leads = dash and product and rest != subscope and rest[:1] in SEPARATORS
-    return mark if leads and is_mark(mark, cluster) else None
+    return ownership if leads and is_ownership(ownership, cluster) else None
 
 
-def is_owned_scope(scope: RegisteredScope | None, mark: str, cluster: str) -> bool:
-    """Whether a scope is there and belongs, by its description, to the resource with this mark."""
-    return scope is not None and find_owner(scope, cluster) == mark
+def is_owned_scope(scope: RegisteredScope | None, ownership: str, cluster: str) -> bool:
+    """Whether a scope is there and belongs, by its description, to the resource with this ownership."""
+    return scope is not None and find_owner(scope, cluster) == ownership
 
 
-def build_scope_description(mark: str, subscope: str) -> str:
-    """Build the description by which a scope is known as a resource's."""
-    return f"{mark}.{subscope}"
+def build_scope_description(ownership: str, subscope: str) -> str:
+    """Build the description of a resource's scope."""
+    return f"{ownership}.{subscope}"
 
 
-def build_scope_fields(exposure: Exposure, prefix: str, mark: str) -> dict[str, Any]:
+def build_scope_fields(exposure: Exposure, prefix: str, ownership: str) -> dict[str, Any]:
     """Build the members that are ours to set, as the API writes them; None for one that is left out."""
     wanted = exposure.wanted
     assert wanted
     return {
         "prefix": prefix,
         "subscope": wanted.subscope,
-        "description": build_scope_description(mark, wanted.subscope),
+        "description": build_scope_description(ownership, wanted.subscope),
         "visibility": wanted.visibility.upper(),
         "allowed_integration_types": list(dict.fromkeys(wanted.allowed_integrations)),
         "at_max_age": wanted.at_max_age,
@@ -114,16 +114,16 @@ def build_activation(scope: RegisteredScope) -> dict[str, Any]:
     return _merge(scope.fields, {"active": True})
 
 
-def plan_scopes(exposures: Iterable[Exposure], mark: str, settings: RegistrationSettings) -> list[ScopeStep]:
-    """Decide what to do about the scopes of the resource with this mark, in one pass or several."""
+def plan_scopes(exposures: Iterable[Exposure], ownership: str, settings: RegistrationSettings) -> list[ScopeStep]:
+    """Decide what to do about the scopes of the resource with this ownership, in one pass or several."""
     steps: list[ScopeStep] = []
     for exposure in exposures:
         if exposure.pending:
             continue
         if exposure.wanted is None:
             steps += _plan_withdrawn(exposure, settings)
-        elif not check_exposure(exposure, mark, settings):
-            steps += _plan_exposed(exposure, exposure.wanted, mark, settings)
+        elif not check_exposure(exposure, ownership, settings):
+            steps += _plan_exposed(exposure, exposure.wanted, ownership, settings)
     return steps
 
 
@@ -157,16 +157,16 @@ def check_pending(*, unfinished: bool) -> Blocker | None:
     )
 
 
-def check_exposure(exposure: Exposure, mark: str, settings: RegistrationSettings) -> Blocker | None:
+def check_exposure(exposure: Exposure, ownership: str, settings: RegistrationSettings) -> Blocker | None:
     """Say why a scope isn't this resource's to touch, or can't be made, or None."""
     wanted, registered = exposure.wanted, exposure.registered
     if wanted is None or exposure.refusal or exposure.pending:
         return exposure.refusal
-    if registered and not is_owned_scope(registered, mark, settings.cluster):
+    if registered and not is_owned_scope(registered, ownership, settings.cluster):
         return _conflict(
             exposure.name,
             f"exists at DigDir and isn't this resource's: its description is \"{registered.description[:200]}\". "
-            f'To hand it over, set its description there to "{build_scope_description(mark, wanted.subscope)}"; '
+            f'To hand it over, set its description there to "{build_scope_description(ownership, wanted.subscope)}"; '
             "else take it out of the spec",
         )
     if registered is None and wanted.enabled and exposure.rival:
@@ -179,12 +179,12 @@ def check_exposure(exposure: Exposure, mark: str, settings: RegistrationSettings
             Reason.DELEGATION_SOURCE_UNKNOWN,
             f"{exposure.name} can't be exposed: DigDir lists no delegation source {wanted.delegation_source}",
         )
-    return check_scope_description(exposure.name, wanted, mark)
+    return check_scope_description(exposure.name, wanted, ownership)
 
 
-def check_scope_description(name: str, wanted: ExposedScope, mark: str) -> Blocker | None:
+def check_scope_description(name: str, wanted: ExposedScope, ownership: str) -> Blocker | None:
     """Say that a scope's description would be longer than DigDir takes; nothing is asked of it then."""
-    description = build_scope_description(mark, wanted.subscope)
+    description = build_scope_description(ownership, wanted.subscope)
     if not wanted.enabled or len(description) <= MAX_DESCRIPTION_LENGTH:
         return None
     return rejected(
@@ -236,13 +236,13 @@ def judge_repeated(scopes: Scopes) -> Verdict | None:
 
 
 def build_scope_status(
-    exposures: Iterable[Exposure], mark: str, settings: RegistrationSettings
+    exposures: Iterable[Exposure], ownership: str, settings: RegistrationSettings
 ) -> list[dict[str, Any]]:
     """Build what the status tells of each scope: its full name, its state, and how many consumers have access."""
     return [
         {
             "name": exposure.name,
-            "state": _find_state(exposure, mark, settings),
+            "state": _find_state(exposure, ownership, settings),
             "consumers": len(exposure.access.consumers) if exposure.access else 0,
         }
         for exposure in exposures
@@ -268,13 +268,13 @@ def _plan_withdrawn(exposure: Exposure, settings: RegistrationSettings) -> list[
 
 
 def _plan_exposed(
-    exposure: Exposure, wanted: ExposedScope, mark: str, settings: RegistrationSettings
+    exposure: Exposure, wanted: ExposedScope, ownership: str, settings: RegistrationSettings
 ) -> list[ScopeStep]:
     name, registered = exposure.name, exposure.registered
     if not wanted.enabled:
         is_on = registered is not None and registered.active
         return [DeactivateScope(name, "enabled is false")] if is_on else []
-    fields = build_scope_fields(exposure, settings.scope_prefix, mark)
+    fields = build_scope_fields(exposure, settings.scope_prefix, ownership)
     revokes, grants = _plan_access(exposure, wanted)
     if registered is None:
         given = {member: value for member, value in fields.items() if value is not None}
@@ -314,19 +314,19 @@ def _merge(read: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def _find_state(exposure: Exposure, mark: str, settings: RegistrationSettings) -> ScopeState:
+def _find_state(exposure: Exposure, ownership: str, settings: RegistrationSettings) -> ScopeState:
     registered = exposure.registered
     if registered is None:
         return "Absent"
-    if not is_owned_scope(registered, mark, settings.cluster):
+    if not is_owned_scope(registered, ownership, settings.cluster):
         return "Conflict"
     if not registered.active:
         return "Inactive"
     return "Active" if exposure.wanted else "Withdrawn"
 
 
-def is_mark(text: str, cluster: str) -> bool:
-    """Whether a text is the mark of a resource of a cluster."""
+def is_ownership(text: str, cluster: str) -> bool:
+    """Whether a text is an ownership, `<cluster>:<namespace>:<name>`, of this cluster."""
     parts = text.split(":")
     return len(parts) == 3 and parts[0] == cluster and all(parts)
 

@@ -280,7 +280,7 @@ def _name_kind(shape: Any) -> str:
 def build_trial_description(cluster: str, run: str, now: float) -> str:
     """Build the description of the client that a run of `doctor` makes.
 
-    No resource's mark has spaces, since no cluster's name has.
+    No resource's ownership has spaces, since no cluster's name has.
 
     Args:
         cluster: The cluster's name.

@@ -40,7 +40,7 @@ def build_fields(
     spec: MaskinportenClientSpec, meta: ObjectMeta, settings: RegistrationSettings, scopes: Sequence[str]
 ) -> dict[str, Any]:
     """Build the members that are ours to set, as the API writes them, with these scopes."""
-    return build_members(spec.client_name or settings.client_name, settings.build_description(meta), settings, scopes)
+    return build_members(spec.client_name or settings.client_name, settings.build_ownership(meta), settings, scopes)
 
 
 def build_members(name: str, description: str, settings: RegistrationSettings, scopes: Sequence[str]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def order_scopes(registered: Iterable[str], written: Iterable[str]) -> tuple[str
 
 
 def check_description(description: str) -> Blocker | None:
-    """Say that a resource's mark is longer than DigDir takes, before anything is asked of it."""
+    """Say that a resource's ownership is longer than DigDir takes, before anything is asked of it."""
     if len(description) <= MAX_DESCRIPTION_LENGTH:
         return None
     return rejected(

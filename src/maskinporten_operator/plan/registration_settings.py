@@ -17,7 +17,7 @@ class RegistrationSettings:
     """The settings that planning and deleting need, apart from where they come from.
 
     Attributes:
-        cluster: First part of the ownership mark; holds no `:`.
+        cluster: First part of every ownership; holds no `:`.
         client_name: The name of registrations whose spec gives none.
         access_token_lifetime: Of registered clients, in seconds.
         default_scope: Registered when a spec consumes nothing; DigDir may refuse a client without scopes.
@@ -42,8 +42,8 @@ class RegistrationSettings:
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
     takes_over: bool = False
 
-    def build_description(self, meta: ObjectMeta) -> str:
-        """Build the mark by which a registration is known as this resource's."""
+    def build_ownership(self, meta: ObjectMeta) -> str:
+        """Build the ownership of what is the resource's at DigDir; the description of its registration."""
         return f"{self.cluster}:{meta.namespace}:{meta.name}"
 
     def forbids(self, scope: str) -> bool:

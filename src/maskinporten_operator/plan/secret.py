@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.jwk import PrivateJwk
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
-from maskinporten_operator.plan.ownership import (
+from maskinporten_operator.plan.owner_references import (
     build_metadata,
     find_owners,
     is_owned_by,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.application import RESTART_ANNOTATION
-from maskinporten_operator.plan.ownership import build_labels, build_metadata
+from maskinporten_operator.plan.owner_references import build_labels, build_metadata
 from maskinporten_operator.plan.webproxy import build_proxy_variables
 
 if TYPE_CHECKING:

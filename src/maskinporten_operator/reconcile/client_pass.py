@@ -63,7 +63,7 @@ async def _converge(
 ) -> Outcome:
     if forbidden := check_forbidden(spec.consumed_scopes, ports.settings):
         return _refuse_spec(forbidden, progress)
-    if too_long := check_description(ports.settings.build_description(progress.resource.meta)):
+    if too_long := check_description(ports.settings.build_ownership(progress.resource.meta)):
         return not_ready(too_long)
     seen = await observe(progress, spec, first_seen, ports)
     if isinstance(seen, Blocker):
@@ -101,9 +101,9 @@ def _judge(seen: Snapshot, plan: Plan, refusal: Blocker | None, progress: Client
     others = seen.found.others if seen.found else ()
     found = Found(progress.registration, others=others) if progress.registration else None
     left = recall_refusals(replace(seen, found=found, exposures=exposures, tries_exhausted=tries_exhausted), ports)
-    mark = ports.settings.build_description(seen.resource.meta)
+    ownership = ports.settings.build_ownership(seen.resource.meta)
     if not (seen.unread or plan.unfinished):
-        progress.exposed_scopes = build_scope_status(exposures, mark, ports.settings)
+        progress.exposed_scopes = build_scope_status(exposures, ownership, ports.settings)
     blocker, notices = judge_maskinportenclient(left, plan, ports.settings)
     next_look = OWN_SCOPE_RECHECK_SECONDS if has_become_own(left, ports.settings) else plan.next_look
     error = refusal or blocker

@@ -59,7 +59,7 @@ async def execute(plan: Plan, seen: Snapshot, progress: ClientProgress, ports: P
     exposed, nor one scope the others.
 
     Raises:
-        OperatorError: A fault, or the mark was refused; the next pass goes on.
+        OperatorError: A fault, or the finalizer was refused; the next pass goes on.
     """
     return await _Execution(seen, progress, ports).run(plan)
 
@@ -374,8 +374,8 @@ class _Teardown:
         """Read a scope again before it is first written to: somebody may have taken it over since it was listed."""
         if name not in self.owned:
             scope, settings = await self.ports.digdir.scopes.read(name), self.ports.settings
-            mark = settings.build_description(self.progress.resource.meta)
-            self.owned[name] = is_owned_scope(scope, mark, settings.cluster)
+            ownership = settings.build_ownership(self.progress.resource.meta)
+            self.owned[name] = is_owned_scope(scope, ownership, settings.cluster)
         return self.owned[name]
 
     async def _carry_out(self, step: TeardownStep) -> None:

@@ -1,4 +1,4 @@
-"""Reads what a resource exposes: the scopes of its spec, and those that its mark owns besides."""
+"""Reads what a resource exposes: the scopes of its spec, and others that have its ownership."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def observe_exposures(
                 raise  # a second one is no scope's own
             fault = error
             exposed.append(Exposure(name, scope, ports.digdir.scopes.find(name), refusal=fault.blocker))
-    owned = ports.digdir.scopes.find_owned(ports.settings.build_description(resource.meta))
+    owned = ports.digdir.scopes.find_owned(ports.settings.build_ownership(resource.meta))
     withdrawn = [await look.observe_withdrawn(scope) for scope in owned if scope.name not in wanted]
     return (*exposed, *withdrawn)
 
@@ -109,7 +109,7 @@ class _Look:
     async def observe_exposed(self, name: str, wanted: ExposedScope) -> Exposure:
         """Read a scope of the spec, unless it is known or there were calls enough."""
         scopes, resource, ports = self.scopes, self.resource, self.ports
-        if check_scope_description(name, wanted, ports.settings.build_description(resource.meta)):
+        if check_scope_description(name, wanted, ports.settings.build_ownership(resource.meta)):
             return Exposure(name, wanted, scopes.find(name))
         if refusal := self.round.refusals.get(name):
             return Exposure(name, wanted, scopes.find(name), refusal=refusal)
@@ -169,7 +169,7 @@ class _Look:
 
 
 def _is_ours(scope: RegisteredScope | None, resource: MaskinportenClient, settings: RegistrationSettings) -> bool:
-    return is_owned_scope(scope, settings.build_description(resource.meta), settings.cluster)
+    return is_owned_scope(scope, settings.build_ownership(resource.meta), settings.cluster)
 
 
 def _find_rival(meta: ObjectMeta, wanted: ExposedScope, known: Known) -> str | None:

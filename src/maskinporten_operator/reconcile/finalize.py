@@ -1,4 +1,4 @@
-"""The deletion path: it needs marks and an API, never a valid spec; absent is done."""
+"""The deletion of a resource, whether or not its spec is valid."""
 
 from __future__ import annotations
 
@@ -61,57 +61,60 @@ async def _observe(
     resource: MaskinportenClient, finalizers: tuple[str, ...], first_seen: FirstSeen, ports: Ports
 ) -> TeardownSnapshot:
     """Look for what DigDir has of the resource, as soon as its lists may tell: one for all passes of a round."""
-    mark, round_ = ports.settings.build_description(resource.meta), find_round(resource, ports.memory, ports.clock)
+    ownership, round_ = ports.settings.build_ownership(resource.meta), find_round(resource, ports.memory, ports.clock)
     started = round_.began
-    if (list_due := _find_provable_at(mark, first_seen, ports.digdir) - started) > 0:
+    if (list_due := _find_provable_at(ownership, first_seen, ports.digdir) - started) > 0:
         return TeardownSnapshot(resource.meta, finalizers, list_due)
     await ports.digdir.registrations.listed_after(started)
-    clients = await _find_clients(resource, mark, ports.digdir.registrations)
+    clients = await _find_clients(resource, ownership, ports.digdir.registrations)
     seen = TeardownSnapshot(
         resource.meta, finalizers, clients=clients, missing=count_missing(ports.known, ports.digdir.registrations)
     )
     if check_clients(seen):
         return seen  # nothing is deleted then, so scopes needn't be looked for
     await ports.digdir.scopes.listed_after(started)
-    scopes, unfinished = await _observe_scopes(resource, mark, round_, ports)
+    scopes, unfinished = await _observe_scopes(resource, ownership, round_, ports)
     return replace(seen, scopes=scopes, unfinished=unfinished)
 
 
-def _find_provable_at(mark: str, first_seen: FirstSeen, digdir: Digdir) -> float:
+def _find_provable_at(ownership: str, first_seen: FirstSeen, digdir: Digdir) -> float:
     """Find when lists tell of all clients and scopes; clients that are known needn't be waited for."""
-    scopes = digdir.scopes.complete_at(mark, had_finalizer=first_seen.had_finalizer)
-    if digdir.registrations.find(mark):
+    scopes = digdir.scopes.complete_at(ownership, had_finalizer=first_seen.had_finalizer)
+    if digdir.registrations.find(ownership):
         return scopes
     return max(
-        scopes, digdir.registrations.absence_provable_at(mark, first_seen.at, had_finalizer=first_seen.had_finalizer)
+        scopes,
+        digdir.registrations.absence_provable_at(ownership, first_seen.at, had_finalizer=first_seen.had_finalizer),
     )
 
 
-async def _find_clients(resource: MaskinportenClient, mark: str, registrations: RegistrationIndex) -> tuple[str, ...]:
+async def _find_clients(
+    resource: MaskinportenClient, ownership: str, registrations: RegistrationIndex
+) -> tuple[str, ...]:
     """Find every active registration with our description: one left over would be adopted by a resource to come."""
-    found = {one.client_id for one in registrations.find(mark)}
+    found = {one.client_id for one in registrations.find(ownership)}
     hint = resource.status.client_id
     if hint is not None and hint not in found:
         with suppress(RejectedError):  # whoever may write the status may name anybody's
             registration = await registrations.read(hint)
-            if registration and registration.usable and registration.description == mark:
+            if registration and registration.usable and registration.description == ownership:
                 found.add(hint)
     return tuple(found)
 
 
 async def _observe_scopes(
-    resource: MaskinportenClient, mark: str, round_: Round, ports: Ports
+    resource: MaskinportenClient, ownership: str, round_: Round, ports: Ports
 ) -> tuple[tuple[OwnedScope, ...], bool]:
     """Read as many scopes as one pass lets go, with who has access; say whether any are left."""
     found: list[OwnedScope] = []
     reads = writes = 0
-    for name in _find_candidates(resource, mark, ports):
+    for name in _find_candidates(resource, ownership, ports):
         if name in round_.read:
             continue
         if reads >= MAX_READS or writes >= MAX_WRITES:
             return tuple(found), True
         reads += 1
-        if not await _is_owned(name, mark, ports):
+        if not await _is_owned(name, ownership, ports):
             round_.read.add(name)
             continue
         access = await ports.digdir.scopes.read_access(name, anew=True)
@@ -120,18 +123,18 @@ async def _observe_scopes(
     return tuple(found), False
 
 
-def _find_candidates(resource: MaskinportenClient, mark: str, ports: Ports) -> list[str]:
+def _find_candidates(resource: MaskinportenClient, ownership: str, ports: Ports) -> list[str]:
     """Find every scope that may be ours, whatever the spec says; the status may know of more than the list."""
-    owned = [scope.name for scope in ports.digdir.scopes.find_owned(mark)]
+    owned = [scope.name for scope in ports.digdir.scopes.find_owned(ownership)]
     prefix = f"{ports.settings.scope_prefix}:"
     hinted = (name for name in resource.status.scope_names if name.startswith(prefix))
     return [*owned, *(name for name in hinted if not ports.digdir.scopes.find(name))]
 
 
-async def _is_owned(name: str, mark: str, ports: Ports) -> bool:
+async def _is_owned(name: str, ownership: str, ports: Ports) -> bool:
     """Whether a scope is ours by its description."""
     if scope := ports.digdir.scopes.find(name):
-        return is_owned_scope(scope, mark, ports.settings.cluster)
+        return is_owned_scope(scope, ownership, ports.settings.cluster)
     with suppress(RejectedError):  # whoever may write the status may name anybody's
-        return is_owned_scope(await ports.digdir.scopes.read(name), mark, ports.settings.cluster)
+        return is_owned_scope(await ports.digdir.scopes.read(name), ownership, ports.settings.cluster)
     return False

@@ -232,7 +232,7 @@ class _Search:
         self.registrations = self.ports.digdir.registrations
         ids = (self.id_in_secret, self.resource.status.client_id)
         self.known = list(dict.fromkeys(one for one in ids if one is not None))
-        self.description = self.ports.settings.build_description(self.resource.meta)
+        self.description = self.ports.settings.build_ownership(self.resource.meta)
 
     async def run(self, first_seen: FirstSeen) -> Search:
         registrations, memory, uid = self.registrations, self.ports.memory, self.resource.meta.uid

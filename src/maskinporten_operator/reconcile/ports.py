@@ -110,8 +110,8 @@ class ScopeIndex(Protocol):
     def find(self, name: str) -> RegisteredScope | None:
         """Give the scope of this full name, whoever's it is, inactive or not."""
 
-    def find_owned(self, mark: str) -> tuple[RegisteredScope, ...]:
-        """Give the scopes that a resource's mark owns by their description, inactive ones too."""
+    def find_owned(self, ownership: str) -> tuple[RegisteredScope, ...]:
+        """Give the scopes with this ownership, inactive ones too."""
 
     def is_unconfirmed(self, name: str) -> bool:
         """Whether a write to it was left without an answer since it was last read."""
@@ -119,7 +119,7 @@ class ScopeIndex(Protocol):
     async def listed_after(self, instant: float) -> None:
         """Return when a list that was started after `instant` (monotonic seconds) has been read."""
 
-    def complete_at(self, mark: str, *, had_finalizer: bool) -> float:
+    def complete_at(self, ownership: str, *, had_finalizer: bool) -> float:
         """Say when (monotonic seconds) a list has all scopes of a resource; `had_finalizer` as with registrations."""
 
     async def read(self, name: str) -> RegisteredScope | None:

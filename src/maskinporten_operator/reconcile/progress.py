@@ -31,7 +31,7 @@ class Progress(Generic[R]):
     Attributes:
         resource: The resource as our last write left it.
         actions: What was done.
-        wrote: Whether something was written that isn't among the actions: the status, a mark.
+        wrote: Whether something was written that isn't among the actions: the status, the finalizer.
         impaired: Whether the pass found missing what the resource needs to be ready, such as its Secret.
         generation: The generation that the pass began with and judges; a write's answer may show a newer one.
     """

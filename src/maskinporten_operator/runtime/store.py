@@ -24,7 +24,7 @@ from maskinporten_operator.model.resources import (
     InvalidSpec,
 )
 from maskinporten_operator.model.status_hint import read_status
-from maskinporten_operator.plan.ownership import APP_LABEL, MANAGED_BY_LABEL
+from maskinporten_operator.plan.owner_references import APP_LABEL, MANAGED_BY_LABEL
 from maskinporten_operator.reconcile.ports import FirstSeen
 from maskinporten_operator.runtime.queue import Key
 from maskinporten_operator.runtime.versions import Versions
@@ -87,7 +87,7 @@ class WatchedResourceStore:
 
     Attributes:
         kind: The kind.
-        finalizer: The finalizer that marks our intent.
+        finalizer: Our finalizer.
         monotonic: The clock of `first_seen`.
         on_gone: Told the key and uid of every resource that is gone.
         on_released: Told who else claims what a resource no longer does: one of them may have waited for it.

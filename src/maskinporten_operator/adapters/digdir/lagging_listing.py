@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class LaggingListing(SharedListing[tuple[T, ...]]):
-    """What DigDir has of one kind, by key and by owner: the mark of the resource whose it is by its description.
+    """What DigDir has of one kind, by key, and by the ownership in its description.
 
     A list tells of what is there, not of what isn't: it may lag behind writes by `lag` seconds. So what was written or
     read by itself within that time before a list's start outranks the list, and what a creation whose answer was lost
@@ -45,22 +45,22 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
     def __len__(self) -> int:
         return sum(map(len, self._by_owner.values()))
 
-    def find_owned(self, mark: str) -> tuple[T, ...]:
-        """Give what a resource's mark owns by its description."""
-        return tuple(self._by_key[key] for key in sorted(self._by_owner.get(mark, ())))
+    def find_owned(self, ownership: str) -> tuple[T, ...]:
+        """Give what has this ownership in its description."""
+        return tuple(self._by_key[key] for key in sorted(self._by_owner.get(ownership, ())))
 
     def is_unconfirmed(self, key: str) -> bool:
         """Whether a write to it was left without an answer since it was last read."""
         return key in self._unconfirmed
 
-    def complete_at(self, mark: str, *, had_finalizer: bool) -> float:
+    def complete_at(self, ownership: str, *, had_finalizer: bool) -> float:
         """Say when (monotonic seconds) a list tells of all that a resource owns.
 
         `had_finalizer` says that our finalizer was on the resource when this process first saw it: an earlier process
         may have created something just before it ended.
         """
         started = self.alone_since if had_finalizer else -float("inf")
-        return max(started, self._lost_answers.get(mark, -float("inf"))) + self._lag
+        return max(started, self._lost_answers.get(ownership, -float("inf"))) + self._lag
 
     def _choose_recent(self, moments: Mapping[str, float], started: float) -> dict[str, float]:
         """Choose what happened so late that a list which was started at `started` may not tell of it."""

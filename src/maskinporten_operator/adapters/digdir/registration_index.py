@@ -40,7 +40,7 @@ class DigdirRegistrationIndex(LaggingListing[Registration]):
             client.list_clients, lag, monotonic, sleep, key=lambda one: one.client_id, owner=lambda one: one.description
         )
         self._client = client
-        self._mark = f"{cluster}:"
+        self._prefix = f"{cluster}:"
         # Ids asked for by themselves that exist and aren't this cluster's, the newest last: users write such ids.
         self._foreign_ids: dict[str, None] = {}
 
@@ -131,7 +131,7 @@ class DigdirRegistrationIndex(LaggingListing[Registration]):
             del self._lost_answers[description]
 
     def _store(self, registration: Registration) -> None:
-        if registration.usable and registration.description.startswith(self._mark):
+        if registration.usable and registration.description.startswith(self._prefix):
             super()._store(registration)
             self._foreign_ids.pop(registration.client_id, None)
 

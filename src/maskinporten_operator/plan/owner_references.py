@@ -1,4 +1,4 @@
-"""Whose a child is: told by its owner references, which the garbage collector goes by too."""
+"""Labels and owner references of what is made for a resource, and whose a child is by these references."""
 
 from __future__ import annotations
 
