@@ -1452,6 +1452,43 @@ async def test_a_creation_that_crashes_at_any_call_ends_as_one_that_doesnt(after
         assert world.kids == [world.held.kid], name
 
 
+def edit_scopes(world):
+    world.cluster.edit_spec(scopes={"consumes": [{"name": OTHER_SCOPE}]})
+
+
+def lose_secret(world):
+    world.cluster.secrets.clear()
+
+
+@pytest.mark.parametrize("happen", [edit_scopes, lose_secret])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_change_or_a_repair_that_crashes_at_any_call_ends_as_one_that_doesnt(after, happen):
+    async def changed():
+        world = World()
+        await world.settle()
+        happen(world)
+        return world
+
+    whole = await changed()
+    await whole.reconcile()
+    for number, name in enumerate(list(whole.trips.calls)):
+        world = await changed()
+        world.trips.calls.clear()
+        world.trips.trip(number, CrashError, after=after)
+        with pytest.raises(CrashError):
+            await world.reconcile()
+
+        world.start()
+        await world.settle()
+
+        assert_one_of_everything(world)
+        assert world.client.scopes == ((OTHER_SCOPE,) if happen is edit_scopes else (SCOPE,)), name
+        assert decode(world.secret, "MASKINPORTEN_SCOPES") == world.client.scopes[0]
+        world.clock.advance(DAY + 60)
+        await world.settle()
+        assert world.kids == [world.held.kid], name
+
+
 @pytest.mark.parametrize("error", [unavailable, lost_answer], ids=["fault", "lost answer"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_a_creation_that_fails_at_any_call_ends_as_one_that_doesnt(after, error):

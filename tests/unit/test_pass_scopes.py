@@ -553,7 +553,15 @@ async def test_scopes_of_an_earlier_prefix_are_never_deactivated_and_stay_named(
 
 
 @pytest.mark.parametrize(
-    "description", ["made by hand", f"{DESCRIPTION}2.{SUBSCOPE}", f"other-cluster:some-team:some-app.{SUBSCOPE}"]
+    "description",
+    [
+        "made by hand",
+        f"{DESCRIPTION}2.{SUBSCOPE}",
+        f"{DESCRIPTION[:-1]}.{SUBSCOPE}",
+        f"other-cluster:some-team:some-app.{SUBSCOPE}",
+        DESCRIPTION,
+        f"{OURS} ",
+    ],
 )
 async def test_a_scope_of_somebody_else_is_never_touched_and_the_others_are_exposed(world, description):
     world.digdir.add_scope(NAME, description, KS, active=False)
@@ -888,6 +896,17 @@ async def test_a_scope_that_somebody_made_since_the_list_is_a_conflict_and_not_t
     assert world.digdir.scopes[NAME]["description"] == "made by hand"
     assert world.condition["reason"] == "ScopeConflict"
     assert active(world) == {NAME, OTHER}
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+async def test_a_scope_of_ours_that_a_lagging_list_hid_is_adopted(world, is_active):
+    await world.scopes.ready()
+    world.digdir.add_scope(NAME, OURS, KS, active=is_active)
+
+    await world.settle()
+
+    assert active(world) == {NAME, OTHER}
+    assert world.digdir.consumers(NAME) == {KOMMUNE, SKATT}
 
 
 # Faults and lost answers
