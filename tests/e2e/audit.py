@@ -6,7 +6,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
-from tools.kube import wait_for
+from tools.kube import KubeClient, wait_for
 from tools.stack import NAMESPACE, SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class AuditLog:
     def _settle(self) -> None:
         """A line is written a moment after the answer: wait until a write of our own shows up."""
         marker = f"audit-marker-{secrets.token_hex(4)}"
-        self._cluster.kubectl("create", "configmap", marker, "-n=default")
+        with KubeClient(self._cluster.admin_kubeconfig) as kube:
+            kube.request("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": marker}})
         needle = marker.encode()
         wait_for(lambda: self._path.exists() and needle in self._path.read_bytes(), 30, "the audit log's marker")

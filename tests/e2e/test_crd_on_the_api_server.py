@@ -13,7 +13,7 @@ from tests.specs import ACCEPTED, EVERY_FIELD, MAX_EXPOSED, REFUSED, consuming, 
 from tools.cluster import ControlPlaneError
 from tools.generate.__main__ import ROOT
 from tools.install import VALUES, ensure_namespace, install
-from tools.kube import wait_for
+from tools.kube import KubeClient, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -53,6 +53,12 @@ def manifest(spec, name="some-app"):
 @pytest.fixture(scope="module", autouse=True)
 def _namespace(cluster):
     cluster.kubectl("create", "namespace", NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def kube(cluster):
+    with KubeClient(cluster.admin_kubeconfig) as kube:
+        yield kube
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +247,7 @@ def test_what_is_installed_without_helm_applies_without_a_warning(cluster):
     cluster.kubectl(*apply, "--warnings-as-errors", "-f=-", stdin=manifests)
 
 
-def may(cluster, verb, resource, subresource=""):
+def may(kube, verb, resource, subresource=""):
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
@@ -257,14 +263,13 @@ def may(cluster, verb, resource, subresource=""):
             },
         },
     }
-    answer = cluster.kubectl("create", "-f=-", "-o=json", stdin=json.dumps(review))
-    return json.loads(answer)["status"]["allowed"]
+    return kube.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
 
 
-def rights(cluster, resource):
+def rights(kube, resource):
     kind, _, subresource = resource.partition("/")
     every = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
-    return {verb for verb in every if may(cluster, verb, kind, subresource)}
+    return {verb for verb in every if may(kube, verb, kind, subresource)}
 
 
 MAKES_AND_DELETES = {"get", "list", "watch", "create", "patch", "delete"}
@@ -285,18 +290,18 @@ MAKES_AND_DELETES = {"get", "list", "watch", "create", "patch", "delete"}
         ("configmaps", set()),
     ],
 )
-def test_for_applications_the_operator_may_do_what_they_need_and_no_more(cluster, resource, verbs):
-    assert rights(cluster, resource) == verbs
+def test_for_applications_the_operator_may_do_what_they_need_and_no_more(kube, resource, verbs):
+    assert rights(kube, resource) == verbs
 
 
 @pytest.fixture(scope="module")
-def without_applications(cluster):
+def without_applications(cluster, kube):
     """The rights of an operator that leaves Applications to somebody else; the API server takes a moment to see."""
     install(cluster, {**VALUES, "settings": {"clusterName": "test"}})
-    wait_for(lambda: not may(cluster, "create", PLURAL), 30, "the end of the rights for Applications")
+    wait_for(lambda: not may(kube, "create", PLURAL), 30, "the end of the rights for Applications")
     yield
     install(cluster)
-    wait_for(lambda: may(cluster, "create", PLURAL), 30, "the rights for Applications")
+    wait_for(lambda: may(kube, "create", PLURAL), 30, "the rights for Applications")
 
 
 @pytest.mark.parametrize(
@@ -314,5 +319,5 @@ def without_applications(cluster):
         ("configmaps", set()),
     ],
 )
-def test_the_operator_may_do_what_it_does_and_no_more(cluster, without_applications, resource, verbs):
-    assert rights(cluster, resource) == verbs
+def test_the_operator_may_do_what_it_does_and_no_more(kube, without_applications, resource, verbs):
+    assert rights(kube, resource) == verbs

@@ -64,12 +64,10 @@ def test_the_example_as_it_stands(stage, namespace):
 @pytest.mark.parametrize(
     ("more", "scope"),
     [
-        ({"name": "some/{}"}, "nav:arbeid/some/{}"),
-        ({"name": "{}", "separator": "/"}, "nav:arbeid/{}"),
         ({"name": "{}", "separator": "."}, "nav:arbeid.{}"),
         ({"name": "æøå/{}"}, "nav:arbeid/æøå/{}"),
     ],
-    ids=["a slash in the name", "a slash written", "a dot written", "Norwegian letters"],
+    ids=["a dot written", "Norwegian letters"],
 )
 def test_the_full_name_follows_the_separator(stage, namespace, name, more, scope):
     more = {key: value.format(name) for key, value in more.items()}
@@ -168,41 +166,8 @@ def test_disabled_it_is_inactive_and_enabled_again_it_begins_with_the_specs_cons
     assert events(stage, namespace, "ScopeDeactivated") == [f"Deactivated {scope} (enabled is false)"]
 
 
-def test_a_scope_that_leaves_the_spec_stays_and_is_named(stage, namespace, name):
-    stage.expose_ready(namespace, "api", exposed(name, SKATT), exposed(f"other.{name}"))
-    since = stage.sequence
-
-    stage.edit_exposed(namespace, "api", exposed(f"other.{name}"))
-    condition = stage.wait_for_reason(namespace, "api", "ScopesWithdrawn", kind="ScopesDeclared")
-
-    assert full(name) in condition["message"]
-    assert "enabled: false" in condition["message"]
-    assert full(f"other.{name}") not in condition["message"]
-    assert stage.scope(full(name))["active"] is True
-    assert stage.consumers(full(name)) == {SKATT}
-    assert stage.writes(since) == []
-    assert find_state(stage, namespace, full(name)) == ("Withdrawn", 1)
-    stage.wait_ready(namespace, "api")
-    wait_for(lambda: events(stage, namespace, "ScopesWithdrawn"), PATIENCE, "an Event")
-
-    stage.edit_exposed(namespace, "api", exposed(name, SKATT, enabled=False), exposed(f"other.{name}"))
-    wait_for_state(stage, namespace, full(name), "Inactive", 1)
-    assert stage.find_condition(namespace, "api", "ScopesDeclared") == {}
-    assert len(events(stage, namespace, "ScopesWithdrawn")) == 1
-
-
-@pytest.mark.parametrize(
-    "description",
-    [
-        "by hand",
-        "other:{ns}:api.arbeid:{name}",
-        "test:{ns}:ap.arbeid:{name}",
-        "test:{ns}:api",
-        "test:{ns}:api.arbeid:{name} ",
-    ],
-)
-def test_a_scope_with_another_description_is_never_touched(stage, namespace, name, description):
-    description = description.format(ns=namespace, name=name)
+def test_a_scope_with_another_description_is_never_touched(stage, namespace, name):
+    description = f"test:{namespace}:ap.arbeid:{name}"
     seed = {"name": full(name), "description": description, "at_max_age": 77}
     stage.simulator.control("POST", "scopes", seed)
     stage.simulator.control("POST", "grants", {"scope": full(name), "consumer_orgno": UDIR})
@@ -228,20 +193,6 @@ def refresh(stage):
     return stage.sequence
 
 
-def test_a_name_with_a_dot_doesnt_own_the_scopes_of_the_name_before_the_dot(stage, namespace, name):
-    stage.expose_ready(namespace, "a", exposed(name, SKATT))
-    since = stage.sequence
-
-    stage.expose(namespace, "a.b", exposed(name, UDIR))
-    stage.wait_for_reason(namespace, "a.b", "ScopeConflict")
-    stage.annotate(namespace, "a.b", delete="true")
-    stage.delete(namespace, "a.b")
-
-    assert stage.scope(full(name))["active"] is True
-    assert stage.consumers(full(name)) == {SKATT}
-    assert not {"update-scope", "delete-scope", "grant-access", "revoke-access"} & set(stage.writes(since))
-
-
 def test_of_two_that_expose_one_scope_the_one_that_has_it_keeps_it(stage, namespace, name):
     stage.expose_ready(namespace, "first", exposed(name, SKATT))
 
@@ -251,64 +202,6 @@ def test_of_two_that_expose_one_scope_the_one_that_has_it_keeps_it(stage, namesp
     assert f"test:{namespace}:first" in condition["message"]
     stage.wait_ready(namespace, "first")
     assert stage.consumers(full(name)) == {SKATT}
-
-
-@pytest.mark.parametrize("form", ["test:{ns}:api.arbeid:{name}", "arbeid - test:{ns}:api"])
-def test_a_scope_described_by_either_scheme_is_adopted_with_its_consumers(stage, namespace, name, form):
-    seed = {"name": full(name), "description": form.format(ns=namespace, name=name), "at_max_age": 30}
-    stage.simulator.control("POST", "scopes", seed)
-    for orgno in (SKATT, UDIR):
-        stage.simulator.control("POST", "grants", {"scope": full(name), "consumer_orgno": orgno})
-    since = refresh(stage)
-
-    stage.expose_ready(namespace, "api", exposed(name, SKATT, UDIR))
-
-    assert stage.scope(full(name))["description"] == f"test:{namespace}:api.arbeid:{name}"
-    assert stage.consumers(full(name)) == {SKATT, UDIR}
-    assert not {"create-scope", "grant-access", "revoke-access", "delete-scope"} & set(stage.writes(since))
-
-
-def test_an_inactive_scope_of_ours_is_activated_and_not_made_again(stage, namespace, name):
-    seed = {"name": full(name), "description": f"test:{namespace}:api.arbeid:{name}", "active": False}
-    stage.simulator.control("POST", "scopes", seed)
-    stage.simulator.control("POST", "grants", {"scope": full(name), "consumer_orgno": UDIR})
-    since = refresh(stage)
-
-    stage.expose_ready(namespace, "api", exposed(name, SKATT))
-
-    assert stage.scope(full(name))["active"] is True
-    assert stage.consumers(full(name)) == {SKATT}
-    scope_writes = [one for one in stage.writes(since) if one not in {"create-client", "replace-keys"}]
-    assert scope_writes == ["revoke-access", "update-scope", "grant-access"]
-
-
-def test_a_scope_that_a_lagging_list_hid_is_adopted_too(stage, namespace, name):
-    seed = {"name": full(name), "description": f"test:{namespace}:api.arbeid:{name}", "active": False}
-    stage.simulator.control("POST", "scopes", seed)  # after the operator's list
-
-    stage.expose_ready(namespace, "api", exposed(name, SKATT))
-
-    assert stage.scope(full(name))["active"] is True
-    assert stage.consumers(full(name)) == {SKATT}
-
-
-def test_a_consumer_that_digdir_refuses_is_named_and_doesnt_stop_the_others(stage, namespace, name):
-    stage.simulator.control("PATCH", "settings", {"orgno_check": "checksum"})
-    since = stage.sequence
-    try:
-        stage.expose(namespace, "api", exposed(name, SKATT, "123456789", UDIR))
-        condition = stage.wait_for_reason(namespace, "api", "ConsumersRefused", kind="ConsumersValid")
-
-        assert "123456789" in condition["message"]
-        assert full(name) in condition["message"]
-        assert SKATT not in condition["message"]
-        assert stage.consumers(full(name)) == {SKATT, UDIR}
-        assert find_state(stage, namespace, full(name)) == ("Active", 2)
-        stage.kube.patch_client(namespace, "api", {"metadata": {"annotations": {"some": "annotation"}}})
-        stage.wait_ready(namespace, "api")
-        assert stage.writes(since).count("grant-access") == 3
-    finally:
-        stage.simulator.control("PATCH", "settings", {"orgno_check": "digits"})
 
 
 @pytest.mark.parametrize(
@@ -338,19 +231,8 @@ def test_an_evil_organisation_number_is_refused_before_any_call(stage, namespace
     assert stage.sequence == since
 
 
-def test_a_scope_lost_at_digdir_and_made_again_by_hand_isnt_ours_any_more(stage, namespace, name):
-    stage.expose_ready(namespace, "api", exposed(name, SKATT))
-    stage.simulator.control("POST", "scopes", {"name": full(name), "description": "taken by another team"})
-    before = stage.scope(full(name))
-
-    stage.edit_exposed(namespace, "api", exposed(name, SKATT, UDIR, atMaxAge=99))
-    stage.wait_for_reason(namespace, "api", "ScopeConflict")
-
-    assert stage.scope(full(name)) == before
-
-
-def test_a_hundred_resources_with_three_scopes_and_five_consumers_each(stage, namespace):
-    size = 100
+def test_thirty_resources_with_three_scopes_and_five_consumers_each(stage, namespace):
+    size = 30
     orgnos = [SKATT, UDIR, KS, "991825827", "958935420"]
     before, since = json.dumps(stage.read_foreign(), sort_keys=True), stage.sequence
     resources = {

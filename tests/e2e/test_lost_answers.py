@@ -1,7 +1,6 @@
 import pytest
 
-from tests.e2e.stage import PATIENCE, held_kid
-from tools.kube import wait_for
+from tests.e2e.stage import held_kid
 
 pytestmark = pytest.mark.e2e
 
@@ -39,26 +38,6 @@ def test_registrations_whose_answers_were_lost_are_found_again_and_not_doubled(l
         assert [key["kid"] for key in registered["keys"]] == [held_kid(stage.read_secret(namespace, f"{name}-secret"))]
 
 
-@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
-def test_a_key_whose_answer_was_lost_is_used_and_no_other_made(stage, namespace, fault):
-    stage.fault(**fault, method="POST", path="/jwks$")
-    stage.create_ready(namespace)
-
-    assert stage.kids(namespace) == [held_kid(stage.read_secret(namespace))]
-
-
-@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
-def test_an_update_whose_answer_was_lost_is_found_out_about(stage, namespace, fault):
-    stage.create_ready(namespace)
-    stage.fault(**fault, method="PUT", path="/clients/[^/]+$")
-    spec = {"spec": {"scopes": {"consumes": [{"name": "krr:global/kontaktinformasjon.read"}]}}}
-    stage.kube.patch_client(namespace, "app", spec)
-    stage.wait_ready(namespace)
-
-    assert stage.registration(namespace)["scopes"] == ["krr:global/kontaktinformasjon.read"]
-    assert stage.read_secret(namespace)["MASKINPORTEN_SCOPES"] == "krr:global/kontaktinformasjon.read"
-
-
 def test_a_restart_in_the_lag_of_the_lists_doubles_nothing(lagging, namespace):
     stage = lagging
     number = stage.fault("hold", when="after", method="POST", path="/clients$")
@@ -70,14 +49,3 @@ def test_a_restart_in_the_lag_of_the_lists_doubles_nothing(lagging, namespace):
 
     stage.wait_ready(namespace)
     assert len(stage.registrations(namespace)) == 1
-
-
-def test_without_lost_answers_a_lag_of_the_lists_delays_no_new_resource(lagging, namespace):
-    stage = lagging
-    since = stage.sequence
-    for number in range(5):
-        stage.create(namespace, f"app-{number}")
-    wait_for(lambda: len(stage.calls("replace-keys", since)) >= 5, PATIENCE, "five keys")
-    for number in range(5):
-        stage.wait_ready(namespace, f"app-{number}")
-        assert len(stage.registrations(namespace, f"app-{number}")) == 1

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from maskinporten_operator.model.maskinportenclient import DELETE_ANNOTATION, RESYNC_ANNOTATION
+from maskinporten_operator.model.maskinportenclient import DELETE_ANNOTATION, PRESERVE_ANNOTATION, RESYNC_ANNOTATION
 from maskinporten_operator.plan.outcomes import Retry
 from tests.unit.fakes import DEFAULT, DESCRIPTION, OTHER_SCOPE, SCOPE, SETTINGS, decode
 from tests.unit.world import World
@@ -226,11 +226,14 @@ async def test_a_deletion_that_digdir_doesnt_carry_out_waits_visibly_and_then_co
     assert converged.digdir.active == []
 
 
-async def test_a_deletion_that_digdir_forbids_ends_when_it_isnt_asked_for_any_more(converged):
-    converged.digdir.fault("status", status=403, method="DELETE", path="/clients", times=None)
+@pytest.mark.parametrize("annotations", [{}, {DELETE_ANNOTATION: "true", PRESERVE_ANNOTATION: "true"}])
+@pytest.mark.parametrize("status", [403, 503])
+async def test_a_deletion_that_waits_for_digdir_ends_when_it_isnt_asked_for_any_more(converged, annotations, status):
+    converged.digdir.fault("status", status=status, times=None)
     delete_for_good(converged)
     await converged.reconcile()
-    converged.cluster.touch(annotations={})
+    assert converged.cluster.resource is not None
+    converged.cluster.touch(annotations=annotations)
 
     await converged.reconcile()
 
