@@ -1,5 +1,6 @@
 """The self-service API through the real HTTP client: what it does, and what each failure becomes."""
 
+import asyncio
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digdir_simulator import jws
+from maskinporten_operator.adapters.digdir.calls import SLICE
 from maskinporten_operator.adapters.digdir.http_errors import NEVER_SENT, find_detail, parse_retry_after
+from maskinporten_operator.adapters.digdir.wire import MarkedClients, read_registration
 from maskinporten_operator.model.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -343,6 +346,63 @@ async def test_one_client_with_keys_that_cant_be_read_doesnt_hide_the_others(dig
 
     assert odd.keys is None
     assert [key.kid for key in fine.keys] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "jwks", [{"keys": [{"kty": "RSA"}]}, {"keys": "none"}, {"keys": [None]}, []], ids=["kid", "text", "null", "list"]
+)
+async def test_of_a_list_of_clients_those_with_a_mark_are_read_whatever_the_others_are_like(digdir, jwks):
+    body = [
+        fields(client_id="odd", jwks=jwks),
+        {"client_id": "nobodys", "description": ["some-cluster:"]},
+        {"client_id": "bare"},
+        fields(client_id="fine", jwks={"keys": [{"kid": "a"}]}),
+        fields(client_id="another's", description="some-cluster-2:some-team:some-app"),
+    ]
+    client = digdir.answering(lambda _: httpx.Response(200, json=body))
+
+    odd, fine = await client.list_marked_clients(MarkedClients("some-cluster:"))
+
+    assert (odd, fine) == (read_registration(body[0]), read_registration(body[3]))
+    assert odd.keys is None
+    assert [key.kid for key in fine.keys] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>OK</html>", b"", b"5", b"null", b'"text"', b"{}", b"[5]", b'[{"a": 1}]', b"\xff", b"[" * 100_000, b"[[]"],
+    ids=lambda body: body[:12].decode("latin-1"),
+)
+async def test_another_body_than_a_list_of_clients_is_not_believed(digdir, body):
+    client = digdir.answering(lambda _: httpx.Response(200, content=body))
+
+    assert type(await raised(client.list_marked_clients(MarkedClients("some-cluster:")))) is TransientError
+
+
+async def test_others_get_their_turn_while_a_long_list_is_read(digdir):
+    body = [fields(client_id=f"client-{number}") for number in range(5 * SLICE)]
+    reading = asyncio.create_task(
+        digdir.answering(lambda _: httpx.Response(200, json=body)).list_marked_clients(
+            read := Counting("some-cluster:")
+        )
+    )
+    seen = set()
+    while not reading.done():
+        await asyncio.sleep(0)
+        seen.add(read.count)
+
+    assert {SLICE, 2 * SLICE, 3 * SLICE, 4 * SLICE} <= seen
+    assert len(await reading) == len(body)
+
+
+class Counting(MarkedClients):
+    """Counts what it has read."""
+
+    count = 0
+
+    def read(self, raw):
+        self.count += 1
+        return super().read(raw)
 
 
 @every_call

@@ -338,7 +338,7 @@ class FakeResourceStore:
         return (meta.namespace, self.rival) if self.rival else None
 
     def known_client_ids(self, is_selected):
-        return self.client_ids
+        return [set(self.client_ids)]
 
 
 class FakeChildren:

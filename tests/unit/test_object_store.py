@@ -474,14 +474,14 @@ def test_the_client_ids_are_those_of_the_statuses(store):
     store.offer(body(11, name="b", uid="u2"))
     store.offer(body(12, name="c", uid="u3", status={"clientID": ["junk"]}))
 
-    assert list(store.known_client_ids()) == ["client-1"]
+    assert list(map(set, store.known_client_ids())) == [{"client-1"}]
 
 
 def test_the_client_id_of_one_in_a_namespace_that_isnt_looked_after_is_not_missed(store):
     store.offer(body(10, status={"clientID": "client-1"}))
     store.offer(body(11, uid="u2", namespace="left-alone", status={"clientID": "client-2"}))
 
-    assert list(store.known_client_ids(lambda name: name != "left-alone")) == ["client-1"]
+    assert list(map(set, store.known_client_ids(lambda name: name != "left-alone"))) == [{"client-1"}]
 
 
 def test_the_client_id_of_one_that_is_being_deleted_is_not_missed(store):
@@ -489,7 +489,20 @@ def test_the_client_id_of_one_that_is_being_deleted_is_not_missed(store):
     store.offer(body(11, name="b", uid="u2", status={"clientID": "client-2"}))
     store.offer(body(12, status={"clientID": "client-1"}, deletionTimestamp="2026-03-02T00:00:00Z"))
 
-    assert list(store.known_client_ids()) == ["client-2"]
+    assert list(map(set, store.known_client_ids())) == [{"client-2"}]
+
+
+def test_a_client_that_several_name_is_known_until_none_does(store):
+    store.offer(body(10, status={"clientID": "client-1"}))
+    store.offer(body(11, name="b", uid="u2", status={"clientID": "client-1"}))
+    store.offer(body(12, status={"clientID": "client-2"}))
+    assert list(map(set, store.known_client_ids())) == [{"client-1", "client-2"}]
+
+    store.remove(Key(MASKINPORTEN_CLIENT, "some-team", "b"), "u2")
+    assert list(map(set, store.known_client_ids())) == [{"client-2"}]
+
+    store.keep_only(())
+    assert list(store.known_client_ids()) == []
 
 
 def test_only_what_decisions_may_depend_on_is_kept():

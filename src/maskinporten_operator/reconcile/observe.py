@@ -295,4 +295,4 @@ class _Search:
 def count_missing(known: Known, registrations: RegistrationIndex) -> Missing:
     """Count the resources whose registration DigDir's list lacks, and those that have one by their status."""
     ids = tuple(known.resources.known_client_ids(known.namespaces.is_selected))
-    return Missing(sum(not registrations.contains(one) for one in ids), len(ids))
+    return Missing(sum(map(registrations.count_missing, ids)), sum(map(len, ids)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from maskinporten_operator.model.claims import Claim
@@ -66,8 +67,8 @@ class RegistrationIndex(Protocol):
     def find(self, description: str) -> tuple[Registration, ...]:
         """Give the usable registrations with exactly this description."""
 
-    def contains(self, client_id: str) -> bool:
-        """Whether the newest list, or a write or read since, has the client."""
+    def count_missing(self, client_ids: AbstractSet[str]) -> int:
+        """Count the clients that neither the newest list, nor a write or read since, has."""
 
     def is_unconfirmed(self, client_id: str) -> bool:
         """Whether a write to it was left without an answer since it was last read."""
@@ -184,8 +185,8 @@ class ResourceStore(Protocol):
     def find_rival(self, meta: ObjectMeta, claim: Claim, is_selected: Callable[[str], bool]) -> tuple[str, str] | None:
         """Find an older resource, by namespace and name, that claims the same and is looked after."""
 
-    def known_client_ids(self, is_selected: Callable[[str], bool]) -> Iterable[str]:
-        """Give the client ids that statuses of resources name that are looked after and aren't being deleted."""
+    def known_client_ids(self, is_selected: Callable[[str], bool]) -> Iterable[AbstractSet[str]]:
+        """Give, by namespace, the client ids in the statuses of resources that aren't deleted and are looked after."""
 
 
 class Children(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from maskinporten_operator.runtime.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from pydantic import BaseModel
 
@@ -101,6 +102,7 @@ class WatchedResourceStore:
     _entries: dict[Key, Entry] = field(default_factory=dict)
     _by_claim: defaultdict[Claim, set[Key]] = field(default_factory=lambda: defaultdict(set))
     _assumed_until: float = -math.inf
+    _client_ids: dict[str, Counter[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -192,13 +194,9 @@ class WatchedResourceStore:
         """Give the resources that name a Secret."""
         return tuple(self._by_claim.get(claim_secret(namespace, secret_name), ()))
 
-    def known_client_ids(self, is_selected: Callable[[str], bool] = lambda _: True) -> Iterable[str]:
-        """Give the client ids that statuses of resources name that are looked after and aren't being deleted."""
-        for key, entry in self._entries.items():
-            client_id = read_status(entry.body).client_id
-            is_going = entry.body["metadata"].get("deletionTimestamp")
-            if client_id is not None and not is_going and is_selected(key.namespace):
-                yield client_id
+    def known_client_ids(self, is_selected: Callable[[str], bool] = lambda _: True) -> Iterator[AbstractSet[str]]:
+        """Give, by namespace, the client ids in the statuses of resources that aren't deleted and are looked after."""
+        return (ids.keys() for namespace, ids in self._client_ids.items() if is_selected(namespace))
 
     def _replace(self, key: Key, entry: Entry, body: Body) -> None:
         if entry.body and entry.body["metadata"].get("generation") != body["metadata"].get("generation"):
@@ -210,9 +208,24 @@ class WatchedResourceStore:
             self._release(key, claim)
         for claim in after - before:
             self._by_claim[claim].add(key)
+        self._count_client(key, entry.body, -1)
+        self._count_client(key, body, 1)
         entry.body = body
 
+    def _count_client(self, key: Key, body: Body, change: int) -> None:
+        """Keep count of how many resources of a namespace name a client."""
+        client_id = read_status(body).client_id
+        if client_id is None or body["metadata"].get("deletionTimestamp"):
+            return
+        ids = self._client_ids.setdefault(key.namespace, Counter())
+        ids[client_id] += change
+        if not ids[client_id]:
+            del ids[client_id]
+        if not ids:
+            del self._client_ids[key.namespace]
+
     def _drop(self, key: Key, entry: Entry) -> None:
+        self._count_client(key, entry.body, -1)
         for claim in find_claims(entry.body):
             self._release(key, claim)
         del self._entries[key]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
 from maskinporten_operator.adapters.digdir.listing import SharedListing
@@ -37,7 +36,7 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         self._owner = owner
         self._lag = lag
         self._by_key: dict[str, T] = {}
-        self._by_owner: defaultdict[str, set[str]] = defaultdict(set)
+        self._by_owner: dict[str, tuple[str, ...]] = {}
         self._touched: dict[str, float] = {}  # by key: when it was last written or read by itself
         self._unconfirmed: dict[str, float] = {}  # by key: when a write to it was begun that has no answer so far
         self._lost_answers: dict[str, float] = {}  # by owner: when the answer to a creation was lost
@@ -69,11 +68,13 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
     def _replace(self, listed: Iterable[T], started: float) -> None:
         self._touched = self._choose_recent(self._touched, started)
         self._lost_answers = self._choose_recent(self._lost_answers, started)
-        kept = [self._by_key[key] for key in self._touched if key in self._by_key]
-        self._by_key.clear()
-        self._by_owner.clear()
-        for item in (*(one for one in listed if self._key(one) not in self._touched), *kept):
-            self._store(item)
+        newly = {key: item for item in listed if (key := self._key(item)) not in self._touched}
+        for key in self._by_key.keys() - newly.keys() - self._touched.keys():
+            self._drop(key)
+        for key, item in newly.items():
+            if self._by_key.get(key) is not item:
+                self._drop(key)
+                self._store(item)
         recent = self._choose_recent(self._unconfirmed, started)
         self._unconfirmed = {key: at for key, at in self._unconfirmed.items() if key in self._by_key or key in recent}
 
@@ -81,7 +82,16 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         key = self._key(item)
         self._by_key[key] = item
         if owner := self._owner(item):
-            self._by_owner[owner].add(key)
+            self._by_owner[owner] = (*self._by_owner.get(owner, ()), key)
+
+    def _drop(self, key: str) -> None:
+        known = self._by_key.pop(key, None)
+        if known is None or not (owner := self._owner(known)):
+            return
+        if left := tuple(one for one in self._by_owner[owner] if one != key):
+            self._by_owner[owner] = left
+        else:
+            del self._by_owner[owner]
 
     def _record(self, item: T) -> None:
         """Take in what a write's answer or a read by itself said."""
@@ -95,6 +105,4 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
     def _forget(self, key: str) -> None:
         self._touched[key] = self._monotonic()
         self._unconfirmed.pop(key, None)
-        known = self._by_key.pop(key, None)
-        if known and (owner := self._owner(known)):
-            self._by_owner[owner].discard(key)
+        self._drop(key)

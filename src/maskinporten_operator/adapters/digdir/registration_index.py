@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.adapters.digdir.lagging_listing import LaggingListing
+from maskinporten_operator.adapters.digdir.wire import MarkedClients
 from maskinporten_operator.model.errors import BadRequestError, OutcomeUnknownError, RejectedError
 from maskinporten_operator.model.registrations import Registration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from maskinporten_operator.adapters.digdir.client_api import ClientApi
     from maskinporten_operator.model.jwk import PublicJwk
@@ -36,11 +39,10 @@ class DigdirRegistrationIndex(LaggingListing[Registration]):
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        super().__init__(
-            client.list_clients, lag, monotonic, sleep, key=lambda one: one.client_id, owner=lambda one: one.description
-        )
         self._client = client
         self._prefix = f"{cluster}:"
+        read = partial(client.list_marked_clients, MarkedClients(self._prefix))
+        super().__init__(read, lag, monotonic, sleep, key=lambda one: one.client_id, owner=lambda one: one.description)
         # Ids asked for by themselves that exist and aren't this cluster's, the newest last: users write such ids.
         self._foreign_ids: dict[str, None] = {}
 
@@ -51,9 +53,12 @@ class DigdirRegistrationIndex(LaggingListing[Registration]):
         """Give the usable registrations with exactly this description."""
         return self.find_owned(description)
 
-    def contains(self, client_id: str) -> bool:
-        """Whether the newest list, or a write or read since, has the client; one that isn't ours once it was read."""
-        return client_id in self._by_key or client_id in self._foreign_ids
+    def count_missing(self, client_ids: AbstractSet[str]) -> int:
+        """Count the clients that neither the newest list, nor a write or read since, has.
+
+        One that isn't this cluster's is known once it was read by itself.
+        """
+        return len(client_ids - self._by_key.keys() - self._foreign_ids.keys())
 
     def absence_provable_at(self, description: str, seen_at: float, *, had_finalizer: bool) -> float:
         """Say when (monotonic seconds) a list may prove that no such registration exists."""
