@@ -1,4 +1,4 @@
-"""How soon /livez tells of what only a restart mends."""
+"""How soon /livez tells of what only a restart fixes."""
 
 from __future__ import annotations
 

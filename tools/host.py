@@ -108,7 +108,7 @@ def end_all(folder: Path, patience: float = 10.0) -> None:
     """End all programs started from below the folder, at once, until none is left.
 
     Their data goes with them, so nobody has to save anything. Asked instead to end, a kube-apiserver
-    waits for its watchers, and for ever for an etcd that was quicker.
+    waits for its watchers, and indefinitely for an etcd that was quicker.
     """
     deadline = time.monotonic() + patience
     looks_without_any = 0

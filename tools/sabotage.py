@@ -1,4 +1,4 @@
-"""An operator that does to itself, on a signal or from the start, what only a restart mends, or not even that.
+"""An operator that does to itself, on a signal or from the start, what only a restart fixes, or not even that.
 
 As a program, `python -m tools.sabotage …` is `maskinporten-operator …`, and with a fault before it, that is there from
 the start.

@@ -112,7 +112,7 @@ class Config(BaseSettings):
         Field(
             default=None,
             description="With ADMIN_KEY_FILE: a PEM file with a certificate of that client's organisation, first, and "
-            "those that vouch for it.",
+            "the certificates that issued it.",
         ),
     ]
     admin_key_file: Annotated[
@@ -208,12 +208,12 @@ class Config(BaseSettings):
             description="Registered on clients that consume no scope; DigDir may refuse a client without any.",
         ),
     ]
-    namespaces: Annotated[Words, Field(default=(), description="The namespaces to look after; all of them when empty.")]
+    namespaces: Annotated[Words, Field(default=(), description="The namespaces to manage; all of them when empty.")]
     namespace_selector: Annotated[
         str,
         Field(
             default="",
-            description="A label selector: only namespaces that have the labels are looked after. All of them when "
+            description="A label selector: only namespaces that have the labels are managed. All of them when "
             "empty; not with NAMESPACES.",
         ),
     ]
@@ -221,7 +221,7 @@ class Config(BaseSettings):
         bool,
         Field(
             default=False,
-            description="Whether Applications are looked after too; not beside another operator that does.",
+            description="Whether Applications are managed too; not beside another operator that does.",
         ),
     ]
     workloads: Annotated[
@@ -391,7 +391,7 @@ class Config(BaseSettings):
         if selector and not re.fullmatch(SELECTOR_PATTERN, selector):
             raise ValueError("write a label selector, such as team=my-team or environment in (dev, test),!ignored")
         if selector and info.data.get("namespaces"):
-            raise ValueError("can't be set beside NAMESPACES: those are looked after whatever their labels")
+            raise ValueError("can't be set beside NAMESPACES: those are managed whatever their labels")
         return selector
 
     @field_validator("lease_name")

@@ -213,7 +213,7 @@ async def test_a_refusal_is_told_in_the_apis_words_without_its_ids(digdir, opera
     assert error.reason == "RefusedByDigDir"
     assert str(error) == (
         f"DigDir refused to {operation} (HTTP {status}: Simulated fault with status {status}): "
-        "mend the spec, or ask the cluster admin if it names nothing of the spec"
+        "correct the spec, or ask the cluster admin if it names nothing of the spec"
     )
 
 

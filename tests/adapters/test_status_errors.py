@@ -66,7 +66,7 @@ def test_missing_rights_are_said_to_the_cluster_admin_and_looked_at_again_after_
 
 def test_a_refusal_says_who_can_mend_it_and_quotes_the_server():
     assert str(translate(422, {"message": "data: Too long"})) == (
-        "The API server refused it: mend the spec, or tell a cluster admin (data: Too long)"
+        "The API server refused it: correct the spec, or tell a cluster admin (data: Too long)"
     )
 
 
@@ -90,7 +90,7 @@ def test_a_field_that_kubernetes_doesnt_know_is_told_by_what_the_api_server_said
     error = translate(500, {"message": f"{SCHEMA_MISMATCH} {what}: {where}: field not declared in schema"})
 
     assert type(error) is RejectedError
-    assert "mend the spec" in str(error)
+    assert "correct the spec" in str(error)
     assert f"{where}: field not declared in schema" in str(error)
     assert "install the operator's" not in str(error)
 

@@ -106,7 +106,7 @@ async def test_a_key_that_maskinporten_doesnt_know_is_said_to_the_cluster_admin(
         with pytest.raises(TransientError) as caught:
             await digdir.client_over(http).list_clients()
 
-    assert type(caught.value) is TransientError  # it isn't about any resource, and may be mended without an edit
+    assert type(caught.value) is TransientError  # it isn't about any resource, and may be fixed without an edit
     assert caught.value.reason == "ForbiddenByDigDir"
     assert "a cluster admin must check its client id, key and scopes" in str(caught.value)
     assert "trace_id" not in str(caught.value)

@@ -135,7 +135,7 @@ def test_it_tells_how_it_is_and_what_it_did(stage, namespace):
     assert namespace not in metrics
 
 
-def test_only_the_configured_namespaces_are_looked_after(stage, namespace):
+def test_only_the_configured_namespaces_are_managed(stage, namespace):
     stage.kube.create_namespace(f"{namespace}-elsewhere")
     stage.restart(namespaces=f"{namespace}")
     stage.create(f"{namespace}-elsewhere")

@@ -34,7 +34,7 @@ def organisation(stage, namespace):
     stage.wait_for_reason(namespace, "api", "ScopesWithdrawn", kind="ScopesDeclared")
     stage.create_ready(namespace, "leaver")
     stage.delete(namespace, "leaver")
-    stage.operator.stop()  # what comes now is looked after by nobody yet
+    stage.operator.stop()  # what comes now is managed by nobody yet
     spec = [exposed(f"{name}.adopted", SKATT), exposed(f"{name}.taken"), exposed(f"{name}.new")]
     stage.expose(namespace, "late", *spec)
     client = {"client_name": "by hand", "description": f"test:{namespace}:late", "integration_type": "maskinporten"}

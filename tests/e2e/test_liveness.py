@@ -1,4 +1,4 @@
-"""What only a restart mends is told by /livez within a minute, and what not even that mends ends the process."""
+"""What only a restart fixes is told by /livez within a minute, and what not even that fixes ends the process."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Only namespaces with a label are looked after."""
+"""Only namespaces with a label are managed."""
 
 import pytest
 

@@ -104,7 +104,7 @@ def test_a_damaged_key_is_replaced_by_one_new_key(stage, namespace):
     assert stage.writes(since) == ["replace-keys"] * len(GARBAGE)
 
 
-def test_a_removed_label_is_put_back_and_the_secret_looked_after_as_before(stage, namespace, app):
+def test_a_removed_label_is_put_back_and_the_secret_managed_as_before(stage, namespace, app):
     before = stage.find_secret(namespace)
     values = stage.read_secret(namespace)
     since = stage.sequence

@@ -57,7 +57,7 @@ class Odd:
             f'"metadata":{{"name":"{name}"}},"spec":{{"image":"{IMAGE}","foo":{foo}}}}}',
         )
 
-    def mend(self, name):
+    def fix(self, name):
         self.kube.send("PATCH", APPLICATION.path(self.namespace, name), '{"spec":{"foo":null}}', MERGE_PATCH)
 
     def delete(self, *name):
@@ -114,7 +114,7 @@ def test_a_spec_that_cant_be_read_is_named_on_its_resource_and_stops_nobody_else
     stage.restart()
     check_bystander(stage)
 
-    odd.mend("odd-0")
+    odd.fix("odd-0")
     odd.wait_for_reason("odd-0", "Synchronized")
 
 

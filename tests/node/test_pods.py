@@ -1,4 +1,4 @@
-"""Pods as platforms and admins make them: other users, little CPU, and a fault that no restart mends."""
+"""Pods as platforms and admins make them: other users, little CPU, and a fault that no restart fixes."""
 
 import json
 import threading

@@ -161,10 +161,10 @@ class Trips:
         self._once = error, after
 
     def trip_always(self, name: str, error, *, after: bool = False, only=lambda *_: True):
-        """Break every call of that name whose arguments are as `only` says, until `mend`."""
+        """Break every call of that name whose arguments are as `only` says, until `fix`."""
         self._always[name] = error, after, only
 
-    def mend(self):
+    def fix(self):
         self._always.clear()
 
     def enter(self, name: str, *args):

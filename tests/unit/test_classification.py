@@ -167,7 +167,7 @@ def test_a_scope_that_is_missing_or_inactive_takes_nothing_from_the_foreign_ones
     assert found.foreign_scopes == 2
 
 
-def test_where_some_namespaces_are_looked_after_what_belongs_to_others_is_nobodys():
+def test_where_some_namespaces_are_managed_what_belongs_to_others_is_nobodys():
     clients = [client("client-1", "some-cluster:team:gone"), client("client-2", "some-cluster:other:gone")]
 
     assert take([], clients, (), ("team",)) == [("Orphaned", "client", "client-1", "")]

@@ -241,7 +241,7 @@ def test_the_name_of_clients_is_one_line_without_control_characters(load, name):
 
 
 @pytest.mark.parametrize(("written", "wanted"), [("true", True), ("false", False), ("", False)])
-def test_applications_are_looked_after_only_where_somebody_asks_for_it(load, monkeypatch, written, wanted):
+def test_applications_are_managed_only_where_somebody_asks_for_it(load, monkeypatch, written, wanted):
     monkeypatch.setenv(f"{ENV_PREFIX}APPLICATIONS", written)
 
     assert load().applications is wanted

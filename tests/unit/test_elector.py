@@ -448,7 +448,7 @@ async def test_a_call_that_hangs_is_given_up(leases):
 
 
 class Network:
-    """A replica's way to the API server: good and bad phases, one after the other, for ever."""
+    """A replica's way to the API server: good and bad phases, one after the other, without end."""
 
     def __init__(self, phases, time):
         self._phases = phases

@@ -48,7 +48,7 @@ async def test_a_list_of_all_namespaces_says_nothing_of_those_that_are_selected(
         await namespaces.ready()
 
 
-async def test_where_all_are_looked_after_nothing_is_waited_for(changes):
+async def test_where_all_are_managed_nothing_is_waited_for(changes):
     await asyncio.wait_for(WatchedNamespaces(changes.extend).ready(), 5)
 
 
@@ -121,7 +121,7 @@ def test_what_is_told_of_is_so_by_then():
     assert seen == [("a", True), ("a", False)] * 2
 
 
-def test_without_a_selector_all_are_looked_after(changes):
+def test_without_a_selector_all_are_managed(changes):
     assert WatchedNamespaces(changes.extend).is_selected("any")
 
 
@@ -180,7 +180,7 @@ async def test_what_is_in_a_namespace_that_goes_is_let_go_before_its_own_turn():
     assert world.writes == []
 
 
-def looked_after(world, *names, missing=False):
+def managed(world, *names, missing=False):
     """Have the watches tell of these namespaces, and of resources in others beside the world's own."""
     world.namespaces = WatchedNamespaces(lambda _: None, selects=True)
     world.namespaces.listen_to_selected().on_list([{"metadata": metadata(name)} for name in names])
@@ -196,10 +196,10 @@ def looked_after(world, *names, missing=False):
 async def test_one_in_a_namespace_that_isnt_selected_keeps_nobody_from_exposing_its_scope():
     consumes = [{"name": SCOPE}]
     world = World(spec={"secretName": SECRET, "scopes": {"consumes": consumes, "exposes": [exposed()]}})
-    looked_after(world, NAMESPACE, "other-team")
+    managed(world, NAMESPACE, "other-team")
     await world.reconcile()
     assert world.condition["reason"] == "ScopeConflict"
-    looked_after(world, NAMESPACE)
+    managed(world, NAMESPACE)
 
     await world.reconcile()
 
@@ -211,10 +211,10 @@ async def test_clients_missing_in_namespaces_that_arent_selected_hold_no_deletio
     world = World(metadata={"finalizers": [FINALIZER], "annotations": {"digdir.nais.io/delete": "true"}})
     world.cluster.touch(deletionTimestamp=GOING)
     world.clock.advance(60)
-    looked_after(world, NAMESPACE, "other-team", missing=True)
+    managed(world, NAMESPACE, "other-team", missing=True)
     await world.reconcile()
     assert world.condition["reason"] == "MassAbsence"
-    looked_after(world, NAMESPACE, missing=True)
+    managed(world, NAMESPACE, missing=True)
 
     await world.reconcile()
 

@@ -343,7 +343,7 @@ def test_one_with_an_invalid_spec_is_no_rival_until_it_is_mended(store):
     assert store.find_rival(meta(), CLAIM) == store.find_rival(meta(), SUBSCOPE) == (NAMESPACE, "old")
 
 
-def test_of_older_rivals_the_oldest_that_is_looked_after_counts(store):
+def test_of_older_rivals_the_oldest_that_is_managed_counts(store):
     for number, (namespace, year) in enumerate([("left-alone", 2023), ("other-team", 2024), ("third-team", 2025)]):
         created = f"{year}-01-01T00:00:00Z"
         store.offer(
@@ -477,7 +477,7 @@ def test_the_client_ids_are_those_of_the_statuses(store):
     assert list(map(set, store.known_client_ids())) == [{"client-1"}]
 
 
-def test_the_client_id_of_one_in_a_namespace_that_isnt_looked_after_is_not_missed(store):
+def test_the_client_id_of_one_in_a_namespace_that_isnt_managed_is_not_missed(store):
     store.offer(body(10, status={"clientID": "client-1"}))
     store.offer(body(11, uid="u2", namespace="left-alone", status={"clientID": "client-2"}))
 

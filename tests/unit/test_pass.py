@@ -232,7 +232,7 @@ async def test_two_private_keys_of_one_id_have_one_fingerprint_so_that_it_tells_
             world.digdir.ids[0], [*world.client.keys, registered(private_jwk(7, "by-hand"))]
         ),
     ],
-    ids=["another name", "a resync", "an edit that is mended", "another key at DigDir"],
+    ids=["another name", "a resync", "an edit that is fixed", "another key at DigDir"],
 )
 async def test_a_change_that_leaves_the_secret_as_it_was_leaves_its_fingerprint(converged, change):
     before = converged.status["synchronizationHash"]
@@ -937,7 +937,7 @@ async def test_a_new_resource_is_not_registered_while_many_are_missing_unless_so
     assert world.cluster.resource["metadata"]["annotations"] == {}
 
 
-async def test_a_resource_whose_registration_is_found_is_looked_after_while_many_are_missing(converged):
+async def test_a_resource_whose_registration_is_found_is_managed_while_many_are_missing(converged):
     converged.resources.client_ids = [f"gone-{number}" for number in range(10)]
     converged.cluster.secrets.clear()
 

@@ -1127,7 +1127,7 @@ async def test_an_outage_of_scopes_keeps_nobody_from_the_credentials(world):
     assert world.client.scopes == (SCOPE,)
     assert world.held.kid in world.kids
     assert world.digdir.scopes == {}
-    world.trips.mend()
+    world.trips.fix()
     await world.settle()
     assert active(world) == {NAME, OTHER}
 
@@ -2354,7 +2354,7 @@ async def test_digdirators_finalizers_stay_on_a_resource_that_isnt_being_deleted
     assert set(DIGDIRATOR_FINALIZERS) < set(world.cluster.resource["metadata"]["finalizers"])
 
 
-async def test_what_digdirator_made_is_deleted_for_good_of_a_resource_that_this_operator_never_looked_after():
+async def test_what_digdirator_made_is_deleted_for_good_of_a_resource_that_this_operator_never_managed():
     world = world_of(settings=TAKING_OVER, metadata={"finalizers": [DIGDIRATOR_FINALIZERS[0]]})
     world.digdir.create({"description": DESCRIPTION, "scopes": [SCOPE]})
     world.digdir.add_scope(NAME, f"arbeid - {DESCRIPTION}", SKATT)

@@ -332,7 +332,7 @@ class Story:
                     ready = next(moment for news, moment in shown.items() if news.startswith(MILESTONES[0]))
                     return resource, f"{ready:.2f} s and {seen - created:.2f} s"
                 if any(": Ready=False" in news for news in shown):
-                    break  # time alone doesn't mend that
+                    break  # time alone does not fix that
         application = self._read(APPLICATIONS, name)
         raise UnexpectedError(
             f"Ready=True and Available=True within {SECONDS_TO_READY:.0f} s", "; ".join(_find_news(application))

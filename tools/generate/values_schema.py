@@ -312,9 +312,9 @@ def build_schema(settings: Mapping[str, Schema]) -> Schema:
             url=text("Its address.", PROXY),
             exclude=listing("What is reached without it.", NO_SPACE),
         ),
-        namespaces=listing("The namespaces to look after; empty: all of them.", NAMESPACE),
+        namespaces=listing("The namespaces to manage; empty: all of them.", NAMESPACE),
         namespaceSelector=text(
-            "Labels of the namespaces to look after; empty: all.",
+            "Labels of the namespaces to manage; empty: all.",
             words("a label selector", SELECTOR_PATTERN, empty=True),
         ),
         **ACCESS,

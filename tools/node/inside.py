@@ -64,7 +64,7 @@ class Node:
             self._start(name, command)
 
     def reap(self) -> None:
-        """Take leave of every process that ends in here, for ever; tell of programs of ours, which shouldn't."""
+        """Take leave of every process that ends in here, without end; tell of programs of ours, which shouldn't."""
         while True:
             pid, status = os.waitpid(-1, 0)
             if name := self._programs.pop(pid, None):

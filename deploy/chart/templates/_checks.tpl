@@ -61,7 +61,7 @@
 {{- fail "settings.webproxyAddress is missing: with applications on the platform onprem the way out is a proxy" -}}
 {{- end -}}
 {{- if and .Values.namespaces .Values.namespaceSelector -}}
-{{- fail "namespaces and namespaceSelector are both set: those of a list are looked after whatever their labels; unset one" -}}
+{{- fail "namespaces and namespaceSelector are both set: those of a list are managed whatever their labels; unset one" -}}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled (not (and .Values.service.enabled .Values.settings.metricsAddress)) -}}
 {{- fail "serviceMonitor.enabled needs service.enabled and settings.metricsAddress: Prometheus finds the pods by the Service" -}}

@@ -19,7 +19,7 @@ deleted, and without `create` on maskinportenclients no late write can bring one
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]
-# Noticing that a namespace goes away, or gets the labels that select it; of a list of them each is asked by itself.
+# Noticing that a namespace is being deleted, or gets the labels that select it; of a list of them each is asked by itself.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [{{ ternary "get" "get, list, watch" (gt (len .Values.namespaces) 0) }}]

@@ -1,4 +1,4 @@
-"""What every write passes: only the process that leads may write, and only with time to spare."""
+"""The fence that every write passes: only the leading process may write, with enough of its Lease left."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Fence:
-    """Lets writes through while this process leads; a read needs no leave."""
+    """Lets writes pass while this process leads; reads always pass."""
 
     def __init__(self, time_left: Callable[[], float] | None = None) -> None:
-        """`time_left` gives the seconds for which this process surely leads; without it nobody contends with it.
+        """`time_left` gives the seconds for which this process surely leads; None if there is no leader election.
 
         With it, to be called by the main thread.
         """

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 class Tripwire:
-    """An alarm of the kernel's over everything that must be done by a moment.
+    """A kernel timer for everything that must be done by a deadline.
 
     A process that stands still (SIGSTOP, a frozen container, a suspended machine) can't look at a clock; but an alarm
     that became due meanwhile comes before anything else that its thread does when it goes on. The process ends with

@@ -111,7 +111,7 @@ class Checkup:
         )
         server = await self._discover() if is_one else None
         is_one = is_one and (server is None or add(check_server(server, self.diagnosis.base_url, self._environments)))
-        if not is_one:  # a token of one environment is none of the other's business
+        if not is_one:  # a token isn't sent to another environment
             self.diagnosis.skip("API", "the environments are mixed up")
             return
         await self._reach_api()

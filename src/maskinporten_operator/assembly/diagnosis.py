@@ -136,7 +136,7 @@ class Diagnosis:
             about: What else is to be told of the call.
             tolerated: Statuses with which DigDir may refuse, nothing being wrong, and what each of them says.
             where: The address that is asked, if it isn't the API's.
-            otherwise: Who can mend an answer that tells nothing by itself.
+            otherwise: Who can fix an answer that tells nothing by itself.
         """
         attempt = await self.attempt(action)
         check = None

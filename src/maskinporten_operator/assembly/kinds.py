@@ -1,4 +1,4 @@
-"""The kinds that are looked after, and the wait until the API server serves them."""
+"""The kinds that are managed, and the wait until the API server serves them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ log = structlog.get_logger()
 
 
 def watched_kinds(config: Config) -> tuple[Kind, ...]:
-    """Name the kinds that are looked after."""
+    """Name the kinds that are managed."""
     return (MASKINPORTEN_CLIENT, APPLICATION) if config.applications else (MASKINPORTEN_CLIENT,)
 
 
 async def wait_for_kinds(api: ClusterApi, config: Config, stopping: asyncio.Event) -> frozenset[Kind] | None:
     """Wait until our kinds are served, and say what else is; None if a signal came first.
 
-    kopf would be idle for ever without a word.
+    kopf would be idle indefinitely without a word.
     """
     looking = asyncio.create_task(_look_for_kinds(api, watched_kinds(config)))
     ending = asyncio.create_task(stopping.wait())

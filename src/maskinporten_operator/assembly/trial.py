@@ -39,7 +39,7 @@ PATIENCE = 150.0
 """Seconds; Maskinporten sees a change within two minutes (DigDir's documentation)."""
 BETWEEN_TOKENS = 10.0
 PAUSES = (0.0, 2.0, 5.0, 15.0)
-"""Seconds before each attempt to delete a client: a fault that goes by must leave none behind."""
+"""Seconds before each attempt to delete a client: a temporary fault must leave none behind."""
 SUCCESSES = (200, 204)
 LATER = f"after {MAX_RUN_SECONDS / 60:.0f} minutes"
 BAD_REQUEST, NOT_FOUND, CONFLICT = 400, 404, 409

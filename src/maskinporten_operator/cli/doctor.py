@@ -40,7 +40,7 @@ NAME_WIDTH = 28
 )
 @partial(config_options, names=SETTINGS)
 def doctor(*, write: bool, output: str, **flags: Any) -> None:
-    """Check that the operator can work with DigDir, and say what is wrong and who can mend it.
+    """Check that the operator can work with DigDir, and say what is wrong and who can fix it.
 
     For the first contact with DigDir's test environment, and whenever something there seems to be wrong. It looks at
     the addresses, at Maskinporten's metadata and the clock, gets a token with all rights and with each alone, makes
@@ -102,7 +102,7 @@ def _say(check: Check) -> None:
 
 
 def render(check: Check) -> str:
-    """Render a check as a line, and one more for who can mend it."""
+    """Render a check as a line, and one more for who can fix it."""
     line = f"{SIGNS[check.state]} {check.name.ljust(NAME_WIDTH)} {check.message}"
     return f"{line}\n{' ' * (NAME_WIDTH + 3)}→ {check.remedy}" if check.remedy else line
 

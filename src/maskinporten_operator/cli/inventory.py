@@ -30,12 +30,12 @@ def inventory(output: str, **flags: Any) -> None:
 
     \b
     Conflict   a resource exposes a scope that isn't described as its own: never touched
-    Adoptable  described as a resource's own, and not yet looked after: will be, with its id
+    Adoptable  described as a resource's own, and not yet managed: will be, with its id
     Missing    a resource asks for it: will be made
     Duplicate  a further client described as a resource's own: left alone
     Withdrawn  a scope that its resource doesn't expose any more, and that is still active
     Orphaned   described as of this cluster, and there is no such resource
-    Managed    looked after
+    Managed    a resource's own, and kept as the resource says
 
     Exit codes: 0 if it could be read, 1 after a fault, 2 if the configuration can't be used.
     """  # noqa: D301 - \b is click's mark for lines that stay lines

@@ -1,4 +1,4 @@
-"""What keeps a resource from being ready, or from being let go, as a value that checks give."""
+"""What keeps a resource from being ready, or from being deleted, as a value that checks give."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Blocker:
     Attributes:
         kind: What happens next.
         reason: The word for condition, event, log and metric.
-        message: For the reader of the condition: what is wrong, where, and who can mend it; holds no secrets.
+        message: For the reader of the condition: what is wrong, where, and who can fix it; holds no secrets.
         retry_after: Seconds until it is tried again, of one that waits.
     """
 

@@ -1,6 +1,6 @@
 """Condition types and the one enum of reasons.
 
-A reason is the same word in log, event, condition and metric.
+A reason is the same word in logs, Events, conditions and metrics.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Errors by what happens next. Parts translate every outside error into one of these; nothing else leaves them.
 
-Messages are written for the reader of a condition: what is wrong, where, and who can mend it. They hold no secrets.
+Messages are written for the reader of a condition: what is wrong, where, and who can fix it. They hold no secrets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OperatorError(Exception):
-    """A pass can't go on. `reason` is the word for condition, event and log; `str()` is the message."""
+    """Ends a pass. `reason` is that of the condition, Event and log; `str()` is the message."""
 
     kind: ClassVar[BlockerKind]
     retry_after = 0.0
@@ -25,22 +25,22 @@ class OperatorError(Exception):
 
     @property
     def blocker(self) -> Blocker:
-        """What it keeps from being done, as a value."""
+        """The error as a value."""
         return Blocker(self.kind, self.reason, str(self), self.retry_after)
 
 
 class TransientError(OperatorError):
-    """A fault that goes by: tried again with backoff."""
+    """A temporary fault: retried with backoff."""
 
     kind: ClassVar[BlockerKind] = "Transient"
 
 
 class OutcomeUnknownError(TransientError):
-    """A write that may have happened: the answer was lost. It is looked for before it is repeated."""
+    """A write that may have been carried out, since its answer was lost. Its effect is looked for before a retry."""
 
 
 class WaitingError(OperatorError):
-    """Nothing is wrong that trying sooner would help: tried again after `retry_after` seconds."""
+    """Something has to be waited for: retried after `retry_after` seconds."""
 
     kind = "Waiting"
 
@@ -50,7 +50,7 @@ class WaitingError(OperatorError):
 
 
 class RejectedError(OperatorError):
-    """Only an edit of the spec, or of somebody's rights, helps: looked at again slowly."""
+    """Only a change of the spec or of rights helps: rechecked every ten minutes."""
 
     kind = "Rejected"
 
@@ -71,21 +71,21 @@ class AlreadyExistsError(RejectedError):
 
 
 class TerminatingError(OperatorError):
-    """The resource or its namespace is going away: the pass ends quietly."""
+    """The resource or its namespace is being deleted: the pass ends without a report."""
 
     kind = "Terminating"
 
 
 class StandbyError(OperatorError):
-    """A write was held back, since another process may lead by now: the pass ends quietly, and is made again later."""
+    """A write wasn't sent, since another process may lead: the pass ends without a report and is repeated later."""
 
     kind = "Standby"
 
 
 class ConflictError(TransientError):
-    """The object changed, or is another one, since it was read: the pass ends quietly, and is made again at once.
+    """The object changed since it was read: the pass ends without a report and is repeated at once.
 
-    One that comes again in each of several passes is a fault like others.
+    The fifth in a row is reported, and retried with backoff.
     """
 
     kind = "Conflict"

@@ -16,7 +16,7 @@ JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A client as read. `fields` are all its members but the keys; `keys` is None when the answer didn't tell."""
+    """A client as read. `fields` are all its members but the keys; `keys` is None if the answer lacks them."""
 
     client_id: str
     fields: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Registration:
 
     @property
     def usable(self) -> bool:
-        """Active and of the right type. An inactive client is a deleted client: never adopted, never re-activated."""
+        """Whether it is active and of type maskinporten; an inactive client is a deleted one."""
         return self.fields.get("active", True) is True and self.fields.get("integration_type") == INTEGRATION_TYPE
 
 

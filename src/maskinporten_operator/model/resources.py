@@ -75,12 +75,12 @@ CILIUM_POLICY = Kind("cilium.io/v2", "CiliumNetworkPolicy", "ciliumnetworkpolici
 
 
 def list_of(kind: Literal["atomic", "map"], *keys: str) -> dict[str, Any]:
-    """How an apply merges a list, and by which keys its members are told apart."""
+    """Build the schema extension that says how an apply merges a list, and by which keys its members are identified."""
     return {"x-kubernetes-list-type": kind} | ({"x-kubernetes-list-map-keys": list(keys)} if keys else {})
 
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """Rules in CEL with their messages. Each has a validator beside it that says the same."""
+    """Build the schema extension of CEL rules with messages. A validator of the model enforces each rule too."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
@@ -122,7 +122,7 @@ class InvalidSpec:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableSpec(InvalidSpec):
-    """That of a resource of which a part is beyond what is read: to write to it keeps the API server busy too."""
+    """The spec of a resource that exceeds the limits of `adapters.cluster.bodies`; its status is written rarely."""
 
 
 def parse_meta(kind: Kind, body: Mapping[str, Any]) -> ObjectMeta:
@@ -179,7 +179,7 @@ class Condition(BaseModel):
     type: Annotated[str, Field(max_length=316, description="The aspect, in CamelCase.")]
     status: Annotated[Literal["True", "False", "Unknown"], Field(description="Whether the aspect holds.")]
     reason: Annotated[str, Field(min_length=1, max_length=1024, description="Why, one CamelCase word.")]
-    message: Annotated[str, Field(max_length=32768, description="What it means and who can mend it.")]
+    message: Annotated[str, Field(max_length=32768, description="What it means and who can fix it.")]
     last_transition_time: Annotated[datetime, Field(description="When the status last changed.")]
     observed_generation: Annotated[
         int | None,

@@ -44,7 +44,7 @@ class AccessList:
 
     Attributes:
         consumers: Those with access; a row that is denied or merely requested is none.
-        unconfirmed: Those of whom it isn't known, since the answer to a write was lost: it is written again.
+        unconfirmed: Those whose last write had no answer; it is repeated.
         refused: Those whom DigDir refused since the list was last read, and what it said.
     """
 
@@ -75,7 +75,7 @@ class AccessList:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Which scopes the organisation's clients may register, as far as DigDir's lists tell. Each is a full name.
+    """Which scopes the organisation's clients may register according to DigDir's lists. Each is a full name.
 
     Attributes:
         names: Those that are listed, out of those that were asked about.

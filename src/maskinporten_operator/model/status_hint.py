@@ -1,4 +1,4 @@
-"""What a status tells, read leniently: whoever may write one wrote it. A hint that the outside systems must confirm."""
+"""Lenient reading of a status. Users may write it, so it is a hint that DigDir or the API server must confirm."""
 
 from __future__ import annotations
 

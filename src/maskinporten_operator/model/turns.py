@@ -1,4 +1,4 @@
-"""What waits, in a line for each namespace; the namespaces take turns."""
+"""A queue for each namespace, served round-robin."""
 
 from __future__ import annotations
 

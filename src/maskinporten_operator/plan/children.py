@@ -48,7 +48,7 @@ class Credentials:
 
 
 def build_secret_name(application: str) -> str:
-    """Build the Secret's name as the NAIS platform does: cut to fit, and told apart by a CRC-32 (IEEE) of all of it."""
+    """Build the Secret's name as the NAIS platform does: cut to fit, and unique by a CRC-32 (IEEE) of all of it."""
     whole = f"maskinporten-{application}"
     return f"{whole[:MAX_SECRET_PREFIX_LENGTH]}-{zlib.crc32(whole.encode()):08x}"
 

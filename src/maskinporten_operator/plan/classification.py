@@ -1,4 +1,4 @@
-"""What in the organisation belongs to which resource: looked after, to be adopted, in conflict, orphaned."""
+"""What in the organisation belongs to which resource: managed, to be adopted, in conflict, orphaned."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All items, and how many clients and scopes of the organisation concern nobody here."""
+    """All items, and how many other clients and scopes the organisation has."""
 
     items: tuple[Item, ...]
     foreign_clients: int
@@ -80,11 +80,11 @@ def classify(
     """Tell the organisation's clients and scopes apart.
 
     Args:
-        resources: All that are looked after.
+        resources: All that are managed.
         registrations: The organisation's active clients.
         scopes: Its own scopes, inactive ones too.
         settings: The settings by which things are named.
-        namespaces: Those that are looked after, all if empty: what belongs to another is nobody's here.
+        namespaces: Those that are managed, all if empty: what belongs to others is ignored.
     """
     known = _sort(resources, settings)
     clients = list(_classify_clients(known, registrations, settings, namespaces))

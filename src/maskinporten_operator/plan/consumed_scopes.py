@@ -1,7 +1,7 @@
-"""The scopes that a client consumes: which it may register, and what its user must be told of the others.
+"""The scopes that a client consumes: which it may register, and what its user must know of the others.
 
-DigDir's lists are hints: what they tell of is registered, and what they don't tell of is tried, since they leave out
-private scopes that are open to all or may be delegated. DigDir decides.
+DigDir's lists are hints: what they have is registered, and what they lack is tried, since they leave out private
+scopes that are open to all or may be delegated. DigDir decides.
 """
 
 from __future__ import annotations

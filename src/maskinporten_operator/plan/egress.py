@@ -1,4 +1,4 @@
-"""The policies that open an Application's way out: to Maskinporten, to the proxy, and to what it names itself."""
+"""The egress policies of an Application: to Maskinporten, the proxy, and what its spec names."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ DNS_NAMESPACE = "kube-system"
 NODE_LOCAL_DNS = "169.254.20.10/32"
 """The address at which Kubernetes' node-local DNS cache listens."""
 BACKENDS_WITH_HOSTS = frozenset({"fqdn-gke", "cilium"})
-"""Those that know host names."""
+"""Those with policies by host name."""
 Ports = tuple[tuple[int, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EgressTargets:
-    """Where an application may go, before it is said in a backend's words.
+    """Where an application may connect to, independent of the policy backend.
 
     Attributes:
         hosts: Host names with ports.
@@ -65,7 +65,7 @@ def build_policies(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) 
 
 
 def find_unexpressed(spec: ApplicationSpec, platform: Platform) -> list[str]:
-    """Find the fields that the backend has no words for, or that name nothing, each with the reason."""
+    """Find the fields that the backend can't express, or that name nothing, each with the reason."""
     outbound, backend = spec.access_policy.outbound, platform.backend
     if backend == "none":
         return ["spec.accessPolicy.outbound (no egress policies are made in this cluster)"] if outbound else []
@@ -85,7 +85,7 @@ def find_unexpressed(spec: ApplicationSpec, platform: Platform) -> list[str]:
 
 
 def find_targets(spec: ApplicationSpec, platform: Platform) -> EgressTargets:
-    """Find where the application may go."""
+    """Find where the application may connect to."""
     found = (_find_proxy(spec, platform), _find_maskinporten(spec, platform), _find_named(spec, platform))
     return EgressTargets(
         tuple(one for part in found for one in part.hosts),

@@ -51,7 +51,7 @@ class Exposure:
         rival: The older resource that exposes it too, if the scope isn't there yet.
         issuer: That of its delegation source.
         refusal: Why one of these couldn't be read, or changed by an earlier pass that left others to this one: what
-            DigDir said, or a fault that goes by.
+            DigDir said, or a temporary fault.
         pending: Whether a further pass reads it, since this one read as many as it may: nothing is done about it.
     """
 
@@ -257,7 +257,7 @@ def show(names: Sequence[str]) -> str:
 
 
 def _plan_withdrawn(exposure: Exposure, settings: RegistrationSettings) -> list[ScopeStep]:
-    """An emptied template must not cut off every consumer: by default the scope stays as it is."""
+    """Plan for a scope that left the spec. By default it stays, so that an emptied template cuts off no consumer."""
     if exposure.refusal or settings.withdrawn_scopes == "Keep":
         return []
     if not (exposure.registered and exposure.registered.active):

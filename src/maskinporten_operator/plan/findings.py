@@ -1,4 +1,4 @@
-"""What `doctor` concludes from settings and answers: what is wrong, where, and who can mend it."""
+"""What `doctor` concludes from settings and answers: what is wrong, where, and who can fix it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 CLUSTER_ADMIN = "A cluster admin"
 CLIENT_ADMIN = "Whoever administers the organisation's clients at DigDir"
 MAINTAINER = "Send the report (-o json) to whoever maintains the operator"
-SMALL_LEAD, GREAT_LEAD = 2.0, 10.0
-"""Seconds by which a clock may be off without a word; and without Maskinporten refusing what is signed by it."""
+SMALL_SKEW, MAX_SKEW = 2.0, 10.0
+"""Seconds of clock skew that aren't reported; and that Maskinporten tolerates."""
 DAY = 86400.0
 SOON = 30 * DAY
 MAX_MEMBERS = 100
@@ -61,7 +61,7 @@ class Check:
         name: What was looked at.
         state: How it ended.
         message: What was found: what is wrong, and where.
-        remedy: Who can mend it, and how; empty if nothing is to be mended.
+        remedy: Who can fix it, and how; empty if nothing is wrong.
     """
 
     name: str
@@ -150,11 +150,11 @@ def _compare_environments(name: str, urls: Mapping[str, str], environments: Envi
 
 def check_clock(lead: float, precision: float) -> Check:
     """Check this machine's clock; `lead` is by how much it is ahead, known to `precision` seconds."""
-    if abs(lead) <= max(SMALL_LEAD, precision):
-        return Check("clock", CheckState.PASSED, f"this machine's is that of Maskinporten, within {SMALL_LEAD:.0f} s")
+    if abs(lead) <= max(SMALL_SKEW, precision):
+        return Check("clock", CheckState.PASSED, f"this machine's is that of Maskinporten, within {SMALL_SKEW:.0f} s")
     off = f"this machine's is {abs(lead):.0f} s {'ahead of' if lead > 0 else 'behind'} that of Maskinporten"
     remedy = f"{CLUSTER_ADMIN} must have the node's clock set right (NTP)"
-    if abs(lead) <= GREAT_LEAD:
+    if abs(lead) <= MAX_SKEW:
         return Check("clock", CheckState.WARNING, off, remedy)
     return Check("clock", CheckState.FAILED, f"{off}, which refuses what is signed too early or too late", remedy)
 
@@ -180,7 +180,7 @@ def advise(
     granted: Collection[str] = (),
     otherwise: str = MAINTAINER,
 ) -> str:
-    """Say who can mend a call that failed.
+    """Say who can fix a call that failed.
 
     Args:
         status: The HTTP status; None if nothing was answered.
@@ -214,7 +214,7 @@ def advise(
 def advise_on_token(
     error: object, client_id: str, rights: Sequence[str], *, clock_is_right: bool, is_trial: bool = False
 ) -> str:
-    """Say who can mend that Maskinporten refuses a token; `error` is OAuth's word for why."""
+    """Say who can fix that Maskinporten refuses a token; `error` is OAuth's word for why."""
     if error in SCOPE_REFUSALS:
         whom = "the new client" if is_trial else f"client {client_id}"
         return f"{CLIENT_ADMIN} must give {whom} {' and '.join(rights)}"

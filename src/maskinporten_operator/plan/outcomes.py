@@ -1,4 +1,4 @@
-"""What follows from the end of a pass: one table from error to condition, event, log level and delay."""
+"""How a pass ended: the one table from blockers to conditions, log levels and delays."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.blockers import Blocker
 
 REJECTED_RECHECK_SECONDS = 600.0
-"""Seconds after which a refusal is tried again: rights and grants change without an event."""
+"""Rights and grants change without a watch event."""
 MAX_CONFLICTS = 5
-"""Passes in a row that may end in a conflict: one that stays is no other writer, but a refusal."""
+"""Passes in a row that may end in a conflict before it is reported."""
 UNRELATED_REASONS = frozenset({Reason.RATE_LIMITED, Reason.CLUSTER_UNAVAILABLE, Reason.SCOPES_PENDING})
-"""Why a pass didn't get to know all, which says nothing of the resource."""
+"""Reasons to wait that don't concern the resource itself."""
 STANDBY_RECHECK_SECONDS = 5.0
-"""Seconds after which a process that couldn't be sure to lead looks whether it can again."""
+"""For a process that may have lost the leadership."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ class Outcome:
 
 
 DONE = Outcome((), None, logging.INFO)
-"""The resource is let go: there is nothing to report on."""
+"""The resource is finalized: there is nothing to report on."""
 
 
 def not_selected() -> Outcome:
-    """Nothing is done for the resource where it stands; an event tells when that changes."""
+    """Build the outcome for a resource in a namespace that isn't selected; a watch event triggers the next pass."""
     message = (
-        "This namespace isn't looked after by the operator: a cluster admin can give it the label that selects it, or "
+        "This namespace isn't managed by the operator: a cluster admin can give it the label that selects it, or "
         "move the resource. What exists already is left as it is"
     )
     ready = Verdict(READY, "False", Reason.NAMESPACE_NOT_SELECTED, message)
@@ -76,7 +76,7 @@ def not_selected() -> Outcome:
 
 
 def deletion_blocked(blocker: Blocker) -> Outcome:
-    """A resource can't be let go yet."""
+    """Build the outcome for a deletion that has to wait."""
     return _deletion_blocked(not_ready(blocker))
 
 
@@ -91,7 +91,7 @@ def _deletion_blocked(outcome: Outcome) -> Outcome:
 
 
 def synchronized(notices: tuple[Verdict, ...], next_look: float | None) -> Outcome:
-    """Everything is as desired."""
+    """Build the outcome of a resource that is as desired; it is rechecked after `next_look` seconds."""
     ready = Verdict(
         READY, "True", Reason.SYNCHRONIZED, "The client is registered and its credentials are in the Secret"
     )
@@ -100,9 +100,9 @@ def synchronized(notices: tuple[Verdict, ...], next_look: float | None) -> Outco
 
 
 def not_ready(blocker: Blocker, notices: tuple[Verdict, ...] | None = None, next_look: float | None = None) -> Outcome:
-    """Something keeps the resource from being ready; without `notices` nothing else was judged.
+    """Build the outcome for a resource that isn't ready; `notices` is None if no other condition was judged.
 
-    What only an edit mends is looked at again after `next_look` seconds, if that is sooner than usual.
+    A rejection is rechecked after `next_look` seconds, if that is sooner than usual.
     """
     status: Status
     match blocker.kind:
@@ -130,9 +130,9 @@ def not_ready(blocker: Blocker, notices: tuple[Verdict, ...] | None = None, next
 
 
 def continue_next_pass(blocker: Blocker) -> Outcome:
-    """A pass left something to further ones, which follow at once, after everybody else's; only Ready is told by now.
+    """Build the outcome of a pass that left work to the next, which follows at once with low priority.
 
-    It doesn't count as one that acts: others undo nothing of what it did, there is simply more to do.
+    It isn't counted as one that changed something, or the queue would take it for one of two that undo each other.
     """
     return replace(not_ready(blocker), retry=Retry(0.0, failed=False, patient=True), unfinished=True)
 

@@ -70,7 +70,7 @@ class Platform:
     run_as_user: int = 1069
 
     def uses_webproxy(self, *, wanted: bool) -> bool:
-        """Whether an application that wants the proxy gets it: never on gcp, where hosts are opened instead."""
+        """Whether an application that wants the proxy gets it; never on gcp, where policies allow the hosts instead."""
         return wanted and self.name != "gcp" and self.webproxy is not None
 
 

@@ -25,9 +25,9 @@ class RegistrationSettings:
         key_grace: How long a key that left the Secret stays registered, for pods that still use it.
         scope_prefix: The prefix of exposed scopes.
         withdrawn_scopes: What becomes of a scope that leaves the spec.
-        grant_recheck: Seconds after which it is looked again whether a scope is granted by now.
+        grant_recheck: Seconds between checks of a scope that isn't granted.
         deletion_policy: What becomes of client and scopes when a resource is deleted whose annotations don't say.
-        takes_over: Whether Digdirator's finalizers are removed when a resource is let go.
+        takes_over: Whether Digdirator's finalizers are removed when a resource is deleted.
     """
 
     cluster: str

@@ -1,4 +1,4 @@
-"""What the search for a resource's registration came to, and what that keeps from being done."""
+"""The result of the search for a resource's registration, and what it blocks."""
 
 from __future__ import annotations
 

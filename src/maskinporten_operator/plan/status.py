@@ -74,7 +74,7 @@ def check_status(current: Mapping[str, Any], desired: Mapping[str, Any]) -> str 
 
 
 def stays_ready(outcome: Outcome, meta: ObjectMeta, current: StatusHint, *, impaired: bool) -> bool:
-    """Whether a fault elsewhere leaves a resource ready that was ready at this generation, and isn't `impaired`."""
+    """Whether a fault that isn't the resource's leaves it ready: it was at this generation, and isn't `impaired`."""
     ready = current.find_condition(READY)
     return (
         outcome.not_the_resources_fault
@@ -87,12 +87,12 @@ def stays_ready(outcome: Outcome, meta: ObjectMeta, current: StatusHint, *, impa
 
 
 def build_synchronization_state(ready: Mapping[str, Any]) -> str:
-    """Say Ready in the words that people read before there were conditions."""
+    """Build the legacy `synchronizationState` from Ready."""
     return {"True": "Synchronized", "False": "FailedSynchronization"}.get(ready["status"], "Retrying")
 
 
 def format_time(moment: datetime) -> str:
-    """Write a time as Kubernetes does; another notation of the same instant would be a write."""
+    """Format a time as Kubernetes does, so that an unchanged time isn't a change."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -1,4 +1,4 @@
-"""The plan for letting a resource go; what is its own at DigDir is deleted first, only if somebody asked for it.
+"""The plan of a deletion: what is the resource's at DigDir, if that was asked for, then its finalizers.
 
 Deleting for good goes the other way than making: consumers' access and the scopes, keys and clients, and last the
 finalizers. A crash after any step leaves the finalizer, and the next pass finds by description what is left.

@@ -1,4 +1,4 @@
-"""What the passes of all kinds have in common: an attempt never raises, and its end is reported and logged."""
+"""The end of a pass of any kind: reported, logged, and never an exception."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class _Conflicts:
     is_one: bool = False
 
     def weigh(self, outcome: Outcome) -> Outcome:
-        """Pass over a conflict, unless those before it show that it stays."""
+        """Replace the outcome of a lasting conflict by its report."""
         if outcome.lasting is None:
             return outcome
         self.is_one = True

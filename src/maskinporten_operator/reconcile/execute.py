@@ -346,7 +346,7 @@ async def execute_teardown(steps: Iterable[TeardownStep], progress: ClientProgre
 
 @dataclass(slots=True)
 class _Teardown:
-    """A resource being let go.
+    """A resource being deleted.
 
     Attributes:
         owned: By scope: whether it still was the resource's when it was first to be written to.

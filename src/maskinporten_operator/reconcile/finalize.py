@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 async def finalize(progress: ClientProgress, first_seen: FirstSeen, namespace: NamespaceState, ports: Ports) -> Outcome:
-    """Let the resource go; delete what is its own at DigDir first, only if somebody asked for it.
+    """Delete what is the resource's at DigDir, if that was asked for, and remove the finalizers.
 
-    One in a namespace that is going away is let go before its own turn comes: Kubernetes looks for what is left there
-    every five seconds, and so is done a turn sooner.
+    In a namespace that is being deleted this happens before the resource's own deletion: the namespace controller
+    retries every five seconds, and is done one retry sooner.
     """
     meta = progress.resource.meta
     finalizers = find_finalizers(meta, ports.settings, is_selected=namespace.is_selected)
@@ -105,7 +105,7 @@ async def _find_clients(
 async def _observe_scopes(
     resource: MaskinportenClient, ownership: str, round_: Round, ports: Ports
 ) -> tuple[tuple[OwnedScope, ...], bool]:
-    """Read as many scopes as one pass lets go, with who has access; say whether any are left."""
+    """Read as many scopes as one pass deletes, with who has access; say whether any are left."""
     found: list[OwnedScope] = []
     reads = writes = 0
     for name in _find_candidates(resource, ownership, ports):

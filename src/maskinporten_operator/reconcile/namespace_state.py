@@ -1,4 +1,4 @@
-"""Where a resource stands: in a namespace that is going away, or that isn't looked after, nothing is made for it."""
+"""Whether a resource's namespace is managed, and whether it is being deleted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class NamespaceState:
     """What a pass must know of a resource's namespace.
 
     Attributes:
-        is_ending: Whether it is going away, with all that is in it: there is no way back.
-        is_selected: Whether it is looked after.
+        is_ending: Whether it is being deleted, which cannot be undone.
+        is_selected: Whether it is managed.
     """
 
     is_ending: bool
@@ -23,11 +23,10 @@ class NamespaceState:
 
 
 async def find_namespace_state(namespace: str, known: Namespaces, cluster: Cluster) -> NamespaceState:
-    """Find out about a namespace.
+    """Find out about a namespace, once the selected ones have been listed.
 
-    That it is going is asked again, since another of that name may be there by now; and that it isn't selected, since
-    the watch may not have told of its labels yet. Before the selected ones were listed once nothing is done: who else
-    claims something, and how many registrations are missing, is counted in these.
+    The API server confirms that it is being deleted, since another of that name may exist by now, and that it isn't
+    selected, since the watch may not have delivered its labels yet.
     """
     await known.ready()
     return NamespaceState(

@@ -272,15 +272,15 @@ class _Search:
         return read is not None and (read.description != self.description or not read.usable)
 
     async def _choose(self) -> Found | None:
-        """Choose among the listed ones; what the Secret doesn't vouch for is read, since a list may be old."""
+        """Choose among the listed ones; unless the Secret has its id it is read, since a list may be old."""
         while candidates := self.registrations.find(self.description):
             chosen = choose(candidates, *self.known)
             assert chosen
-            vouched_for = chosen.client_id == self.id_in_secret and chosen.keys is not None
+            is_in_secret = chosen.client_id == self.id_in_secret and chosen.keys is not None
             unconfirmed = self.registrations.is_unconfirmed(chosen.client_id) or self.resource.meta.asks(
                 RESYNC_ANNOTATION
             )
-            if vouched_for and not unconfirmed:
+            if is_in_secret and not unconfirmed:
                 return self._find(chosen, fresh=False)
             if (read := await self.registrations.read(chosen.client_id)) and read.description == self.description:
                 return self._find(read, fresh=True)

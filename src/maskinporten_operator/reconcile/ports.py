@@ -28,10 +28,10 @@ class Cluster(Protocol):
         """Read an object anew, whoever owns it; None if there is none."""
 
     async def is_namespace_terminating(self, namespace: str) -> bool:
-        """Whether the namespace is going away, or gone."""
+        """Whether the namespace is being deleted, or gone."""
 
     async def is_namespace_selected(self, namespace: str) -> bool:
-        """Whether the namespace is looked after, by its labels now."""
+        """Whether the namespace is managed, by its labels now."""
 
     async def find_secret(self, namespace: str, name: str) -> ObservedSecret | None:
         """Read a Secret, whoever owns it."""
@@ -183,10 +183,10 @@ class ResourceStore(Protocol):
     """All resources that this process knows, each in its newest version."""
 
     def find_rival(self, meta: ObjectMeta, claim: Claim, is_selected: Callable[[str], bool]) -> tuple[str, str] | None:
-        """Find an older resource, by namespace and name, that claims the same and is looked after."""
+        """Find an older resource, by namespace and name, that claims the same and is managed."""
 
     def known_client_ids(self, is_selected: Callable[[str], bool]) -> Iterable[AbstractSet[str]]:
-        """Give, by namespace, the client ids in the statuses of resources that aren't deleted and are looked after."""
+        """Give, by namespace, the client ids in the statuses of resources that are managed and aren't being deleted."""
 
 
 class Children(Protocol):
@@ -203,13 +203,13 @@ class Namespaces(Protocol):
     """What the watches tell of namespaces; a hint, that the API server must confirm."""
 
     async def ready(self) -> None:
-        """Return when those that are looked after have been listed once; raise when that takes too long."""
+        """Return when those that are managed have been listed once; raise when that takes too long."""
 
     def is_ending(self, name: str) -> bool:
-        """Whether it was seen to be going away."""
+        """Whether it was seen to be in deletion."""
 
     def is_selected(self, name: str) -> bool:
-        """Whether it is looked after."""
+        """Whether it is managed."""
 
 
 class Announcer(Protocol):

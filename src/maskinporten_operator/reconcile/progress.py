@@ -73,7 +73,7 @@ class ClientProgress(Progress[MaskinportenClient]):
     tries: int = 0
 
     def build_facts(self) -> dict[str, Any]:
-        """Build the fields that tell of the registration and of the Secret."""
+        """Build the fields of the registration and of the Secret."""
         facts: dict[str, Any] = {}
         if registration := self.registration:
             spec = self.resource.spec
@@ -105,5 +105,5 @@ class ApplicationProgress(Progress[Application]):
     client_id: str | None = None
 
     def build_facts(self) -> dict[str, Any]:
-        """Build the field that tells of the client, or takes back what it told."""
+        """Build the field of the client's id; null if there is none any more."""
         return {} if self.client_id is None else {"clientID": self.client_id or None}

@@ -1,4 +1,4 @@
-"""What vanished may have gone with its owner: then it isn't made again."""
+"""What vanished may have been deleted with its owner: then it isn't created again."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 async def check_still_wanted(owner: ObjectMeta, cluster: Cluster) -> None:
-    """Read the owner and its namespace anew: a foreground deletion and a namespace's take what is owned first.
+    """Read the owner and its namespace: their deletion may delete what is owned first.
 
     Raises:
-        TerminatingError: One of them is going, or gone.
+        TerminatingError: One of them is being deleted.
     """
     body = await cluster.find(owner.kind, owner.namespace, owner.name)
     if body is None or (fresh := parse_meta(owner.kind, body)).uid != owner.uid or fresh.deleting:

@@ -1,4 +1,4 @@
-"""Events for people, posted behind the passes: news is worth less than work, and is dropped before it delays any."""
+"""Kubernetes Events, posted after the passes' own calls, and dropped if too many wait."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 5000
 MAX_POST_DELAY = 15.0
-"""Seconds that an Event waits while passes run."""
+"""Seconds for which an Event waits while passes run."""
 log = structlog.get_logger()
 
 

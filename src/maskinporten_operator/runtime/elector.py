@@ -35,7 +35,7 @@ CALL_SECONDS = 3.0
 """How long a call to the API server may take: a holder can lose two in a row and still renew in time."""
 MIN_REST = 0.5
 MAX_LEASE_SECONDS = 60
-"""Seconds; another program's Lease may last longer than ours does, but none keeps us out for ever."""
+"""Seconds; another program's Lease may last longer than ours does, but none keeps us out indefinitely."""
 RELEASED_SECONDS = 1
 """What a Lease says to last that its holder gave back; an empty holder alone may be anybody's edit."""
 log = structlog.get_logger()

@@ -1,4 +1,4 @@
-"""Faults of the operator itself or of where it runs: told plainly, and not tried again for ever."""
+"""Faults of the operator itself or of where it runs: reported, and not retried indefinitely."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
 STEADY = 30.0
-"""Seconds after which what was started again counts as mended."""
+"""Seconds after which what was started again counts as fixed."""
 GIVE_UP_AFTER = 20.0
 """Seconds from the first of several faults in a row after which the next one is the last.
 
@@ -94,7 +94,7 @@ class Restarts:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told of, and counted
                 await on_end()
                 if loop.time() - self._began >= STEADY:
-                    self._first_fault = None  # it was mended meanwhile
+                    self._first_fault = None  # it was fixed meanwhile
                 if not self._is_outage(error):
                     self._count(error, loop.time())
                 log.warning("it ended and is started again", part=self._part, error=describe_fault(error))

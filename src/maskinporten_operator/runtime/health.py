@@ -26,7 +26,7 @@ async def serve_endpoints(
 ) -> AsyncIterator[None]:
     """Serve the endpoints while the context lasts; an empty address serves nothing, two equal ones share a server.
 
-    `find_missing` names what isn't there yet, or not now, and `find_faults` what only a restart mends. All by the loop
+    `find_missing` names what is missing for readiness, and `find_faults` what only a restart fixes. All by the loop
     that the work is done in: where that is stuck, nobody answers.
     """
 

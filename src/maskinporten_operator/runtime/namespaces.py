@@ -1,4 +1,4 @@
-"""What the watches tell of namespaces: which are going away, and which are looked after."""
+"""What the watches tell of namespaces: which are being deleted, and which are managed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class WatchedNamespaces:
     """WatchedNamespaces by what a pass must know of them, as far as the watches have told.
 
     Attributes:
-        on_news: Told the names of namespaces that begin to go away, or are looked after from now on, or no longer.
-        selects: Whether only some are looked after.
+        on_news: Told the names of namespaces whose deletion or selection began or ended.
+        selects: Whether only some are managed.
     """
 
     on_news: Callable[[frozenset[str]], None]
@@ -34,7 +34,7 @@ class WatchedNamespaces:
     _selection_listed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ready(self) -> None:
-        """Return when it is known which namespaces are looked after.
+        """Return when it is known which namespaces are managed.
 
         Raises:
             TransientError: They couldn't be listed so far.
@@ -45,15 +45,15 @@ class WatchedNamespaces:
             async with asyncio.timeout(MAX_WAIT):
                 await self._selection_listed.wait()
         except TimeoutError:
-            message = "The namespaces that are looked after couldn't be listed so far"
+            message = "The namespaces that are managed couldn't be listed so far"
             raise TransientError(Reason.CLUSTER_UNAVAILABLE, message) from None
 
     def is_ending(self, name: str) -> bool:
-        """Whether it was seen to be going away."""
+        """Whether it was seen to be in deletion."""
         return name in self._ending
 
     def is_selected(self, name: str) -> bool:
-        """Whether it is looked after."""
+        """Whether it is managed."""
         return not self.selects or name in self._selected
 
     def listen_to_ends(self) -> MembersListener:

@@ -27,7 +27,7 @@ MAX_ACTIONS = 20
 ACTIONS_WINDOW = 20.0
 COOL_DOWN = 5.0
 """Seconds. After `MAX_ACTIONS` passes that changed something within `ACTIONS_WINDOW`, the key's next pass waits: two
-that mend against each other would otherwise do so without end, and as fast as they can."""
+that undo each other's changes would otherwise do so without end, and as fast as they can."""
 
 
 class Key(NamedTuple):

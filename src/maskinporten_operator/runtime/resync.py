@@ -1,4 +1,4 @@
-"""The resync: everything is compared with DigDir and with the API server now and then, whatever the watches said."""
+"""The resync: a periodic comparison of everything with DigDir and the API server."""
 
 from __future__ import annotations
 

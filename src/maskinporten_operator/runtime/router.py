@@ -1,4 +1,4 @@
-"""Who must look because of what happened: from watch events, from our own writes, and from the end of passes."""
+"""Which passes follow from watch events, from our own writes, and from the end of a pass."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Router:
     """Keeps the stores and queues the passes.
 
     Attributes:
-        stores: The resources of each kind that is looked after.
+        stores: The resources of each kind that is managed.
         versions: The versions of what they own.
         owned: What takes in the changes of that, by the owners' kind.
     """
@@ -81,7 +81,7 @@ class Router:
             self._queue.add(key, Priority.CHANGE)
 
     def settle(self, key: Key, began: Body) -> None:
-        """At the end of a pass: queue whoever must look because of what the pass left, or of what came meanwhile."""
+        """At the end of a pass: queue the passes that follow from its result, or from what changed meanwhile."""
         store = self.stores[key.kind]
         entry = store.find(key)
         if entry is None or entry.uid != began["metadata"]["uid"]:
@@ -99,11 +99,11 @@ class Router:
                     self._queue.add(key, find_urgency_of_listed(entry.body))
 
     def on_namespaces(self, names: frozenset[str]) -> None:
-        """Namespaces begin to go away, or are looked after from now on, or no longer: all that is in them must look."""
+        """Queue all resources of namespaces whose deletion or selection began or ended."""
         self._queue_all(key for store in self.stores.values() for key in store if key.namespace in names)
 
     def _queue_application_after_change(self, key: Key, began: Body) -> None:
-        """Let the Application of a MaskinportenClient look, if what it goes by is another than it was."""
+        """Queue the Application of a MaskinportenClient if what it depends on changed."""
         entry = self.stores[key.kind].find(key)
         if key.kind == MASKINPORTEN_CLIENT and entry and _visible(entry.body) != _visible(began):
             self._queue_application(key)
@@ -126,6 +126,6 @@ class Router:
 
 
 def _visible(body: Body) -> tuple[Any, ...]:
-    """Give what an Application goes by in its MaskinportenClient."""
+    """Give what an Application depends on in its MaskinportenClient."""
     metadata = body.get("metadata") or {}
     return body.get("spec"), body.get("status"), metadata.get("deletionTimestamp"), metadata.get("ownerReferences")

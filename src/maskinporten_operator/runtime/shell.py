@@ -145,7 +145,7 @@ class _Shell:
                 session = self._open_session()
             except Exception as error:
                 self.give_up(error)
-                await stopping.wait()  # else kopf would try again, each minute and for ever
+                await stopping.wait()  # else kopf would try again, each minute and indefinitely
                 raise
             return kopf.AiohttpSession(server=self._server, aiohttp_session=session)
 

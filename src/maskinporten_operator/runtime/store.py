@@ -122,7 +122,7 @@ class WatchedResourceStore:
         """Another process may have worked until now on any resource, whatever it looks like.
 
         A watch may lag behind that process's writes, and a resource that is new may have the name, and so the client,
-        of one that it worked on. So what is first seen before `until` is doubted too.
+        of one that it worked on. So what is first seen before `until` is treated likewise.
         """
         self._assumed_until = until
         for entry in self._entries.values():
@@ -179,7 +179,7 @@ class WatchedResourceStore:
     def find_rival(
         self, meta: ObjectMeta, claim: Claim, is_selected: Callable[[str], bool] = lambda _: True
     ) -> tuple[str, str] | None:
-        """Find an older resource, by namespace and name, that claims the same and is looked after."""
+        """Find an older resource, by namespace and name, that claims the same and is managed."""
         rivals = []
         for key in self._by_claim.get(claim, ()):
             entry = self._entries[key]
@@ -195,7 +195,7 @@ class WatchedResourceStore:
         return tuple(self._by_claim.get(claim_secret(namespace, secret_name), ()))
 
     def known_client_ids(self, is_selected: Callable[[str], bool] = lambda _: True) -> Iterator[AbstractSet[str]]:
-        """Give, by namespace, the client ids in the statuses of resources that aren't deleted and are looked after."""
+        """Give, by namespace, the client ids in the statuses of resources that are managed and aren't being deleted."""
         return (ids.keys() for namespace, ids in self._client_ids.items() if is_selected(namespace))
 
     def _replace(self, key: Key, entry: Entry, body: Body) -> None:

@@ -20,7 +20,7 @@ def find_urgency(body: Body) -> Priority:
 
 
 def find_urgency_of_listed(body: Body) -> Priority:
-    """Say how urgent a resource is that may be as it was, as at a start: one that was ready lets the others go first.
+    """Say how urgent a resource is that may be as it was, as at a start: one that was ready comes last.
 
     The status is a hint: whoever may write it delays their own resource.
     """

@@ -1,4 +1,4 @@
-"""How the parts are, for /livez and /readyz: whether each gives signs of life, and whether each watch works."""
+"""State of the parts for /livez and /readyz: when each last gave a sign of life, and whether each watch works."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WatchSigns:
     Attributes:
         name: What the log and the endpoints call it.
         seen: When it last gave a sign of life (monotonic seconds).
-        works: Whether it has told of all that there is, and would be told of a change now.
+        works: Whether it has listed everything and would receive a change now.
     """
 
     def __init__(self, name: str, monotonic: Callable[[], float]) -> None:
@@ -33,11 +33,11 @@ class WatchSigns:
         self.works = False
 
     def note(self) -> None:
-        """It asks the API server, or was told something."""
+        """It sends a request, or received something."""
         self.seen = self._monotonic()
 
     def begin(self) -> None:
-        """It has listed all, and from now on is told of changes."""
+        """It has listed everything, and receives changes from now on."""
         self.works = True
 
     def fail(self) -> None:
@@ -68,7 +68,7 @@ class Vitals:
         self._checks.append(check)
 
     def find_faults(self) -> list[str]:
-        """Say what only a restart mends."""
+        """Say what only a restart fixes."""
         now = self._monotonic()
         silent = [
             f"no sign of {part.name} for {now - part.seen:.0f} s"

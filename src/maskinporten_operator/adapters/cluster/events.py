@@ -17,7 +17,7 @@ async def post_event(api: ClusterApi, meta: ObjectMeta, kind: str, reason: str, 
     """Post an Event about a resource.
 
     Raises:
-        OperatorError: The API server didn't take it, as in a namespace that is going away.
+        OperatorError: The API server didn't take it, as in a namespace that is being deleted.
     """
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     body = {

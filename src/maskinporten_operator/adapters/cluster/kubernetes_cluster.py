@@ -41,12 +41,12 @@ class KubernetesCluster:
         return body
 
     async def is_namespace_terminating(self, namespace: str) -> bool:
-        """Whether the namespace is going away, or gone."""
+        """Whether the namespace is being deleted, or gone."""
         body = await self._find(f"/api/v1/namespaces/{namespace}")
         return body is None or bool(body["metadata"].get("deletionTimestamp"))
 
     async def is_namespace_selected(self, namespace: str) -> bool:
-        """Whether the namespace is looked after, by its labels now."""
+        """Whether the namespace is managed, by its labels now."""
         if not self._namespace_selector:
             return True
         query = [("fieldSelector", f"metadata.name={namespace}"), ("labelSelector", self._namespace_selector)]

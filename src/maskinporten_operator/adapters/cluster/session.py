@@ -117,7 +117,7 @@ class _Limits:
 def open_session(
     configuration: Configuration, observer: Observer, reduced: Mapping[str, Reduce]
 ) -> aiohttp.ClientSession:
-    """Open a session that only reads; the token is read anew for every request, so a rotated one needs no new login.
+    """Open a session that only reads; the token is read for every request, so a rotated one needs no new login.
 
     What it lists or watches under a path in `reduced` is read within limits, and each object reduced by what stands
     there before it is given to kopf, which keeps what it is given in queues.

@@ -87,7 +87,7 @@ def translate_status(status: Mapping[str, Any], retry_after: str | None = None) 
         case int() if 400 <= code < 500:
             return RejectedError(
                 Reason.REFUSED_BY_CLUSTER,
-                f"The API server refused it: mend the spec, or tell a cluster admin ({message})",
+                f"The API server refused it: correct the spec, or tell a cluster admin ({message})",
             )
         case _:
             return TransientError(Reason.CLUSTER_UNAVAILABLE, f"The API server has a fault (HTTP {code}: {message})")
@@ -97,7 +97,7 @@ def _explain_schema(message: str) -> str:
     """Say whose schema doesn't fit: the message names the group of what was applied, such as `apps/v1`."""
     if f"; {GROUP}/" in message:
         return "The served CRD has another schema: a cluster admin must install the operator's"
-    return "The API server knows no such field: mend the spec, or tell a cluster admin"
+    return "The API server knows no such field: correct the spec, or tell a cluster admin"
 
 
 def _is_terminating(status: Mapping[str, Any]) -> bool:

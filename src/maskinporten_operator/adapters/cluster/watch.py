@@ -48,10 +48,10 @@ class Signs(Protocol):
     """Told how a watch is; from its own loop."""
 
     def note(self) -> None:
-        """It asks the API server, or was told something."""
+        """It sends a request, or received something."""
 
     def begin(self) -> None:
-        """It has listed all, and from now on is told of changes."""
+        """It has listed everything, and receives changes from now on."""
 
     def fail(self) -> None:
         """It wasn't answered, or not as it should be."""
@@ -103,7 +103,7 @@ async def list_objects(api: ClusterApi, path: str) -> list[Mapping[str, Any]]:
 
 
 def reduce_metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Keep of an object's metadata what the listeners go by."""
+    """Keep of an object's metadata what the listeners use."""
     return {"metadata": {name: value for name, value in body["metadata"].items() if name in KEPT}}
 
 

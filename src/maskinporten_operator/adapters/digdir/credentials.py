@@ -118,7 +118,7 @@ def _parse_expiry(exp: object) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """A certificate of the organisation's with those that vouch for it, and its private key."""
+    """A certificate of the organisation's with the certificates that issued it, and its private key."""
 
     chain_file: Path
     key_file: Path
@@ -138,7 +138,7 @@ class CertificateFiles:
         if certified != key.public_key():
             raise CredentialsError(
                 f"the key in {self.key_file} isn't that of the first certificate in {self.chain_file}: the certificate "
-                "of that key must come first, then those that vouch for it"
+                "of that key must come first, then the certificates that issued it"
             )
         x5c = [base64.b64encode(one.public_bytes(Encoding.DER)).decode() for one in chain]
         return Credential({"x5c": x5c}, CryptographyRSAKey(key, ALGORITHM), expires)
@@ -195,7 +195,7 @@ class AdminCredentials:
     def refresh(self) -> None:
         """Read the files again if they are others than they were; what can't be used leaves the old ones in force.
 
-        What is broken is tried again each time, since a change of rights can mend it and changes no file.
+        What is broken is tried again each time, since a change of rights can fix it and changes no file.
         """
         seen = self._look()  # before reading: what changes meanwhile is found by the next look
         changed = seen != self._seen

@@ -80,7 +80,7 @@ def translate_response(response: httpx.Response, operation: str, *, writes: bool
         )
     if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.REQUEST_TIMEOUT:
         message = (
-            f"DigDir refused to {operation} (HTTP {status}{detail}): mend the spec, or ask the cluster admin "
+            f"DigDir refused to {operation} (HTTP {status}{detail}): correct the spec, or ask the cluster admin "
             "if it names nothing of the spec"
         )
         if status == httpx.codes.BAD_REQUEST:

@@ -104,7 +104,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 ),
                 request_class=_Request,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,  # proxies are httpx's business, and .netrc is nobody's
+                trust_env=False,  # httpx handles proxies, and .netrc isn't read
             )
         return self._session
 
