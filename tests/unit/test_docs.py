@@ -1,5 +1,6 @@
 """The documentation names what the code says."""
 
+import ast
 import re
 
 import pytest
@@ -34,3 +35,20 @@ def test_every_reason_of_another_condition_is_told_with_it(reason, condition):
 
 def test_there_is_no_row_for_a_reason_that_nobody_gives():
     assert set(ROWS) <= set(Reason)
+
+
+DOCUMENTS = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PLACES = sorted({place for one in DOCUMENTS for place in re.findall(r"`([\w/]+\.py)(?::(\w+))?`", one.read_text())})
+"""Files that the documents name, from the repository's root or a package's, each perhaps with a function in it."""
+
+
+@pytest.mark.parametrize(("path", "name"), PLACES, ids=lambda one: one or "the file")
+def test_every_place_that_a_document_names_is_there(path, name):
+    found = [one for pattern in (path, f"src/*/{path}", f"src/**/{path}") for one in ROOT.glob(pattern)]
+
+    assert found
+    assert not name or name in {
+        one.name
+        for one in ast.walk(ast.parse(found[0].read_text()))
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
