@@ -37,7 +37,6 @@ SELECTOR_PATTERN = rf"{_REQUIREMENT}(?:,{_REQUIREMENT})*"
 SERVICE_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?)")
 LEASE_PATTERN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 OWN_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-"""What Kubernetes puts into a pod with a ServiceAccount."""
 SCOPES_PATTERN = r"[0-9A-Za-zæøåÆØÅ_./:*-]+"
 """A scope's characters, and * for any of them."""
 HOST_NAME_PATTERN = r"[0-9A-Za-z]([-0-9A-Za-z.]{0,251}[0-9A-Za-z])?"

@@ -72,4 +72,3 @@ class Fence:
 
 
 OPEN = Fence()
-"""For a process that nobody contends with."""

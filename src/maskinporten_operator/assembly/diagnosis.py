@@ -58,7 +58,6 @@ class Attempt(Generic[T]):
 
     Attributes:
         result: What the operator made of the answer; None if it failed.
-        error: Why it failed; None if it didn't.
         exchange: The last answer; None if nothing was answered.
     """
 
@@ -88,10 +87,8 @@ class Diagnosis:
 
     Attributes:
         base_url: The API's, without a slash at its end.
-        recorder: What keeps the exchanges.
         on_check: Told of each check as it is made.
         on_wait: Told what is waited for.
-        granted: The rights that the token has.
         answered: What the contract doesn't know and this run has seen, by the contract's name of the question.
     """
 

@@ -291,9 +291,6 @@ class Application:
     """A parsed resource.
 
     Attributes:
-        meta: Its metadata.
-        spec: What we read of the spec.
-        status: What it tells.
         unread: Paths of the fields that were set and that no model declares, `MAX_UNREAD` of them at most.
     """
 

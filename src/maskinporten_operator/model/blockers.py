@@ -17,7 +17,6 @@ class Blocker:
     """Why a pass can't do all that it is for.
 
     Attributes:
-        kind: What happens next.
         reason: The word for condition, event, log and metric.
         message: For the reader of the condition: what is wrong, where, and who can fix it; holds no secrets.
         retry_after: Seconds until it is tried again, of one that waits.

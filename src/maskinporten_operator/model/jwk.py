@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 OUR_KID_PREFIX = "mpo-"
 KEY_LIMIT = 5
-"""The most keys that DigDir keeps on a client."""
 MAX_JWK_LENGTH = 16_384
 """Characters; a private JWK of 4096 bits has about 3,200."""
 

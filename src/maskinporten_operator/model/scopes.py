@@ -79,7 +79,6 @@ class Granted:
 
     Attributes:
         names: Those that are listed, out of those that were asked about.
-        orgno: The organisation's number, once it is known.
         due: Seconds until a fresher answer may be had about the others; 0 if this one is fresh.
         own: Those of `names` that are the organisation's own, and that nothing else allows: DigDir may want it to be
             among their consumers.

@@ -48,8 +48,6 @@ class ApplicationSnapshot:
     """Everything that the decision needs.
 
     Attributes:
-        application: The parsed resource.
-        spec: Its spec, which is valid.
         client: The MaskinportenClient of its name in its newest version, whoever owns it.
         children: What is there of the children that it should have, or that are known to exist; None for absent.
     """

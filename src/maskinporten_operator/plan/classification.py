@@ -38,10 +38,8 @@ class Item:
 
     Attributes:
         kind: `client` or `scope`.
-        state: How it stands to the resources.
         name: The client id, or the full scope; empty for a client that is missing.
         resource: The resource that it belongs to or is wanted by, `<namespace>/<name>`; empty for what is orphaned.
-        description: Its description at DigDir.
         revokes: The consumers that adopting the scope would take access from, since the spec doesn't name them.
     """
 

@@ -64,8 +64,6 @@ class Snapshot:
     """Everything that the decision needs, read within one pass that nothing of it blocked.
 
     Attributes:
-        resource: The parsed resource.
-        spec: Its spec, which is valid.
         secret: The Secret of the name in the spec, which is its own.
         server: Maskinporten's metadata.
         recent_mints: Keys that this process made for its registration within the last hour.

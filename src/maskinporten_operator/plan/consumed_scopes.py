@@ -28,7 +28,6 @@ REFUSAL_RECHECK_SECONDS = 3600.0
 MAX_TRIES = 10
 """Scopes that one pass tries, each by a call of its own: names that nobody knows cost nothing to write."""
 TRIES_RECHECK_SECONDS = 10.0
-"""Seconds after which the next ones are tried."""
 TRIES_SPREAD = 600.0
 """Seconds over which a new process spreads the tries of what an earlier one was refused."""
 MAX_REFUSAL_LENGTH = 150
@@ -49,9 +48,7 @@ class Consumption:
         denied: Those of `missing` that DigDir refused although its lists allow them.
         tries: Those of `missing` that are to be tried, each by an update of its own.
         refused: Of those of `missing` that DigDir refused, what it said.
-        orgno: The organisation to which they must be granted, if its number is known.
         due: Seconds until newer lists tell of those of `missing` that aren't known; 0 if the newest were asked.
-        unread: The lists that couldn't be read.
         earlier_refusal: What the status tells of those that an earlier process was refused, until they are tried again.
         untried: Those of `registrable` that DigDir refused together with others, and that are still to be tried.
     """

@@ -53,7 +53,6 @@ class UpdateRegistration:
     """Replace the registration's fields.
 
     Attributes:
-        client_id: The client.
         fields: What is sent.
         reason: What differed.
         fallbacks: Scopes to send instead, one after the other, while DigDir refuses.
@@ -72,7 +71,6 @@ class TryScopes:
     """Register scopes of which no list tells, each by an update of its own.
 
     Attributes:
-        names: The scopes.
         fields: The registration's members that are ours; the scopes among them are replaced.
     """
 
@@ -85,8 +83,6 @@ class PublishKeys:
     """Make `keep`, and a new key if `mint`, the client's complete key set.
 
     Attributes:
-        keep: Keys that stay.
-        mint: Whether a new key is added.
         reason: Why the set changes.
         expired: The ids of others' keys among them that have expired, which DigDir may refuse: then they go.
     """

@@ -21,9 +21,7 @@ HTTPS_PORT = 443
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 DNS_NAMESPACE = "kube-system"
 NODE_LOCAL_DNS = "169.254.20.10/32"
-"""The address at which Kubernetes' node-local DNS cache listens."""
 BACKENDS_WITH_HOSTS = frozenset({"fqdn-gke", "cilium"})
-"""Those with policies by host name."""
 Ports = tuple[tuple[int, str], ...]
 
 
@@ -32,9 +30,7 @@ class EgressTargets:
     """Where an application may connect to, independent of the policy backend.
 
     Attributes:
-        hosts: Host names with ports.
         networks: Networks with ports; no network stands for every address.
-        rules: Applications in the cluster.
     """
 
     hosts: tuple[tuple[tuple[str, ...], Ports], ...] = ()

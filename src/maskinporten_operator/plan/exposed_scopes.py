@@ -32,9 +32,8 @@ READ_ONLY_FIELDS = frozenset({"name", "owner_orgno", "created", "last_updated"})
 MAX_SHOWN = 5
 
 MAX_WRITES = 50
-"""Writes about exposed scopes in one pass: no pass is broken off for another, so each is short."""
+"""Of exposed scopes and their access lists in one pass: no pass is broken off for another, so each is short."""
 MAX_READS = 50
-"""Reads of single scopes and of access lists in one pass, likewise."""
 
 ScopeState = Literal["Active", "Inactive", "Withdrawn", "Conflict", "Absent"]
 

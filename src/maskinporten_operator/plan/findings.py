@@ -58,8 +58,6 @@ class Check:
     """What was looked at, and what was found.
 
     Attributes:
-        name: What was looked at.
-        state: How it ended.
         message: What was found: what is wrong, and where.
         remedy: Who can fix it, and how; empty if nothing is wrong.
     """

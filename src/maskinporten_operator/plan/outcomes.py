@@ -112,11 +112,9 @@ def not_ready(blocker: Blocker, notices: tuple[Verdict, ...] | None = None, next
             return Outcome((), Retry(STANDBY_RECHECK_SECONDS, failed=False), logging.DEBUG, silent="Standby")
         case "Conflict":  # somebody else wrote meanwhile, which happens every day: the next pass sees it
             retry = Retry(None, failed=False, at_once=True)
-            return Outcome(
-                (), retry, logging.DEBUG, silent="Conflict", lasting=_not_ready_with_backoff(blocker, notices)
-            )
+            return Outcome((), retry, logging.DEBUG, silent="Conflict", lasting=_back_off(blocker, notices))
         case "Transient":
-            return replace(_not_ready_with_backoff(blocker, notices), not_the_resources_fault=True)
+            return replace(_back_off(blocker, notices), not_the_resources_fault=True)
         case "Waiting":
             status, retry, level = "Unknown", Retry(blocker.retry_after, failed=False), logging.INFO
         case "Rejected":
@@ -137,7 +135,7 @@ def continue_next_pass(blocker: Blocker) -> Outcome:
     return replace(not_ready(blocker), retry=Retry(0.0, failed=False, patient=True), unfinished=True)
 
 
-def _not_ready_with_backoff(blocker: Blocker, notices: tuple[Verdict, ...] | None) -> Outcome:
+def _back_off(blocker: Blocker, notices: tuple[Verdict, ...] | None) -> Outcome:
     ready = Verdict(READY, "Unknown", blocker.reason, blocker.message)
     retry = Retry(None, failed=True)
     return Outcome((ready, *(notices or ())), retry, logging.WARNING, judged=notices is not None)

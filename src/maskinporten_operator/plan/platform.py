@@ -30,8 +30,6 @@ class Webproxy:
 
     Attributes:
         url: Its address, with scheme and port.
-        host: The host in it.
-        port: The port in it.
         exclude: Hosts, domains with a leading dot, and networks that are reached without it.
         cidrs: Its addresses; if none are known, policies without host names open its port to every address.
     """
@@ -48,12 +46,9 @@ class Platform:
     """Where the cluster stands, and what it can do.
 
     Attributes:
-        name: The kind of place.
         cluster: The cluster's name, to which rules may be restricted.
         workloads: Whether Deployments and Services are made here.
         backend: What egress policies are made with.
-        hosts: Maskinporten's hosts.
-        port: Maskinporten's port.
         cidrs: Maskinporten's addresses, for policies without host names.
         webproxy: The proxy, if there is one.
         run_as_user: The user and group of the pods.

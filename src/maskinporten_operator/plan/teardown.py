@@ -45,7 +45,6 @@ class TeardownSnapshot:
     """Everything that the decision needs. Of a resource whose client and scopes are kept, nothing is looked for.
 
     Attributes:
-        meta: The resource's metadata.
         finalizers: Those that are ours to remove.
         list_due: Seconds until DigDir's lists may tell of all that an earlier attempt made; 0 if they told.
         clients: The ids of all active registrations with the resource's description.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.claims import claim_scope
@@ -34,14 +34,15 @@ async def observe_exposures(
         OperatorError: A list couldn't be read.
     """
     wanted = {f"{ports.settings.scope_prefix}:{subscope}": scope for subscope, scope in spec.exposed_scopes.items()}
-    status_names = frozenset(resource.status.scope_names)
+    scopes, status_names = ports.digdir.scopes, frozenset(resource.status.scope_names)
     try:
-        await ports.digdir.scopes.ready()
+        await scopes.ready()
     except OperatorError:
         if wanted or status_names:
             raise
         return ()  # nothing is known to be its own: what it consumes doesn't wait for that
-    look = _Look(resource, status_names, ports, find_round(resource, ports.memory, ports.clock), max_reads)
+    round_ = find_round(resource, ports.memory, ports.clock)
+    look = _Look(resource, status_names, scopes, ports.known, ports.settings, round_, max_reads)
     exposed: list[Exposure] = []
     fault: TransientError | None = None
     for name, scope in wanted.items():
@@ -51,8 +52,8 @@ async def observe_exposures(
             if fault:
                 raise  # a second one is no scope's own
             fault = error
-            exposed.append(Exposure(name, scope, ports.digdir.scopes.find(name), refusal=fault.blocker))
-    owned = ports.digdir.scopes.find_owned(ports.settings.build_ownership(resource.meta))
+            exposed.append(Exposure(name, scope, scopes.find(name), refusal=fault.blocker))
+    owned = scopes.find_owned(look.ownership)
     withdrawn = [await look.observe_withdrawn(scope) for scope in owned if scope.name not in wanted]
     return (*exposed, *withdrawn)
 
@@ -70,19 +71,7 @@ def find_fault(exposures: Iterable[Exposure]) -> Blocker | None:
 
 def recall_exposures(seen: tuple[Exposure, ...], scopes: ScopeIndex) -> tuple[Exposure, ...]:
     """Give the scopes as a pass left them, by what is known without another call."""
-    return tuple(
-        Exposure(
-            one.name,
-            one.wanted,
-            scopes.find(one.name),
-            scopes.find_access(one.name),
-            one.rival,
-            one.issuer,
-            one.refusal,
-            one.pending,
-        )
-        for one in seen
-    )
+    return tuple(replace(one, registered=scopes.find(one.name), access=scopes.find_access(one.name)) for one in seen)
 
 
 @dataclass(slots=True)
@@ -97,19 +86,21 @@ class _Look:
 
     resource: MaskinportenClient
     status_names: frozenset[str]
-    ports: Ports
+    scopes: ScopeIndex
+    known: Known
+    settings: RegistrationSettings
     round: Round
     left: int
 
     @property
-    def scopes(self) -> ScopeIndex:
-        """The organisation's scopes."""
-        return self.ports.digdir.scopes
+    def ownership(self) -> str:
+        """That of the resource."""
+        return self.settings.build_ownership(self.resource.meta)
 
     async def observe_exposed(self, name: str, wanted: ExposedScope) -> Exposure:
         """Read a scope of the spec, unless it is known or there were calls enough."""
-        scopes, resource, ports = self.scopes, self.resource, self.ports
-        if check_scope_description(name, wanted, ports.settings.build_ownership(resource.meta)):
+        scopes = self.scopes
+        if check_scope_description(name, wanted, self.ownership):
             return Exposure(name, wanted, scopes.find(name))
         if refusal := self.round.refusals.get(name):
             return Exposure(name, wanted, scopes.find(name), refusal=refusal)
@@ -117,13 +108,12 @@ class _Look:
             return Exposure(name, wanted, scopes.find(name), scopes.find_access(name), pending=True)
         try:
             registered = await self._read_scope(name)
-            is_ours = _is_ours(registered, resource, ports.settings)
-            access = await self._read_access(name) if is_ours else None
+            access = await self._read_access(name) if self._is_ours(registered) else None
             self.round.read.add(name)
             issuer = await scopes.find_issuer(wanted.delegation_source) if wanted.delegation_source else None
         except RejectedError as error:  # of this scope, which keeps nothing else from being done
             return Exposure(name, wanted, scopes.find(name), refusal=error.blocker)
-        rival = _find_rival(resource.meta, wanted, ports.known) if registered is None else None
+        rival = _find_rival(self.resource.meta, wanted, self.known) if registered is None else None
         return Exposure(name, wanted, registered, access, rival, issuer)
 
     async def observe_withdrawn(self, scope: RegisteredScope) -> Exposure:
@@ -141,8 +131,7 @@ class _Look:
         """Whether a scope, or who may use it, must be asked for."""
         if self._must_read(name):
             return True
-        is_ours = _is_ours(self.scopes.find(name), self.resource, self.ports.settings)
-        return is_ours and not self.scopes.is_access_known(name)
+        return self._is_ours(self.scopes.find(name)) and not self.scopes.is_access_known(name)
 
     def _must_read(self, name: str) -> bool:
         """Whether the list may not tell how a scope is."""
@@ -151,7 +140,7 @@ class _Look:
             return True
         hidden = registered is None and name in self.status_names  # nothing is ever erased at DigDir
         # It may have become ours since.
-        foreign = registered is not None and not _is_ours(registered, self.resource, self.ports.settings)
+        foreign = registered is not None and not self._is_ours(registered)
         return (hidden or foreign or self.round.anew) and name not in self.round.read
 
     async def _read_scope(self, name: str) -> RegisteredScope | None:
@@ -167,9 +156,8 @@ class _Look:
         self.left -= anew or not self.scopes.is_access_known(name)
         return await self.scopes.read_access(name, anew=anew)
 
-
-def _is_ours(scope: RegisteredScope | None, resource: MaskinportenClient, settings: RegistrationSettings) -> bool:
-    return is_owned_scope(scope, settings.build_ownership(resource.meta), settings.cluster)
+    def _is_ours(self, scope: RegisteredScope | None) -> bool:
+        return is_owned_scope(scope, self.ownership, self.settings.cluster)
 
 
 def _find_rival(meta: ObjectMeta, wanted: ExposedScope, known: Known) -> str | None:

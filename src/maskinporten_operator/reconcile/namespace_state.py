@@ -15,7 +15,6 @@ class NamespaceState:
 
     Attributes:
         is_ending: Whether it is being deleted, which cannot be undone.
-        is_selected: Whether it is managed.
     """
 
     is_ending: bool

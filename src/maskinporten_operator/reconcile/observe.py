@@ -213,10 +213,7 @@ class _Search:
     """The search for the resource's registration: in the list, by the ids we know, in a list that is new enough.
 
     Attributes:
-        resource: The resource.
         id_in_secret: The client id in its Secret.
-        ports: What the search works with.
-        registrations: The organisation's registrations.
         known: The ids by which Secret and status know the registration; users can write both.
         description: By which a registration is the resource's.
     """

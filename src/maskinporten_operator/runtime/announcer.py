@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 5000
 MAX_POST_DELAY = 15.0
-"""Seconds for which an Event waits while passes run."""
 log = structlog.get_logger()
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     Metadata = Mapping[str, Any]
 
 MAX_WAIT = 10.0
-"""Seconds that a pass waits for the first list of the selected namespaces."""
 
 
 @dataclass(slots=True)

@@ -24,7 +24,6 @@ class Router:
 
     Attributes:
         stores: The resources of each kind that is managed.
-        versions: The versions of what they own.
         owned: What takes in the changes of that, by the owners' kind.
     """
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
 SHUTDOWN_SECONDS = 9.5
-"""Seconds from the signal to the end, whatever hangs."""
 FORCED_END_LINE = b'{"event": "it did not end in time and is ended by force", "level": "error"}\n'
 
 

@@ -60,8 +60,6 @@ class Entry:
 
     Attributes:
         body: The newest version, without what nobody here reads.
-        first_seen: When and how it was first seen.
-        versions: Its resourceVersions.
     """
 
     body: Body
@@ -87,9 +85,6 @@ class WatchedResourceStore:
     """The resources of a kind by key; that of the MaskinportenClients is the `ResourceStore` of a pass.
 
     Attributes:
-        kind: The kind.
-        finalizer: Our finalizer.
-        monotonic: The clock of `first_seen`.
         on_gone: Told the key and uid of every resource that is gone.
         on_released: Told who else claims what a resource no longer does: one of them may have waited for it.
     """

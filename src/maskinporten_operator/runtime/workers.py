@@ -55,8 +55,6 @@ class Controller:
     """What the workers need to work on one kind.
 
     Attributes:
-        store: The resources.
-        reconcile: One pass over one of them.
         settle: Told of the end of each pass, with what it began on: queues whatever must follow from changes that
             weren't the pass's own.
     """

@@ -36,7 +36,6 @@ WARN_BEFORE = 30 * DAY
 LAST_INSTANT = 253_402_300_799
 """The end of the year 9999, which a certificate without an end has, and after which there are no dates."""
 UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
-"""What cryptography raises for what it can't read."""
 log = structlog.get_logger()
 
 

@@ -28,10 +28,7 @@ class Exchange:
     """A request and its answer.
 
     Attributes:
-        method: HTTP method.
         url: Without user, password and query.
-        query: The query's parameters.
-        status: HTTP status.
         media_type: Of the body; empty if the answer doesn't say.
         seconds: From the request to the end of the answer.
         document: The body, read from JSON, or `NOT_JSON`. May hold a token, so no text form shows it.

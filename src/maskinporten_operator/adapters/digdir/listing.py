@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 MIN_LIST_INTERVAL = 1.0
-"""Seconds between the starts of two lists."""
 T = TypeVar("T")
 
 
