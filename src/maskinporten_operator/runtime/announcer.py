@@ -32,7 +32,7 @@ class _Event:
 
 
 class EventAnnouncer:
-    """A bounded number of Events that wait, by turns of their namespaces, and the one task that posts them."""
+    """A bounded queue of Events, round-robin by namespace, and the task that posts them."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class EventAnnouncer:
         is_busy: Callable[[], bool] = lambda: False,
         count_dropped: Callable[[], None] = lambda: None,
     ) -> None:
-        """`count_dropped` is told of each Event that is given up."""
+        """`count_dropped` is called for each Event that is dropped."""
         self._post = post
         self._is_busy = is_busy
         self._waiting: Turns[_Event] = Turns()
@@ -48,9 +48,9 @@ class EventAnnouncer:
         self._count_dropped = count_dropped
 
     def announce(self, meta: ObjectMeta, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """Tell of something that happened to a resource; neither waits nor fails.
+        """Queue an Event about a resource; neither waits nor fails.
 
-        When too many wait, the newest is given up of the namespace that has most of them.
+        When too many wait, the newest of the namespace with the most is dropped.
         """
         self._waiting.add(meta.namespace, _Event(meta, kind, reason, message))
         if len(self._waiting) > MAX_WAITING:

@@ -60,7 +60,7 @@ class Leases(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a Lease says of its holder, whoever wrote it.
+    """The holder that a Lease names.
 
     Attributes:
         uid: Of the Lease itself: one that was deleted and made again has another.
@@ -76,7 +76,7 @@ class Holding:
 
 
 def parse_holding(lease: Body) -> Holding:
-    """Read what counts; whatever else stands there, odd times for one, means nothing."""
+    """Read holder and duration; the times in a Lease aren't used."""
     spec = lease.get("spec") or {}
     holder, duration = str(spec.get("holderIdentity") or ""), spec.get("leaseDurationSeconds")
     duration = duration if isinstance(duration, int) else LEASE_SECONDS
@@ -86,7 +86,7 @@ def parse_holding(lease: Body) -> Holding:
 
 
 def build_spec(before: Body, holder: str, seconds: int, now: datetime) -> dict[str, Any]:
-    """Build a Lease's content from what it was: `holder` has it, or gives it back when empty."""
+    """Build a Lease's spec from the earlier one; an empty `holder` releases it."""
     moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # the API server takes exactly six digits
     transitions = before.get("leaseTransitions")
     transitions = transitions if isinstance(transitions, int) and transitions >= 0 else 0
@@ -98,7 +98,7 @@ def build_spec(before: Body, holder: str, seconds: int, now: datetime) -> dict[s
 
 
 class Elector:
-    """Contends for the Lease, and knows for how long it is surely held.
+    """Acquires and renews the Lease, and knows for how long it is surely held.
 
     Attributes:
         leading: Set when this process leads for the first time; whoever led once and lost must end.
@@ -114,7 +114,7 @@ class Elector:
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`identity` is this process's own and never another's."""
+        """`identity` is unique to this process."""
         self.identity = identity
         self.leading = asyncio.Event()
         self.reached = False
@@ -135,7 +135,7 @@ class Elector:
 
     @property
     def stands_by(self) -> bool:
-        """Whether this process may take part, and isn't the one that has the Lease."""
+        """Whether this process may acquire the Lease, and another one holds it."""
         return self.reached and not self._held
 
     @property
@@ -149,7 +149,7 @@ class Elector:
         return self._held_until - now if now >= self._leads_from else 0.0
 
     async def run(self) -> None:
-        """Contend until cancelled.
+        """Acquire and renew the Lease until cancelled.
 
         Raises:
             LeaseLostError: This process led, and doesn't any more.
@@ -166,7 +166,7 @@ class Elector:
             await self._sleep(max(min(rest, self._until_expiry()), MIN_REST))
 
     async def attempt(self) -> None:
-        """Renew the Lease, or take it if nobody has it.
+        """Renew the Lease, or acquire it if nobody holds it.
 
         Raises:
             OperatorError: A call failed, or somebody else was quicker.
@@ -198,7 +198,7 @@ class Elector:
         await self._write(lease)
 
     async def release(self) -> None:
-        """Give the Lease back, if this process leads by it. From here on it doesn't."""
+        """Release the Lease if this process leads; it doesn't lead any more."""
         # One that we made and may not lead by yet says to others what it says to us: wait until it expires.
         held, self._held = self._held and self._monotonic() >= self._leads_from, False
         self._held_until, self._leads_from = -math.inf, math.inf
@@ -221,12 +221,12 @@ class Elector:
                 return
 
     def _until_expiry(self) -> float:
-        """Give the seconds until another's Lease may be taken; it is looked at then, and not a rest later."""
+        """Give the seconds until another's Lease expires; infinity if it is ours."""
         left = self._seen_at + self._seen.seconds - self._monotonic()
         return left if left > 0 and not self._held else math.inf
 
     def _keep(self, holding: Holding, seen: float) -> None:
-        """The Lease is ours by a write that we may have had no answer to."""
+        """The Lease is ours, perhaps by a write whose answer was lost."""
         if self._held and holding.uid != self._uid:
             self._lose("the Lease was deleted and made again")
         if not self._held and holding.uid != self._uid:
@@ -244,9 +244,9 @@ class Elector:
         self._written, self._held, self._held_until = written, True, sent + RENEW_SECONDS
 
     async def _create(self) -> None:
-        """Make the Lease, and lead after a while only.
+        """Create the Lease, and lead `LEASE_SECONDS` later.
 
-        Somebody may have deleted it beneath a process that leads and doesn't know yet: that one has given up by then.
+        If somebody deleted it while another process led by it, that process has stopped writing by then.
         """
         self._uid = ""
         sent = self._monotonic()
@@ -256,7 +256,7 @@ class Elector:
         log.info("made the Lease: leading once no process can lead by an earlier one", seconds=LEASE_SECONDS)
 
     def _lead_later(self, uid: str, made: float) -> None:
-        """Lead by a Lease that we made when nobody can lead by an earlier one any more."""
+        """Lead by a Lease that we created, once nobody can lead by an earlier one."""
         self._uid, self._leads_from, self.alone_since = uid, made + LEASE_SECONDS, made + QUIET_SECONDS
 
     def _lose(self, why: str) -> None:

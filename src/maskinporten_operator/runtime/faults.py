@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class FaultError(Exception):
-    """The operator can't work, and trying again doesn't help: the process must end."""
+    """The operator can't work, and a retry doesn't help: the process must end."""
 
 
 def describe_fault(error: BaseException) -> str:
@@ -36,7 +36,7 @@ def describe_fault(error: BaseException) -> str:
 
 
 def find_cause(error: BaseException) -> BaseException:
-    """Find the exception that others were made of."""
+    """Find the exception that caused another one."""
     while True:
         if isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
@@ -47,7 +47,7 @@ def find_cause(error: BaseException) -> BaseException:
 
 
 def explain_fault(part: str, error: BaseException) -> FaultError:
-    """Log where a fault is, and give the error that ends the process for it."""
+    """Log where a fault is, and build the error that ends the process."""
     place = "".join(traceback.format_tb(find_cause(error).__traceback__))
     log.error("internal error", part=part, error=type(find_cause(error)).__name__, exception=place)
     return FaultError(
@@ -57,7 +57,7 @@ def explain_fault(part: str, error: BaseException) -> FaultError:
 
 
 def log_unawaited(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Tell, as an event loop's exception handler, of an error that nobody waits for. Its text isn't told, as above."""
+    """Log, as an event loop's exception handler, an error that nobody awaited, without its text."""
     if loop.is_closed():
         return  # why it ended is told already, and as the last line where the process ends with it
     error = context.get("exception")
@@ -65,10 +65,10 @@ def log_unawaited(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
 
 
 class Restarts:
-    """Starts something again whenever it ends by an exception, unless faults come again and again."""
+    """Restarts something whenever it ends by an exception, unless faults recur."""
 
     def __init__(self, part: str, is_outage: Callable[[BaseException], bool], delays: Iterable[float]) -> None:
-        """`part` is how messages call it; `is_outage` tells what is no fault, and passes; `delays` never end."""
+        """`part` names it in messages; `is_outage` says what isn't a fault; `delays` is infinite."""
         self._part = part
         self._is_outage = is_outage
         self._delays = iter(delays)
@@ -77,14 +77,14 @@ class Restarts:
 
     @property
     def is_unsteady(self) -> bool:
-        """Whether it ended by a fault, and hasn't run for long since."""
+        """Whether it ended by a fault within the last `STEADY` seconds."""
         return self._first_fault is not None and asyncio.get_running_loop().time() - self._began < STEADY
 
     async def run(self, run: Callable[[], Awaitable[None]], on_end: Callable[[], Awaitable[None]]) -> None:
         """Run it until it ends by itself. `on_end` is called after each exception, and ends this by one of its own.
 
         Raises:
-            FaultError: It ended by faults again and again.
+            FaultError: Faults recurred for `GIVE_UP_AFTER` seconds.
         """
         loop = asyncio.get_running_loop()
         while True:

@@ -1,4 +1,4 @@
-"""The gauges, which are read when somebody asks for the metrics."""
+"""The gauges, read at each scrape."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def add_gauges(
     metrics: Metrics, queue: WorkQueue, workers: Workers, stores: Mapping[Kind, WatchedResourceStore]
 ) -> None:
-    """Show what waits, what is under way, and how the known resources are."""
+    """Add the gauges of the queue, the workers and the known resources."""
     gauge, gauges = metrics.gauge, metrics.gauges
     gauge("queue_depth", "Resources that wait for a pass.", lambda: len(queue))
     gauge("resources", "Known resources.", lambda: sum(map(len, stores.values())))

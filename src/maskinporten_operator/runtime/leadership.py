@@ -1,4 +1,4 @@
-"""When this process may work: at once where it has nobody to contend with, else while it holds the Lease."""
+"""When this process may work: always without leader election, else while it holds the Lease."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Leadership:
     ) -> None:
         """Work at once if there is no `elector`.
 
-        `take_over` is called when the Lease has been acquired. It is told until when other processes may have written,
-        and until when DigDir's lists may lack it, `list_lag` seconds later; both in monotonic seconds.
+        `take_over` is called when the Lease has been acquired, with when other processes stopped writing, and when
+        DigDir's lists have what they wrote, `list_lag` seconds later; both in monotonic seconds.
         """
         self.begun = asyncio.Event()
         self._elector = elector
@@ -43,7 +43,7 @@ class Leadership:
 
     @property
     def may_work(self) -> bool:
-        """Whether this process surely leads, or has nobody to contend with."""
+        """Whether this process surely leads, or there is no leader election."""
         return self._elector is None or self._elector.time_left() > 0
 
     async def acquire(self) -> None:
@@ -65,7 +65,7 @@ class Leadership:
         return []
 
     async def release(self) -> None:
-        """Give the Lease back, so that another process needn't wait until it expires."""
+        """Release the Lease, so that another process needn't wait until it expires."""
         if self._elector is None:
             return
         try:

@@ -38,7 +38,7 @@ class _Gauge(Collector):
 
 
 class _Gauges(Collector):
-    """A gauge with labels whose values are found when somebody looks."""
+    """A gauge with labels, read at each scrape."""
 
     def __init__(self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Counts]) -> None:
         self._name, self._text, self._labels, self._read = name, text, labels, read
@@ -87,11 +87,11 @@ class Metrics:
         )
 
     def gauge(self, name: str, text: str, read: Callable[[], float | None]) -> None:
-        """Show a value that is read when somebody looks; None is no value, and then the metric is absent."""
+        """Add a gauge whose value is read at each scrape; it is absent while that is None."""
         self.registry.register(_Gauge(f"{PREFIX}_{name}", text, read))
 
     def gauges(self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Counts]) -> None:
-        """Show values by their labels, read when somebody looks; the labels' values must be few."""
+        """Add a gauge with labels, read at each scrape; the labels' values must be few."""
         self.registry.register(_Gauges(f"{PREFIX}_{name}", text, labels, read))
 
     @contextmanager
@@ -104,13 +104,13 @@ class Metrics:
             self._seconds.labels(kind.name).observe(time.perf_counter() - started)
 
     def count_pass(self, kind: Kind, outcome: Outcome) -> None:
-        """Count a pass by its Ready reason, or by how it ended that reported none."""
+        """Count a pass by its Ready reason, or by `Outcome.silent`."""
         reason = str(outcome.verdicts[0].reason) if outcome.verdicts else outcome.silent
         reason = reason if reason in KNOWN_RESULTS else "Other"  # what a status says may be written by anyone
         self._passes.labels(kind.name, reason).inc()
 
     def count_retry(self, kind: Kind, outcome: Outcome) -> None:
-        """Count what follows from a pass's end."""
+        """Count that a pass has to be repeated, and whether for an error."""
         if outcome.retry:
             self._retries.labels(kind.name).inc()
             if outcome.retry.failed:
@@ -125,7 +125,7 @@ class Metrics:
         self._tokens.labels(status).inc()
 
     def count_dropped_event(self) -> None:
-        """Count a Kubernetes Event that was given up."""
+        """Count a Kubernetes Event that was dropped."""
         self._dropped_events.inc()
 
     def observe_call(self, operation: str, status: str, seconds: float) -> None:

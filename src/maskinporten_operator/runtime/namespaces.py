@@ -1,4 +1,4 @@
-"""What the watches tell of namespaces: which are being deleted, and which are managed."""
+"""What the watches know of namespaces: which are being deleted, and which are managed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MAX_WAIT = 10.0
 
 @dataclass(slots=True)
 class WatchedNamespaces:
-    """WatchedNamespaces by what a pass must know of them, as far as the watches have told.
+    """The namespaces that are being deleted, and those that are managed, as the watches have delivered them.
 
     Attributes:
-        on_news: Told the names of namespaces whose deletion or selection began or ended.
+        on_news: Called with the names of namespaces whose deletion or selection began or ended.
         selects: Whether only some are managed.
     """
 
@@ -56,11 +56,11 @@ class WatchedNamespaces:
         return not self.selects or name in self._selected
 
     def listen_to_ends(self) -> MembersListener:
-        """Give what a watch of all namespaces tells its news to."""
+        """Give the listener for a watch of all namespaces."""
         return MembersListener(self._ending, self.on_news, lambda metadata: bool(metadata.get("deletionTimestamp")))
 
     def listen_to_selected(self) -> MembersListener:
-        """Give what a watch of the selected namespaces tells its news to."""
+        """Give the listener for a watch of the selected namespaces."""
         return MembersListener(self._selected, self.on_news, lambda _: True, self._selection_listed.set)
 
 

@@ -1,4 +1,4 @@
-"""Changes of owned objects lead back to their owners."""
+"""Queues the owners of objects that changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class OwnedChanges:
-    """Takes in what the metadata watches say of what the resources of one kind own. The data never gets here."""
+    """Queues resources of one kind when what they own changes; of that it gets metadata only."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class OwnedChanges:
         queue: WorkQueue,
         note_gap: Callable[[], None] = lambda: None,
     ) -> None:
-        """`store` holds the owners; `note_gap` is told that changes may have been missed, of the owners too."""
+        """`store` holds the owners; `note_gap` is called when changes may have been missed, of the owners too."""
         self._versions = versions
         self._store = store
         self._queue = queue
@@ -38,7 +38,7 @@ class OwnedChanges:
         self._unsettled: defaultdict[Key, dict[Key, int]] = defaultdict(dict)
 
     def listen(self, kind: Kind) -> OwnedListener:
-        """Give what a watch of a kind of owned objects tells its news to."""
+        """Give the listener for a watch of a kind of owned objects."""
         return OwnedListener(kind, self)
 
     def take_list(self, kind: Kind, items: Iterable[Metadata], namespace: str | None) -> None:
@@ -73,9 +73,9 @@ class OwnedChanges:
         self._take_absence(key)
 
     def take_write(self, kind: Kind, metadata: Metadata) -> None:
-        """Take in an object as a write of ours left it, of which no event will be news.
+        """Take in an object as a write of ours left it, whose watch event won't be news.
 
-        Its controlling owner's pass made it; whoever else it concerns must look.
+        Its controlling owner's pass wrote it; all others that it concerns are queued.
         """
         key = key_of(kind, metadata)
         references = metadata.get("ownerReferences") or ()
@@ -105,13 +105,13 @@ class OwnedChanges:
 
 
 def _find_urgency(kind: Kind) -> Priority:
-    """Credentials that were changed are wrong; of other objects much changes that needs no repair."""
+    """Give the priority of a change: of a Secret it damages credentials."""
     return Priority.REPAIR if kind == SECRET else Priority.CHANGE
 
 
 @dataclass(frozen=True, slots=True)
 class OwnedListener:
-    """What one watch tells, with its kind."""
+    """The listener of one watch, with its kind."""
 
     kind: Kind
     changes: OwnedChanges

@@ -1,8 +1,8 @@
-"""The work queue: each key once, never two passes over one key at the same time, and namespaces are served alike.
+"""The work queue: each key once, never two passes over one key at the same time, and fair to namespaces.
 
-Who is next: news go before what may wait. Of either, the namespace comes first that has the fewest passes under way,
-then what is most urgent, then whose turn it is, and within a namespace who came first. The last few workers go only to
-a namespace that has no pass under way, whatever it waits for ([0025] in docs/decisions).
+The order: changes before retries and the resync. Of either, the namespace with the fewest passes under way is next,
+then the higher priority, then round-robin, and within a namespace first in, first out. The last few workers are kept
+for namespaces without a pass under way ([0025] in docs/decisions).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Key(NamedTuple):
 
 
 class Priority(IntEnum):
-    """How urgent a pass is: a deletion or a lost Secret, a change, a further attempt, what nobody waits for."""
+    """The priority of a pass: for a deletion or a lost Secret, a change, a retry, the resync."""
 
     REPAIR = 0
     CHANGE = 1
@@ -68,9 +68,9 @@ class WorkQueue:
         workers: int | None = None,
         closed: bool = False,
     ) -> None:
-        """`observe_wait` is told how long each key waited; one that is `closed` takes nothing until it is opened.
+        """`observe_wait` is called with how long each key waited; a `closed` queue takes nothing until it is opened.
 
-        `workers` is how many take keys; None keeps none of them for anybody.
+        `workers` is how many take keys; None keeps none for namespaces without a pass under way.
         """
         self._chance = chance
         self._observe_wait = observe_wait
@@ -192,7 +192,7 @@ class WorkQueue:
         return len(self._running)
 
     def _enqueue(self, key: Key, priority: Priority) -> None:
-        """Put a key in line; one that waits already gives up its place in a less urgent one."""
+        """Add a key, or move it to a higher priority."""
         if (before := self._queued.get(key)) is not None:
             self._turns[before].discard(key.namespace, key)
         self._turns[priority].add(key.namespace, key)
@@ -200,7 +200,7 @@ class WorkQueue:
         self._news.set()
 
     def _choose(self) -> tuple[Priority, str] | None:
-        """Choose the line that is next, if one may be served now."""
+        """Choose priority and namespace of the next key, if there is one that may be taken now."""
         for priorities in (NEWS, PATIENT):
             least: tuple[Priority, str] | None = None
             for priority in priorities:
@@ -214,7 +214,7 @@ class WorkQueue:
         return None
 
     def _is_hot(self, key: Key) -> bool:
-        """Whether so many passes changed something lately that somebody else undoes what they do."""
+        """Whether so many passes changed something lately that something else must undo their changes."""
         actions = self._actions.get(key)
         if not actions or len(actions) < MAX_ACTIONS:
             return False

@@ -24,7 +24,7 @@ class Router:
 
     Attributes:
         stores: The resources of each kind that is managed.
-        owned: What takes in the changes of that, by the owners' kind.
+        owned: What takes in the changes of owned objects, by the owners' kind.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Router:
         forget: Callable[[str], None],
         note_gap: Callable[[], None],
     ) -> None:
-        """`forget` is told the uid of what is gone; `note_gap`, that a watch may have missed something."""
+        """`forget` is called with the uid of what is gone; `note_gap`, when a watch may have missed something."""
         self._queue = queue
         self._forget = forget
         self._note_gap = note_gap

@@ -1,4 +1,4 @@
-"""kopf as the process shell: login, list and watch with reconnect, signals. It decides nothing."""
+"""kopf as the process shell: login, list, and watch with reconnect."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ OUTAGES = (
 
 
 class EndlessBackoffs:
-    """An iterable of delays that never ends: an API server that is gone for long doesn't end the process."""
+    """An infinite iterable of delays, so that a long outage of the API server doesn't end the process."""
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain(FIRST_BACKOFFS, itertools.repeat(MAX_BACKOFF))
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the watch ended by what the API server did or didn't answer, which passes."""
+    """Whether the watch ended by an outage of the API server or of the network."""
     return isinstance(error, OUTAGES) or (error.__cause__ is not None and is_outage(error.__cause__))
 
 
@@ -118,7 +118,7 @@ class _Shell:
         self._end: Callable[[], None] = lambda: None
 
     def give_up(self, error: Exception) -> None:
-        """End because of an error that kopf doesn't get to see, or would try again without end; from any thread."""
+        """End because of an error that kopf doesn't see, or would retry indefinitely; from any thread."""
         self._fault = self._fault or error
         self._end()
 
@@ -171,7 +171,7 @@ class _Shell:
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """Neither copies an object nor looks for an earlier state in its annotations, which anybody may write."""
+    """Keeps no earlier state, and reads none from annotations, which users may write."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         """Give nothing to compare."""

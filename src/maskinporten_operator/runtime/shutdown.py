@@ -1,4 +1,4 @@
-"""The end of the process: in order after a signal, and in any case within a fixed time."""
+"""Graceful shutdown on a signal, with a hard time limit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def limit_end() -> None:
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks, and wait until they have ended, however they do."""
+    """Cancel tasks, and wait until they have ended."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

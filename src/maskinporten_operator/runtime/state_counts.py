@@ -39,7 +39,7 @@ def count_resources(stores: Iterable[WatchedResourceStore]) -> Counter[tuple[str
 
 
 def count_scopes(store: WatchedResourceStore) -> Counter[tuple[str, ...]]:
-    """Count the exposed scopes by the state that the statuses tell."""
+    """Count the exposed scopes by their state in the statuses."""
     found: Counter[tuple[str, ...]] = Counter()
     for status in _statuses(store):
         for scope in status.exposed_scopes:
@@ -48,7 +48,7 @@ def count_scopes(store: WatchedResourceStore) -> Counter[tuple[str, ...]]:
 
 
 def count_keys(registrations: Iterable[Registration], now: datetime) -> Counter[tuple[str, ...]]:
-    """Count our registered keys by age; those of clients that weren't read by themselves yet aren't known."""
+    """Count our registered keys by age; those of clients that were only listed aren't known."""
     keys = [key for one in registrations for key in one.keys or () if key.ours]
     return Counter((_name_age(key, now),) for key in keys)
 

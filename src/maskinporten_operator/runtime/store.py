@@ -69,7 +69,7 @@ class Entry:
     _is_valid: bool = False
 
     def has_valid_spec(self) -> bool:
-        """Whether it can be acted on as it is written; looked at once, since each of many rivals asks."""
+        """Whether its spec is valid; cached, since each of many rivals asks."""
         if self._judged is not self.body:
             self._judged, self._is_valid = self.body, has_valid_spec(self.body)
         return self._is_valid
@@ -85,8 +85,8 @@ class WatchedResourceStore:
     """The resources of a kind by key; that of the MaskinportenClients is the `ResourceStore` of a pass.
 
     Attributes:
-        on_gone: Told the key and uid of every resource that is gone.
-        on_released: Told who else claims what a resource no longer does: one of them may have waited for it.
+        on_gone: Called with the key and uid of every resource that is gone.
+        on_released: Called with the keys of those that claim what a resource no longer does.
     """
 
     kind: Kind
@@ -155,7 +155,7 @@ class WatchedResourceStore:
             self._drop(key, entry)
 
     def keep_only(self, uids: Iterable[str]) -> list[Key]:
-        """Drop the resources whose uid isn't in a complete list; a watch doesn't tell what vanished in a gap."""
+        """Drop the resources whose uid isn't in a complete list: a watch lacks the deletions of a gap."""
         present = set(uids)
         gone = [(key, entry) for key, entry in self._entries.items() if entry.uid not in present]
         for key, entry in gone:
@@ -266,7 +266,7 @@ class VersionStore:
 
 @dataclass(frozen=True, slots=True)
 class WatchedChildren:
-    """What the watches know of the objects that Applications own."""
+    """The objects that Applications own, as the watches have delivered them."""
 
     clients: WatchedResourceStore
     versions: VersionStore

@@ -1,4 +1,4 @@
-"""The start's wait for the watches: until the stores hold what the API server lists."""
+"""The initial sync: the wait until the stores have what the API server lists."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def wait_for_sync(
     list_uids: Callable[[Kind], Awaitable[Mapping[str, str]]],
     watches_work: Callable[[], bool],
 ) -> None:
-    """Return when the stores have held all that is listed, but for what no watch shows: readiness hangs on no object.
+    """Return when the stores have all that is listed, but for objects that no watch delivers within `MAX_WAIT`.
 
     `list_uids` gives the uids of a kind's resources at the API server, each with namespace and name.
     """

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class WatchSigns:
-    """A watch, as it tells of itself, from any thread.
+    """The signs of life of one watch; may be called from any thread.
 
     Attributes:
         name: What the log and the endpoints call it.
@@ -46,7 +46,7 @@ class WatchSigns:
 
 
 class Vitals:
-    """The parts that must give signs of life, and what else is asked how it is."""
+    """The parts that must give signs of life, and further health checks."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -54,7 +54,7 @@ class Vitals:
         self._checks: list[Callable[[], str | None]] = []
 
     def expect(self, name: str) -> WatchSigns:
-        """Expect signs of a part from now on; it tells of itself by what this gives."""
+        """Expect signs of life of a part from now on, given by means of the result."""
         part = WatchSigns(name, self._monotonic)
         self._parts.append(part)
         return part
@@ -64,7 +64,7 @@ class Vitals:
         return SessionSigns({path: self.expect(path) for path in paths})
 
     def add_check(self, check: Callable[[], str | None]) -> None:
-        """Ask this too: what is wrong, or None."""
+        """Add a check that gives what is wrong, or None."""
         self._checks.append(check)
 
     def find_faults(self) -> list[str]:
@@ -83,19 +83,19 @@ class Vitals:
 
 
 class SessionSigns:
-    """Watches that share a session, which tells of its requests by their paths."""
+    """The signs of life of watches that share a session, by the paths of its requests."""
 
     def __init__(self, parts: dict[str, WatchSigns]) -> None:
         self._parts = parts
 
     def on_request(self, path: str) -> None:
-        """A sign of the watch that it is for, or of all that are still being prepared."""
+        """A sign of life of the watch of this path; of all, if the path is none of theirs."""
         part = self._parts.get(path)
         for one in [part] if part else self._parts.values():
             one.note()
 
     def on_watch(self, path: str) -> None:
-        """A watch was granted, as is asked for after a list."""
+        """A watch was opened, which follows a list."""
         if part := self._parts.get(path):
             part.begin()
 

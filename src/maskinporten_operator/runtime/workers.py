@@ -30,14 +30,14 @@ STUCK = 50.0
 
 
 class Run:
-    """A pass under way: when it began, and when it last got on (monotonic seconds)."""
+    """A pass under way: when it began, and its last sign of life (monotonic seconds)."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self.began = self.alive_at = monotonic()
 
     def mark_alive(self) -> None:
-        """Something that it waited for has come."""
+        """A call of the pass ended."""
         self.alive_at = self._monotonic()
 
 
@@ -55,8 +55,7 @@ class Controller:
     """What the workers need to work on one kind.
 
     Attributes:
-        settle: Told of the end of each pass, with what it began on: queues whatever must follow from changes that
-            weren't the pass's own.
+        settle: Called at the end of each pass with what it began on; queues the passes that follow.
     """
 
     store: WatchedResourceStore
@@ -113,7 +112,7 @@ class Workers:
         return len(self._runs)
 
     def check_stuck(self) -> str | None:
-        """Say so if keys wait for workers, and no pass has begun or got on for long."""
+        """Say so if keys wait for workers, and no pass gave a sign of life for `STUCK` seconds."""
         latest = max([self._last_taken, *(run.alive_at for run in self._runs)])
         idle = min(self._monotonic() - latest, self._queue.longest_wait)
         return f"the queue is stuck for {idle:.0f} s" if idle > STUCK else None
