@@ -27,7 +27,7 @@ SOON = 30 * DAY
 MAX_MEMBERS = 100
 MAX_DEPTH = 8
 MEMBER_NAME = re.compile(r"[A-Za-z][\w.#-]{0,39}")
-"""Of a member whose name is told; another may be a value that stands in a name's place."""
+"""Of a member whose name is reported; any other may be a value in the place of a name."""
 RELIED_ON: Mapping[str, tuple[str, ...]] = {
     "Client": ("client_id", "description", "integration_type", "scopes"),
     "Scope": ("name", "description"),
@@ -99,7 +99,7 @@ def check_addresses(base_url: str, well_known_url: str, environments: Environmen
 
 
 def check_server(server: AuthorizationServer, base_url: str, environments: Environments) -> Check:
-    """Check that Maskinporten's metadata tell of one environment, that of the API."""
+    """Check that Maskinporten's metadata are of one environment, that of the API."""
     mixed = _compare_environments(
         "issuer",
         {
@@ -316,7 +316,7 @@ def find_rests(clients: Iterable[Registration], cluster: str, now: float) -> Res
 
 
 def _is_over(description: str, now: float) -> bool:
-    """Whether the run that made a client is over; one that doesn't tell when it began is."""
+    """Whether the run that made a client is over; one without a time in its description is."""
     begun = re.search(r" of (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)$", description)
     try:
         return begun is None or abs(now - datetime.fromisoformat(begun[1]).timestamp()) > MAX_RUN_SECONDS

@@ -65,7 +65,7 @@ def plan_keys(
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """A client's registered keys, told apart by whose they are and by what the Secret holds.
+    """A client's registered keys, classified by owner and by what is in the Secret.
 
     Attributes:
         current: The key that the Secret holds, whoever made it; None if it isn't registered.
@@ -81,7 +81,7 @@ class KeySet:
 
     @classmethod
     def classify(cls, registered: Sequence[PublicJwk], current: PublicJwk | None, now: datetime) -> Self:
-        """Tell a client's keys apart."""
+        """Classify a client's keys."""
         ours = tuple(key for key in registered if key.ours)
         foreign = tuple(key for key in registered if not key.ours)
         return cls(current, ours, tuple(_find_orphans(registered, current, now)), foreign)
@@ -92,7 +92,7 @@ class KeySet:
         return (self.current,) if self.current and self.current.ours else ()
 
     def count_young(self, now: datetime) -> int:
-        """Count our keys that were published within the last hour; of those that were dropped since, nobody tells."""
+        """Count our keys that were published within the last hour; those that were dropped since aren't known."""
         created = [_created(key) for key in self.ours]
         return sum(moment is not None and now - moment < timedelta(hours=1) for moment in created)
 

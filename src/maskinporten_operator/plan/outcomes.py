@@ -23,9 +23,9 @@ STANDBY_RECHECK_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When to look again: `delay` seconds, or with backoff when None; `failed` says that something went wrong.
+    """When the next pass follows: after `delay` seconds, with backoff if None; `failed` says that something went wrong.
 
-    `at_once` says that the first in a row of those with backoff doesn't wait, `patient` that everybody else goes first.
+    With `at_once` the first in a row with backoff doesn't wait; with `patient` it has the resync's priority.
     """
 
     delay: float | None
@@ -40,13 +40,13 @@ class Outcome:
 
     Attributes:
         verdicts: The conditions, Ready first; empty when nothing is to be reported.
-        retry: When to look again; None when only an event or the resync does.
+        retry: When the next pass follows; None if only an event or the resync triggers it.
         level: Log level.
         not_the_resources_fault: Whether a resource that was ready at this generation stays so.
         judged: Whether every condition was judged, and not Ready alone.
         acted: Whether the pass wrote anything.
-        unfinished: Whether the next pass merely goes on where this one ended.
-        silent: How the pass is counted that reports nothing.
+        unfinished: Whether this pass left work to the next.
+        silent: How a pass without a report is counted.
         lasting: How it ends instead when `MAX_CONFLICTS` passes in a row, this one included, ended in a conflict.
     """
 
@@ -80,8 +80,8 @@ def deletion_blocked(blocker: Blocker) -> Outcome:
     return _deletion_blocked(not_ready(blocker))
 
 
-def go_on_deleting(blocker: Blocker) -> Outcome:
-    """A pass left a part of the deletion to further ones."""
+def continue_deletion(blocker: Blocker) -> Outcome:
+    """Build the outcome of a pass that left a part of the deletion to the next."""
     return _deletion_blocked(continue_next_pass(blocker))
 
 

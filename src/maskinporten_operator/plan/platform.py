@@ -26,7 +26,7 @@ PUBLISHED_ADDRESSES = {
 
 @dataclass(frozen=True, slots=True)
 class Webproxy:
-    """The proxy by which pods on premises go out.
+    """The web proxy of pods on premises.
 
     Attributes:
         url: Its address, with scheme and port.
@@ -43,7 +43,7 @@ class Webproxy:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """Where the cluster stands, and what it can do.
+    """The platform that the cluster runs on.
 
     Attributes:
         cluster: The cluster's name, to which rules may be restricted.
@@ -72,7 +72,7 @@ class Platform:
 def choose_backend(wanted: Wanted, platform: PlatformName, served: Collection[Kind]) -> Backend:
     """Choose what egress policies are made with.
 
-    Left to itself, none on a generic cluster: the first policy isolates a pod that had free egress.
+    `auto` is none on a generic cluster: the first policy isolates a pod that had free egress.
     """
     if wanted != "auto":
         return wanted

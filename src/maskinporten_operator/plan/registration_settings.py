@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RegistrationSettings:
-    """The settings that planning and deleting need, apart from where they come from.
+    """The settings that plans of MaskinportenClients depend on.
 
     Attributes:
         cluster: First part of every ownership; holds no `:`.

@@ -89,7 +89,7 @@ Search = Found | Released | Absent
 
 
 def check_search(search: Search, meta: ObjectMeta) -> Blocker | None:
-    """Say why no client may be registered although none was found, or None."""
+    """Say why no client may be registered although none was found; None if one may."""
     if isinstance(search, Found):
         return None
     if isinstance(search, Released):
@@ -113,7 +113,7 @@ def check_search(search: Search, meta: ObjectMeta) -> Blocker | None:
 
 
 def check_mass_absence(seen: Missing, meta: ObjectMeta) -> Blocker | None:
-    """Say that too much is missing to believe it, unless a user asked to go on with this resource."""
+    """Say that too many registrations are missing, or None; also None if a user confirmed it for this resource."""
     if not seen.is_mass or meta.asks(RESYNC_ANNOTATION):
         return None
     return waiting(

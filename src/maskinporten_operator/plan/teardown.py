@@ -72,7 +72,7 @@ def find_finalizers(meta: ObjectMeta, settings: RegistrationSettings, *, is_sele
 
 
 def is_deleted_for_good(meta: ObjectMeta, settings: RegistrationSettings) -> bool:
-    """Whether client and scopes go with the resource. Preserving wins; without a word the cluster's settings holds."""
+    """Whether client and scopes are deleted with the resource. Preserving wins; the default is the setting's."""
     if meta.asks(PRESERVE_ANNOTATION):
         return False
     if DELETE_ANNOTATION in meta.annotations:
@@ -81,12 +81,12 @@ def is_deleted_for_good(meta: ObjectMeta, settings: RegistrationSettings) -> boo
 
 
 def check_clients(seen: TeardownSnapshot) -> Blocker | None:
-    """That there is no client is believed only while few others are missing."""
+    """Say that too many registrations are missing to conclude that this one is gone, or None."""
     return None if seen.clients else check_mass_absence(seen.missing, seen.meta)
 
 
 def plan_teardown(seen: TeardownSnapshot) -> tuple[TeardownStep, ...] | Blocker:
-    """Decide what is deleted, in order, or say what has to be waited for before anything is."""
+    """Plan what is deleted, in order, or give what it has to wait for."""
     if blocker := _check_list(seen) or check_clients(seen):
         return blocker
     steps: list[TeardownStep] = []

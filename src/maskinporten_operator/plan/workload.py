@@ -55,7 +55,7 @@ def build_deployment(
 
 
 def choose_fingerprint(meta: ObjectMeta, fingerprint: str | None) -> str | None:
-    """Give the fingerprint unless the user wants the pods left alone."""
+    """Give the fingerprint, or None if the user doesn't want pods to be restarted."""
     return None if meta.annotations.get(RESTART_ANNOTATION) == "false" else fingerprint
 
 
@@ -110,7 +110,7 @@ def _build_pod(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, secr
 def _build_strategy(spec: ApplicationSpec) -> dict[str, Any]:
     """Build the strategy, with the API server's defaults written out.
 
-    What it filled in itself would be nobody's, stay when the type changes to Recreate, and be forbidden there.
+    Defaults that it filled in would have no owner, and stay when the type changes to Recreate, which forbids them.
     """
     if spec.strategy.type == "Recreate":
         return {"type": "Recreate"}

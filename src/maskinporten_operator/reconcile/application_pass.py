@@ -54,7 +54,7 @@ Objects = dict[ChildName, "Mapping[str, Any] | None"]
 
 
 async def reconcile_application(body: Mapping[str, Any], ports: Ports) -> Outcome:
-    """Bring one Application's children a pass nearer to its spec. Raises nothing but cancellation."""
+    """Run one pass over an Application. Raises nothing but cancellation."""
     progress = ApplicationProgress(parse_application(body))
     return await conclude(_attempt(progress, ports), progress, ports)
 
@@ -85,7 +85,7 @@ async def _observe(
 ) -> ApplicationSnapshot:
     """Read the children that there should be, and those that the watches know of.
 
-    In its first pass a new Application has no children: they are created, and a guard tells if there are any.
+    In its first pass a new Application has no children: they are created, and a precondition fails if one exists.
     """
     meta = application.meta
     client = ports.known.children.find_client(meta.namespace, meta.name)

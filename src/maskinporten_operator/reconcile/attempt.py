@@ -74,9 +74,9 @@ class _Conflicts:
 
 
 def _spare(outcome: Outcome, progress: Progress[Any]) -> Outcome:
-    """Put off the next try to write the status of a resource that can't be read.
+    """Delay the next write of the status of a resource that exceeds the limits.
 
-    The API server may need longer for that than it is waited for, and goes on with it; others would wait meanwhile.
+    The API server may need longer for it than the timeout, and works on it meanwhile, which delays other calls.
     """
     retry = outcome.retry
     if retry is None or retry.at_once or not isinstance(progress.resource.spec, UnreadableSpec):
@@ -85,7 +85,7 @@ def _spare(outcome: Outcome, progress: Progress[Any]) -> Outcome:
 
 
 def _internal_error(error: Exception) -> Outcome:
-    """Tell where a fault of ours is. The text of an arbitrary exception may quote what it worked on, such as a key."""
+    """Log where a fault of ours is, without the exception's text, which may quote a key."""
     place = "".join(traceback.format_tb(error.__traceback__))
     log.error("internal error", error=type(error).__name__, exception=place)
     return not_ready(Blocker("Transient", Reason.INTERNAL_ERROR, "A fault in the operator; its log tells where"))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 async def reconcile_maskinportenclient(body: Mapping[str, Any], first_seen: FirstSeen, ports: Ports) -> Outcome:
-    """Bring one resource a pass nearer to its spec, and say how that ended. Raises nothing but cancellation."""
+    """Run one pass over a MaskinportenClient. Raises nothing but cancellation."""
     progress = ClientProgress(parse(body))
     return await conclude(_attempt(progress, first_seen, ports), progress, ports)
 
@@ -79,14 +79,14 @@ async def _converge(
 
 
 def _refuse_spec(fault: str, progress: ClientProgress) -> Outcome:
-    """Say what is wrong, and that nothing is taken from a client for that: workloads may live by it."""
+    """Say what is wrong, and that the client stays as it is: workloads may use it."""
     client_id = progress.resource.status.client_id
     stays = f". Client {client_id} stays as it is until the spec can be used" if client_id else ""
     return not_ready(rejected(Reason.INVALID_SPEC, fault + stays))
 
 
 async def _read_again_before_its_end(progress: ClientProgress, ports: Ports) -> bool:
-    """Read a resource whose namespace goes: another watch told of that, and annotations may have come before it."""
+    """Read a resource whose namespace is being deleted, since its annotations may be newer; False if it is gone."""
     meta = progress.resource.meta
     body = await ports.cluster.find(meta.kind, meta.namespace, meta.name)
     if body is None or body["metadata"]["uid"] != meta.uid:

@@ -53,10 +53,10 @@ if TYPE_CHECKING:
 
 
 async def execute(plan: Plan, seen: Snapshot, progress: ClientProgress, ports: Ports) -> Blocker | None:
-    """Do what the plan says, noting each effect in `progress`; give the first refusal.
+    """Carry out a plan, noting each effect in `progress`; give the first refusal.
 
-    What is refused takes only what builds on it with it: a client that DigDir refuses doesn't keep scopes from being
-    exposed, nor one scope the others.
+    A refusal blocks only the steps that depend on it: a refused client doesn't keep scopes from being exposed, nor one
+    scope the others.
 
     Raises:
         OperatorError: A fault, or the finalizer was refused; the next pass goes on.
@@ -127,7 +127,7 @@ class _Execution:
             self._leave_out(step, error)
 
     def _leave_out(self, step: Step, error: RejectedError | TransientError) -> None:
-        """Let the passes that go on with this one begin with other scopes than one that can't be changed."""
+        """Exclude a scope that can't be changed from the further passes of the round."""
         if self.round and isinstance(step, SCOPE_STEPS):
             self.round.refusals.setdefault(step.scope, error.blocker)
 
@@ -168,7 +168,7 @@ class _Execution:
                     await self._attempt(revoke)
 
     def _give_up(self, step: Step) -> None:
-        """Pass over what builds on a step that was refused."""
+        """Skip the steps that depend on one that was refused."""
         match step:
             case RegisterClient() | PublishKeys():
                 self.given_up |= {PublishKeys, WriteSecret, TryScopes, ClearAnnotations}
@@ -303,7 +303,7 @@ class _Execution:
         self.progress.note(f"wrote Secret {self.seen.spec.secret_name} ({step.reason})")
 
     def _record_secret(self, plan: Plan) -> None:
-        """Tell which Secret holds the credentials, and what is in it unless it may lag behind the registration."""
+        """Record which Secret has the credentials, and its fingerprint unless it may lag behind the registration."""
         registration = self.progress.registration
         if not (registration and self.jwk) or WriteSecret in self.given_up:
             return
@@ -336,10 +336,10 @@ def _are_published(keys: Sequence[PublicJwk], jwk: PrivateJwk, registration: Reg
 
 
 async def execute_teardown(steps: Iterable[TeardownStep], progress: ClientProgress, ports: Ports) -> None:
-    """Delete what the steps say, in their order, noting each effect in `progress`.
+    """Carry out the steps of a deletion, noting each effect in `progress`.
 
     Raises:
-        OperatorError: DigDir or the cluster didn't do its part: nothing that follows was done, so the finalizer stays.
+        OperatorError: A step failed: none that follows was carried out, so the finalizer stays.
     """
     await _Teardown(progress, ports).run(steps)
 
@@ -395,7 +395,7 @@ class _Teardown:
                 await self.ports.cluster.remove_finalizers(self.progress.resource.meta, names)
 
     async def _revoke(self, step: RevokeAccess) -> None:
-        """Revoke access; where DigDir changes none to an inactive scope, this is active until the access is gone."""
+        """Revoke access; where DigDir refuses that for an inactive scope, it is active until the access is gone."""
         try:
             await _expose(step, self.progress, self.ports.digdir.scopes)
         except RejectedError:
@@ -435,5 +435,5 @@ async def _expose(step: ScopeStep, progress: ClientProgress, scopes: ScopeIndex)
 
 
 def _is_refused_consumer(step: Step, error: RejectedError) -> bool:
-    """Whether DigDir takes one consumer for none: a condition of its own tells of that, and the others go on."""
+    """Whether DigDir refuses one consumer, which the condition `ConsumersValid` reports; the others aren't affected."""
     return isinstance(step, GrantAccess) and isinstance(error, BadRequestError)

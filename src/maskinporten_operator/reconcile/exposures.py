@@ -70,13 +70,13 @@ def find_fault(exposures: Iterable[Exposure]) -> Blocker | None:
 
 
 def recall_exposures(seen: tuple[Exposure, ...], scopes: ScopeIndex) -> tuple[Exposure, ...]:
-    """Give the scopes as a pass left them, by what is known without another call."""
+    """Give the scopes as a pass left them, as the index knows them."""
     return tuple(replace(one, registered=scopes.find(one.name), access=scopes.find_access(one.name)) for one in seen)
 
 
 @dataclass(slots=True)
 class _Look:
-    """One pass's look at a resource's scopes.
+    """The observation of a resource's scopes in one pass.
 
     Attributes:
         status_names: The scopes that the status names.
@@ -98,7 +98,7 @@ class _Look:
         return self.settings.build_ownership(self.resource.meta)
 
     async def observe_exposed(self, name: str, wanted: ExposedScope) -> Exposure:
-        """Read a scope of the spec, unless it is known or there were calls enough."""
+        """Read a scope of the spec, unless it is known or the pass has made enough calls."""
         scopes = self.scopes
         if check_scope_description(name, wanted, self.ownership):
             return Exposure(name, wanted, scopes.find(name))
@@ -128,13 +128,13 @@ class _Look:
         return Exposure(scope.name, None, scope, access)
 
     def _needs_call(self, name: str) -> bool:
-        """Whether a scope, or who may use it, must be asked for."""
+        """Whether it takes a call to know a scope and who may use it."""
         if self._must_read(name):
             return True
         return self._is_ours(self.scopes.find(name)) and not self.scopes.is_access_known(name)
 
     def _must_read(self, name: str) -> bool:
-        """Whether the list may not tell how a scope is."""
+        """Whether a scope must be read, since the list may be wrong about it."""
         registered = self.scopes.find(name)
         if self.scopes.is_unconfirmed(name):
             return True
@@ -144,7 +144,7 @@ class _Look:
         return (hidden or foreign or self.round.anew) and name not in self.round.read
 
     async def _read_scope(self, name: str) -> RegisteredScope | None:
-        """Give a scope as listed, or as it is now where the list may not tell."""
+        """Give a scope as listed, or read it where the list may be wrong."""
         if not self._must_read(name):
             return self.scopes.find(name)
         self.left -= 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from maskinporten_operator.model.blockers import Blocker
 from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.plan.exposed_scopes import MAX_READS, MAX_WRITES, is_owned_scope
-from maskinporten_operator.plan.outcomes import DONE, Outcome, deletion_blocked, go_on_deleting
+from maskinporten_operator.plan.outcomes import DONE, Outcome, continue_deletion, deletion_blocked
 from maskinporten_operator.plan.teardown import (
     OwnedScope,
     TeardownSnapshot,
@@ -52,7 +52,7 @@ async def finalize(progress: ClientProgress, first_seen: FirstSeen, namespace: N
         plan = error.blocker
     if not isinstance(plan, Blocker) and (unfinished := check_unfinished(seen)):
         find_round(progress.resource, ports.memory, ports.clock).read.update(scope.name for scope in seen.scopes)
-        return go_on_deleting(unfinished)
+        return continue_deletion(unfinished)
     ports.memory.end_round(meta.uid)
     return deletion_blocked(plan) if isinstance(plan, Blocker) else DONE
 
@@ -60,7 +60,7 @@ async def finalize(progress: ClientProgress, first_seen: FirstSeen, namespace: N
 async def _observe(
     resource: MaskinportenClient, finalizers: tuple[str, ...], first_seen: FirstSeen, ports: Ports
 ) -> TeardownSnapshot:
-    """Look for what DigDir has of the resource, as soon as its lists may tell: one for all passes of a round."""
+    """Find what DigDir has of the resource, once its lists must have it: one list for all passes of a round."""
     ownership, round_ = ports.settings.build_ownership(resource.meta), find_round(resource, ports.memory, ports.clock)
     started = round_.began
     if (list_due := _find_provable_at(ownership, first_seen, ports.digdir) - started) > 0:
@@ -78,7 +78,7 @@ async def _observe(
 
 
 def _find_provable_at(ownership: str, first_seen: FirstSeen, digdir: Digdir) -> float:
-    """Find when lists tell of all clients and scopes; clients that are known needn't be waited for."""
+    """Find when lists have all clients and scopes; clients that are known needn't be waited for."""
     scopes = digdir.scopes.complete_at(ownership, had_finalizer=first_seen.had_finalizer)
     if digdir.registrations.find(ownership):
         return scopes
@@ -91,7 +91,7 @@ def _find_provable_at(ownership: str, first_seen: FirstSeen, digdir: Digdir) -> 
 async def _find_clients(
     resource: MaskinportenClient, ownership: str, registrations: RegistrationIndex
 ) -> tuple[str, ...]:
-    """Find every active registration with our description: one left over would be adopted by a resource to come."""
+    """Find every active registration with our description: a later resource would adopt one that is left over."""
     found = {one.client_id for one in registrations.find(ownership)}
     hint = resource.status.client_id
     if hint is not None and hint not in found:

@@ -26,7 +26,7 @@ class Refusal:
     Attributes:
         words: What it said.
         generation: That of the spec that names the scope.
-        listed: Whether a list told then that it is granted: a list that tells so only later outranks the refusal.
+        listed: Whether a list had it as granted then; a list that has it only later outranks the refusal.
         at: When it was refused (monotonic seconds).
     """
 
@@ -38,7 +38,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Round:
-    """Several passes that do together what is too much for one: none of them does again what another did.
+    """Several passes that share work too large for one; none repeats what another did.
 
     Attributes:
         began: When the first of them began (monotonic seconds).
@@ -56,7 +56,7 @@ class Round:
 
 
 class Memory:
-    """By the resource's uid: keys on their way, what is missed or refused, conflicts in a row. By client: keys made."""
+    """State by the resource's uid: keys not yet in a Secret, absence, refusals, conflicts. By client: keys minted."""
 
     def __init__(self) -> None:
         self._pending: dict[str, PrivateJwk] = {}
@@ -70,13 +70,13 @@ class Memory:
         self._rounds: dict[str, Round] = {}
 
     def pending_key(self, uid: str) -> PrivateJwk | None:
-        """Give the key that an earlier pass minted and that hasn't reached the Secret: it is used, not another."""
+        """Give the key that an earlier pass minted and that isn't in the Secret yet, to be used before a new one."""
         return self._pending.get(uid)
 
     def record_mint(self, uid: str, client_id: str, key: PrivateJwk, now: float) -> None:
         """Remember a new key until it is in the Secret, and for an hour that it was made (`now` in monotonic seconds).
 
-        The latter by the client: a resource that is deleted and created again has it still.
+        The latter by the client, which a resource that is deleted and created again keeps.
         """
         self._pending[uid] = key
         self._mints[client_id] = (*self._mints.pop(client_id, ()), now)[-MAX_REMEMBERED_MINTS:]
@@ -84,11 +84,11 @@ class Memory:
             del self._mints[oldest]
 
     def record_delivery(self, uid: str) -> None:
-        """Forget the key on its way: the Secret has it."""
+        """Forget the pending key: the Secret has it."""
         self._pending.pop(uid, None)
 
     def recent_mints(self, uid: str, client_id: str, now: float) -> int:
-        """Count the client's keys made within the last hour, without the one on its way: to use it is to make none."""
+        """Count the client's keys made within the last hour, without the pending one."""
         mints = self._mints.get(client_id, ())
         return sum(now - moment < HOUR for moment in (mints[:-1] if uid in self._pending else mints))
 
@@ -102,26 +102,26 @@ class Memory:
         return self._absent_since.get(uid)
 
     def record_presence(self, uid: str) -> None:
-        """The registration is there."""
+        """Record that the registration was found."""
         self._absent_since.pop(uid, None)
 
     def record_refusal(self, uid: str, scope: str, refusal: Refusal) -> None:
-        """DigDir refused a consumed scope; what it said of an earlier spec's is forgotten."""
+        """Record that DigDir refused a consumed scope; refusals of earlier generations are forgotten."""
         self.record_try(uid)
         before = self._refusals[uid].items()
         self._refusals[uid] = {one: it for one, it in before if it.generation == refusal.generation} | {scope: refusal}
 
     def forget_refusals(self, uid: str) -> None:
-        """Somebody asks for another try of all."""
+        """Forget the refusals, so that all scopes are tried again."""
         self._refusals.pop(uid, None)
         self.record_try(uid)
 
     def record_try(self, uid: str) -> None:
-        """DigDir is asked about a consumed scope."""
+        """Record that DigDir was asked about a consumed scope."""
         self._tried.add(uid)
 
     def has_tried(self, uid: str) -> bool:
-        """Whether DigDir was asked, so that the status tells of no earlier process's tries any more."""
+        """Whether DigDir was asked by this process, so that the status isn't an earlier process's any more."""
         return uid in self._tried
 
     def find_refusals(self, uid: str, generation: int, granted: Collection[str], now: float) -> dict[str, str]:
@@ -142,7 +142,7 @@ class Memory:
         return known
 
     def end_round(self, uid: str) -> None:
-        """A pass leaves nothing to further ones: the next looks at everything again."""
+        """End the round: the next pass begins with everything."""
         self._rounds.pop(uid, None)
 
     def record_visit(self, uid: str) -> bool:
@@ -152,11 +152,11 @@ class Memory:
         return is_first
 
     def count_waiting(self, uid: str, now: float) -> float:
-        """Count the seconds since the resource's child was first found to have nothing to say."""
+        """Count the seconds since the resource's child was first found without a `Ready` of its generation."""
         return now - self._waiting_since.setdefault(uid, now)
 
     def record_answer(self, uid: str) -> None:
-        """The child has said how it is."""
+        """Record that the child has a `Ready` of its generation."""
         self._waiting_since.pop(uid, None)
 
     def conflicts(self, uid: str) -> int:
@@ -164,15 +164,15 @@ class Memory:
         return self._conflicts.get(uid, 0)
 
     def record_conflict(self, uid: str) -> None:
-        """A pass ended in a conflict."""
+        """Record that a pass ended in a conflict."""
         self._conflicts[uid] = self.conflicts(uid) + 1
 
     def clear_conflicts(self, uid: str) -> None:
-        """A pass ended without one."""
+        """Record that a pass ended without a conflict."""
         self._conflicts.pop(uid, None)
 
     def forget(self, uid: str) -> None:
-        """The resource is gone."""
+        """Forget all about a resource that is gone."""
         self._pending.pop(uid, None)
         self._absent_since.pop(uid, None)
         self._waiting_since.pop(uid, None)

@@ -94,7 +94,7 @@ async def _find_granted(
 
 
 def _recall_earlier_refusal(resource: MaskinportenClient, first_seen: FirstSeen, ports: Ports) -> str | None:
-    """Recall what DigDir refused an earlier process: it is tried again, though not by all resources at once."""
+    """Recall what DigDir refused to an earlier process; the new tries are spread over the resources."""
     uid = resource.meta.uid
     is_early = ports.clock.monotonic() - first_seen.at < spread_tries(uid)
     return find_earlier_refusal(resource) if is_early and not ports.memory.has_tried(uid) else None
@@ -105,7 +105,7 @@ async def _observe_exposed(
 ) -> tuple[tuple[Exposure, ...], Blocker | None]:
     """Read the exposed scopes, and say why they couldn't all be read, if they couldn't.
 
-    That keeps nobody from the credentials, nor from the other scopes.
+    This blocks neither the credentials nor the other scopes.
     """
     try:
         exposures = await observe_exposures(resource, spec, ports, MAX_READS)
@@ -117,7 +117,7 @@ async def _observe_exposed(
 async def _observe_exposed_again(
     seen: Snapshot, names: Collection[str], refusals: Mapping[str, Blocker], ports: Ports
 ) -> Snapshot:
-    """Look again at scopes that were read a moment ago; `refusals` says of some why they couldn't be."""
+    """Observe again scopes that were just read; `refusals` has why some couldn't be."""
     before = {one.name: one for one in seen.exposures if one.name not in names}
     try:
         observed = await observe_exposures(seen.resource, seen.spec, ports, max_reads=0)
@@ -136,7 +136,7 @@ def recall_refusals(seen: Snapshot, ports: Ports) -> Snapshot:
 
 
 def find_stale(plan: Plan, seen: Snapshot) -> Stale:
-    """Find what a plan replaces and this pass merely knows from a list: others may have changed it since."""
+    """Find what a plan replaces and the pass knows from a list only: others may have changed it since."""
     touches_registration = any(isinstance(step, TOUCHES_REGISTRATION) for step in plan.steps)
     listed = {exposure.name for exposure in seen.exposures if exposure.registered}
     activated = {step.scope for step in plan.steps if isinstance(step, UpdateScope) and step.activates}
@@ -145,7 +145,7 @@ def find_stale(plan: Plan, seen: Snapshot) -> Stale:
 
 
 async def read_again(seen: Snapshot, plan: Plan, stale: Stale, ports: Ports) -> Snapshot:
-    """Read what a plan is about to replace: what others changed since it was listed is kept, or makes it theirs.
+    """Read what a plan is about to replace, since others may have changed it, or its ownership, since it was listed.
 
     No other scopes than those of the plan may be changed by what was read.
 
@@ -181,7 +181,7 @@ class Stale:
 
 
 async def _read_scopes_again(stale: Stale, scopes: ScopeIndex) -> dict[str, Blocker]:
-    """Read scopes anew, and give why some can't be read: that keeps no other from being changed."""
+    """Read scopes, and give why some can't be read."""
     refusals: dict[str, Blocker] = {}
     for name in stale.scopes:
         try:

@@ -1,4 +1,4 @@
-"""What a pass needs of the world. Adapters and the runtime implement these; all raise only `OperatorError`s."""
+"""What a pass depends on, implemented by adapters and runtime. All methods raise only `OperatorError`s."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Cluster(Protocol):
 
 
 class RegistrationIndex(Protocol):
-    """The organisation's client registrations, listed now and then and kept up with our own writes."""
+    """The organisation's client registrations, from periodic lists and our own writes."""
 
     async def ready(self) -> None:
         """Return when a list has been read since the start; raise when that fails."""
@@ -96,14 +96,14 @@ class RegistrationIndex(Protocol):
         """Make `keys` the client's complete key set."""
 
     async def delete_keys(self, client_id: str) -> None:
-        """Delete the keys of a client that is about to be deleted; that DigDir refuses it is no fault."""
+        """Delete the keys of a client that is about to be deleted; a refusal is ignored."""
 
     async def delete(self, client_id: str) -> None:
         """Delete a client for good; done when DigDir says that it is gone."""
 
 
 class ScopeIndex(Protocol):
-    """The organisation's own scopes and their access lists, listed now and then and kept up with our own writes."""
+    """The organisation's own scopes and their access lists, from periodic lists and our own writes."""
 
     async def ready(self) -> None:
         """Return when a list has been read since the start; raise when that fails."""
@@ -169,14 +169,14 @@ class GrantIndex(Protocol):
         """
 
     def expire(self) -> None:
-        """DigDir refused what the lists allow: they are read anew when somebody asks next."""
+        """DigDir refused what the lists allow: the next question reads them again."""
 
 
 class KeyPool(Protocol):
     """Where new keys come from."""
 
     async def take(self, namespace: str) -> RsaKey:
-        """Take a new key for a namespace, minted ahead if there is one; namespaces that wait take turns."""
+        """Take a new key for a namespace, minted ahead if there is one; namespaces that wait are served round-robin."""
 
 
 class ResourceStore(Protocol):
@@ -190,7 +190,7 @@ class ResourceStore(Protocol):
 
 
 class Children(Protocol):
-    """What is known, from watches, of the objects that carry our label."""
+    """The objects with our label, as the watches have delivered them."""
 
     def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Give a MaskinportenClient in its newest version, whoever made it."""
@@ -200,7 +200,7 @@ class Children(Protocol):
 
 
 class Namespaces(Protocol):
-    """What the watches tell of namespaces; a hint, that the API server must confirm."""
+    """What the watches know of namespaces; a hint that the API server must confirm."""
 
     async def ready(self) -> None:
         """Return when those that are managed have been listed once; raise when that takes too long."""
@@ -213,14 +213,14 @@ class Namespaces(Protocol):
 
 
 class Announcer(Protocol):
-    """Where news for people go. Announcing neither waits nor fails."""
+    """Posts Kubernetes Events. Announcing neither waits nor fails."""
 
     def announce(self, meta: ObjectMeta, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """Tell of something that happened to a resource."""
+        """Queue an Event about a resource."""
 
 
 class Metadata(Protocol):
-    """Maskinporten's published metadata."""
+    """Maskinporten's metadata (RFC 8414)."""
 
     async def get(self) -> AuthorizationServer:
         """Give the metadata, read once in a while."""
