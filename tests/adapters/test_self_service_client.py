@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from digdir_simulator import jws
 from maskinporten_operator.adapters.digdir.calls import SLICE
 from maskinporten_operator.adapters.digdir.http_errors import NEVER_SENT, find_detail, parse_retry_after
-from maskinporten_operator.adapters.digdir.wire import MarkedClients, read_registration
+from maskinporten_operator.adapters.digdir.wire import OwnedClients, read_registration
 from maskinporten_operator.model.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -361,7 +361,7 @@ async def test_of_a_list_of_clients_those_with_a_mark_are_read_whatever_the_othe
     ]
     client = digdir.answering(lambda _: httpx.Response(200, json=body))
 
-    odd, fine = await client.list_marked_clients(MarkedClients("some-cluster:"))
+    odd, fine = await client.list_owned_clients(OwnedClients("some-cluster:"))
 
     assert (odd, fine) == (read_registration(body[0]), read_registration(body[3]))
     assert odd.keys is None
@@ -376,15 +376,13 @@ async def test_of_a_list_of_clients_those_with_a_mark_are_read_whatever_the_othe
 async def test_another_body_than_a_list_of_clients_is_not_believed(digdir, body):
     client = digdir.answering(lambda _: httpx.Response(200, content=body))
 
-    assert type(await raised(client.list_marked_clients(MarkedClients("some-cluster:")))) is TransientError
+    assert type(await raised(client.list_owned_clients(OwnedClients("some-cluster:")))) is TransientError
 
 
 async def test_others_get_their_turn_while_a_long_list_is_read(digdir):
     body = [fields(client_id=f"client-{number}") for number in range(5 * SLICE)]
     reading = asyncio.create_task(
-        digdir.answering(lambda _: httpx.Response(200, json=body)).list_marked_clients(
-            read := Counting("some-cluster:")
-        )
+        digdir.answering(lambda _: httpx.Response(200, json=body)).list_owned_clients(read := Counting("some-cluster:"))
     )
     seen = set()
     while not reading.done():
@@ -395,7 +393,7 @@ async def test_others_get_their_turn_while_a_long_list_is_read(digdir):
     assert len(await reading) == len(body)
 
 
-class Counting(MarkedClients):
+class Counting(OwnedClients):
     """Counts what it has read."""
 
     count = 0

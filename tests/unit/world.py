@@ -78,7 +78,7 @@ BARE = {"scopes": [], "grants": [], "delegations": []}
 """What DigDir knows at the start: no scopes, and Altinn as delegation source."""
 OF_CLIENTS = {
     "list_clients": "list_clients",
-    "list_marked_clients": "list_clients",
+    "list_owned_clients": "list_clients",
     "find_client": "read_client",
     "create_client": "create_client",
     "update_client": "update_client",

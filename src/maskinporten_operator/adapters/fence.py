@@ -37,7 +37,7 @@ class Fence:
         self._closed = False
 
     def close(self) -> None:
-        """Let no write through any more."""
+        """Let no more writes pass."""
         self._closed = True
 
     def check(self, method: str) -> float:

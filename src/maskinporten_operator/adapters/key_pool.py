@@ -45,7 +45,7 @@ class Minter(Protocol):
         """Make keys."""
 
     async def end(self) -> None:
-        """Make none any more; what is under way has no value."""
+        """Stop; a batch under way is discarded."""
 
 
 class MintingProcess:
@@ -94,7 +94,7 @@ class MintingProcess:
 class ProcessKeyPool:
     """A store of new keys, filled up again when some are taken. They leave this process's memory only into a Secret.
 
-    Namespaces that wait for keys get them by turns, and one that took many lately leaves the last ones to others.
+    Namespaces that wait are served round-robin, and the last keys are kept for those that took few lately.
 
     Attributes:
         failing: Whether the last attempt to mint keys failed.
@@ -151,14 +151,14 @@ class ProcessKeyPool:
             raise
 
     def _withdraw(self, namespace: str, given: asyncio.Future[RsaKey]) -> None:
-        """Somebody waits no longer: a key that came too late is for the others."""
+        """Give up a wait; a key that came too late goes to the others."""
         self._waiting.discard(namespace, given)
         if not given.cancelled():
             self._keys.appendleft(given.result())
             self._give()
 
     def _give(self) -> None:
-        """Give keys to those that wait, as far as there are any for them."""
+        """Give keys to those that wait, while there are some for them."""
         now = asyncio.get_running_loop().time()
         while self._keys and (namespace := self._choose(now)) is not None:
             waiting = self._waiting.take(namespace)
@@ -168,7 +168,7 @@ class ProcessKeyPool:
                 self._last_taken = now
 
     def _choose(self, now: float) -> str | None:
-        """Choose whose turn it is, among those to whom a key may be given now."""
+        """Choose the namespace that is next, among those that may get a key now."""
         if len(self._keys) > self._size // KEPT_SHARE:
             return next(iter(self._waiting), None)
         return next((one for one in self._waiting if self._takers.count(one, now) < FEW), None)

@@ -1,4 +1,4 @@
-"""The end of a process that was stopped in the middle of a write, before it goes on with it."""
+"""Ends a process that was stopped in the middle of a write, before it resumes it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Tripwire:
 
     @contextmanager
     def until(self, deadline: float) -> Iterator[None]:
-        """End the process, unless what is done here is done by then, as `boottime` counts."""
+        """End the process unless this block ends by `deadline` (`boottime`)."""
         self._deadlines.append(deadline)
         self._set()
         try:
@@ -49,7 +49,7 @@ class Tripwire:
 
     @property
     def due(self) -> float | None:
-        """When the process ends if nothing is done by then, as `boottime` counts; None if nothing must be done."""
+        """The earliest deadline (`boottime`); None if there is none."""
         return min(self._deadlines, default=None)
 
     def _set(self) -> None:
@@ -76,7 +76,7 @@ class _Timer:
         self._libc.signal(ctypes.c_int(signal.SIGALRM), handler)
 
     def set(self, moment: float | None) -> None:
-        """Let it strike at a moment, as `boottime` counts, or not at all; at once if that is past."""
+        """Arm the timer for an instant of `boottime`, at once if that is past; None disarms it."""
         seconds, rest = divmod(max(moment, 1e-9), 1) if moment is not None else (0, 0)  # 0 takes it back
         setting = _TimerSetting(value=_TimeSpec(int(seconds), int(rest * 1e9)))
         self._call("timer_settime", self._id, _TIMER_ABSTIME, ctypes.byref(setting), None)

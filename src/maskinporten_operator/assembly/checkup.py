@@ -59,8 +59,8 @@ async def diagnose(
 
     Args:
         config: The operator's settings.
-        on_check: Told of each check as it is made.
-        on_wait: Told what is waited for.
+        on_check: Called with each check as it is made.
+        on_wait: Called with what is waited for.
         write: Whether a client is made, and deleted for good.
         world: The network and the clocks.
 
@@ -136,7 +136,7 @@ class Checkup:
         return found.result
 
     async def _reach_api(self) -> None:
-        """Make a call that takes no token: whatever is wrong with that, the address is told apart from it."""
+        """Make a call that takes no token, to separate faults of the address from those of the token."""
         api = ScopeApi(self._calls(self._plain))
         otherwise = f"{CLUSTER_ADMIN} must check DIGDIR_BASE_URL"
         asked = await self.diagnosis.call("API without a token", api.list_delegation_sources, otherwise=otherwise)
@@ -172,7 +172,7 @@ class Checkup:
         return self._calls(await self._open(auth))
 
     async def _obtain(self, auth: JwtGrantAuth, name: str, rights: Sequence[str]) -> bool:
-        """Get a token; on_check it if there is none."""
+        """Get a token; report the failure if there is none."""
         attempt = await self.diagnosis.attempt(auth.obtain_token)
         if attempt.went_well:
             return True

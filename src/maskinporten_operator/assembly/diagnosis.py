@@ -87,8 +87,8 @@ class Diagnosis:
 
     Attributes:
         base_url: The API's, without a slash at its end.
-        on_check: Told of each check as it is made.
-        on_wait: Told what is waited for.
+        on_check: Called with each check as it is made.
+        on_wait: Called with what is waited for.
         answered: What the contract doesn't know and this run has seen, by the contract's name of the question.
     """
 

@@ -196,7 +196,7 @@ def judge_repeated_scopes(spec: ApplicationSpec) -> Verdict | None:
 def judge_workload(seen: ApplicationSnapshot, platform: Platform, deployment: Mapping[str, Any] | None) -> Verdict:
     """Say whether the workload is up."""
     if not platform.workloads:
-        message = "Workloads aren't made by this operator here: create a Deployment with the label app yourself"
+        message = "Workloads aren't made by this operator here: see to a Deployment with the label app yourself"
         return Verdict(AVAILABLE, "Unknown", Reason.WORKLOAD_ELSEWHERE, message)
     if not seen.spec.image:
         return Verdict(AVAILABLE, "False", Reason.NO_IMAGE, "spec.image isn't set, so there is no workload")

@@ -65,7 +65,7 @@ class ClusterApi:
     def __init__(
         self, configuration: Configuration, fence: Fence = OPEN, observe: Callable[[], None] = lambda: None
     ) -> None:
-        """Every write passes `fence`; `observe` is told of every answer."""
+        """Every write passes `fence`; `observe` is called for every answer."""
         self.configuration = configuration
         self._api = ApiClient(configuration)
         self._fence = fence

@@ -1,4 +1,4 @@
-"""What the API server sends, read within limits: an odd object costs itself only, and not much of the process.
+"""What the API server sends, read within limits, so that a huge object affects its own resource only.
 
 Whoever may write an object decides how large and how deeply nested it is. `managedFields`, which nobody here reads, are
 left out, and a part beyond a limit is replaced by the reason, under `UNREADABLE`; of the rest, all is as it was sent.

@@ -1,4 +1,4 @@
-"""What a pass does at the API server: one method per operation."""
+"""A pass's calls to the API server: one method per operation."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class KubernetesCluster:
         return await self._write(meta.kind, request)
 
     async def _write(self, kind: Kind, request: Awaitable[Any]) -> Mapping[str, Any]:
-        """Take in what a write left. An object that is gone when it is written to has changed: the pass ends."""
+        """Record what a write left; an object that is gone by then is a conflict."""
         try:
             body: Mapping[str, Any] = await request
         except AbsentError as error:
@@ -147,7 +147,7 @@ class KubernetesCluster:
         return body
 
     async def _create(self, kind: Kind, namespace: str, request: Awaitable[Any]) -> Any:
-        """Nothing is found where something is created: the namespace went, or the kind isn't served."""
+        """Translate a 404 to a creation: the namespace is gone, or the kind isn't served."""
         try:
             return await request
         except AbsentError as error:

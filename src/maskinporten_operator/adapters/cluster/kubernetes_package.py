@@ -1,4 +1,4 @@
-"""The kubernetes package, as a process can use it that has no home and no directory for temporary files."""
+"""The kubernetes package, for a process without a home and without a directory for temporary files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _some_home() -> Iterator[None]:
-    """Let there be a home: a uid that no passwd entry names has none, and the package can't be imported without."""
+    """Set a home directory, without which the package can't be imported: a uid without a passwd entry has none."""
     try:
         Path.home()
     except RuntimeError:

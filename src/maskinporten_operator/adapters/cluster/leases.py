@@ -1,4 +1,4 @@
-"""The Lease that replicas agree by (coordination.k8s.io/v1)."""
+"""The Lease of the leader election (coordination.k8s.io/v1)."""
 
 from __future__ import annotations
 

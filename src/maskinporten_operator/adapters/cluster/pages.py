@@ -1,4 +1,4 @@
-"""How many objects to ask for at once: pages by number alone would be of any size."""
+"""Page sizes of lists, in objects, bounded by bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PageSize:
 
     @property
     def max_bytes(self) -> float:
-        """How large the next page may be. A single object has the limits of the API server alone."""
+        """The maximum size of the next page; infinity for a page of one object."""
         return MAX_PAGE_BYTES if self.limit > 1 else math.inf
 
     def shrink(self) -> None:

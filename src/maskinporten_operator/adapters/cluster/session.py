@@ -24,16 +24,16 @@ CONNECTIONS = 8
 
 
 class Observer(Protocol):
-    """Told, by its path, of every request and how it went."""
+    """Called with the path of every request, and how it went."""
 
     def on_request(self, path: str) -> None:
         """One is sent."""
 
     def on_watch(self, path: str) -> None:
-        """A watch was granted; its events are about to come."""
+        """A watch was opened."""
 
     def on_failure(self, path: str, why: str | None) -> None:
-        """One wasn't answered, or not with what was asked for; without a reason, it was given up."""
+        """One failed; `why` is None if it was cancelled."""
 
 
 class _Response(aiohttp.ClientResponse):

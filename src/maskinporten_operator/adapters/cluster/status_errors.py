@@ -1,4 +1,4 @@
-"""The one place where the API server's answers become errors of ours."""
+"""Translation of the API server's answers into `model.errors`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ExpiredError(OperatorError):
 
 
 def translate_exception(error: Exception) -> OperatorError:
-    """Translate an exchange that failed."""
+    """Translate an exception of a request."""
     return TransientError(Reason.CLUSTER_UNAVAILABLE, f"The API server can't be reached ({type(error).__name__})")
 
 

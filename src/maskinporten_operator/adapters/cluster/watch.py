@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class Listener(Protocol):
-    """Told what a watch sees."""
+    """Called with what a watch delivers."""
 
     def on_list(self, items: Sequence[Mapping[str, Any]], namespace: str | None) -> None:
         """A complete list was read, of a namespace or of all."""
@@ -45,7 +45,7 @@ class Listener(Protocol):
 
 
 class Signs(Protocol):
-    """Told how a watch is; from its own loop."""
+    """Called with a watch's signs of life, from its own loop."""
 
     def note(self) -> None:
         """It sends a request, or received something."""
@@ -135,7 +135,7 @@ async def follow_metadata(
 
 
 async def _watch(api: ClusterApi, path: str, selector: str, version: str, listener: Listener, signs: Signs) -> None:
-    """Watch from a version on, again and again while the server ends its answers in order."""
+    """Watch from a version on, reopening the watch when the server closes it."""
     loop = asyncio.get_running_loop()
     while True:
         signs.note()

@@ -1,4 +1,4 @@
-"""Calls of DigDir's self-service API: sent, held back when it asks for that, and read."""
+"""Calls of DigDir's self-service API, delayed when it asks for that (429)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 class Calls:
     """What the operations of the API have in common. Every method raises `OperatorError`s only.
 
-    A 429 holds all calls back for the time that the API asked for: one resource's answer is every resource's.
+    A 429 delays all calls for the time that the API asked for.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from maskinporten_operator.adapters.digdir.wire import MarkedClients, read_keys, read_registration, read_registrations
+from maskinporten_operator.adapters.digdir.wire import OwnedClients, read_keys, read_registration, read_registrations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,10 +28,10 @@ class ClientApi:
         """List the organisation's active clients."""
         return await self._calls.list("/clients", "list clients", read_registrations)
 
-    async def list_marked_clients(self, marked: MarkedClients) -> tuple[Registration, ...]:
-        """List the organisation's active clients whose description begins with a mark."""
-        marked.begin()
-        return await self._calls.list_each("/clients", "list clients", marked.read)
+    async def list_owned_clients(self, owned: OwnedClients) -> tuple[Registration, ...]:
+        """List the organisation's active clients whose description begins with a prefix."""
+        owned.begin()
+        return await self._calls.list_each("/clients", "list clients", owned.read)
 
     async def find_client(self, client_id: str) -> Registration | None:
         """Read a client; None if there is none. It may be inactive, and its keys may be missing."""

@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 
 class CredentialsError(Exception):
-    """The operator's own credentials can't be used; the text says why and holds nothing of them."""
+    """The operator's own credentials can't be used; the text says why and quotes nothing of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class MintedKey:
 
 
 def _parse_expiry(exp: object) -> float | None:
-    """Read `exp` as RFC 7519 has it; of a JWK it is no standard member, so anything else in its place means nothing."""
+    """Read `exp` as RFC 7519 has it; of a JWK it is no standard member, so anything else is ignored."""
     if isinstance(exp, int | float) and not isinstance(exp, bool) and 0 < exp <= LAST_INSTANT:
         return float(exp)
     return None
@@ -128,7 +128,7 @@ class CertificateFiles:
         return tuple({self.chain_file: None, self.key_file: None})
 
     def read(self) -> Credential:
-        """Read both. Whether the chain leads to somebody whom Maskinporten trusts is for Maskinporten to say."""
+        """Read both; whether the issuer is trusted is checked by Maskinporten only."""
         chain, key = _read_chain(self.chain_file), _read_key(self.key_file)
         try:
             certified, expires = chain[0].public_key(), chain[0].not_valid_after_utc.timestamp()
@@ -167,7 +167,7 @@ def _read_key(path: Path) -> rsa.RSAPrivateKey:
 
 
 def _identify(path: Path) -> tuple[int, int, int] | None:
-    """Tell a file from what takes its place, also behind symlinks; None if there is none."""
+    """Identify a file, through symlinks, so that its replacement is noticed; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -192,7 +192,7 @@ class AdminCredentials:
         self._is_broken = False
 
     def refresh(self) -> None:
-        """Read the files again if they are others than they were; what can't be used leaves the old ones in force.
+        """Read the files again if they changed; the old credential stays in force if they can't be used.
 
         What is broken is tried again each time, since a change of rights can fix it and changes no file.
         """
@@ -218,7 +218,7 @@ class AdminCredentials:
         return self._credential.expires
 
     def report_expiry(self) -> None:
-        """Log it if the credential in force ends soon or has ended; whether it still serves is for DigDir to say."""
+        """Log it if the credential in force ends soon or has ended; it is used all the same."""
         expires = self.expires
         if expires is None or expires - self._now() >= WARN_BEFORE:
             return

@@ -1,4 +1,4 @@
-"""What was asked and answered, kept for whoever looks into it."""
+"""A record of requests and answers, for `doctor`."""
 
 from __future__ import annotations
 

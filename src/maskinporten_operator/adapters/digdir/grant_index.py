@@ -29,10 +29,10 @@ log = structlog.get_logger()
 
 
 class HintList(SharedListing[tuple[T, ...]]):
-    """A list that nothing depends on: a fault keeps what was read before.
+    """A list whose last content is kept when it can't be read.
 
     Attributes:
-        name: What it lists, as it is told.
+        name: What it lists, for logs and conditions.
         rows: What was read last.
         fault: Why the newest attempt failed; None if it didn't.
     """
@@ -65,7 +65,7 @@ class HintList(SharedListing[tuple[T, ...]]):
 
 
 class DigdirGrantIndex:
-    """What may be registered on a client of the organisation, as far as DigDir's lists tell.
+    """The scopes that DigDir's lists allow on the organisation's clients.
 
     That is what its owner granted, what is open to all, what consumers may delegate, and the organisation's own
     (DigDir's documentation of scopes). The lists are hints: they don't tell of private scopes that are open or may be
@@ -122,13 +122,13 @@ class DigdirGrantIndex:
         )
 
     def begin(self, alone_since: float) -> None:
-        """Count from now on as from a new start: another process may have written until `alone_since`, monotonic."""
+        """Begin anew as the leader: another process may have written until `alone_since` (monotonic seconds)."""
         for one in self._lists:
             one.begin(alone_since)
         self._looked = self._tried = -float("inf")
 
     def expire(self) -> None:
-        """DigDir refused what the lists allow: they are read anew when somebody asks next."""
+        """DigDir refused what the lists allow: the next question reads them again."""
         self._expired_at = self._monotonic()
 
     @property
@@ -162,7 +162,7 @@ class DigdirGrantIndex:
             await self._read(*(one for one in self._lists if one.fault), with_own=self._own_fault is not None)
 
     async def _look_again(self, asked: float) -> float:
-        """Look once for all that ask meanwhile; give the seconds until another look may tell more."""
+        """Read the lists once for all that ask meanwhile; give the seconds until they may be read again."""
         is_running = self._look is not None and not self._look.done()
         may_begin = self._tried + MIN_LOOK_INTERVAL <= self._monotonic()
         if self._look_began > asked if is_running else may_begin:
@@ -182,13 +182,13 @@ class DigdirGrantIndex:
         self._looked = self._look_began
 
     async def _read(self, *lists: HintList[Any], with_own: bool) -> None:
-        """Read lists again; one that can't be read keeps what it told."""
+        """Read lists again; one that can't be read keeps its content."""
         own = [self._read_own(anew=self._looked > -float("inf"))] if with_own else []
         await asyncio.gather(*own, *(one.look() for one in lists))
         self._take_in()
 
     async def _read_own(self, *, anew: bool) -> None:
-        """Read the organisation's own scopes, or see that they were read when nobody looked so far."""
+        """Read the organisation's own scopes, or wait for their first list."""
         try:
             await (self._own.refresh() if anew else self._own.ready())
         except OperatorError as error:

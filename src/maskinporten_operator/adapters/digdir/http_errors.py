@@ -1,4 +1,4 @@
-"""The one place where DigDir's answers and httpx's errors become errors of ours."""
+"""Translation of DigDir's answers and httpx's errors into `model.errors`."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx
 
 
 def translate_exception(error: httpx.HTTPError, operation: str, *, writes: bool) -> OperatorError:
-    """Translate an exchange that failed. A write that was sent may have happened."""
+    """Translate an exception of a request; a write that was sent may have been carried out."""
     kind = OutcomeUnknownError if writes and not isinstance(error, NEVER_SENT) else TransientError
     cause = f"{type(error).__name__}{find_cause(error)}"
     return kind(Reason.DIGDIR_UNAVAILABLE, f"DigDir can't be reached: {operation} failed ({cause})")
 
 
 def find_cause(error: BaseException) -> str:
-    """Say what kept a connection from being made, where the system told it; never in its own words."""
+    """Say why a connection failed, if that is known, without quoting the error's text."""
     for cause in _list_causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ": the certificate there isn't trusted"
@@ -115,7 +115,7 @@ def find_detail(response: httpx.Response) -> str:
 
 
 def _conceal(text: str, response: httpx.Response) -> str:
-    """Take out what was sent in confidence, which a gateway may quote."""
+    """Take out tokens and assertions, which a gateway may quote."""
     token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
     return JWT.sub("…", text.replace(token, "…") if token else text)
 

@@ -1,4 +1,4 @@
-"""A shared list that lags behind our own writes, and what is known by both together."""
+"""A shared list that lags behind our own writes, merged with these."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 class LaggingListing(SharedListing[tuple[T, ...]]):
     """What DigDir has of one kind, by key, and by the ownership in its description.
 
-    A list tells of what is there, not of what isn't: it may lag behind writes by `lag` seconds. So what was written or
+    A list proves what exists, not what doesn't, since it may lag behind writes by `lag` seconds. So what was written or
     read by itself within that time before a list's start outranks the list, and what a creation whose answer was lost
     has made may be missing from it.
     """
@@ -53,7 +53,7 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         return key in self._unconfirmed
 
     def complete_at(self, ownership: str, *, had_finalizer: bool) -> float:
-        """Say when (monotonic seconds) a list tells of all that a resource owns.
+        """Say when (monotonic seconds) a list has all that a resource owns.
 
         `had_finalizer` says that our finalizer was on the resource when this process first saw it: an earlier process
         may have created something just before it ended.
@@ -62,7 +62,7 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         return max(started, self._lost_answers.get(ownership, -float("inf"))) + self._lag
 
     def _choose_recent(self, moments: Mapping[str, float], started: float) -> dict[str, float]:
-        """Choose what happened so late that a list which was started at `started` may not tell of it."""
+        """Choose what happened so late that a list which was started at `started` may lack it."""
         return {one: at for one, at in moments.items() if started <= at + self._lag}
 
     def _replace(self, listed: Iterable[T], started: float) -> None:
@@ -94,12 +94,12 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
             del self._by_owner[owner]
 
     def _record(self, item: T) -> None:
-        """Take in what a write's answer or a read by itself said."""
+        """Record an item as a write or a read returned it."""
         self._forget(self._key(item))
         self._store(item)
 
     def _begin_write(self, key: str) -> None:
-        """A write begins: what it leaves isn't known until an answer has been recorded."""
+        """Mark as unconfirmed what is about to be written."""
         self._unconfirmed[key] = self._monotonic()
 
     def _forget(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""A list that many wait for: one at a time, at most one a second, shared by all."""
+"""A list that is shared by all who wait for it, and read at most once a second."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SharedListing(Generic[T]):
         self._listing: asyncio.Task[None] | None = None
 
     def begin(self, alone_since: float) -> None:
-        """Count from now on as from a new start: another process may have written until `alone_since`, monotonic."""
+        """Begin anew as the leader: another process may have written until `alone_since` (monotonic seconds)."""
         self.created, self.alone_since = self._monotonic(), alone_since
         self._listed = -float("inf")
 

@@ -24,7 +24,7 @@ RETRY_SECONDS = 30.0
 
 
 class MaskinportenMetadata:
-    """Reads the discovery document once in a while; an old copy outlives an outage."""
+    """Maskinporten's metadata, read hourly; the last one is used during an outage."""
 
     def __init__(self, http: httpx.AsyncClient, well_known_url: str, now: Callable[[], float] = time.monotonic) -> None:
         self._http = http

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.adapters.digdir.lagging_listing import LaggingListing
-from maskinporten_operator.adapters.digdir.wire import MarkedClients
+from maskinporten_operator.adapters.digdir.wire import OwnedClients
 from maskinporten_operator.model.errors import BadRequestError, OutcomeUnknownError, RejectedError
 from maskinporten_operator.model.registrations import Registration
 
@@ -41,7 +41,7 @@ class DigdirRegistrationIndex(LaggingListing[Registration]):
     ) -> None:
         self._client = client
         self._prefix = f"{cluster}:"
-        read = partial(client.list_marked_clients, MarkedClients(self._prefix))
+        read = partial(client.list_owned_clients, OwnedClients(self._prefix))
         super().__init__(read, lag, monotonic, sleep, key=lambda one: one.client_id, owner=lambda one: one.description)
         # Ids asked for by themselves that exist and aren't this cluster's, the newest last: users write such ids.
         self._foreign_ids: dict[str, None] = {}

@@ -91,7 +91,7 @@ class DigdirScopeIndex(LaggingListing[RegisteredScope]):
         return scope
 
     async def _find_in_new_list(self, name: str, refusal: RejectedError) -> RegisteredScope | None:
-        """Look for a scope that may not be read in a new list of the organisation's, which takes another right.
+        """Look in a new list for a scope that the operator has no right to read alone.
 
         By DigDir's published types reading one takes `idporten:scopes.read`, and listing them `.read` or `.write`.
         Many that are looked for one after another share a list.
@@ -187,7 +187,7 @@ class DigdirScopeIndex(LaggingListing[RegisteredScope]):
         return self._issuers.get(source)
 
     async def _keep_sources(self, wanted: str) -> None:
-        """Read the delegation sources once in a while, one list for all that wait; an outage leaves what was known."""
+        """Read the delegation sources hourly, once for all that wait; the last list is used during an outage."""
         is_known = self._sources.is_listed and wanted in self._issuers
         if self._monotonic() - self._issuers_read <= (MAX_SOURCES_AGE if is_known else MIN_SOURCES_INTERVAL):
             return
@@ -209,7 +209,7 @@ class DigdirScopeIndex(LaggingListing[RegisteredScope]):
             raise
 
     def _change(self, name: str, orgno: str, change: Callable[..., AccessList], *more: str) -> None:
-        """Take in what a write did to an access list that was read."""
+        """Apply a write to the known access list."""
         self._written[name][orgno] = self._monotonic()
         if known := self._access.get(name):
             self._access[name] = _Rows(change(known.access, orgno, *more), known.read_at)

@@ -1,4 +1,4 @@
-"""Failures that are shared: those who waited for an attempt take its failure too, and don't each try in turn."""
+"""A failure shared by all who waited for the attempt, so that they don't each repeat it."""
 
 from __future__ import annotations
 

@@ -46,15 +46,15 @@ class _Head(msgspec.Struct):
     description: Any = None
 
 
-class MarkedClients:
-    """Reads lists of clients, of which those are kept whose description begins with a mark.
+class OwnedClients:
+    """Reads lists of clients, of which those are kept whose description begins with a prefix.
 
     A client whose text is the same as in the list before is the same `Registration`: of a long list little is read
     anew, and no second copy is made.
     """
 
-    def __init__(self, mark: str) -> None:
-        self._mark = mark
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
         self._head = msgspec.json.Decoder(_Head)
         self._body = msgspec.json.Decoder()
         self._before: dict[int, Registration | None] = {}  # by the hash of the text
@@ -65,7 +65,7 @@ class MarkedClients:
         self._before, self._now = self._now, {}
 
     def read(self, raw: msgspec.Raw) -> Registration | None:
-        """Read a client of the list; None if it isn't marked.
+        """Read a client of the list; None if its description has another prefix.
 
         Raises:
             ValueError: It is something else.
@@ -76,13 +76,13 @@ class MarkedClients:
         return registration
 
     def _decode(self, raw: msgspec.Raw) -> Registration | None:
-        if not str(self._head.decode(raw).description).startswith(self._mark):
+        if not str(self._head.decode(raw).description).startswith(self._prefix):
             return None
         return read_registration(self._body.decode(raw))
 
 
 def _find_keys(body: Any) -> tuple[PublicJwk, ...] | None:
-    """Read the keys within a client; None if they aren't told. One client's oddity must not hide all the others."""
+    """Read the keys within a client; None if there are none, or they are malformed: others mustn't be lost by that."""
     try:
         return read_keys(body)
     except ValueError:
