@@ -13,6 +13,7 @@ import click
 import uvicorn
 import yaml
 from pydantic import ValidationError
+from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -196,14 +197,7 @@ def main(
     """  # noqa: D301 - \b is click's mark for a paragraph that keeps its lines
     if admin_jwk_file and admin_cert_file:
         raise click.UsageError("--admin-jwk-file and --admin-cert-file exclude each other")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named, or asyncio leaves Nagle's algorithm on and each answer takes 40 ms
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        raise click.ClickException(f"can't listen on {host}:{port}: {error.strerror}") from error
+    listener = _listen(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     try:
         config = Config(
@@ -221,24 +215,36 @@ def main(
         app = create_app(config)
     except (ValueError, yaml.YAMLError, StateFileError) as error:
         raise click.ClickException(str(error)) from error
-    Server(
-        uvicorn.Config(
-            app,
-            http=AbortableProtocol,
-            loop="asyncio",
-            lifespan="off",
-            ws="none",
-            # Nobody may say in a header that he calls from here
-            proxy_headers=False,
-            access_log=False,
-            log_level="warning",
-            # Longer than clients keep idle connections, lest one is closed as it is used again
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
-        ),
-        url,
-        app.state.simulator,
-    ).run(sockets=[listener])
+    Server(_configure_server(app), url, app.state.simulator).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named, or asyncio leaves Nagle's algorithm on and each answer takes 40 ms
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        raise click.ClickException(f"can't listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def _configure_server(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=AbortableProtocol,
+        loop="asyncio",
+        lifespan="off",
+        ws="none",
+        # Nobody may say in a header that he calls from here
+        proxy_headers=False,
+        access_log=False,
+        log_level="warning",
+        # Longer than clients keep idle connections, lest one is closed as it is used again
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=1,
+    )
 
 
 if __name__ == "__main__":

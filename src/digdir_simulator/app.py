@@ -61,19 +61,7 @@ class Endpoint:
             return
         query = scope["query_string"].decode("latin-1")
         parameters = parse_qsl(query, keep_blank_values=True)
-        query_parameters = dict(parameters)
-        call = Call(
-            method=scope["method"],
-            path=scope["path"],
-            params=scope["path_params"],
-            query=query_parameters,
-            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
-            body=body,
-            now=self.simulator.clock(),
-            client_id=scope["path_params"].get("client_id"),
-            scope=query_parameters.get("scope"),
-            consumer=scope["path_params"].get("consumer_orgno"),
-        )
+        call = self._read_call(scope, body, dict(parameters))
         entry = self.simulator.ledger.open(
             operation=self.name,
             method=call.method,
@@ -105,6 +93,20 @@ class Endpoint:
         ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
+
+    def _read_call(self, scope: Scope, body: bytes, query: dict[str, str]) -> Call:
+        return Call(
+            method=scope["method"],
+            path=scope["path"],
+            params=scope["path_params"],
+            query=query,
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+            body=body,
+            now=self.simulator.clock(),
+            client_id=scope["path_params"].get("client_id"),
+            scope=query.get("scope"),
+            consumer=scope["path_params"].get("consumer_orgno"),
+        )
 
     def _check(self, call: Call, parameters: list[tuple[str, str]]) -> list[Finding]:
         """Compare a call with the contract, and read its body."""

@@ -124,7 +124,24 @@ class _Shell:
 
     async def run(self, on_event: OnEvent, kinds: tuple[Kind, ...], namespaces: tuple[str, ...]) -> None:
         """Watch until the end is asked for."""
-        registry = kopf.OperatorRegistry()
+        stopping = self._expect_end()
+        registry = self._register(on_event, kinds, stopping)
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=build_settings(),
+                identity=IDENTITY,  # type: ignore[arg-type]
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                stop_flag=stopping,
+            )
+        finally:
+            if self._fault:
+                raise self._fault
+
+    def _expect_end(self) -> asyncio.Event:
+        """Give what is set when this run shall end, by a call from any thread."""
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
         loop.set_exception_handler(log_unawaited)
 
@@ -135,6 +152,11 @@ class _Shell:
         # kopf would wait for the future itself in a thread, which outlasts its own end: that would never be told.
         self._stop.add_done_callback(end)
         self._end = end
+        return stopping
+
+    def _register(self, on_event: OnEvent, kinds: tuple[Kind, ...], stopping: asyncio.Event) -> kopf.OperatorRegistry:
+        """Register how kopf logs in, and what it does at an event."""
+        registry = kopf.OperatorRegistry()
         delays = itertools.chain([0.0], EndlessBackoffs())
 
         @kopf.on.login(registry=registry)
@@ -155,19 +177,7 @@ class _Shell:
             async def enqueue(event: Mapping[str, Any], param: Any = None, **_: Any) -> None:
                 on_event(param, event["type"], event["object"])
 
-        try:
-            await kopf.operator(
-                registry=registry,
-                settings=build_settings(),
-                identity=IDENTITY,  # type: ignore[arg-type]
-                standalone=True,
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                stop_flag=stopping,
-            )
-        finally:
-            if self._fault:
-                raise self._fault
+        return registry
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
