@@ -15,7 +15,7 @@ from tools.proxy import ApiServerProxy
 AUDIT_POLICY = ROOT / "tests" / "e2e" / "audit-policy.yaml"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster():
     with Cluster.create(name="mpo", nodes=1, audit_policy=AUDIT_POLICY) as cluster:
         install(cluster)

@@ -146,6 +146,10 @@ class CrashError(BaseException):
     """The end of the process, in the middle of something."""
 
 
+MAX_CALLS = 3000
+"""More than any pass makes."""
+
+
 class Trips:
     """Sees every call of every port, and lets some of them go wrong, before or after they took effect."""
 
@@ -169,6 +173,7 @@ class Trips:
 
     def enter(self, name: str, *args):
         """Note a call; give the error with which to break it once it took effect, or None."""
+        assert len(self.calls) < MAX_CALLS, "a pass that doesn't end"
         is_meant = self._at in (len(self.calls), name)
         self.calls.append(name)
         if is_meant:
