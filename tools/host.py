@@ -28,7 +28,7 @@ def cache_root() -> Path:
 def try_lock(path: Path) -> BinaryIO | None:
     """The open file that holds the lock until it is closed, or None while somebody else holds it.
 
-    The kernel lets go of it when its holder ends, however that happens. Nothing has to be tidied up.
+    The kernel releases it when its holder ends, however that happens. Nothing has to be tidied up.
     """
     file = path.open("ab")
     try:

@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
     """uvicorn that says on standard output when it is ready."""
 
     def __init__(self, config: uvicorn.Config, url: str, simulator: Simulator) -> None:
-        """Serve `simulator` at `url`; at the end, let go of the calls that it holds, and of its state file."""
+        """Serve `simulator` at `url`; at the end, drop the calls that it holds, and close its state file."""
         super().__init__(config)
         self._url = url
         self._simulator = simulator

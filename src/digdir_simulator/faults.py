@@ -1,4 +1,4 @@
-"""Faults: what a test lets go wrong with the next calls."""
+"""Faults that a test injects into the next calls."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ class AnswerDroppedError(ConnectionError):
 
 
 class FaultOrder(BaseModel):
-    """What to let go wrong, as posted to ``/control/faults``.
+    """A fault, as posted to ``/control/faults``.
 
     Faults that match the same call all strike, in the order they were posted, first those before
     the operation, then those after it; ``status``, ``html``, ``empty-list-error`` and ``drop`` end

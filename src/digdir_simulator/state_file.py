@@ -209,10 +209,10 @@ class Journal:
         self._written = noted
 
     async def close(self) -> None:
-        """Write what is noted, and let go of the file.
+        """Write what is noted, and close the file.
 
         Raises:
-            StateFileError: it can't be written; the file is let go all the same.
+            StateFileError: it can't be written; the file is closed all the same.
         """
         try:
             await self.written()

@@ -128,8 +128,8 @@ def test_a_signal_ends_it_once_its_client_is_deleted(simulator, doctor, number):
 
 
 def test_help_teaches_with_an_example():
-    told = subprocess.check_output([BIN / "maskinporten-operator", "doctor", "--help"], text=True)
+    output = subprocess.check_output([BIN / "maskinporten-operator", "doctor", "--help"], text=True)
 
-    assert "$ maskinporten-operator doctor --cluster-name my-cluster" in told
-    assert "$ kubectl exec" in told
-    assert "--workers" not in told
+    assert "$ maskinporten-operator doctor --cluster-name my-cluster" in output
+    assert "$ kubectl exec" in output
+    assert "--workers" not in output

@@ -325,10 +325,10 @@ async def test_an_own_scope_that_was_made_just_now_may_be_consumed_without_a_loo
     assert world.looks() == 1
 
 
-# Doubt and outages
+# Refusals and outages
 
 
-async def test_after_a_doubt_the_lists_are_read_anew_though_not_more_than_every_ten_seconds(world):
+async def test_after_a_refusal_the_lists_are_read_anew_though_not_more_than_every_ten_seconds(world):
     await world.find(GRANTED)
     world.digdir.access(GRANTED, state="DENIED")
     world.index.expire()
@@ -345,7 +345,7 @@ async def test_after_a_doubt_the_lists_are_read_anew_though_not_more_than_every_
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_doubt_that_comes_while_the_lists_are_read_has_them_read_once_more(world, when):
+async def test_a_refusal_that_comes_while_the_lists_are_read_has_them_read_once_more(world, when):
     await world.find(GRANTED)
     world.digdir.advance(MIN_LOOK_INTERVAL + 1)
     hold = world.digdir.fault("hold", when=when, path="/scopes/access/all$")
@@ -365,7 +365,7 @@ async def test_a_doubt_that_comes_while_the_lists_are_read_has_them_read_once_mo
     assert world.looks() == 3
 
 
-async def test_a_doubt_outlives_a_look_that_fails(world):
+async def test_a_refusal_outlives_a_look_that_fails(world):
     await world.find(GRANTED)
     world.index.expire()
     world.digdir.advance(MIN_LOOK_INTERVAL + 1)

@@ -438,14 +438,14 @@ async def test_a_registration_that_is_cancelled_under_way_counts_as_a_lost_answe
     assert world.index.absence_provable_at(OURS, 0.0, had_finalizer=False) > world.monotonic() + LAG - 1
 
 
-async def test_a_refused_registration_is_not_in_doubt(world):
+async def test_a_refused_registration_is_not_unconfirmed(world):
     with pytest.raises(RejectedError):
         await world.index.register(fields(scopes=["not:granted"]))
 
     assert world.index.absence_provable_at(OURS, 0.0, had_finalizer=False) == 0.0
 
 
-async def test_a_registration_that_was_never_sent_is_not_in_doubt(world):
+async def test_a_registration_that_was_never_sent_is_not_unconfirmed(world):
     world.digdir.fault("drop", path="^/token$")
     with pytest.raises(TransientError):
         await world.index.register(fields())
@@ -491,7 +491,7 @@ async def test_a_list_within_the_lag_doesnt_settle_a_lost_answer(world):
     assert world.index.absence_provable_at(OURS, 0.0, had_finalizer=False) == provable_at
 
 
-# Doubt
+# Unconfirmed writes
 
 
 async def test_an_inactive_client_counts_as_absent(world):
@@ -504,7 +504,7 @@ async def test_an_inactive_client_counts_as_absent(world):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("write", ["update", "publish_keys"])
-async def test_a_write_without_an_answer_leaves_the_registration_in_doubt_until_it_is_read(world, jwks, write, when):
+async def test_a_write_without_an_answer_leaves_the_registration_unconfirmed_until_it_is_read(world, jwks, write, when):
     registered = await world.index.register(fields())
     argument = fields(client_name="Another") if write == "update" else [public(jwks[0])]
     world.digdir.fault("drop", when=when, path=registered.client_id)
@@ -519,7 +519,7 @@ async def test_a_write_without_an_answer_leaves_the_registration_in_doubt_until_
     assert not world.index.is_unconfirmed(registered.client_id)
 
 
-async def test_a_write_that_is_answered_leaves_no_doubt(world, jwks):
+async def test_a_write_that_is_answered_leaves_nothing_unconfirmed(world, jwks):
     registered = await world.index.register(fields())
     updated = await world.index.update(registered, fields(client_name="Another"))
     await world.index.publish_keys(updated, [public(jwks[0])])
@@ -589,7 +589,7 @@ async def test_clients_of_others_are_remembered_up_to_a_bound_the_newest_ones(wo
 
 
 @pytest.mark.parametrize(("status", "is_unconfirmed"), [(400, False), (403, True), (503, True)])
-async def test_an_update_that_is_refused_for_what_is_in_it_leaves_no_doubt(world, status, is_unconfirmed):
+async def test_an_update_that_is_refused_for_what_is_in_it_leaves_nothing_unconfirmed(world, status, is_unconfirmed):
     registered = await world.index.register(fields())
     world.digdir.fault("status", status=status, method="PUT", path="/clients/")
 
@@ -599,7 +599,7 @@ async def test_an_update_that_is_refused_for_what_is_in_it_leaves_no_doubt(world
     assert world.index.is_unconfirmed(registered.client_id) is is_unconfirmed
 
 
-async def test_a_doubt_ends_with_what_it_was_about(world):
+async def test_nothing_stays_unconfirmed_of_what_is_gone(world):
     registered = await world.index.register(fields())
     world.digdir.fault("drop", when="after", method="PUT", path="/clients/")
     with pytest.raises(OutcomeUnknownError):

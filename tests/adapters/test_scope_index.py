@@ -266,13 +266,13 @@ async def test_a_new_scope_has_no_consumers_and_no_call_is_made_to_know_it(world
     assert world.row_lists() == 0
 
 
-# Doubt
+# Unconfirmed writes
 
 
 @every_write
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("kind", ["drop", "html"])
-async def test_a_write_without_an_answer_leaves_the_scope_in_doubt_until_it_is_read(world, write, when, kind):
+async def test_a_write_without_an_answer_leaves_the_scope_unconfirmed_until_it_is_read(world, write, when, kind):
     await world.made()
     name = "nav:arbeid:other" if write == "create" else NAME
     method = {"create": "POST", "update": "PUT", "deactivate": "DELETE"}[write]
@@ -289,7 +289,7 @@ async def test_a_write_without_an_answer_leaves_the_scope_in_doubt_until_it_is_r
 
 
 @every_write
-async def test_a_write_that_is_cancelled_under_way_leaves_the_scope_in_doubt(world, write):
+async def test_a_write_that_is_cancelled_under_way_leaves_the_scope_unconfirmed(world, write):
     await world.made()
     method = {"create": "POST", "update": "PUT", "deactivate": "DELETE"}[write]
     hold = world.digdir.fault("hold", when="after", method=method, path="/scopes$")
@@ -303,7 +303,7 @@ async def test_a_write_that_is_cancelled_under_way_leaves_the_scope_in_doubt(wor
 
 
 @every_write
-async def test_a_write_that_is_answered_or_refused_leaves_no_doubt(world, write):
+async def test_a_write_that_is_answered_or_refused_leaves_nothing_unconfirmed(world, write):
     await world.made()
     world.digdir.fault("status", status=403, path="/scopes$")
     with pytest.raises(RejectedError):
@@ -509,7 +509,7 @@ async def test_a_refusal_for_any_other_reason_says_nothing_of_the_consumer(world
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("write", ["grant", "revoke"])
-async def test_an_access_is_in_doubt_after_a_lost_answer_until_it_is_written_again(world, write, when):
+async def test_an_access_is_unconfirmed_after_a_lost_answer_until_it_is_written_again(world, write, when):
     await world.made(KOMMUNE)
     world.digdir.fault("drop", when=when, path="/scopes/access/")
     with pytest.raises(OutcomeUnknownError):
@@ -524,7 +524,7 @@ async def test_an_access_is_in_doubt_after_a_lost_answer_until_it_is_written_aga
 
 
 @pytest.mark.parametrize("write", ["grant", "revoke"])
-async def test_an_access_is_in_doubt_after_its_write_was_cancelled(world, write):
+async def test_an_access_is_unconfirmed_after_its_write_was_cancelled(world, write):
     await world.made(KOMMUNE)
     hold = world.digdir.fault("hold", when="after", path="/scopes/access/")
     task = asyncio.create_task(getattr(world.index, write)(NAME, KOMMUNE))
@@ -536,7 +536,7 @@ async def test_an_access_is_in_doubt_after_its_write_was_cancelled(world, write)
     assert (await world.index.read_access(NAME)).unconfirmed == {KOMMUNE}
 
 
-async def test_the_doubt_outlasts_rows_that_may_lag_and_ends_with_rows_that_dont(world):
+async def test_unconfirmed_outlasts_rows_that_may_lag_and_ends_with_rows_that_dont(world):
     await world.made()
     world.lag()
     world.digdir.fault("drop", when="after", path="/scopes/access/")
@@ -605,7 +605,7 @@ async def test_scopes_that_may_not_be_read_by_themselves_share_a_list(world):
     assert world.digdir.count("list-own-scopes") == lists + 1
 
 
-async def test_of_a_doubtful_scope_that_may_not_be_read_by_itself_only_a_list_since_then_tells(world):
+async def test_of_an_unconfirmed_scope_that_may_not_be_read_by_itself_only_a_list_since_then_tells(world):
     await world.made()
     world.digdir.fault("status", status=403, path="/scopes/scope$", times=None)
     await world.index.refresh()
@@ -618,7 +618,7 @@ async def test_of_a_doubtful_scope_that_may_not_be_read_by_itself_only_a_list_si
     assert world.digdir.count("list-own-scopes") == lists + 1
 
 
-async def test_a_doubtful_scope_that_may_not_be_read_by_itself_is_no_longer_so_after_a_list(world):
+async def test_an_unconfirmed_scope_that_may_not_be_read_by_itself_is_no_longer_so_after_a_list(world):
     await world.made()
     world.digdir.fault("drop", when="after", method="PUT", path="/scopes$")
     with pytest.raises(OutcomeUnknownError):

@@ -232,7 +232,7 @@ async def test_missing_rights_are_said_to_the_cluster_admin(digdir, operation, s
 
 @every_call
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
-async def test_a_fault_of_digdir_goes_by_and_leaves_a_write_in_doubt(digdir, operation, status):
+async def test_a_fault_of_digdir_is_temporary_and_leaves_a_write_unconfirmed(digdir, operation, status):
     digdir.fault("status", status=status, path="/api/v1")
 
     error = await raised(CALLS[operation](digdir.client))
@@ -244,7 +244,7 @@ async def test_a_fault_of_digdir_goes_by_and_leaves_a_write_in_doubt(digdir, ope
 
 @every_call
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_dropped_answer_goes_by_and_leaves_a_write_in_doubt(digdir, operation, when):
+async def test_a_dropped_answer_is_temporary_and_leaves_a_write_unconfirmed(digdir, operation, when):
     digdir.fault("drop", when=when, path="/api/v1")
 
     error = await raised(CALLS[operation](digdir.client))
@@ -255,7 +255,7 @@ async def test_a_dropped_answer_goes_by_and_leaves_a_write_in_doubt(digdir, oper
 
 @every_call
 @pytest.mark.parametrize("fault", [httpx.ReadTimeout, httpx.WriteTimeout, httpx.ReadError, httpx.RemoteProtocolError])
-async def test_a_call_that_was_sent_and_not_answered_leaves_a_write_in_doubt(digdir, operation, fault):
+async def test_a_call_that_was_sent_and_not_answered_leaves_a_write_unconfirmed(digdir, operation, fault):
     def answer(_):
         raise fault("private details")
 
@@ -268,7 +268,7 @@ async def test_a_call_that_was_sent_and_not_answered_leaves_a_write_in_doubt(dig
 
 @every_write
 @pytest.mark.parametrize("fault", NEVER_SENT)
-async def test_a_write_that_was_never_sent_is_not_in_doubt(digdir, operation, fault):
+async def test_a_write_that_was_never_sent_is_not_unconfirmed(digdir, operation, fault):
     def answer(_):
         raise fault("no")
 
@@ -315,7 +315,7 @@ async def test_a_gateways_404_doesnt_say_that_anything_is_absent(digdir, operati
 
 @pytest.mark.parametrize("operation", ["delete a client", "delete a client's keys"])
 @pytest.mark.parametrize("body", [b"<html>OK</html>", b"\xff", b"{"])
-async def test_a_deletion_that_is_answered_by_a_page_is_in_doubt(digdir, operation, body):
+async def test_a_deletion_that_is_answered_by_a_page_is_unconfirmed(digdir, operation, body):
     error = await raised(CALLS[operation](digdir.answering(lambda _: httpx.Response(200, content=body))))
 
     assert type(error) is OutcomeUnknownError

@@ -126,7 +126,7 @@ async def test_a_token_endpoint_that_is_down_is_a_fault_that_goes_by(digdir, kin
     with pytest.raises(TransientError) as caught:
         await digdir.client.create_client({})
 
-    assert type(caught.value) is TransientError  # nothing was sent to the API, so nothing is in doubt
+    assert type(caught.value) is TransientError  # nothing was sent to the API, so nothing is unconfirmed
     assert digdir.count("create-client") == 0
     digdir.advance(REMEMBERED)
     await digdir.client.list_clients()

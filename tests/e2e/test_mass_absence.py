@@ -40,7 +40,7 @@ def made_by_operators(simulator):
     return [one["description"] for one in simulator.clients() if one["description"].startswith("test:")]
 
 
-def test_an_empty_list_is_doubted_while_each_client_can_still_be_read(stage, fleet):
+def test_an_empty_list_is_not_believed_while_each_client_can_still_be_read(stage, fleet):
     namespace, _ = fleet
     stage.fault("empty-list-error", method="GET", path="/clients$", times=None)
     since, passes = stage.sequence, stage.passes

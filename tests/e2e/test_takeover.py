@@ -1,4 +1,4 @@
-"""What Digdirator, the Go operator of the NAIS platform, leaves behind: taken over, and let go of in the end."""
+"""What Digdirator, the Go operator of the NAIS platform, leaves behind: taken over, and finalized in the end."""
 
 import pytest
 

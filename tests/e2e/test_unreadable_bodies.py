@@ -156,7 +156,7 @@ def test_huge_annotations_stop_no_watch(stage, namespace):
 
 @pytest.fixture
 def size_policy(cluster):
-    """The chart's policy, which the API server may take a moment to go by."""
+    """The chart's policy, which the API server may apply a moment later."""
 
     def enable():
         install(cluster, {**VALUES, "sizePolicy": {"enabled": True}})

@@ -67,10 +67,10 @@ class TestOnGcp:
         assert answer == {"addresses": ["10.96.0.1"]}
 
     def test_an_address_that_isnt_named_is_refused(self, trial, consumer, witness):
-        elsewhere = f"/dial?to={trial.node.address}:6443"
+        unreachable = f"/dial?to={trial.node.address}:6443"
 
-        ask_until(trial, witness, elsewhere, is_open)
-        ask_until(trial, consumer, elsewhere, is_refused)
+        ask_until(trial, witness, unreachable, is_open)
+        ask_until(trial, consumer, unreachable, is_refused)
 
     def test_a_rotated_key_reaches_mounted_files_and_replaces_the_pods(self, trial, consumer, witness, figures):
         before = trial.ask(consumer, "/credentials")["files"]["kid"]

@@ -194,7 +194,7 @@ def test_a_request_is_exactly_true(value):
     assert plan(resource=resource_with(**{ROTATE_ANNOTATION: value})).steps == ()
 
 
-def test_a_key_that_cant_be_made_holds_back_the_secret_and_the_requests_but_not_the_registration():
+def test_a_key_that_cant_be_made_blocks_the_secret_and_the_requests_but_not_the_registration():
     one = plan(**NEW | {"recent_mints": 5, "resource": resource_with(**{RESYNC_ANNOTATION: "true"})})
 
     assert kinds(one) == [RegisterClient]
@@ -260,9 +260,9 @@ def test_a_scope_that_no_list_knows_is_tried_after_everything_else_and_before_th
 
 
 def test_while_no_key_can_be_made_nothing_is_tried():
-    held_up = {"recent_mints": 5, "granted": Granted(frozenset())}
+    blocked = {"recent_mints": 5, "granted": Granted(frozenset())}
 
-    assert TryScopes not in kinds(plan(**NEW | {"resource": resource_with()} | held_up))
+    assert TryScopes not in kinds(plan(**NEW | {"resource": resource_with()} | blocked))
 
 
 def test_what_is_known_goes_on_while_the_lists_are_about_to_be_read():

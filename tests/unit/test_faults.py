@@ -40,12 +40,12 @@ class Ends:
         self.ends = list(ends)
         self.after = after
         self.runs = 0
-        self.doubts = []
+        self.unsteady = []
         self.restarts = Restarts("the watch", is_outage, EndlessBackoffs())
 
     async def run(self):
         self.runs += 1
-        self.doubts.append(self.restarts.is_unsteady)
+        self.unsteady.append(self.restarts.is_unsteady)
         if not self.ends:
             return
         end = self.ends.pop(0)
@@ -94,7 +94,7 @@ def test_an_outage_of_hours_ends_nothing(error):
 
     assert message is None
     assert seconds > 9000
-    assert not any(ends.doubts)
+    assert not any(ends.unsteady)
 
 
 def test_an_outage_that_another_error_was_made_of_is_one():
@@ -108,7 +108,7 @@ def test_faults_that_went_by_end_nothing():
     ends = Ends(*[KeyError("uid")] * 2)
 
     assert watch(ends)[1] is None
-    assert ends.doubts == [False, True, True]
+    assert ends.unsteady == [False, True, True]
 
 
 def test_a_fault_now_and_then_ends_nothing():
@@ -117,11 +117,11 @@ def test_a_fault_now_and_then_ends_nothing():
     assert watch(ends)[1] is None
 
 
-def test_after_an_outage_nothing_is_in_doubt_because_of_a_fault_that_was_mended_long_ago():
+def test_after_an_outage_nothing_is_unsteady_because_of_a_fault_that_was_mended_long_ago():
     ends = Ends(KeyError("uid"), ConnectionResetError(), ConnectionResetError(), after=31)
 
     assert watch(ends)[1] is None
-    assert ends.doubts == [False, True, False, False]
+    assert ends.unsteady == [False, True, False, False]
 
 
 def test_a_fault_that_comes_late_and_stays_ends_it_within_a_minute_too():
@@ -141,7 +141,7 @@ def test_outages_in_between_dont_hide_a_fault():
     assert watch(Ends(*[KeyError("uid"), ConnectionResetError()] * 50))[1]
 
 
-def test_after_a_fault_it_is_in_doubt_until_it_has_run_for_a_while():
+def test_after_a_fault_it_is_unsteady_until_it_has_run_for_a_while():
     async def main(_):
         ends, seen = Ends(KeyError("uid")), []
 

@@ -345,7 +345,7 @@ def test_a_pending_key_isnt_counted_as_published():
     assert plan(*young, registered(NEWER), in_secret=None, pending=NEWER.kid).publish.mint
 
 
-def test_churn_holds_back_only_what_needs_a_new_key():
+def test_churn_blocks_only_what_needs_a_new_key():
     old = own(1, NOW - 9 * DAY), registered(IN_SECRET, NOW - 8 * DAY)
 
     assert kept(plan(*old, recent_mints=5)) == [IN_SECRET.kid]

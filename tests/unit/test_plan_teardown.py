@@ -1,4 +1,4 @@
-"""What is deleted when a resource is let go: every rule by a case, then the order of all of it by properties."""
+"""What is deleted with a resource: every rule by a case, then the order of all of it by properties."""
 
 from dataclasses import replace
 
@@ -111,7 +111,7 @@ def test_nothing_goes_before_a_list_can_tell():
     assert (blocker.kind, blocker.reason, blocker.retry_after) == ("Waiting", "AwaitingList", 7.5)
 
 
-def test_that_there_is_no_client_is_doubted_while_many_are_missing():
+def test_that_there_is_no_client_is_not_believed_while_many_are_missing():
     blocker = plan(scope(READ, KS), missing=MANY)
 
     assert (blocker.kind, blocker.reason, blocker.retry_after) == ("Waiting", "MassAbsence", 300.0)

@@ -1,4 +1,4 @@
-"""What /livez goes by: signs of life, and a queue that gets on."""
+"""What /livez depends on: signs of life, and a queue that isn't stuck."""
 
 import asyncio
 

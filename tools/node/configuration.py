@@ -1,4 +1,4 @@
-"""What the node's programs are told: their command lines, and the files that these name."""
+"""What the node's programs get: their command lines, and the files that these name."""
 
 from __future__ import annotations
 

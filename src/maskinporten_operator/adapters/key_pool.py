@@ -87,7 +87,7 @@ class MintingProcess:
         """End it at once: a batch under way takes long where the machine is busy."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        # Not by waiting for its end alone: the pipes are let go of only once both have been read to theirs.
+        # Not by waiting for its end alone: the pipes are closed only once both have been read to their end.
         await self._process.communicate()
 
 

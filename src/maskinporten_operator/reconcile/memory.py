@@ -44,7 +44,7 @@ class Round:
         began: When the first of them began (monotonic seconds).
         generation: That of the spec.
         anew: Whether the resource asks for everything to be read.
-        read: The scopes that were read by themselves.
+        read: The scopes that were read alone.
         refusals: By scope, why it couldn't be read or changed.
     """
 

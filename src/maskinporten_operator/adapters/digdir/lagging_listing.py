@@ -16,7 +16,7 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
     """What DigDir has of one kind, by key, and by the ownership in its description.
 
     A list proves what exists, not what doesn't, since it may lag behind writes by `lag` seconds. So what was written or
-    read by itself within that time before a list's start outranks the list, and what a creation whose answer was lost
+    read alone within that time before a list's start outranks the list, and what a creation whose answer was lost
     has made may be missing from it.
     """
 
@@ -37,7 +37,7 @@ class LaggingListing(SharedListing[tuple[T, ...]]):
         self._lag = lag
         self._by_key: dict[str, T] = {}
         self._by_owner: dict[str, tuple[str, ...]] = {}
-        self._touched: dict[str, float] = {}  # by key: when it was last written or read by itself
+        self._touched: dict[str, float] = {}  # by key: when it was last written or read alone
         self._unconfirmed: dict[str, float] = {}  # by key: when a write to it was begun that has no answer so far
         self._lost_answers: dict[str, float] = {}  # by owner: when the answer to a creation was lost
 

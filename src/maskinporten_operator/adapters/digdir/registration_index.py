@@ -56,7 +56,7 @@ class DigdirRegistrationIndex(LaggingListing[Registration]):
     def count_missing(self, client_ids: AbstractSet[str]) -> int:
         """Count the clients that neither the newest list, nor a write or read since, has.
 
-        One that isn't this cluster's is known once it was read by itself.
+        One that isn't this cluster's is known once it was read alone.
         """
         return len(client_ids - self._by_key.keys() - self._foreign_ids.keys())
 

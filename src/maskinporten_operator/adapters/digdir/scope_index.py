@@ -32,7 +32,7 @@ MAX_SOURCES_AGE = 3600.0
 MIN_SOURCES_INTERVAL = 10.0
 """Seconds: how long delegation sources are remembered, and how soon they are read again for one that isn't known."""
 LIST_SHARED = 5.0
-"""Seconds for which a list serves all scopes that may not be read by themselves; it lags behind as long anyway."""
+"""Seconds for which a list serves all scopes that may not be read alone; it lags behind as long anyway."""
 KEPT_OF_OTHERS = ("subscope", "description", "active", "owner_orgno")
 """The members of a scope that isn't this cluster's: enough to say whose it is, and whether it may be consumed."""
 
