@@ -158,7 +158,6 @@ class ProcessKeyPool:
             self._give()
 
     def _give(self) -> None:
-        """Give keys to those that wait, while there are some for them."""
         now = asyncio.get_running_loop().time()
         while self._keys and (namespace := self._choose(now)) is not None:
             waiting = self._waiting.take(namespace)

@@ -119,7 +119,6 @@ def _build_client(meta: ObjectMeta, spec: ApplicationSpec) -> dict[str, Any]:
 
 
 def _seal(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Add the hash of a manifest to its annotations."""
     digest = sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
     metadata = manifest["metadata"]
     annotations = {**metadata.get("annotations", {}), HASH_ANNOTATION: digest}

@@ -94,7 +94,6 @@ class _Look:
 
     @property
     def ownership(self) -> str:
-        """That of the resource."""
         return self.settings.build_ownership(self.resource.meta)
 
     async def observe_exposed(self, name: str, wanted: ExposedScope) -> Exposure:

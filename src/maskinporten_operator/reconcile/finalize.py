@@ -132,7 +132,6 @@ def _find_candidates(resource: MaskinportenClient, ownership: str, ports: Ports)
 
 
 async def _is_owned(name: str, ownership: str, ports: Ports) -> bool:
-    """Whether a scope is ours by its description."""
     if scope := ports.digdir.scopes.find(name):
         return is_owned_scope(scope, ownership, ports.settings.cluster)
     with suppress(RejectedError):  # whoever may write the status may name anybody's

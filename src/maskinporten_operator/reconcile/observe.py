@@ -84,7 +84,6 @@ def _count_mints(meta: ObjectMeta, found: Found | None, ports: Ports) -> int:
 async def _find_granted(
     resource: MaskinportenClient, spec: MaskinportenClientSpec, first_seen: FirstSeen, ports: Ports
 ) -> Granted:
-    """Find out which of the consumed scopes may be registered."""
     if not spec.consumed_scopes:
         return Granted(frozenset())
     granted = await ports.digdir.grants.find(spec.consumed_scopes, first_seen.at)

@@ -102,7 +102,6 @@ class Router:
         self._queue_all(key for store in self.stores.values() for key in store if key.namespace in names)
 
     def _queue_application_after_change(self, key: Key, began: Body) -> None:
-        """Queue the Application of a MaskinportenClient if what it depends on changed."""
         entry = self.stores[key.kind].find(key)
         if key.kind == MASKINPORTEN_CLIENT and entry and _visible(entry.body) != _visible(began):
             self._queue_application(key)

@@ -67,5 +67,4 @@ class ClientApi:
 
 
 def _path(client_id: str) -> str:
-    """Build a client's path, its id encoded."""
     return f"/clients/{quote(client_id, safe='')}"

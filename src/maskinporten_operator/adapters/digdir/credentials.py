@@ -80,7 +80,11 @@ class JwkFile:
         return (self.path,)
 
     def read(self) -> Credential:
-        """Read the key; its `kid` tells Maskinporten which of the registered ones it is."""
+        """Read the key; its `kid` says which of the registered ones it is.
+
+        Raises:
+            CredentialsError: The file can't be read, or has no private RSA JWK with a `kid`.
+        """
         try:
             members = json.loads(self.path.read_text())
             header = {"kid": str(members["kid"])}
@@ -128,7 +132,11 @@ class CertificateFiles:
         return tuple({self.chain_file: None, self.key_file: None})
 
     def read(self) -> Credential:
-        """Read both; whether the issuer is trusted is checked by Maskinporten only."""
+        """Read both; whether the issuer is trusted is checked by Maskinporten only.
+
+        Raises:
+            CredentialsError: A file can't be read or used, or the key isn't that of the first certificate.
+        """
         chain, key = _read_chain(self.chain_file), _read_key(self.key_file)
         try:
             certified, expires = chain[0].public_key(), chain[0].not_valid_after_utc.timestamp()

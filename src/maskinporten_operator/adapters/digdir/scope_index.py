@@ -209,7 +209,6 @@ class DigdirScopeIndex(LaggingListing[RegisteredScope]):
             raise
 
     def _change(self, name: str, orgno: str, change: Callable[..., AccessList], *more: str) -> None:
-        """Apply a write to the known access list."""
         self._written[name][orgno] = self._monotonic()
         if known := self._access.get(name):
             self._access[name] = _Rows(change(known.access, orgno, *more), known.read_at)
