@@ -199,6 +199,15 @@ class Config(BaseSettings):
             "resource is deleted; not while it still runs.",
         ),
     ]
+    verify: Annotated[
+        bool,
+        Field(
+            default=True,
+            description="Whether Maskinporten is asked for a token by each client's credentials: once for each key and "
+            "change of scopes, and before a new key takes the place of one that works. The condition Verified says "
+            "what came of it.",
+        ),
+    ]
     default_client_scope: Annotated[
         str | None,
         Field(

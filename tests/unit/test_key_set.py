@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from maskinporten_operator.model.jwk import KEY_LIMIT, PublicJwk, build_kid
 from maskinporten_operator.plan.key_set import KeyPlan, plan_keys
+from maskinporten_operator.plan.verification import PendingKey
 from tests.unit.fakes import NOW, UID, encode_number, iso, private_jwk, registered, rsa_key
 
 GRACE = timedelta(hours=24)
@@ -20,6 +21,7 @@ OLD, IN_SECRET, NEWER = private_jwk(1), private_jwk(2), private_jwk(3)
 
 
 def plan(*keys, in_secret=IN_SECRET, pending=None, rotate=False, recent_mints=0, grace=GRACE, now=NOW):
+    pending = PendingKey(pending) if pending else None
     return plan_keys(keys, in_secret, pending=pending, rotate=rotate, recent_mints=recent_mints, grace=grace, now=now)
 
 
@@ -448,7 +450,7 @@ def situations(draw):
     return {
         "registered": draw(st.permutations(keys)),
         "in_secret": in_secret,
-        "pending": draw(st.sampled_from([None, *(one.kid for one in privates if one.public().ours)])),
+        "pending": draw(st.sampled_from([None, *(PendingKey(one.kid) for one in privates if one.public().ours)])),
         "rotate": draw(st.booleans()),
         "recent_mints": draw(st.sampled_from([0, 1, 5, 6, 9])),
         "grace": draw(graces),

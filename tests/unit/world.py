@@ -31,10 +31,12 @@ from maskinporten_operator.adapters.digdir.metadata import MaskinportenMetadata
 from maskinporten_operator.adapters.digdir.registration_index import DigdirRegistrationIndex
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 from maskinporten_operator.adapters.digdir.scope_index import DigdirScopeIndex
+from maskinporten_operator.adapters.digdir.token_requests import TokenRequests
 from maskinporten_operator.adapters.digdir.wire import read_registration
 from maskinporten_operator.config import Config as OperatorConfig
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT, parse_meta
+from maskinporten_operator.model.tokens import TokenRequest, Trial
 from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.plan.secret import ObservedSecret
 from maskinporten_operator.reconcile.client_pass import reconcile_maskinportenclient
@@ -327,6 +329,28 @@ def _parse_instant(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+class Trials:
+    """The credentials that passes had tried, which are asked for when the test says so."""
+
+    def __init__(self, tokens: TokenRequests):
+        self._tokens = tokens
+        self._trials: dict[str, Trial] = {}
+        self.requests: dict[str, TokenRequest] = {}
+        self.asked = 0
+
+    def verify(self, meta, subject, request):
+        self.requests[subject] = request
+        return self._trials.setdefault(subject, Trial())
+
+    async def ask(self):
+        """Ask Maskinporten once for each that got no token."""
+        for subject, request in self.requests.items():
+            if not self._trials[subject].is_over:
+                self.asked += 1
+                answer = await self._tokens.ask(request)
+                self._trials[subject] = Trial(answer, is_over=answer.outcome == "Issued")
+
+
 class World:
     """Everything at once: what outlives a process, and the process."""
 
@@ -366,6 +390,7 @@ class World:
         self.scopes = DigdirScopeIndex(scopes, **naming, **ticking)
         self.grants = DigdirGrantIndex(scopes, self.scopes, max_age=GRANT_MAX_AGE, **ticking)
         self.metadata = Tripping(metadata, self.trips, {"get": "get_metadata"})
+        self.verifier = Trials(TokenRequests(plain, metadata, lambda: self.clock.now().timestamp()))
         self.first_seen = FirstSeen(monotonic(), had_finalizer)
 
     def see(self):
@@ -381,7 +406,7 @@ class World:
             settings=self.settings,
             platform=Platform(),
             cluster=self.cluster,
-            digdir=DigdirPorts(self.registrations, self.scopes, self.grants, self.metadata),
+            digdir=DigdirPorts(self.registrations, self.scopes, self.grants, self.metadata, self.verifier),
             known=Known(self.resources, FakeChildren(), self.namespaces),
             key_pool=self.key_pool,
             announcer=self.announcer,

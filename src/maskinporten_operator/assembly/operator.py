@@ -30,12 +30,13 @@ from maskinporten_operator.runtime.gauges import add_gauges
 from maskinporten_operator.runtime.health import serve_endpoints
 from maskinporten_operator.runtime.leadership import Leadership
 from maskinporten_operator.runtime.namespaces import WatchedNamespaces
-from maskinporten_operator.runtime.queue import WorkQueue
+from maskinporten_operator.runtime.queue import Priority, WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shutdown import cancel, end_on_signals, limit_end
 from maskinporten_operator.runtime.state_counts import count_keys
 from maskinporten_operator.runtime.store import WatchedChildren
+from maskinporten_operator.runtime.verifier import TrialVerifier
 from maskinporten_operator.runtime.workers import Controller, Workers
 
 if TYPE_CHECKING:
@@ -98,9 +99,10 @@ class Operator:
             watched_kinds(config),
             self._queue,
             self._clock.monotonic,
-            forget=self._memory.forget,
+            forget=self._forget,
             note_gap=lambda: self._resync.note_gap(),  # noqa: PLW0108 - it is made below, of the stores
         )
+        self._verifier = TrialVerifier(parts.tokens.ask, lambda key: self._queue.add(key, Priority.RETRY))
         self._namespaces = WatchedNamespaces(self._router.on_namespaces, selects=bool(config.namespace_selector))
         self._announcer = EventAnnouncer(
             partial(post_event, parts.api), lambda: bool(self._queue.running), parts.metrics.count_dropped_event
@@ -141,6 +143,7 @@ class Operator:
                 await self._workers.drain(DRAIN_SECONDS)
             else:
                 limit_end()  # something is broken, or another process leads: there is nothing to wait for
+            self._verifier.close()
             await cancel(ending, *background)
             self._parts.fence.close()
             await self._leadership.release()
@@ -173,6 +176,10 @@ class Operator:
             group.create_task(self._watches.wait_for_sync())
             await self._leadership.acquire()
             await self._workers.run()
+
+    def _forget(self, uid: str) -> None:
+        self._memory.forget(uid)
+        self._verifier.forget(uid)
 
     def _take_over(self, alone_since: float, provable_at: float) -> None:
         """Forget what can't be known: until `alone_since` another process may have written."""
@@ -208,7 +215,7 @@ class Operator:
             settings=build_registration_settings(config),
             platform=build_platform(config, self._served),
             cluster=KubernetesCluster(parts.api, self._router.record_own_write, config.namespace_selector),
-            digdir=Digdir(parts.registrations, parts.scopes, parts.grants, parts.metadata),
+            digdir=Digdir(parts.registrations, parts.scopes, parts.grants, parts.metadata, self._verifier),
             known=Known(clients, WatchedChildren(clients, self._router.versions), self._namespaces),
             key_pool=parts.key_pool,
             announcer=self._announcer,

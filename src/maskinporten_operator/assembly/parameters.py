@@ -35,6 +35,7 @@ def build_registration_settings(config: Config) -> RegistrationSettings:
         grant_recheck=config.grant_max_age.total_seconds(),
         deletion_policy=config.deletion_policy,
         takes_over=config.take_over_digdirator,
+        verifies=config.verify,
     )
 
 

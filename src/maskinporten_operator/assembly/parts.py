@@ -20,6 +20,7 @@ from maskinporten_operator.adapters.digdir.metadata import MaskinportenMetadata
 from maskinporten_operator.adapters.digdir.registration_index import DigdirRegistrationIndex
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 from maskinporten_operator.adapters.digdir.scope_index import DigdirScopeIndex
+from maskinporten_operator.adapters.digdir.token_requests import TokenRequests
 from maskinporten_operator.adapters.fence import OPEN, Fence
 from maskinporten_operator.adapters.key_pool import ProcessKeyPool
 from maskinporten_operator.runtime.elector import Elector
@@ -40,6 +41,7 @@ class DigdirApis:
     """How the operator reaches DigDir and Maskinporten."""
 
     metadata: MaskinportenMetadata
+    tokens: TokenRequests
     clients: ClientApi
     scopes: ScopeApi
 
@@ -54,6 +56,7 @@ class Parts:
     grants: DigdirGrantIndex
     key_pool: ProcessKeyPool
     metadata: MaskinportenMetadata
+    tokens: TokenRequests
     metrics: Metrics
     credentials: AdminCredentials
     elector: Elector | None
@@ -83,7 +86,7 @@ async def open_digdir(
     config: Config, credentials: AdminCredentials, metrics: Metrics, stack: AsyncExitStack, fence: Fence = OPEN
 ) -> DigdirApis:
     """Open the way to DigDir, closed by `stack`; every write passes `fence`."""
-    plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=4))
+    plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=8))
     metadata = MaskinportenMetadata(plain, str(config.maskinporten_well_known_url))
     auth = JwtGrantAuth(plain, metadata, credentials, config.admin_scopes, observe=metrics.count_token_request)
     metrics.gauge(
@@ -98,7 +101,7 @@ async def open_digdir(
         mark_alive()
 
     calls = Calls(authorized, str(config.digdir_base_url), observe_call)
-    return DigdirApis(metadata, ClientApi(calls), ScopeApi(calls))
+    return DigdirApis(metadata, TokenRequests(plain, metadata), ClientApi(calls), ScopeApi(calls))
 
 
 async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
@@ -132,6 +135,7 @@ async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
         grants,
         key_pool,
         digdir.metadata,
+        digdir.tokens,
         metrics,
         credentials,
         elector,

@@ -18,6 +18,7 @@ SCOPES_GRANTED = "ScopesGranted"
 CONSUMERS_VALID = "ConsumersValid"
 SCOPES_DECLARED = "ScopesDeclared"
 SCOPES_UNIQUE = "ScopesUnique"
+VERIFIED = "Verified"
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -28,6 +29,8 @@ class Reason(StrEnum):
     SYNCHRONIZED = "Synchronized"
     AVAILABLE = "MinimumReplicasAvailable"
     NO_IMAGE = "NoImage"
+    TOKEN_ISSUED = "TokenIssued"
+    NO_SCOPES = "NoScopes"
     WORKLOAD_ELSEWHERE = "WorkloadElsewhere"
     ROLLOUT_FAILED = "RolloutFailed"
 
@@ -44,6 +47,8 @@ class Reason(StrEnum):
     DUPLICATE_SCOPES = "DuplicateScopes"
     CONSUMERS_REFUSED = "ConsumersRefused"
     DELEGATION_SOURCE_UNKNOWN = "DelegationSourceUnknown"
+    SCOPE_REFUSED = "ScopeRefused"
+    TOKEN_REFUSED = "TokenRefused"
     KEY_LIMIT_REACHED = "KeyLimitReached"
     KEY_CHURN = "KeyChurn"
     REFUSED_BY_DIGDIR = "RefusedByDigDir"
@@ -53,6 +58,7 @@ class Reason(StrEnum):
     WEBPROXY_REQUIRED = "WebproxyRequired"
 
     # Time or another's action helps.
+    WAITING_FOR_PROPAGATION = "WaitingForPropagation"
     AWAITING_LIST = "AwaitingList"
     SCOPES_PENDING = "ScopesPending"
     AWAITING_SECRET_REMOVAL = "AwaitingSecretRemoval"

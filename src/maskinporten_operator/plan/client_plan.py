@@ -39,7 +39,7 @@ from maskinporten_operator.plan.exposed_scopes import (
 from maskinporten_operator.plan.key_set import KeyPlan, plan_keys
 from maskinporten_operator.plan.registration_fields import build_fields, order_scopes, plan_update
 from maskinporten_operator.plan.search import Found, judge_duplicates
-from maskinporten_operator.plan.secret import build_secret, check_secret
+from maskinporten_operator.plan.secret import build_fingerprint, build_secret, check_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.plan.decisions import Step
     from maskinporten_operator.plan.registration_settings import RegistrationSettings
     from maskinporten_operator.plan.secret import ObservedSecret
+    from maskinporten_operator.plan.verification import PendingKey
 
 SECRET_RECHECK_SECONDS = 5.0
 OWN_SCOPE_RECHECK_SECONDS = 1.0
@@ -67,7 +68,7 @@ class Snapshot:
         secret: The Secret of the name in the spec, which is its own.
         server: Maskinporten's metadata.
         recent_mints: Keys that this process made for its registration within the last hour.
-        pending_key: The id of a key that was minted and hasn't reached the Secret.
+        pending_key: A key that was minted and hasn't reached the Secret.
         found: Its registration; None if it is proven to have none.
         granted: Which of the consumed scopes may be registered.
         refused: What DigDir said of consumed scopes that it refused lately.
@@ -83,7 +84,7 @@ class Snapshot:
     secret: ObservedSecret | None
     server: AuthorizationServer
     recent_mints: int
-    pending_key: str | None
+    pending_key: PendingKey | None
     found: Found | None
     granted: Granted
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -130,7 +131,7 @@ def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now:
     unfinished = len(now_done) < len(wanted) or any(one.pending for one in exposures)
     steps += now_done
     steps += tries
-    if not keys.blocker and (done := _find_done_requests(seen, unfinished=unfinished)):
+    if not keys.blocker and (done := _find_done_requests(seen, keys, unfinished=unfinished)):
         steps.append(ClearAnnotations(done))
     return Plan(
         tuple(steps),
@@ -138,6 +139,7 @@ def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now:
         credentials_blocked=keys.blocker is not None,
         next_look=_next_look(consumption, keys, settings),
         unfinished=unfinished,
+        key_waits=keys.is_waiting,
     )
 
 
@@ -240,14 +242,25 @@ def _plan_keys(seen: Snapshot, settings: RegistrationSettings, now: datetime) ->
         seen.secret.jwk if seen.secret else None,
         pending=seen.pending_key,
         rotate=seen.resource.meta.asks(ROTATE_ANNOTATION),
+        verifies=settings.verifies,
+        delivered=_is_delivered(seen),
         recent_mints=seen.recent_mints,
         grace=settings.key_grace,
         now=now,
     )
 
 
+def _is_delivered(seen: Snapshot) -> bool:
+    """Whether the Secret holds what was delivered last, by the status, and not what somebody put back."""
+    if not (seen.registration and seen.secret and seen.secret.jwk):
+        return False
+    scopes = order_scopes(seen.registration.scopes, seen.spec.consumed_scopes)
+    fingerprint = build_fingerprint(seen.registration.client_id, seen.secret.jwk.kid, scopes, seen.server)
+    return seen.resource.status.fingerprint == fingerprint
+
+
 def _check_secret(seen: Snapshot, keys: KeyPlan, *, changes_registration: bool) -> str | None:
-    if keys.publish and keys.publish.mint:
+    if keys.publish and keys.publish.mint and keys.publish.delivers:
         return "it receives a new key"
     if changes_registration:
         return "the registration changes"
@@ -264,6 +277,6 @@ def _check_secret(seen: Snapshot, keys: KeyPlan, *, changes_registration: bool) 
     return check_secret(seen.secret, desired)
 
 
-def _find_done_requests(seen: Snapshot, *, unfinished: bool) -> tuple[str, ...]:
-    done = (ROTATE_ANNOTATION,) if unfinished else (ROTATE_ANNOTATION, RESYNC_ANNOTATION)
-    return tuple(name for name in done if seen.resource.meta.asks(name))
+def _find_done_requests(seen: Snapshot, keys: KeyPlan, *, unfinished: bool) -> tuple[str, ...]:
+    done = {ROTATE_ANNOTATION: not keys.is_waiting, RESYNC_ANNOTATION: not unfinished}
+    return tuple(name for name, is_done in done.items() if is_done and seen.resource.meta.asks(name))

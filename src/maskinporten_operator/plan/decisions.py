@@ -85,12 +85,14 @@ class PublishKeys:
     Attributes:
         reason: Why the set changes.
         expired: The ids of others' keys among them that have expired, which DigDir may refuse: then they go.
+        delivers: Whether the new key goes into the Secret next; else it waits until it is known to work.
     """
 
     keep: tuple[PublicJwk, ...]
     mint: bool
     reason: str
     expired: tuple[str, ...] = ()
+    delivers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,7 @@ class Plan:
         unfinished: Whether exposed scopes are left to further passes, since there are too many for one.
         credentials_blocked: Whether the Secret may lag behind the registration when the steps are done.
         next_look: Seconds until a pass has something to do by itself; None when only the resync does.
+        key_waits: Whether a new key waits until it is known to work.
     """
 
     steps: tuple[Step, ...] = ()
@@ -195,6 +198,7 @@ class Plan:
     credentials_blocked: bool = False
     next_look: float | None = None
     unfinished: bool = False
+    key_waits: bool = False
 
     @property
     def scopes(self) -> frozenset[str]:

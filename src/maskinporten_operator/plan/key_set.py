@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
@@ -10,6 +10,7 @@ from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.jwk import KEY_LIMIT, PrivateJwk, PublicJwk
 from maskinporten_operator.plan.decisions import PublishKeys
+from maskinporten_operator.plan.verification import NO_SCOPES_WAIT, PendingKey
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,19 +25,29 @@ RESPONSE_MEMBERS = frozenset({"created", "last_updated"})
 
 @dataclass(frozen=True, slots=True)
 class KeyPlan:
-    """What to publish, why it can't be, and when to look again (seconds)."""
+    """What is done about a client's keys.
+
+    Attributes:
+        publish: What to publish, if anything changes.
+        blocker: Why it can't be.
+        next_look: Seconds until there is something to do by itself.
+        is_waiting: Whether a new key waits until it is known to work, and the Secret keeps the present one.
+    """
 
     publish: PublishKeys | None = None
     blocker: Blocker | None = None
     next_look: float | None = None
+    is_waiting: bool = False
 
 
 def plan_keys(
     registered: Sequence[PublicJwk],
     in_secret: PrivateJwk | None,
     *,
-    pending: str | None = None,
+    pending: PendingKey | None = None,
     rotate: bool,
+    verifies: bool = False,
+    delivered: bool = False,
     recent_mints: int,
     grace: timedelta,
     now: datetime,
@@ -46,21 +57,33 @@ def plan_keys(
     Args:
         registered: The client's keys as read.
         in_secret: The key in the Secret, if it is a usable one.
-        pending: The id of a key that was minted and hasn't reached the Secret, if there is one; it is used for a mint.
+        pending: A key that was minted and hasn't reached the Secret, if there is one; it is used for a mint.
         rotate: Whether a new key was asked for.
+        verifies: Whether a key that works is replaced only by one that is known to.
+        delivered: Whether the key in the Secret is the last one that was delivered: no newer one is in use anywhere.
         recent_mints: How many keys this process made for the client within the last hour; DigDir tells of others'.
         grace: How long a key of ours that is not in the Secret stays.
         now: The time.
     """
     current = next((key for key in registered if in_secret and key.matches(in_secret)), None)
     mint = _check_mint(in_secret, current, now, rotate=rotate)
-    if mint:  # a pending key that was published already takes no further slot
-        registered = [key for key in registered if key.kid != pending or key is current]
+    is_published = pending is not None and any(key.kid == pending.kid for key in registered if key is not current)
+    wait = pending.wait if pending and is_published else NO_SCOPES_WAIT
+    is_waiting = bool(mint and current and verifies and wait > 0)
+    if is_waiting and is_published:
+        mint = None
+    if mint:  # a pending key that was published already takes no further slot, nor one that a restart left
+        left = _find_undelivered(registered, current) if is_waiting and delivered else set()
+        left |= {pending.kid} if pending else set()
+        registered = [key for key in registered if key.kid not in left or key is current]
     keys = KeySet.classify(registered, current, now)
     if mint and (blocker := _check_minting(keys, max(recent_mints, keys.count_young(now)))):
         return KeyPlan(blocker=blocker)
     kept = keys.choose_kept(KEY_LIMIT - bool(mint), grace, now)
-    return KeyPlan(_plan_publication(keys, kept, mint, now), next_look=_next_look(keys, kept, grace, now))
+    publish = _plan_publication(keys, kept, mint, now)
+    looks = [_next_look(keys, kept, grace, now), wait if is_waiting else None]
+    next_look = min((one for one in looks if one is not None), default=None)
+    return KeyPlan(publish and replace(publish, delivers=not is_waiting), next_look=next_look, is_waiting=is_waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +147,11 @@ def _plan_publication(keys: KeySet, kept: Collection[PublicJwk], mint: str | Non
     keep = tuple(_to_request(key, renew=key in renewed) for key in (*kept, *keys.foreign))
     expired = tuple(key.kid for key in keys.foreign if _has_expired(key, now))
     return PublishKeys(keep, mint=bool(mint), reason=reason, expired=expired)
+
+
+def _find_undelivered(registered: Sequence[PublicJwk], current: PublicJwk | None) -> set[str]:
+    """Find the ids of our keys that were published after the one in use."""
+    return {key.kid for key in registered if key.ours and current and _by_age(key) > _by_age(current)}
 
 
 def _check_mint(in_secret: PrivateJwk | None, current: PublicJwk | None, now: datetime, *, rotate: bool) -> str | None:

@@ -28,6 +28,7 @@ class RegistrationSettings:
         grant_recheck: Seconds between checks of a scope that isn't granted.
         deletion_policy: What becomes of client and scopes when a resource is deleted whose annotations don't say.
         takes_over: Whether Digdirator's finalizers are removed when a resource is deleted.
+        verifies: Whether Maskinporten is asked for tokens, to see whether credentials work.
     """
 
     cluster: str
@@ -41,6 +42,7 @@ class RegistrationSettings:
     grant_recheck: float = 180.0
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
     takes_over: bool = False
+    verifies: bool = False
 
     def build_ownership(self, meta: ObjectMeta) -> str:
         """Build the ownership of what is the resource's at DigDir; the description of its registration."""

@@ -14,6 +14,7 @@ from maskinporten_operator.model.conditions import (
     SCOPES_DECLARED,
     SCOPES_GRANTED,
     SCOPES_UNIQUE,
+    VERIFIED,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ OWN_TYPES = frozenset(
         SCOPES_UNIQUE,
         REGISTRATION_UNIQUE,
         ALL_FIELDS_SUPPORTED,
+        VERIFIED,
     }
 )
 

@@ -28,6 +28,7 @@ from maskinporten_operator.reconcile.finalize import finalize
 from maskinporten_operator.reconcile.namespace_state import find_namespace_state
 from maskinporten_operator.reconcile.observe import find_stale, observe, read_again, recall_refusals
 from maskinporten_operator.reconcile.progress import ClientProgress
+from maskinporten_operator.reconcile.verification import judge_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,6 +106,8 @@ def _judge(seen: Snapshot, plan: Plan, refusal: Blocker | None, progress: Client
     if not (seen.unread or plan.unfinished):
         progress.exposed_scopes = build_scope_status(exposures, ownership, ports.settings)
     blocker, notices = judge_maskinportenclient(left, plan, ports.settings)
+    if verified := judge_credentials(seen, plan, progress, ports):
+        notices = (*notices, verified)
     next_look = OWN_SCOPE_RECHECK_SECONDS if has_become_own(left, ports.settings) else plan.next_look
     error = refusal or blocker
     if error is None:

@@ -37,6 +37,7 @@ from maskinporten_operator.plan.registration_fields import build_update, order_s
 from maskinporten_operator.plan.secret import ObservedSecret, build_fingerprint, build_secret, check_secret
 from maskinporten_operator.reconcile.exposures import find_round
 from maskinporten_operator.reconcile.memory import Refusal
+from maskinporten_operator.reconcile.verification import begin_trial
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -265,11 +266,13 @@ class _Execution:
     async def _publish(self, step: PublishKeys) -> None:
         assert self.progress.registration
         keys = list(step.keep)
+        new: PrivateJwk | None = None
         if step.mint:
-            self.jwk = await _mint(self.progress.resource.meta, self.progress.registration.client_id, self.ports)
+            new = await _mint(self.progress.resource.meta, self.progress.registration.client_id, self.ports)
+            self.jwk = new if step.delivers else self.jwk
             # Left over from a pass that failed after it was published; it must not be in the set twice.
-            keys = [self.jwk.public(), *(key for key in keys if key.kid != self.jwk.kid)]
-            if _are_published(keys, self.jwk, self.progress.registration):
+            keys = [new.public(), *(key for key in keys if key.kid != new.kid)]
+            if _are_published(keys, new, self.progress.registration):
                 return
         try:
             published = await self.ports.digdir.registrations.publish_keys(self.progress.registration, keys)
@@ -281,8 +284,10 @@ class _Execution:
             expired = ", ".join(step.expired)
             self.progress.note(f"left out keys that expired and that DigDir takes no more: {expired}", "KeysExpired")
         self.progress.registration = published
-        what = f"published key {self.jwk.kid}" if step.mint and self.jwk else "published the keys anew"
+        what = f"published key {new.kid}" if new else "published the keys anew"
         self.progress.note(f"{what} ({step.reason})")
+        if new and not step.delivers:
+            begin_trial(self.seen, published, new, self.ports)
 
     async def _write_secret(self, step: WriteSecret) -> None:
         registration, secret, meta = self.progress.registration, self.secret, self.progress.resource.meta
@@ -308,6 +313,7 @@ class _Execution:
         if not (registration and self.jwk) or WriteSecret in self.given_up:
             return
         self.progress.secret_name = self.seen.spec.secret_name
+        self.progress.key = self.jwk
         if not plan.credentials_blocked:
             self.progress.fingerprint = _build_fingerprint(registration, self.jwk, self.seen)
 

@@ -60,6 +60,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._pending: dict[str, PrivateJwk] = {}
+        self._published_at: dict[str, float] = {}
         self._mints: dict[str, tuple[float, ...]] = {}  # those of which a key was made last come last
         self._absent_since: dict[str, float] = {}
         self._waiting_since: dict[str, float] = {}
@@ -79,13 +80,23 @@ class Memory:
         The latter by the client, which a resource that is deleted and created again keeps.
         """
         self._pending[uid] = key
+        self._published_at.pop(uid, None)
         self._mints[client_id] = (*self._mints.pop(client_id, ()), now)[-MAX_REMEMBERED_MINTS:]
         while now - self._mints[oldest := next(iter(self._mints))][-1] >= HOUR:
             del self._mints[oldest]
 
+    def record_publication(self, uid: str, now: float) -> None:
+        """The key on its way is registered since `now` (monotonic seconds)."""
+        self._published_at.setdefault(uid, now)
+
+    def published_at(self, uid: str) -> float | None:
+        """Say since when the key on its way is registered (monotonic seconds), if it is."""
+        return self._published_at.get(uid)
+
     def record_delivery(self, uid: str) -> None:
         """Forget the pending key: the Secret has it."""
         self._pending.pop(uid, None)
+        self._published_at.pop(uid, None)
 
     def recent_mints(self, uid: str, client_id: str, now: float) -> int:
         """Count the client's keys made within the last hour, without the pending one."""
@@ -173,7 +184,7 @@ class Memory:
 
     def forget(self, uid: str) -> None:
         """Forget all about a resource that is gone."""
-        self._pending.pop(uid, None)
+        self.record_delivery(uid)
         self._absent_since.pop(uid, None)
         self._waiting_since.pop(uid, None)
         self._visited.discard(uid)

@@ -18,6 +18,7 @@ from maskinporten_operator.plan.registration_fields import choose
 from maskinporten_operator.plan.search import Absent, Found, Missing, Released, Search, check_search
 from maskinporten_operator.reconcile.exposures import find_fault, observe_exposures
 from maskinporten_operator.reconcile.vanished import check_still_wanted
+from maskinporten_operator.reconcile.verification import find_pending
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -43,12 +44,11 @@ async def observe(
         TerminatingError: The Secret vanished because the resource or its namespace is going.
         OperatorError: Something couldn't be read.
     """
-    resource, meta, memory = progress.resource, progress.resource.meta, ports.memory
+    resource, meta = progress.resource, progress.resource.meta
     await ports.digdir.registrations.ready()
     secret = await ports.cluster.find_secret(meta.namespace, spec.secret_name)
     progress.impaired = secret is None
     rival, server = _find_rival(meta, spec.secret_name, ports.known), await ports.digdir.metadata.get()
-    pending = memory.pending_key(meta.uid)
     if blocker := check_secret_owner(secret, meta):
         return blocker
     search = await _Search(resource, secret.client_id if secret else None, ports).run(first_seen)
@@ -65,7 +65,7 @@ async def observe(
         secret=secret,
         server=server,
         recent_mints=_count_mints(meta, found, ports),
-        pending_key=pending.kid if pending else None,
+        pending_key=find_pending(meta, spec, found.registration if found else None, server, ports),
         found=found,
         granted=granted,
         earlier_refusal=_recall_earlier_refusal(resource, first_seen, ports),

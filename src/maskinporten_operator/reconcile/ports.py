@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.registrations import AuthorizationServer, Registration
     from maskinporten_operator.model.resources import Kind, ObjectMeta
     from maskinporten_operator.model.scopes import AccessList, Granted, RegisteredScope
+    from maskinporten_operator.model.tokens import TokenRequest, Trial
     from maskinporten_operator.plan.platform import Platform
     from maskinporten_operator.plan.registration_settings import RegistrationSettings
     from maskinporten_operator.plan.secret import ObservedSecret
@@ -56,6 +57,13 @@ class Cluster(Protocol):
 
     async def write_status(self, meta: ObjectMeta, status: Mapping[str, Any]) -> Mapping[str, Any]:
         """Replace the status, unless the resource changed since `meta`."""
+
+
+class Verifier(Protocol):
+    """Tries credentials at Maskinporten, beside the passes, and has a pass made when there is news of them."""
+
+    def verify(self, meta: ObjectMeta, subject: str, request: TokenRequest) -> Trial:
+        """Give the trial of a resource's credentials, which `subject` names; it begins if it hasn't yet."""
 
 
 class RegistrationIndex(Protocol):
@@ -251,6 +259,7 @@ class Digdir:
     scopes: ScopeIndex
     grants: GrantIndex
     metadata: Metadata
+    verifier: Verifier
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.registration_fields import order_scopes
 
 if TYPE_CHECKING:
+    from maskinporten_operator.model.jwk import PrivateJwk
     from maskinporten_operator.model.registrations import Registration
 
 R = TypeVar("R", MaskinportenClient, Application)
@@ -61,6 +62,7 @@ class ClientProgress(Progress[MaskinportenClient]):
     Attributes:
         registration: Its registration as our last write or read left it.
         secret_name: The Secret that holds the credentials.
+        key: The key in it.
         fingerprint: Of what is in the Secret; see `plan.secret.build_fingerprint`.
         exposed_scopes: What the status tells of the exposed scopes; None if the pass didn't get to know.
         tries: How many calls were made to find out which consumed scopes DigDir takes.
@@ -68,6 +70,7 @@ class ClientProgress(Progress[MaskinportenClient]):
 
     registration: Registration | None = None
     secret_name: str | None = None
+    key: PrivateJwk | None = None
     fingerprint: str | None = None
     exposed_scopes: list[dict[str, Any]] | None = None
     tries: int = 0

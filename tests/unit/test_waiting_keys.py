@@ -1,0 +1,105 @@
+"""A key that works is replaced only by one that is known to work."""
+
+from datetime import timedelta
+
+import pytest
+
+from maskinporten_operator.model.jwk import KEY_LIMIT
+from maskinporten_operator.plan.key_set import plan_keys
+from maskinporten_operator.plan.verification import NO_SCOPES_WAIT, PendingKey
+from tests.unit.fakes import NOW, private_jwk, registered
+
+HELD, NEW = private_jwk(2), private_jwk(3)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+IN_USE = registered(HELD, NOW - DAY)
+
+
+def plan(*keys, held=HELD, pending=None, rotate=True, verifies=True, delivered=True):
+    return plan_keys(
+        keys,
+        held,
+        pending=pending,
+        rotate=rotate,
+        verifies=verifies,
+        delivered=delivered,
+        recent_mints=0,
+        grace=DAY,
+        now=NOW,
+    )
+
+
+def test_a_new_key_is_published_beside_the_one_in_use_and_waits():
+    keys = plan(IN_USE)
+
+    assert (keys.publish.mint, keys.publish.delivers) == (True, False)
+    assert [key.kid for key in keys.publish.keep] == [HELD.kid]
+    assert keys.is_waiting
+
+
+def test_a_published_key_isnt_published_again_while_it_waits():
+    keys = plan(IN_USE, registered(NEW), pending=PendingKey(NEW.kid, 30.0))
+
+    assert keys.publish is None
+    assert keys.is_waiting
+    assert keys.next_look == 30.0
+
+
+def test_a_key_that_is_known_to_work_is_delivered():
+    keys = plan(IN_USE, registered(NEW), pending=PendingKey(NEW.kid))
+
+    assert (keys.publish.mint, keys.publish.delivers) == (True, True)
+    assert not keys.is_waiting
+
+
+def test_a_key_whose_publication_was_lost_is_published_again():
+    assert plan(IN_USE, pending=PendingKey(NEW.kid)).publish.mint
+
+
+@pytest.mark.parametrize(
+    ("keys", "changes"),
+    [((), {"held": None}), ((), {}), ((IN_USE,), {"verifies": False})],
+    ids=["no key in the Secret", "its key isn't registered", "nobody asks for proofs"],
+)
+def test_where_no_key_works_or_nobody_asks_for_proofs_it_is_delivered_at_once(keys, changes):
+    planned = plan(*keys, **changes)
+
+    assert planned.publish.delivers
+    assert not planned.is_waiting
+
+
+def test_a_request_that_is_withdrawn_leaves_the_key_as_an_orphan():
+    keys = plan(IN_USE, registered(NEW), pending=PendingKey(NEW.kid, 30.0), rotate=False)
+
+    assert keys.publish is None
+    assert not keys.is_waiting
+
+
+def test_what_a_restart_left_undelivered_is_replaced_and_not_added_to():
+    left = registered(NEW, NOW - HOUR)
+
+    keys = plan(IN_USE, left)
+
+    assert [key.kid for key in keys.publish.keep] == [HELD.kid]
+
+
+def test_a_newer_key_may_be_in_use_if_the_secret_was_put_back():
+    newer = registered(NEW, NOW - HOUR)
+
+    keys = plan(IN_USE, newer, delivered=False)
+
+    assert {key.kid for key in keys.publish.keep} == {HELD.kid, NEW.kid}
+
+
+def test_a_key_that_waits_takes_the_place_of_the_oldest_when_all_are_taken():
+    old = [registered(private_jwk(10 + number), NOW - DAY + HOUR * number) for number in range(KEY_LIMIT - 1)]
+    in_use = registered(HELD, NOW - HOUR)
+
+    keys = plan(*old, in_use)
+
+    assert len(keys.publish.keep) == KEY_LIMIT - 1
+    assert keys.publish.keep[0].kid == HELD.kid
+    assert old[0].kid not in {key.kid for key in keys.publish.keep}
+
+
+def test_the_next_look_is_when_a_key_is_known_without_a_token():
+    assert plan(IN_USE).next_look == NO_SCOPES_WAIT
