@@ -5,7 +5,13 @@ import re
 
 import pytest
 
-from maskinporten_operator.model.conditions import ALL_FIELDS_SUPPORTED, AVAILABLE, REGISTRATION_UNIQUE, Reason
+from maskinporten_operator.model.conditions import (
+    ALL_FIELDS_SUPPORTED,
+    AVAILABLE,
+    REGISTRATION_UNIQUE,
+    VERIFIED,
+    Reason,
+)
 from tools.generate.__main__ import ROOT
 
 USING = (ROOT / "docs" / "using.md").read_text()
@@ -19,6 +25,11 @@ NOTICES = {
     Reason.ROLLOUT_FAILED: AVAILABLE,
     Reason.WAITING_FOR_CREDENTIALS: AVAILABLE,
     Reason.WORKLOAD_ELSEWHERE: AVAILABLE,
+    Reason.TOKEN_ISSUED: VERIFIED,
+    Reason.NO_SCOPES: VERIFIED,
+    Reason.WAITING_FOR_PROPAGATION: VERIFIED,
+    Reason.SCOPE_REFUSED: VERIFIED,
+    Reason.TOKEN_REFUSED: VERIFIED,
 }
 """Reasons of conditions beside Ready, by their condition."""
 

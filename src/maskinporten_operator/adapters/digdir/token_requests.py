@@ -26,7 +26,9 @@ OPERATION = "get a token by a client's key"
 class TokenRequests:
     """The token endpoint, asked in the name of clients."""
 
-    def __init__(self, http: httpx.AsyncClient, metadata: MaskinportenMetadata, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, metadata: MaskinportenMetadata, now: Callable[[], float] = time.time
+    ) -> None:
         """`now` is the clock that assertions are made by, in epoch seconds."""
         self._http = http
         self._metadata = metadata
