@@ -168,11 +168,11 @@ class Stage:
         return self.kube.patch_client(namespace, name, {"spec": {"scopes": {"exposes": list(scopes)}}})
 
     def wait_ready(self, namespace: str, name: str = "app", seconds: float = PATIENCE) -> Any:
-        """Wait until a resource is Ready at its present generation, and give it."""
+        """Wait until a resource is Ready at its present generation, and its credentials were tried; give it."""
 
         def look() -> Any:
             found = self.kube.find_client(namespace, name)
-            return found if found and is_ready(found) else None
+            return found if found and is_ready(found) and not _waits_for_proof(found) else None
 
         return self._wait(look, seconds, f"Ready of {namespace}/{name}", namespace, name)
 
@@ -353,6 +353,11 @@ def exposed(name: str, *consumers: str, product: str = "arbeid", **more: Any) ->
         "consumers": [{"orgno": orgno} for orgno in consumers],
         **more,
     }
+
+
+def _waits_for_proof(client: dict[str, Any]) -> bool:
+    """Whether a status is about to be written once more, when Maskinporten has answered."""
+    return any(one["reason"] == "WaitingForPropagation" for one in client["status"]["conditions"])
 
 
 def held_kid(values: dict[str, str]) -> str:

@@ -43,17 +43,18 @@ def test_a_changed_spec_is_put_with_foreign_fields_and_keys_as_they_were(stage, 
     assert changed["status"]["observedGeneration"] == 2
 
 
-def test_one_change_is_one_put_one_secret_and_one_status(stage, namespace, app, audit):
+def test_one_change_is_one_put_and_one_secret_and_is_told_and_verified(stage, namespace, app, audit):
     key = held_kid(stage.read_secret(namespace))
     audit.mark()
     since = stage.sequence
 
     stage.kube.patch_client(namespace, "app", consuming(*TWO))
     stage.wait_ready(namespace)
+    assert len(stage.calls("token", since)) == 1
 
     assert stage.writes(since) == ["update-client"]
     writes = [write.resource for write in audit.count(namespace)]
-    assert sorted(writes) == ["maskinportenclients/status", "secrets"]
+    assert sorted(writes) == ["maskinportenclients/status", "maskinportenclients/status", "secrets"]
     assert held_kid(stage.read_secret(namespace)) == key
     assert stage.kids(namespace) == [key]
 
