@@ -99,7 +99,7 @@ def test_a_pass_under_way_is_ended_before_the_process_is(stage, namespace):
     stage.clear_faults()
     assert stage.operator.popen.wait(SECONDS_TO_STOP) == 0
 
-    stage.wait_ready(namespace)
+    stage.wait_for_reason(namespace, "app", "Synchronized")
     assert len(stage.kids(namespace)) == 1
     stage.start_ready()
 
