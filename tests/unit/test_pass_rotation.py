@@ -43,7 +43,7 @@ class Rotating(World):
         self.key_pool = RealKeys()
 
     async def live(self, seconds, step=5.0):
-        """Let time go by: passes are made, trials go on, and the workload's Secret gets it tokens, after the first."""
+        """Let time pass: passes are made, trials go on, and the workload's Secret gets it tokens, after the first."""
         for _ in range(int(seconds / step)):
             self.clock.advance(step)
             await self.verifier.ask()

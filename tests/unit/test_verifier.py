@@ -156,7 +156,7 @@ def test_nothing_is_asked_for_a_resource_that_is_gone_or_at_the_end(end):
     play(life, UNKNOWN)
 
 
-def test_few_are_asked_for_at_once_and_nobody_waits_for_ever():
+def test_few_are_asked_for_at_once_and_all_get_their_turn():
     async def life(world):
         world.seconds = 0.1
         metas = [resource(metadata={"uid": f"u{number}"}).meta for number in range(50)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NO_SCOPES_WAIT = 120.0
 """Seconds after which Maskinporten knows a key, by DigDir's documentation: for keys by which no token can be had."""
 MAX_WAIT = 900.0
-"""Seconds after which a key is delivered, whatever Maskinporten said of it: the old one won't serve for ever."""
+"""Seconds after which a key is delivered, whatever Maskinporten said of it: the old one expires."""
 
 
 @dataclass(frozen=True, slots=True)
