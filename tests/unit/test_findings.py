@@ -14,8 +14,8 @@ from maskinporten_operator.plan.findings import (
     check_expiry,
     choose_trial_scopes,
     describe_shape,
+    find_leftovers,
     find_missing_members,
-    find_rests,
     show_url,
 )
 from tests.unit.fakes import registration_fields
@@ -165,10 +165,10 @@ def test_what_runs_left_behind_is_known_by_description_and_age():
         client("a resource's", "some-cluster:maskinporten-operator:doctor"),
     ]
 
-    rests = find_rests(clients, "some-cluster", now)
-    assert [one.client_id for one in rests.own] == ["own", "of an earlier version", "odd"]
-    assert [one.client_id for one in rests.running] == ["running", "of a clock that is ahead"]
-    assert [one.client_id for one in rests.others] == ["other", "of a longer name"]
+    leftovers = find_leftovers(clients, "some-cluster", now)
+    assert [one.client_id for one in leftovers.own] == ["own", "of an earlier version", "odd"]
+    assert [one.client_id for one in leftovers.running] == ["running", "of a clock that is ahead"]
+    assert [one.client_id for one in leftovers.others] == ["other", "of a longer name"]
 
 
 def test_no_two_runs_describe_their_clients_alike():

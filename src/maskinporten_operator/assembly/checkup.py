@@ -16,7 +16,7 @@ from maskinporten_operator.adapters.digdir.metadata import MaskinportenMetadata
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 from maskinporten_operator.assembly.diagnosis import Diagnosis, World, find_environments
 from maskinporten_operator.assembly.parts import build_source
-from maskinporten_operator.assembly.trial import Trial, remove_rests
+from maskinporten_operator.assembly.trial import Trial, remove_leftovers
 from maskinporten_operator.config import Config
 from maskinporten_operator.plan.findings import (
     CLUSTER_ADMIN,
@@ -329,7 +329,7 @@ class Checkup:
                     "writing", "rests of earlier runs couldn't be looked for, as there is no list of clients"
                 )
             return
-        await remove_rests(diagnosis, api, clients, self._config.cluster_name, self._world, write=write)
+        await remove_leftovers(diagnosis, api, clients, self._config.cluster_name, self._world, write=write)
         if not write:
             return
         if "idporten:dcr.write" not in diagnosis.granted:

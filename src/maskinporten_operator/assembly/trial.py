@@ -22,7 +22,7 @@ from maskinporten_operator.plan.findings import (
     advise,
     advise_on_token,
     build_trial_description,
-    find_rests,
+    find_leftovers,
 )
 from maskinporten_operator.plan.registration_fields import build_members, build_update
 
@@ -198,7 +198,7 @@ class Trial:
             self._diagnosis.add(Check("delete it", CheckState.FAILED, message, remedy))
 
 
-async def remove_rests(
+async def remove_leftovers(
     diagnosis: Diagnosis,
     api: ClientApi,
     clients: Iterable[Registration],
@@ -211,8 +211,8 @@ async def remove_rests(
 
     One that a run may be using now is never deleted.
     """
-    rests = find_rests(clients, cluster, world.now())
-    for client in rests.own:
+    leftovers = find_leftovers(clients, cluster, world.now())
+    for client in leftovers.own:
         if write:
             await delete_for_good(diagnosis, api, client.client_id, world, "rest of an earlier run")
             continue
@@ -220,11 +220,11 @@ async def remove_rests(
         diagnosis.add(
             Check("rest of an earlier run", CheckState.WARNING, message, "Run with --write, which deletes it")
         )
-    for client in rests.running:
+    for client in leftovers.running:
         message = f"client {client.client_id} was left behind, or is in use by a run: {client.description}"
         remedy = f"Run with --write {LATER}, which deletes it if it is still there"
         diagnosis.add(Check("client of another run", CheckState.WARNING, message, remedy))
-    for client in rests.others:
+    for client in leftovers.others:
         message = f"client {client.client_id} was left behind, or is in use by a run: {client.description}"
         remedy = "Run with --write, and that cluster's settings, unless one runs there now"
         diagnosis.add(Check("rest of another cluster", CheckState.WARNING, message, remedy))

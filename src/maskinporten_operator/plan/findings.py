@@ -289,7 +289,7 @@ def build_trial_description(cluster: str, run: str, now: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Rests:
+class Leftovers:
     """The clients that runs of `doctor` made, and that are still active.
 
     Attributes:
@@ -303,12 +303,12 @@ class Rests:
     others: tuple[Registration, ...]
 
 
-def find_rests(clients: Iterable[Registration], cluster: str, now: float) -> Rests:
+def find_leftovers(clients: Iterable[Registration], cluster: str, now: float) -> Leftovers:
     """Find the clients that runs of `doctor` left behind, or are using now (epoch seconds)."""
     trials = [one for one in clients if one.usable and one.description.startswith(f"{TRIAL} of cluster ")]
     own = [one for one in trials if one.description.startswith(f"{TRIAL} of cluster {cluster}; ")]
     over = [one for one in own if _is_over(one.description, now)]
-    return Rests(
+    return Leftovers(
         tuple(over),
         tuple(one for one in own if one not in over),
         tuple(one for one in trials if one not in own),
