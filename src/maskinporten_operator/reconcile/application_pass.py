@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.application import Application, ApplicationSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.application_plan import ApplicationStep
-    from maskinporten_operator.reconcile.ports import Ports
+    from maskinporten_operator.reconcile.ports import Cluster, Ports
 
 Objects = dict[ChildName, "Mapping[str, Any] | None"]
 
@@ -76,7 +76,7 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     if progress.impaired and not is_new:
         await check_still_wanted(application.meta, ports.cluster)
     written: Objects = {}
-    error = await _execute(plan, seen, written, progress, ports)
+    error = await _execute(plan, seen, written, progress, ports.cluster)
     return _judge(seen, written, error or plan.blocker, progress, ports)
 
 
@@ -112,7 +112,7 @@ def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
 
 
 async def _execute(
-    plan: ApplicationPlan, seen: ApplicationSnapshot, written: Objects, progress: ApplicationProgress, ports: Ports
+    plan: ApplicationPlan, seen: ApplicationSnapshot, written: Objects, progress: ApplicationProgress, cluster: Cluster
 ) -> Blocker | None:
     """Carry out the plan; a child that is refused doesn't keep the others from being applied."""
     refusal: Blocker | None = None
@@ -120,7 +120,7 @@ async def _execute(
         if isinstance(step, DeleteChild) and (refusal or plan.blocker):
             continue  # what was to replace it isn't there
         try:
-            blocker = await _carry_out(step, seen, written, progress, ports)
+            blocker = await _carry_out(step, seen, written, progress, cluster)
         except (RejectedError, WaitingError, TransientError) as error:
             blocker = error.blocker
         if blocker:
@@ -131,12 +131,12 @@ async def _execute(
 
 
 async def _carry_out(
-    step: ApplicationStep, seen: ApplicationSnapshot, written: Objects, progress: ApplicationProgress, ports: Ports
+    step: ApplicationStep, seen: ApplicationSnapshot, written: Objects, progress: ApplicationProgress, cluster: Cluster
 ) -> Blocker | None:
     meta = seen.application.meta
     match step:
         case ApplyChild(child):
-            applied = await _apply(step, meta, ports)
+            applied = await _apply(step, meta, cluster)
             if isinstance(applied, Blocker):
                 return applied
             written[child] = applied
@@ -145,25 +145,25 @@ async def _carry_out(
             name = ChildName(DEPLOYMENT, meta.name)
             if deployment := written.get(name) or seen.children.get(name):  # else it was refused just now
                 manifest = build_replicas(meta, count, deployment["metadata"]["uid"])
-                written[name] = await ports.cluster.apply_replicas(manifest)
+                written[name] = await cluster.apply_replicas(manifest)
                 progress.note(f"set {count} replicas")
         case DeleteChild(child, uid):
-            await ports.cluster.delete(child.kind, meta.namespace, child.name, uid)
+            await cluster.delete(child.kind, meta.namespace, child.name, uid)
             progress.note(f"deleted {child}")
     return None
 
 
-async def _apply(step: ApplyChild, meta: ObjectMeta, ports: Ports) -> Mapping[str, Any] | Blocker:
+async def _apply(step: ApplyChild, meta: ObjectMeta, cluster: Cluster) -> Mapping[str, Any] | Blocker:
     try:
-        return await ports.cluster.apply(step.child.kind, step.manifest, step.uid)
+        return await cluster.apply(step.child.kind, step.manifest, step.uid)
     except ConflictError:
         # There is one that nobody looked for, since it doesn't carry our label.
-        found = await ports.cluster.find(step.child.kind, meta.namespace, step.child.name)
+        found = await cluster.find(step.child.kind, meta.namespace, step.child.name)
         if found is None or step.uid:
             raise
         if blocker := check_child_owner(step.child, found, meta):
             return blocker
-        return await ports.cluster.apply(step.child.kind, step.manifest, found["metadata"]["uid"])
+        return await cluster.apply(step.child.kind, step.manifest, found["metadata"]["uid"])
 
 
 def _name_child(blocker: Blocker, step: ApplicationStep) -> Blocker:

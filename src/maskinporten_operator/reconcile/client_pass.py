@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
     from maskinporten_operator.plan.client_plan import Snapshot
     from maskinporten_operator.plan.decisions import Plan
-    from maskinporten_operator.reconcile.ports import FirstSeen, Ports
+    from maskinporten_operator.reconcile.ports import Cluster, FirstSeen, Ports
 
 
 async def reconcile_maskinportenclient(body: Mapping[str, Any], first_seen: FirstSeen, ports: Ports) -> Outcome:
@@ -47,7 +47,7 @@ async def reconcile_maskinportenclient(body: Mapping[str, Any], first_seen: Firs
 
 async def _attempt(progress: ClientProgress, first_seen: FirstSeen, ports: Ports) -> Outcome:
     namespace = await find_namespace_state(progress.resource.meta.namespace, ports.known.namespaces, ports.cluster)
-    if namespace.is_ending and not await _read_again_before_its_end(progress, ports):
+    if namespace.is_ending and not await _read_again_before_its_end(progress, ports.cluster):
         return DONE
     meta, spec = progress.resource.meta, progress.resource.spec
     if meta.deleting or namespace.is_ending:
@@ -86,10 +86,10 @@ def _refuse_spec(fault: str, progress: ClientProgress) -> Outcome:
     return not_ready(rejected(Reason.INVALID_SPEC, fault + stays))
 
 
-async def _read_again_before_its_end(progress: ClientProgress, ports: Ports) -> bool:
+async def _read_again_before_its_end(progress: ClientProgress, cluster: Cluster) -> bool:
     """Read a resource whose namespace is being deleted, since its annotations may be newer; False if it is gone."""
     meta = progress.resource.meta
-    body = await ports.cluster.find(meta.kind, meta.namespace, meta.name)
+    body = await cluster.find(meta.kind, meta.namespace, meta.name)
     if body is None or body["metadata"]["uid"] != meta.uid:
         return False
     progress.resource = parse(body)

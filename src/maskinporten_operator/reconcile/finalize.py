@@ -25,9 +25,10 @@ from maskinporten_operator.reconcile.observe import count_missing
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient
+    from maskinporten_operator.plan.registration_settings import RegistrationSettings
     from maskinporten_operator.reconcile.memory import Round
     from maskinporten_operator.reconcile.namespace_state import NamespaceState
-    from maskinporten_operator.reconcile.ports import Digdir, FirstSeen, Ports, RegistrationIndex
+    from maskinporten_operator.reconcile.ports import Digdir, FirstSeen, Ports, RegistrationIndex, ScopeIndex
     from maskinporten_operator.reconcile.progress import ClientProgress
 
 
@@ -73,7 +74,7 @@ async def _observe(
     if check_clients(seen):
         return seen  # nothing is deleted then, so scopes needn't be looked for
     await ports.digdir.scopes.listed_after(started)
-    scopes, unfinished = await _observe_scopes(resource, ownership, round_, ports)
+    scopes, unfinished = await _observe_scopes(resource, ownership, round_, ports.digdir.scopes, ports.settings)
     return replace(seen, scopes=scopes, unfinished=unfinished)
 
 
@@ -103,37 +104,39 @@ async def _find_clients(
 
 
 async def _observe_scopes(
-    resource: MaskinportenClient, ownership: str, round_: Round, ports: Ports
+    resource: MaskinportenClient, ownership: str, round_: Round, scopes: ScopeIndex, settings: RegistrationSettings
 ) -> tuple[tuple[OwnedScope, ...], bool]:
     """Read as many scopes as one pass deletes, with who has access; say whether any are left."""
     found: list[OwnedScope] = []
     reads = writes = 0
-    for name in _find_candidates(resource, ownership, ports):
+    for name in _find_candidates(resource, ownership, scopes, settings):
         if name in round_.read:
             continue
         if reads >= MAX_READS or writes >= MAX_WRITES:
             return tuple(found), True
         reads += 1
-        if not await _is_owned(name, ownership, ports):
+        if not await _is_owned(name, ownership, scopes, settings):
             round_.read.add(name)
             continue
-        access = await ports.digdir.scopes.read_access(name, anew=True)
+        access = await scopes.read_access(name, anew=True)
         found.append(OwnedScope(name, access.consumers | access.unconfirmed))
         writes += 1 + len(found[-1].consumers)
     return tuple(found), False
 
 
-def _find_candidates(resource: MaskinportenClient, ownership: str, ports: Ports) -> list[str]:
+def _find_candidates(
+    resource: MaskinportenClient, ownership: str, scopes: ScopeIndex, settings: RegistrationSettings
+) -> list[str]:
     """Find every scope that may be ours, whatever the spec says; the status may know of more than the list."""
-    owned = [scope.name for scope in ports.digdir.scopes.find_owned(ownership)]
-    prefix = f"{ports.settings.scope_prefix}:"
+    owned = [scope.name for scope in scopes.find_owned(ownership)]
+    prefix = f"{settings.scope_prefix}:"
     hinted = (name for name in resource.status.scope_names if name.startswith(prefix))
-    return [*owned, *(name for name in hinted if not ports.digdir.scopes.find(name))]
+    return [*owned, *(name for name in hinted if not scopes.find(name))]
 
 
-async def _is_owned(name: str, ownership: str, ports: Ports) -> bool:
-    if scope := ports.digdir.scopes.find(name):
-        return is_owned_scope(scope, ownership, ports.settings.cluster)
+async def _is_owned(name: str, ownership: str, scopes: ScopeIndex, settings: RegistrationSettings) -> bool:
+    if scope := scopes.find(name):
+        return is_owned_scope(scope, ownership, settings.cluster)
     with suppress(RejectedError):  # whoever may write the status may name anybody's
-        return is_owned_scope(await ports.digdir.scopes.read(name), ownership, ports.settings.cluster)
+        return is_owned_scope(await scopes.read(name), ownership, settings.cluster)
     return False
