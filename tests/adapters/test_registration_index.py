@@ -42,6 +42,19 @@ def public(jwk):
     return PublicJwk({"use": "sig", **jws.public_jwk(jwk)})
 
 
+# Whose a registration is
+
+
+@pytest.mark.parametrize("form", ["{}x", "{} ", " {}", "x{}", "{}:y", "upper"])
+async def test_a_description_that_is_only_like_ours_is_somebody_elses(world, form):
+    client_id = await world.by_hand(description=OURS.upper() if form == "upper" else form.format(OURS))
+    await world.index.refresh()
+    assert world.index.find(OURS) == ()
+
+    await world.index.read(client_id)
+    assert world.index.find(OURS) == ()
+
+
 # Lists
 
 

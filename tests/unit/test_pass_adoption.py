@@ -1,7 +1,10 @@
 """Which of DigDir's clients a resource takes as its own, in whole passes."""
 
+import copy
+
 import pytest
 
+from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from tests.unit.fakes import DESCRIPTION, SCOPE, decode, private_jwk, registered
 from tests.unit.world import World
 
@@ -118,15 +121,36 @@ async def test_the_condition_about_others_goes_when_they_are_gone(converged):
     assert converged.ready == "True"
 
 
-@pytest.mark.parametrize("restarts", [False, True], ids=["", "after a restart"])
-async def test_a_client_that_was_given_another_description_is_released_and_nothing_is_changed(converged, restarts):
-    own, secret = converged.client.client_id, converged.secret
+async def list_again(world):
+    await world.resync()
+
+
+async def start_again(world):
+    world.start()
+    await world.resync()
+
+
+async def ask_for_a_resync(world):
+    """Then what the list tells of it is older than what is read."""
+    world.cluster.annotate(**{RESYNC_ANNOTATION: "true"})
+
+
+async def lose_the_secrets_id(world):
+    """Then the Secret doesn't vouch for what the list tells."""
+    del world.secret["data"]["MASKINPORTEN_CLIENT_ID"]
+
+
+LOOKS = [list_again, start_again, ask_for_a_resync, lose_the_secrets_id]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.__name__)
+async def test_a_client_that_was_given_another_description_is_released_and_nothing_is_changed(converged, look):
+    own = converged.client.client_id
     converged.digdir.change(own, description="given to somebody else")
     before = converged.digdir.clients
     since = converged.digdir.sequence
-    if restarts:
-        converged.start()
-    await converged.resync()
+    await look(converged)
+    secret = copy.deepcopy(converged.secret)
 
     await converged.reconcile()
 
