@@ -22,13 +22,13 @@ from maskinporten_operator.plan.outcomes import DONE, Outcome, continue_next_pas
 from maskinporten_operator.plan.registration_fields import check_description
 from maskinporten_operator.plan.search import Found
 from maskinporten_operator.reconcile.attempt import conclude
+from maskinporten_operator.reconcile.credential_trials import judge_credentials
 from maskinporten_operator.reconcile.execute import execute
 from maskinporten_operator.reconcile.exposures import recall_exposures
 from maskinporten_operator.reconcile.finalize import finalize
 from maskinporten_operator.reconcile.namespace_state import find_namespace_state
 from maskinporten_operator.reconcile.observe import find_stale, observe, read_again, recall_refusals
 from maskinporten_operator.reconcile.progress import ClientProgress
-from maskinporten_operator.reconcile.verification import judge_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -35,9 +35,9 @@ from maskinporten_operator.plan.decisions import (
 from maskinporten_operator.plan.exposed_scopes import build_activation, is_owned_scope
 from maskinporten_operator.plan.registration_fields import build_update, order_scopes
 from maskinporten_operator.plan.secret import ObservedSecret, build_fingerprint, build_secret, check_secret
+from maskinporten_operator.reconcile.credential_trials import begin_trial
 from maskinporten_operator.reconcile.exposures import find_round
 from maskinporten_operator.reconcile.memory import Refusal
-from maskinporten_operator.reconcile.verification import begin_trial
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

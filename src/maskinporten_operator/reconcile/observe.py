@@ -16,9 +16,9 @@ from maskinporten_operator.plan.decisions import TOUCHES_REGISTRATION, UpdateSco
 from maskinporten_operator.plan.exposed_scopes import MAX_READS
 from maskinporten_operator.plan.registration_fields import choose
 from maskinporten_operator.plan.search import Absent, Found, Missing, Released, Search, check_search
+from maskinporten_operator.reconcile.credential_trials import find_pending
 from maskinporten_operator.reconcile.exposures import find_fault, observe_exposures
 from maskinporten_operator.reconcile.vanished import check_still_wanted
-from maskinporten_operator.reconcile.verification import find_pending
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
