@@ -84,12 +84,14 @@ def test_a_key_with_any_character_replaced_is_found_whole_or_not_at_all(place, c
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
-@pytest.mark.parametrize("name", [name for name in NUMBERS if len(MEMBERS[name]) % 4])
-def test_a_number_whose_spare_bits_are_set_is_not_base64url_and_not_usable(name):
-    number = MEMBERS[name]
-    last = LETTERS[LETTERS.index(number[-1]) + 1]
+def test_a_number_whose_spare_bits_are_set_is_not_base64url_and_not_usable():
+    names = [name for name in NUMBERS if len(MEMBERS[name]) % 4]  # one key in some hundreds has a shorter number
+    assert "n" in names
+    for name in names:
+        number = MEMBERS[name]
+        last = LETTERS[LETTERS.index(number[-1]) + 1]
 
-    assert find(**{name: number[:-1] + last}) is None
+        assert find(**{name: number[:-1] + last}) is None, name
 
 
 @given(st.integers(0, len(TEXT)))
