@@ -12,6 +12,7 @@ from digdir_simulator.in_process import InProcessTransport
 from maskinporten_operator.adapters import digdir as digdir_adapters
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
+from maskinporten_operator.adapters.digdir.wire import OwnedClients
 from maskinporten_operator.model.jwk import PublicJwk
 from tests.adapters.conftest import fields, scope_fields
 from tests.certificates import rsa_key
@@ -22,6 +23,7 @@ KEY = PublicJwk(jws.as_public_jwk(rsa_key(0).public_key(), "mpo-some-kid"))
 WALK = [
     (ClientApi.list_clients, ()),
     (ClientApi.create_client, (fields(client_id=CLIENT),)),
+    (ClientApi.list_owned_clients, (OwnedClients("some-cluster:"),)),
     (ClientApi.find_client, (CLIENT,)),
     (ClientApi.update_client, (CLIENT, fields())),
     (ClientApi.list_keys, (CLIENT,)),

@@ -136,7 +136,7 @@ async def ask_for_a_resync(world):
 
 
 async def lose_the_secrets_id(world):
-    """Then the Secret doesn't vouch for what the list tells."""
+    """Then the Secret doesn't confirm what the list tells."""
     del world.secret["data"]["MASKINPORTEN_CLIENT_ID"]
 
 
