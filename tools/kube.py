@@ -103,12 +103,15 @@ class KubeClient:
         return self.watch(CLIENTS.format(namespace=namespace))
 
     def watch(self, path: str) -> Iterator[Any]:
-        """Give each object of a collection as it is now and as it changes, until the caller has enough."""
+        """Give each object of a collection as it is now and as it changes, until the caller or the server ends it."""
         query = {"watch": "true", "timeoutSeconds": "600"}
         with self._http.stream("GET", path, params=query, timeout=None) as response:
             response.raise_for_status()
             for line in response.iter_lines():
-                yield json.loads(line)["object"]
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    return  # a gap: another watch begins with what is there
+                yield event["object"]
 
     def delete_client(self, namespace: str, name: str, policy: str = "Background") -> None:
         """Delete a MaskinportenClient, if there is one."""
