@@ -10,6 +10,7 @@ from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.jwk import PrivateJwk
 from maskinporten_operator.model.tokens import TokenRequest
 from tests.adapters.conftest import URL, fields
+from tests.unit.fakes import encode_number
 
 SCOPE = "skatt:some.scope"
 
@@ -118,6 +119,19 @@ async def test_what_says_nothing_of_the_client_is_no_answer(digdir, client, key,
 
     with pytest.raises(OperatorError):
         await ask(digdir, client, key, http=http)
+
+
+async def test_a_key_that_cant_sign_is_refused_without_a_request(digdir, client):
+    p, q, e = 61, 53, 17  # whoever may write the Secret may write such a key
+    d = pow(e, -1, (p - 1) * (q - 1))
+    numbers = {"n": p * q, "e": e, "d": d, "p": p, "q": q, "dp": d % (p - 1), "dq": d % (q - 1), "qi": pow(q, -1, p)}
+    members = {name: encode_number(number) for name, number in numbers.items()}
+    before = digdir.count("token")
+
+    answer = await ask(digdir, client, PrivateJwk.find(json.dumps({"kid": "short", **members})))
+
+    assert (answer.outcome, answer.proves_key) == ("Refused", False)
+    assert digdir.count("token") == before
 
 
 async def test_neither_the_key_nor_the_assertion_is_told(digdir, client, key):

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import httpx
+from jose.exceptions import JOSEError
 
 from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, MintedKey
 from maskinporten_operator.adapters.digdir.http_errors import find_detail, translate_exception, translate_response
@@ -41,8 +42,11 @@ class TokenRequests:
             OperatorError: Maskinporten gave no answer that says anything of the client.
         """
         server = await self._metadata.get()
-        credentials = AdminCredentials(request.client_id, MintedKey(request.key))
-        assertion = credentials.build_assertion(server.issuer, request.scopes, self._now())
+        try:
+            credentials = AdminCredentials(request.client_id, MintedKey(request.key))
+            assertion = credentials.build_assertion(server.issuer, request.scopes, self._now())
+        except (JOSEError, ValueError):  # a key that somebody else made may be too short
+            return TokenAnswer("Refused", "the key can't sign an assertion")
         form = {"grant_type": JWT_BEARER, "assertion": assertion}
         try:
             response = await self._http.post(server.token_endpoint, data=form)
