@@ -13,6 +13,7 @@ from tests.unit.test_pass_scopes import (
     KS,
     SKATT,
     WRITES_OF_SCOPES,
+    active,
     edit,
     going,
     is_gone,
@@ -258,6 +259,19 @@ async def test_a_deletion_for_good_that_goes_on_reads_no_list_again_nor_what_it_
     await converged.reconcile()
 
     assert [call for call in converged.trips.calls if call.startswith("list_")] == ["list_accesses"] * 2
+
+
+async def test_a_deletion_in_the_middle_of_a_round_skips_nothing_that_the_round_has_read(converged):
+    converged.cluster.annotate(**{DELETE_ANNOTATION: "true", RESYNC_ANNOTATION: "true"})
+    assert (await converged.reconcile()).unfinished
+    assert converged.memory._rounds
+    converged.cluster.namespace_terminating = True  # so the resource's generation stays
+    converged.namespaces.ending = True
+
+    _, writes = await finish(converged)
+
+    assert writes[-1] == "remove_finalizers"
+    assert active(converged) == set()
 
 
 async def test_a_fault_in_a_later_pass_of_a_deletion_begins_it_anew(converged):

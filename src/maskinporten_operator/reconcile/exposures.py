@@ -58,10 +58,11 @@ async def observe_exposures(
     return (*exposed, *withdrawn)
 
 
-def find_round(resource: MaskinportenClient, memory: Memory, clock: Clock) -> Round:
+def find_round(resource: MaskinportenClient, memory: Memory, clock: Clock, *, deletes: bool = False) -> Round:
     """Find the round of passes that this one belongs to."""
     meta = resource.meta
-    return memory.join_round(meta.uid, meta.generation, clock.monotonic(), anew=meta.asks(RESYNC_ANNOTATION))
+    anew = meta.asks(RESYNC_ANNOTATION)
+    return memory.join_round(meta.uid, meta.generation, clock.monotonic(), anew=anew, deletes=deletes)
 
 
 def find_fault(exposures: Iterable[Exposure]) -> Blocker | None:

@@ -52,7 +52,8 @@ async def finalize(progress: ClientProgress, first_seen: FirstSeen, namespace: N
     except OperatorError as error:
         plan = error.blocker
     if not isinstance(plan, Blocker) and (unfinished := check_unfinished(seen)):
-        find_round(progress.resource, ports.memory, ports.clock).read.update(scope.name for scope in seen.scopes)
+        round_ = find_round(progress.resource, ports.memory, ports.clock, deletes=True)
+        round_.read.update(scope.name for scope in seen.scopes)
         return continue_deletion(unfinished)
     ports.memory.end_round(meta.uid)
     return deletion_blocked(plan) if isinstance(plan, Blocker) else DONE
@@ -62,7 +63,8 @@ async def _observe(
     resource: MaskinportenClient, finalizers: tuple[str, ...], first_seen: FirstSeen, ports: Ports
 ) -> TeardownSnapshot:
     """Find what DigDir has of the resource, once its lists must have it: one list for all passes of a round."""
-    ownership, round_ = ports.settings.build_ownership(resource.meta), find_round(resource, ports.memory, ports.clock)
+    ownership = ports.settings.build_ownership(resource.meta)
+    round_ = find_round(resource, ports.memory, ports.clock, deletes=True)
     started = round_.began
     if (list_due := _find_provable_at(ownership, first_seen, ports.digdir) - started) > 0:
         return TeardownSnapshot(resource.meta, finalizers, list_due)

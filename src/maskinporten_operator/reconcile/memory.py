@@ -44,6 +44,7 @@ class Round:
         began: When the first of them began (monotonic seconds).
         generation: That of the spec.
         anew: Whether the resource asks for everything to be read.
+        deletes: Whether they delete what is the resource's: what others read tells nothing of that.
         read: The scopes that were read alone.
         refusals: By scope, why it couldn't be read or changed.
     """
@@ -51,6 +52,7 @@ class Round:
     began: float
     generation: int
     anew: bool
+    deletes: bool = False
     read: set[str] = field(default_factory=set)
     refusals: dict[str, Blocker] = field(default_factory=dict)
 
@@ -145,11 +147,11 @@ class Memory:
             and (refusal.listed or scope not in granted)
         }
 
-    def join_round(self, uid: str, generation: int, now: float, *, anew: bool) -> Round:
+    def join_round(self, uid: str, generation: int, now: float, *, anew: bool, deletes: bool = False) -> Round:
         """Give the round that a pass goes on with, or begins."""
         known = self._rounds.get(uid)
-        if known is None or (known.generation, known.anew) != (generation, anew):
-            known = self._rounds[uid] = Round(now, generation, anew)
+        if known is None or (known.generation, known.anew, known.deletes) != (generation, anew, deletes):
+            known = self._rounds[uid] = Round(now, generation, anew, deletes)
         return known
 
     def end_round(self, uid: str) -> None:
