@@ -229,6 +229,7 @@ class Operator:
         metrics.gauge("keys_ready", "Keys minted ahead.", lambda: len(self._parts.key_pool))
         leads = self._leadership
         metrics.gauge("leader", "Whether this process may work: 1 or 0.", lambda: int(leads.may_work))
+        metrics.gauge("credential_trials", "Clients whose credentials are being tried.", lambda: len(self._verifier))
         registrations, clock = self._parts.registrations, self._clock
         metrics.gauges(
             "registered_keys", "Our registered keys by age.", ("age",), lambda: count_keys(registrations, clock.now())

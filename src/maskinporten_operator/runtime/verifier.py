@@ -47,13 +47,11 @@ class TrialVerifier:
         ask: Callable[[TokenRequest], Awaitable[TokenAnswer]],
         on_news: Callable[[Key], None],
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`on_news` is told of a resource whose trial has another answer, or is over."""
         self._ask = ask
         self._on_news = on_news
         self._monotonic = monotonic
-        self._sleep = sleep
         self._entries: dict[str, _Entry] = {}
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
 
@@ -94,7 +92,7 @@ class TrialVerifier:
                 entry.trial = trial
                 self._on_news(key)
             if not trial.is_over:
-                await self._sleep(pause)
+                await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
 
     async def _find_answer(self, request: TokenRequest) -> TokenAnswer | None:

@@ -61,7 +61,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
         Raises:
             StandbyError: It is a write, and another process may lead by now.
-            httpx.TransportError: It failed, by one of `errors.NEVER_SENT` only if no byte of it can have been sent.
+            httpx.TransportError: It failed; one of `http_errors.NEVER_SENT` only if no byte can have been sent.
         """
         sending = _Sending(self._fence, dict(request.extensions["timeout"]), self._used)
         sending.limit(self._fence.check(request.method))
