@@ -35,6 +35,7 @@ def run(**flags: Any) -> None:
 
     config = load_or_exit(flags)
 
+    # After the settings were read: wrong ones are told at once, and --help loads none of this.
     from maskinporten_operator.assembly.operator import run_operator  # noqa: PLC0415
     from maskinporten_operator.cli.exit_codes import explain_failures  # noqa: PLC0415
     from maskinporten_operator.logs import configure_logs  # noqa: PLC0415

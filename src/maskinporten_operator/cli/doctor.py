@@ -88,7 +88,7 @@ def doctor(*, write: bool, output: str, **flags: Any) -> None:
 
 
 async def _diagnose(config: Config, on_check: Callable[[Check], None], *, write: bool) -> Diagnosis:
-    from maskinporten_operator.assembly.checkup import diagnose  # noqa: PLC0415
+    from maskinporten_operator.assembly.checkup import diagnose  # noqa: PLC0415 - as above
 
     task = asyncio.current_task()
     assert task
@@ -121,8 +121,8 @@ def summarize(diagnosis: Diagnosis) -> str:
 
 def build_report(config: Config, diagnosis: Diagnosis, started: datetime, *, write: bool) -> dict[str, Any]:
     """Build the document that is sent on."""
-    from digdir_contract import load  # noqa: PLC0415
-    from maskinporten_operator.plan.findings import show_url  # noqa: PLC0415
+    from digdir_contract import load  # noqa: PLC0415 - as above
+    from maskinporten_operator.plan.findings import show_url  # noqa: PLC0415 - as above
 
     return {
         "version": version("maskinporten-operator"),
