@@ -181,4 +181,4 @@ def wait_for(look: Any, seconds: float, what: str) -> Any:
             return found
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} didn't come about within {seconds:.0f} s")
-        time.sleep(0.02)
+        time.sleep(0.05)
