@@ -11,6 +11,7 @@ from maskinporten_operator.adapters.digdir.registration_index import DigdirRegis
 from maskinporten_operator.model.errors import OperatorError, OutcomeUnknownError, RejectedError, TransientError
 from maskinporten_operator.model.jwk import PublicJwk
 from tests.adapters.conftest import DEADLINE, LAG, IndexWorld, fields, held
+from tests.manners import LAX, ODD, STRICT
 
 OURS = "some-cluster:some-team:some-app"
 
@@ -562,8 +563,10 @@ async def test_a_deletion_takes_the_keys_and_then_the_client(world, jwks):
     assert not world.digdir.stored(registered.client_id).active
 
 
+@pytest.mark.parametrize("manner", [STRICT, LAX, ODD], ids=["strict", "lax", "odd"])
 @pytest.mark.parametrize("path", ["/jwks$", "/clients/[^/]+$"], ids=["keys", "client"])
-async def test_a_deletion_whose_answer_was_lost_is_done_by_the_next(world, path):
+async def test_a_deletion_whose_answer_was_lost_is_done_by_the_next(world, path, manner):
+    world.digdir.set(**manner)
     registered = await world.index.register(fields())
     world.digdir.fault("drop", when="after", method="DELETE", path=path)
     with pytest.raises(OutcomeUnknownError):
