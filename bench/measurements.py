@@ -21,6 +21,7 @@ from bench.figures import Section, percentile
 from bench.lab import DEFAULT_POOL, Lab, Mark, Readiness, Traffic, wait_until_ready
 from bench.liveness import measure_liveness
 from bench.outage import measure_outages
+from bench.rotation import measure_rotation
 from bench.scopes import measure_deletion, measure_scopes
 from bench.tenants import measure_failures, measure_tenants
 from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
@@ -269,6 +270,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Section]] = {
     "deletion": lambda bench: measure_deletion(bench.scale, bench.tell),
     "tenants": lambda bench: measure_tenants(bench.scale, bench.tell),
     "failures": lambda bench: measure_failures(bench.scale, bench.tell),
+    "rotation": lambda bench: measure_rotation(bench.scale, bench.tell),
 }
 
 

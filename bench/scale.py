@@ -27,6 +27,7 @@ class Scale:
     busy_scopes: int
     busy_clients: int
     failing: int
+    rotations: int
 
     @property
     def fleet(self) -> int:
@@ -53,6 +54,7 @@ FULL = Scale(
     busy_scopes=200,
     busy_clients=600,
     failing=1000,
+    rotations=100,
 )
 QUICK = Scale(
     "quick",
@@ -73,4 +75,5 @@ QUICK = Scale(
     busy_scopes=20,
     busy_clients=20,
     failing=20,
+    rotations=4,
 )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_http = httpx.Client(trust_env=False)  # one for all: each reads the CA bundle, which takes 20 ms of CPU
 
 
 def get_token(secret: Mapping[str, str]) -> str:
@@ -36,7 +37,7 @@ def get_token(secret: Mapping[str, str]) -> str:
     }
     assertion = jwt.encode(claims, key, algorithm="RS256", headers={"kid": key["kid"]})
     form = {"grant_type": GRANT, "assertion": assertion}
-    response = httpx.post(secret["MASKINPORTEN_TOKEN_ENDPOINT"], data=form, trust_env=False)
+    response = _http.post(secret["MASKINPORTEN_TOKEN_ENDPOINT"], data=form)
     if response.is_error:
         raise httpx.HTTPStatusError(response.text, request=response.request, response=response)
     return str(response.json()["access_token"])
@@ -62,5 +63,5 @@ def verify_token(secret: Mapping[str, str], token: str) -> dict[str, Any]:
     Raises:
         jose.JWTError: It isn't one of this issuer's, or has expired.
     """
-    keys = httpx.get(secret["MASKINPORTEN_JWKS_URI"], trust_env=False).raise_for_status().json()
+    keys = _http.get(secret["MASKINPORTEN_JWKS_URI"]).raise_for_status().json()
     return jwt.decode(token, keys, algorithms=["RS256"], issuer=secret["MASKINPORTEN_ISSUER"])
