@@ -1,8 +1,11 @@
 """Credentials as a real workload has them: in its environment and files, and used through the policy made for it."""
 
 import base64
+import contextlib
 import json
+import threading
 
+import httpx
 import pytest
 
 from tests.node.trial import NAMES, PATIENCE, TEAM, ask_until, measured
@@ -43,6 +46,53 @@ def witness(trial, consumer):
     return trial.start_pod("witness", files_of=SECRET)
 
 
+@pytest.fixture
+def slow_maskinporten(trial, consumer):
+    """Maskinporten learns of a change so many seconds later, and knows the consumer."""
+    seconds = 10
+    trial.control("PATCH", "settings", {"propagation_delay_seconds": seconds})
+    ask_until(trial, consumer, "/token", is_issued)
+    yield seconds
+    trial.control("PATCH", "settings", {"propagation_delay_seconds": 0})
+
+
+class Asking:
+    """The consumer's pods, by their variables, and the witness, by its files, ask for tokens all the time."""
+
+    def __init__(self, trial, witness):
+        self._trial, self._witness = trial, witness
+        self._ended = threading.Event()
+        self._rounds = 0
+        self._thread = threading.Thread(target=self._run)
+        self.refused = []
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._thread.join()
+
+    def wait_for_one_more(self):
+        """Wait until all have asked with what they have now."""
+        rounds = self._rounds
+        wait_for(lambda: self._rounds > rounds + 1, PATIENCE, "two rounds of tokens")
+
+    def _run(self):
+        while not self._ended.wait(0.5):
+            for pod in self._trial.pods(TEAM, "app=my-app"):
+                self._ask(pod, "/token")
+            self._ask(self._witness, "/token?from=files")
+            self._rounds += 1
+
+    def _ask(self, pod, path):
+        with contextlib.suppress(httpx.HTTPError):  # a pod that comes or goes
+            answer = self._trial.ask(pod, path)
+            if answer.get("status", 200) != 200:  # what isn't reached, before a policy opens the way, has none
+                self.refused.append((pod.name, path, answer))
+
+
 class TestOnGcp:
     def test_the_pod_has_its_credentials_in_environment_and_files(self, trial, consumer):
         # Without a probe of its own a pod is ready when its container starts.
@@ -72,21 +122,27 @@ class TestOnGcp:
         ask_until(trial, witness, unreachable, is_open)
         ask_until(trial, consumer, unreachable, is_refused)
 
-    def test_a_rotated_key_reaches_mounted_files_and_replaces_the_pods(self, trial, consumer, witness, figures):
+    def test_a_rotated_key_reaches_mounted_files_and_replaces_the_pods_and_no_token_is_refused(
+        self, trial, consumer, witness, slow_maskinporten, figures
+    ):
         before = trial.ask(consumer, "/credentials")["files"]["kid"]
         assert trial.ask(witness, "/credentials")["files"]["kid"] == before
 
-        with measured(figures, "rotation, from the annotation to pods that replace the others"):
-            earlier = {pod.uid for pod in trial.pods(TEAM, "app=my-app")}
-            trial.node.kubectl("annotate", "maskinportenclient", "my-app", "-n", TEAM, "digdir.nais.io/rotate=true")
-            replaced = wait_for(lambda: find_successor(trial, earlier), PATIENCE, "pods that replace the others")
+        with Asking(trial, witness) as asking:
+            with measured(figures, f"rotation at {slow_maskinporten} s of propagation, until other pods are there"):
+                earlier = {pod.uid for pod in trial.pods(TEAM, "app=my-app")}
+                trial.node.kubectl("annotate", "maskinportenclient", "my-app", "-n", TEAM, "digdir.nais.io/rotate=true")
+                replaced = wait_for(lambda: find_successor(trial, earlier), PATIENCE, "pods that replace the others")
 
-        answer = ask_until(trial, replaced, "/token", is_issued)
-        assert answer["claims"]["scope"] == SCOPES
-        after = trial.ask(replaced, "/credentials")
-        assert after["environment"]["kid"] == after["files"]["kid"] != before
-        with measured(figures, "rotation, from the new pod to the file of a pod that stays"):
-            ask_until(trial, witness, "/credentials", lambda it: it["files"]["kid"] == after["files"]["kid"])
+            answer = ask_until(trial, replaced, "/token", is_issued)
+            assert answer["claims"]["scope"] == SCOPES
+            after = trial.ask(replaced, "/credentials")
+            assert after["environment"]["kid"] == after["files"]["kid"] != before
+            with measured(figures, "rotation, from the new pod to the file of a pod that stays"):
+                ask_until(trial, witness, "/credentials", lambda it: it["files"]["kid"] == after["files"]["kid"])
+            asking.wait_for_one_more()
+
+        assert asking.refused == []
 
 
 def find_successor(trial, earlier):

@@ -2,7 +2,8 @@
 
 It serves, on port 8080:
 
-    /token          the claims of a new token, verified with the issuer's keys, or what Maskinporten answered
+    /token          the claims of a new token, verified with the issuer's keys, or what Maskinporten answered;
+                    ?from=files: with the credentials in the files, not those in the environment
     /credentials    the client id, and the key ids in the environment and in the files
     /dial?to=H:P    whether a connection to that address is open, refused, or doesn't come about
     /resolve?name=  the addresses of a name
@@ -26,21 +27,21 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 FILES = Path("/var/run/secrets/nais.io/maskinporten")
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SECONDS = 10
 
 
-def get_token() -> dict[str, Any]:
-    """Get a token with what is in the environment, verify it, and give its claims."""
-    key = jwt.PyJWK(json.loads(os.environ["MASKINPORTEN_CLIENT_JWK"]))
+def get_token(values: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Get a token with these credentials, verify it, and give its claims."""
+    key = jwt.PyJWK(json.loads(values["MASKINPORTEN_CLIENT_JWK"]))
     now = int(time.time())
     claims = {
-        "iss": os.environ["MASKINPORTEN_CLIENT_ID"],
-        "aud": os.environ["MASKINPORTEN_ISSUER"],
-        "scope": os.environ["MASKINPORTEN_SCOPES"],
+        "iss": values["MASKINPORTEN_CLIENT_ID"],
+        "aud": values["MASKINPORTEN_ISSUER"],
+        "scope": values["MASKINPORTEN_SCOPES"],
         "iat": now,
         "exp": now + 60,
         "jti": str(uuid.uuid4()),
@@ -48,28 +49,32 @@ def get_token() -> dict[str, Any]:
     assertion = jwt.encode(claims, key.key, algorithm="RS256", headers={"kid": key.key_id})
     form = urllib.parse.urlencode({"grant_type": GRANT, "assertion": assertion}).encode()
     try:
-        with urllib.request.urlopen(os.environ["MASKINPORTEN_TOKEN_ENDPOINT"], form, timeout=SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(values["MASKINPORTEN_TOKEN_ENDPOINT"], form, timeout=SECONDS) as answer:  # noqa: S310
             token = json.load(answer)["access_token"]
     except urllib.error.HTTPError as error:
         return {"status": error.code, **json.load(error)}
     except OSError as error:
         return {"error": str(error)}
-    keys = jwt.PyJWKClient(os.environ["MASKINPORTEN_JWKS_URI"])
+    keys = jwt.PyJWKClient(values["MASKINPORTEN_JWKS_URI"])
     issued = jwt.decode(
         token,
         keys.get_signing_key_from_jwt(token).key,
         algorithms=["RS256"],
-        issuer=os.environ["MASKINPORTEN_ISSUER"],
+        issuer=values["MASKINPORTEN_ISSUER"],
         options={"verify_aud": False},
     )
     return {"status": 200, "claims": issued}
 
 
+def read_files() -> dict[str, str]:
+    """Read the credentials' files."""
+    return {path.name: path.read_text() for path in FILES.glob("MASKINPORTEN_*")} if FILES.exists() else {}
+
+
 def find_credentials() -> dict[str, Any]:
     """Give what tells credentials apart, and nothing secret."""
-    files = {path.name: path.read_text() for path in FILES.glob("MASKINPORTEN_*")} if FILES.exists() else {}
     found = {}
-    for where, values in (("environment", os.environ), ("files", files)):
+    for where, values in (("environment", os.environ), ("files", read_files())):
         jwk = values.get("MASKINPORTEN_CLIENT_JWK")
         found[where] = {
             "names": sorted(name for name in values if name.startswith("MASKINPORTEN_")),
@@ -107,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
         query = dict(urllib.parse.parse_qsl(path.query))
         answers: dict[str, Callable[[], dict[str, Any]]] = {
             "/": lambda: {"is": "here"},
-            "/token": get_token,
+            "/token": lambda: get_token(read_files() if query.get("from") == "files" else os.environ),
             "/credentials": find_credentials,
             "/dial": lambda: dial(query["to"]),
             "/resolve": lambda: resolve(query["name"]),
