@@ -7,9 +7,14 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
+from maskinporten_operator.adapters.cluster import watch
 from maskinporten_operator.adapters.cluster.api import ClusterApi
 from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata, list_objects
+from maskinporten_operator.assembly.watches import summarize
 from maskinporten_operator.model.resources import SECRET
+from maskinporten_operator.plan.secret import build_secret
+from maskinporten_operator.runtime.owned_changes import SUMMARY
+from tests.unit.fakes import SERVER, private_jwk, resource
 
 DEADLINE = 20.0
 DEEP = '{"f:a":' * 5000 + "{}" + "}" * 5000
@@ -43,8 +48,13 @@ class ApiServer:
         self.items = []
         self.news = []
         self.limits = []
+        self.accepted = []
+        self.watches = True
 
     async def serve(self, request):
+        if "watch" in request.query and not self.watches:
+            self.watches = True
+            return web.json_response({"kind": "Status", "reason": "Expired", "code": 410}, status=410)
         if "watch" in request.query:
             response = web.StreamResponse()
             await response.prepare(request)
@@ -54,6 +64,7 @@ class ApiServer:
             return response
         begin, limit = int(request.query.get("continue", 0)), int(request.query["limit"])
         self.limits.append(limit)
+        self.accepted.append(request.headers["Accept"])
         items = ",".join(self.items[begin : begin + limit])
         position = f',"continue":"{begin + limit}"' if begin + limit < len(self.items) else ""
         return web.Response(text=f'{{"metadata":{{"resourceVersion":"9"{position}}},"items":[{items}]}}')
@@ -136,3 +147,47 @@ async def test_a_watch_goes_on_past_lines_of_any_length_and_depth(server, api):
 
     assert seen == ["secret-1", "secret-2", "secret-3"]
     assert events == ["begins"]
+
+
+async def test_only_the_first_list_is_one_of_whole_objects_of_which_little_is_kept(server, api, monkeypatch):
+    monkeypatch.setattr(watch, "FIRST_DELAY", 0.01)
+    server.items = [build(1)[:-1] + ',"data":{"KEY":"c2VjcmV0"}}']
+    server.watches = False
+    lists = []
+
+    class Listener:
+        def on_list(self, items, namespace):
+            lists.append(items)
+
+    class Signs:
+        note = begin = fail = lambda self: None
+
+    def reduce(body):
+        return {"metadata": {"name": body["metadata"]["name"]}, "members": sorted(body["data"])}
+
+    task = asyncio.create_task(follow_metadata(api, SECRET, "", Listener(), None, Signs(), reduce))
+    async with asyncio.timeout(DEADLINE):
+        while len(lists) < 2:
+            await asyncio.sleep(0.01)
+    task.cancel()
+
+    assert lists == [[{"metadata": {"name": "secret-1"}, "members": ["KEY"]}], [{"metadata": reduced(1)}]]
+    assert server.accepted == ["application/json", watch.LIST_METADATA]
+
+
+def test_of_a_secret_in_a_list_nothing_secret_is_kept():
+    jwk = private_jwk(1)
+    manifest = build_secret(resource().meta, "some-secret", client_id="client-1", jwk=jwk, scopes=[], server=SERVER)
+    manifest["metadata"] |= {"uid": "secret-uid", "resourceVersion": "10"}
+    kept = summarize(manifest)
+
+    assert kept["metadata"]["resourceVersion"] == "10"
+    assert kept[SUMMARY].client_id == "client-1"
+    assert jwk.key.d not in repr(kept)
+    assert manifest["data"]["MASKINPORTEN_CLIENT_JWK"] not in repr(kept)
+
+
+def test_a_secret_in_a_list_that_cant_be_read_has_no_summary():
+    kept = summarize({"metadata": {"name": "some-secret"}, "unreadable": "data is larger than 256 KiB as JSON"})
+
+    assert kept == {"metadata": {"name": "some-secret"}}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import json
+import zlib
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +22,7 @@ from maskinporten_operator.model.registrations import INTEGRATION_TYPE, Authoriz
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT, Kind
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.plan.registration_settings import RegistrationSettings
-from maskinporten_operator.plan.secret import ObservedSecret
+from maskinporten_operator.plan.secret import ObservedSecret, SecretSummary, summarize_secret
 
 NAMESPACE = "some-team"
 NAME = "some-app"
@@ -245,6 +247,8 @@ class FakeCluster:
         self.trips = trips
         self.resource = body
         self.secrets: dict[str, dict] = {}
+        self.summaries: dict[str, SecretSummary | None] = {}
+        self.watch_lags = False
         self.namespace_terminating = False
         self.namespace_selected = True
         self.pruned_status_fields: frozenset[str] = frozenset()  # what the served CRD doesn't know
@@ -286,8 +290,25 @@ class FakeCluster:
 
     @port
     async def find_secret(self, namespace, name):
-        found = self.secrets.get(name)
-        return ObservedSecret(copy.deepcopy(found)) if found else None
+        found = self._as_read(name)
+        if found:
+            self.summaries[name] = summarize_secret(found)
+        return found
+
+    def _as_read(self, name):
+        """A Secret with a resourceVersion that moves with anything in it, and not otherwise."""
+        found = copy.deepcopy(self.secrets.get(name))
+        if found is None:
+            return None
+        found["metadata"].pop("resourceVersion", None)
+        version = zlib.crc32(json.dumps(found, sort_keys=True).encode())
+        found["metadata"]["resourceVersion"] = str(version)
+        return ObservedSecret(found)
+
+    def recall_secret(self, name):
+        """What is remembered of a Secret, if it hasn't moved since it was read; with a `watch_lags` also if it has."""
+        summary, now = self.summaries.get(name), self._as_read(name)
+        return summary if summary and (self.watch_lags or (now and summary.version == now.version)) else None
 
     @port
     async def apply(self, kind, manifest, uid):
@@ -354,6 +375,18 @@ class FakeChildren:
 
     def contains(self, kind, namespace, name):
         raise AssertionError("only Applications look here")
+
+    def __init__(self, cluster: FakeCluster):
+        self.cluster = cluster
+
+    async def secrets_listed(self):
+        pass
+
+    def recall_secret(self, namespace, name):
+        return self.cluster.recall_secret(name)
+
+    def forget_secret(self, namespace, name):
+        self.cluster.summaries.pop(name, None)
 
 
 class FakeNamespaces:

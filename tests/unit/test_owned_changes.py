@@ -7,10 +7,12 @@ import pytest
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
-from maskinporten_operator.runtime.owned_changes import OwnedChanges
+from maskinporten_operator.plan.secret import SecretSummary
+from maskinporten_operator.runtime.owned_changes import SUMMARY, OwnedChanges
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
-from maskinporten_operator.runtime.store import VersionStore, WatchedResourceStore
-from tests.unit.fakes import NAME, NAMESPACE, SECRET, owner_reference, resource_body
+from maskinporten_operator.runtime.store import LONGEST_WAIT_FOR_LISTS, FirstLists, VersionStore, WatchedResourceStore
+from tests.unit.fakes import NAME, NAMESPACE, SECRET, UID, owner_reference, private_jwk, resource_body
+from tests.unit.virtual_time import run_in_virtual_time
 
 OWNER = Key(MASKINPORTEN_CLIENT, NAMESPACE, NAME)
 KEY_OF_SECRET = Key(SECRET_KIND, NAMESPACE, SECRET)
@@ -298,3 +300,90 @@ async def test_another_owner_whose_pass_is_under_way_looks_again_after_it(world)
     world.end_pass()
 
     assert await world.queued() == {OWNER}
+
+
+# What is remembered of Secrets
+
+
+def summary(version):
+    return SecretSummary(version, UID, "client-1", private_jwk().digest, b"contents")
+
+
+async def test_what_a_list_tells_of_a_secret_is_remembered_until_it_moves(world):
+    world.secrets.on_list([{"metadata": secret(10), SUMMARY: summary(10)}])
+    assert world.versions.recall(KEY_OF_SECRET) == summary(10)
+
+    world.secrets.on_change(secret(11))
+    assert world.versions.recall(KEY_OF_SECRET) is None
+
+
+async def test_what_was_read_before_the_watch_tells_of_it_is_not_recalled_but_then(world):
+    world.secrets.on_change(secret(10))
+    world.versions.remember(KEY_OF_SECRET, summary(11))
+    assert world.versions.recall(KEY_OF_SECRET) is None
+
+    world.secrets.on_change(secret(11))
+    assert world.versions.recall(KEY_OF_SECRET) == summary(11)
+
+
+async def test_nothing_is_remembered_of_a_secret_that_isnt_watched_or_has_to_be_read(world):
+    world.versions.remember(KEY_OF_SECRET, summary(10))
+    world.secrets.on_change(secret(10))
+    assert world.versions.recall(KEY_OF_SECRET) is None
+
+    world.versions.remember(KEY_OF_SECRET, summary(10))
+    world.versions.remember(KEY_OF_SECRET, None)
+    assert world.versions.recall(KEY_OF_SECRET) is None
+
+
+async def test_nothing_is_remembered_of_a_secret_that_is_gone(world):
+    world.secrets.on_list([{"metadata": secret(10), SUMMARY: summary(10)}])
+    world.secrets.on_delete(secret(11))
+    world.secrets.on_change(secret(10))
+
+    assert world.versions.recall(KEY_OF_SECRET) is None
+
+
+async def test_a_change_that_the_watch_missed_is_found_by_a_comparison(world):
+    world.secrets.on_change(secret(10))
+    await world.queued()
+
+    world.changes.compare(SECRET_KIND, {KEY_OF_SECRET: 10}, [{"metadata": secret(12)}])
+
+    assert await world.queued() == {OWNER}
+
+
+async def test_a_deletion_that_the_watch_missed_is_found_by_a_comparison(world):
+    world.secrets.on_change(secret(10))
+    await world.queued()
+
+    world.changes.compare(SECRET_KIND, {KEY_OF_SECRET: 10}, [])
+
+    assert KEY_OF_SECRET not in world.versions
+    assert await world.queued() == {OWNER}
+
+
+async def test_what_came_or_moved_while_a_list_was_read_isnt_missed_in_it(world):
+    world.secrets.on_change(secret(11))
+    world.secrets.on_change(secret(12, name="newer"))
+    await world.queued()
+
+    world.changes.compare(SECRET_KIND, {KEY_OF_SECRET: 10}, [])
+
+    assert {one.name for one in world.versions} == {SECRET, "newer"}
+    assert await world.queued() == set()
+
+
+def test_the_first_lists_are_waited_for_as_long_as_they_may_take():
+    async def wait(clock):
+        lists = FirstLists(["a", "b"])
+        asyncio.get_running_loop().call_later(3, lists.take, "a")
+        asyncio.get_running_loop().call_later(5, lists.take, "b")
+        await asyncio.gather(*(lists.wait() for _ in range(3)))
+        taken = clock()
+        lists = FirstLists([None])
+        await lists.wait()
+        await lists.wait()
+        return taken, clock() - taken
+
+    assert run_in_virtual_time(wait) == (5, LONGEST_WAIT_FOR_LISTS)

@@ -1,5 +1,6 @@
 """The reconcile pass, from an observed world to a changed one."""
 
+import copy
 import itertools
 import json
 import logging
@@ -1591,3 +1592,72 @@ async def test_a_pass_without_news_says_nothing(converged):
         await converged.reconcile()
 
     assert logs == []
+
+
+# A Secret that hasn't moved since it was read
+
+
+async def test_a_look_at_what_is_as_it_should_be_reads_no_secret_and_tells_the_same(converged):
+    before = copy.deepcopy(converged.status)
+    await converged.reconcile()
+    await converged.reconcile()
+
+    assert "find_secret" not in converged.trips.calls
+    assert converged.writes == []
+    assert converged.status == before
+
+
+@pytest.mark.parametrize("annotation", [ROTATE_ANNOTATION, RESYNC_ANNOTATION])
+async def test_what_is_asked_for_is_done_by_the_secret_itself(converged, annotation):
+    await converged.reconcile()
+    converged.cluster.annotate(**{annotation: "true"})
+    await converged.reconcile()
+
+    assert "find_secret" in converged.trips.calls
+
+
+async def test_a_secret_that_was_edited_while_nothing_told_of_it_yet_is_read_for_what_is_to_be_done(converged):
+    """The summary is of an earlier version; by the time that something is to be done, another key is in the Secret."""
+    await converged.reconcile()
+    converged.cluster.watch_lags = True
+    converged.secret["data"]["MASKINPORTEN_CLIENT_JWK"] = encode(private_jwk(7).serialize())
+    converged.cluster.edit_spec(clientName="Another")
+    await converged.reconcile()
+
+    assert converged.held != private_jwk(7)
+    assert any(key.matches(converged.held) for key in converged.client.keys)
+
+
+class FakeMetadata:
+    def __init__(self, server):
+        self.server = server
+
+    async def get(self):
+        return self.server
+
+
+async def test_a_secret_is_read_after_a_write_whose_answer_was_lost_though_no_watch_tells_of_it_yet(converged):
+    """What is wanted is again what was read before that write."""
+    await converged.reconcile()
+    before = converged.metadata
+    converged.metadata = FakeMetadata(replace(SERVER, issuer="https://another.example/"))
+    converged.cluster.watch_lags = True
+    converged.trips.trip("apply_secret", lost_answer, after=True)
+    await converged.reconcile()
+    assert decode(converged.secret, "MASKINPORTEN_ISSUER") == "https://another.example/"
+
+    converged.metadata = before
+    await converged.settle()
+
+    assert decode(converged.secret, "MASKINPORTEN_ISSUER") == SERVER.issuer
+
+
+async def test_where_no_list_tells_of_keys_a_look_reads_them_alone(converged):
+    converged.digdir.set(list_includes_jwks=False)
+    converged.clock.advance(60)  # what was written last is no longer preferred to a list
+    await converged.registrations.refresh()
+    since = converged.digdir.sequence
+    await converged.reconcile()
+
+    assert [one["operation"] for one in converged.digdir.calls(since=since)] == ["list-keys"]
+    assert converged.writes == []

@@ -264,3 +264,17 @@ async def test_a_rotation_that_crashes_at_any_call_ends_as_one_that_doesnt(which
         world.clock.advance(DAY + 120)
         await world.settle()
         assert world.kids == [world.held.kid], name
+
+
+async def test_a_secret_is_read_to_have_its_key_tried_unless_it_is_known_to_work(world):
+    await world.reconcile()
+    world.trips.calls.clear()
+    await world.reconcile()
+    assert "find_secret" not in world.trips.calls
+
+    world.cluster.resource["status"]["conditions"] = []
+    await world.reconcile()
+    assert "find_secret" in world.trips.calls
+
+    await world.live(PROPAGATION)
+    assert world.verified == ("True", "TokenIssued")

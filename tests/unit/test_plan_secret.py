@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskinporten_operator.plan.secret import ObservedSecret, build_fingerprint, build_secret, check_secret
+from maskinporten_operator.plan.secret import (
+    ObservedSecret,
+    build_fingerprint,
+    build_secret,
+    check_secret,
+    summarize_secret,
+)
 from tests.unit.fakes import (
     SERVER,
     as_read,
@@ -254,3 +260,96 @@ def test_what_is_next_to_each_other_isnt_mixed_up_in_a_fingerprint():
 def test_a_fingerprint_is_short_and_is_no_part_of_the_secret():
     assert len(fingerprint()) == 16
     assert not [value for value in build()["data"].values() if fingerprint() in b64decode(value).decode()]
+
+
+# By its summary
+
+
+def summarize(manifest):
+    return summarize_secret(as_read(manifest))
+
+
+def test_a_summary_tells_that_a_secret_is_as_it_should_be():
+    summary = summarize(build())
+
+    assert check_secret(summary, build(jwk=None)) is None
+    assert (summary.owner_uid, summary.client_id, summary.jwk.kid) == (META.uid, "client-1", JWK.kid)
+    assert JWK.public().matches(summary.jwk)
+    assert not private_jwk(2).public().matches(summary.jwk)
+
+
+def test_a_summary_has_nothing_that_is_secret():
+    text = repr(summarize(build()))
+
+    assert not [one for one in fields(JWK.key) if one.name not in "ne" and getattr(JWK.key, one.name) in text]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"client_id": "client-2"}, {"scopes": ["a:a"]}, {"server": replace(SERVER, issuer="http://other/")}],
+    ids=str,
+)
+def test_a_summary_tells_that_something_else_is_wanted(changes):
+    assert check_secret(summarize(build()), build(jwk=None, **changes)) == "it differs"
+
+
+def edit(manifest, part, name, value):
+    section = manifest["data"] if part == "data" else manifest["metadata"][part]
+    if value is None:
+        section.pop(name)
+    else:
+        section[name] = value
+
+
+EDITS = [
+    *(("data", name, value) for name in build()["data"] for value in (None, "", encode("another"), "no base64")),
+    *(("labels", name, value) for name in build()["metadata"]["labels"] for value in (None, "another")),
+    *(("annotations", name, value) for name in build()["metadata"]["annotations"] for value in (None, "false")),
+]
+
+
+@pytest.mark.parametrize(("part", "name", "value"), EDITS, ids=str)
+def test_whatever_is_edited_in_a_secret_its_summary_doesnt_pass_for_the_one_that_is_wanted(part, name, value):
+    edited = copy.deepcopy(build())
+    edit(edited, part, name, value)
+    assert check_secret(as_read(edited), build())
+
+    summary = summarize(edited)
+
+    assert summary is None or check_secret(summary, build(jwk=None))
+
+
+@pytest.mark.parametrize(
+    "references",
+    [
+        [],
+        [owner_reference(), owner_reference("another-uid", "another-app") | {"controller": False}],
+        [owner_reference() | {"blockOwnerDeletion": False}],
+        [owner_reference() | {"apiVersion": "nais.io/v2"}],
+        [owner_reference("another-uid")],
+    ],
+    ids=["none", "two", "changed", "version", "namesake"],
+)
+def test_a_secret_with_other_owners_than_the_one_is_not_taken_for_as_it_should_be(references):
+    manifest = copy.deepcopy(build())
+    manifest["metadata"]["ownerReferences"] = references
+    summary = summarize(manifest)
+
+    assert summary is None or check_secret(summary, build(jwk=None))
+
+
+def test_a_key_that_is_written_in_another_way_has_to_be_looked_at():
+    members = dict(reversed(json.loads(JWK.serialize()).items()))
+    manifest = copy.deepcopy(build())
+    manifest["data"]["MASKINPORTEN_CLIENT_JWK"] = encode(json.dumps(members))
+    assert as_read(manifest).jwk == JWK
+
+    assert summarize(manifest) is None
+
+
+def test_what_others_added_to_a_secret_is_left_alone_by_its_summary_too():
+    manifest = copy.deepcopy(build())
+    manifest["data"]["MORE"] = encode("more")
+    manifest["metadata"]["labels"]["more"] = manifest["metadata"]["annotations"]["more"] = "more"
+
+    assert check_secret(summarize(manifest), build(jwk=None)) is None

@@ -35,7 +35,9 @@ class World:
         self.during_list = lambda: None
         for number in (1, 2):
             self.see(number)
-        self.resync = Resync(interval, (self.store, self.applications), self.queue, self.list_uids, self.refresh)
+        self.resync = Resync(
+            interval, (self.store, self.applications), self.queue, self.list_uids, self.refresh, self.compare_secrets
+        )
 
     def see(self, number):
         self._offer(self.store, number, "u")
@@ -55,6 +57,9 @@ class World:
         if self.failures:
             self.failures -= 1
             raise TransientError(Reason.DIGDIR_UNAVAILABLE, "no")
+
+    async def compare_secrets(self):
+        await self._note("compare Secrets")
 
     async def list_uids(self, kind):
         if kind == APPLICATION:
@@ -137,7 +142,7 @@ async def test_a_resync_looks_for_the_missing_then_lists_anew_then_queues_everyt
 
     keys = {await asyncio.wait_for(world.queue.get(), DEADLINE) for _ in range(2)}
 
-    assert world.calls[:4] == ["refresh", "list", "list applications", "refresh"]
+    assert world.calls[:5] == ["refresh", "list", "list applications", "compare Secrets", "refresh"]
     assert keys == {Key(MASKINPORTEN_CLIENT, NAMESPACE, "app-1"), Key(MASKINPORTEN_CLIENT, NAMESPACE, "app-2")}
 
 

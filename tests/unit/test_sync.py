@@ -1,5 +1,6 @@
 """The start's wait for the watches, which no single object may make endless."""
 
+import asyncio
 from itertools import count
 
 from maskinporten_operator.model.conditions import Reason
@@ -51,3 +52,29 @@ def test_a_watch_that_doesnt_work_is_waited_for():
     took = wait([LISTED], works=lambda now: now >= 500)
 
     assert 500 + MAX_WAIT < took <= 502 + MAX_WAIT
+
+
+def test_a_watch_that_doesnt_work_keeps_nothing_from_starting_that_is_held():
+    assert MAX_WAIT <= wait([{}], works=lambda _: False) <= MAX_WAIT + 2
+
+
+def test_nothing_is_listed_while_watches_dont_work_or_more_and_more_is_held():
+    """A long list takes many calls, and what is still on its way would be missing."""
+    asked = []
+    store = WatchedResourceStore(MASKINPORTEN_CLIENT, FINALIZER, count().__next__, lambda *_: None)
+
+    async def main(clock):
+        def hold(number):
+            store.offer(resource_body(metadata={"name": f"app-{number}", "uid": f"uid-{number}"}))
+
+        async def list_uids(_):
+            asked.append(clock())
+            return {f"uid-{number}": "some-team/app" for number in range(4)}
+
+        for number in range(4):
+            asyncio.get_running_loop().call_later(2.5 + number, hold, number)
+        await wait_for_sync([store], list_uids, lambda: clock() >= 2)
+
+    run_in_virtual_time(main)
+
+    assert asked == [2, 7]

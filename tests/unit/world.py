@@ -407,7 +407,7 @@ class World:
             platform=Platform(),
             cluster=self.cluster,
             digdir=DigdirPorts(self.registrations, self.scopes, self.grants, self.metadata, self.verifier),
-            known=Known(self.resources, FakeChildren(), self.namespaces),
+            known=Known(self.resources, FakeChildren(self.cluster), self.namespaces),
             key_pool=self.key_pool,
             announcer=self.announcer,
             clock=self.clock,

@@ -101,6 +101,7 @@ class Operator:
             self._clock.monotonic,
             forget=self._forget,
             note_gap=lambda: self._resync.note_gap(),  # noqa: PLW0108 - it is made below, of the stores
+            namespaces=config.namespaces or (None,),
         )
         self._verifier = TrialVerifier(parts.tokens.ask, lambda key: self._queue.add(key, Priority.RETRY))
         self._namespaces = WatchedNamespaces(self._router.on_namespaces, selects=bool(config.namespace_selector))
@@ -115,6 +116,7 @@ class Operator:
             self._queue,
             self._watches.list_uids,
             self._refresh_lists,
+            self._watches.compare_secrets,
         )
         self._leadership = Leadership(
             parts.elector, config.list_lag.total_seconds(), self._clock.monotonic, self._take_over
@@ -211,12 +213,15 @@ class Operator:
 
     def _build_ports(self, config: Config) -> Ports:
         parts, clients = self._parts, self._router.stores[MASKINPORTEN_CLIENT]
+        children = WatchedChildren(clients, self._router.versions, self._router.secret_lists)
         return Ports(
             settings=build_registration_settings(config),
             platform=build_platform(config, self._served),
-            cluster=KubernetesCluster(parts.api, self._router.record_own_write, config.namespace_selector),
+            cluster=KubernetesCluster(
+                parts.api, self._router.record_own_write, config.namespace_selector, self._router.remember_secret
+            ),
             digdir=Digdir(parts.registrations, parts.scopes, parts.grants, parts.metadata, self._verifier),
-            known=Known(clients, WatchedChildren(clients, self._router.versions), self._namespaces),
+            known=Known(clients, children, self._namespaces),
             key_pool=parts.key_pool,
             announcer=self._announcer,
             clock=self._clock,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.adapters.cluster.discovery import is_served
 from maskinporten_operator.adapters.cluster.session import open_session
-from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata
+from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata, reduce_metadata
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.resources import (
     APPLICATION,
@@ -16,25 +16,39 @@ from maskinporten_operator.model.resources import (
     NAMESPACE,
     SECRET,
     SERVICE,
+    UNREADABLE,
     Kind,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
 from maskinporten_operator.plan.owner_references import MANAGED_BY, MANAGED_BY_LABEL
+from maskinporten_operator.plan.secret import ObservedSecret, summarize_secret
 from maskinporten_operator.runtime.faults import FaultError, Restarts
+from maskinporten_operator.runtime.owned_changes import SUMMARY
 from maskinporten_operator.runtime.shell import EndlessBackoffs, is_outage, run_shell
 from maskinporten_operator.runtime.store import trim
 from maskinporten_operator.runtime.sync import wait_for_sync
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Collection, Coroutine
+    from collections.abc import Collection, Coroutine, Mapping
 
     from maskinporten_operator.adapters.cluster.api import ClusterApi
+    from maskinporten_operator.adapters.cluster.bodies import Reduce
     from maskinporten_operator.adapters.cluster.watch import Listener
     from maskinporten_operator.config import Config
     from maskinporten_operator.runtime.namespaces import WatchedNamespaces
     from maskinporten_operator.runtime.router import Router
     from maskinporten_operator.runtime.vitals import Vitals
+
+
+SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+"""Of what resources own."""
+
+
+def summarize(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of a Secret in a list its metadata, and what isn't secret of the rest."""
+    kept = dict(reduce_metadata(body))
+    return kept if UNREADABLE in body else {**kept, SUMMARY: summarize_secret(ObservedSecret(body))}
 
 
 class Watches:
@@ -100,10 +114,15 @@ class Watches:
         owned = [(MASKINPORTEN_CLIENT, SECRET)]
         if APPLICATION in self._router.stores:
             owned += [(APPLICATION, kind) for kind in (DEPLOYMENT, SERVICE, *POLICY_KINDS) if kind in served]
-        selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
         return [
             *(
-                self._follow(kind, selector, self._router.owned[owner].listen(kind), namespace)
+                self._follow(
+                    kind,
+                    SELECTOR,
+                    self._router.owned[owner].listen(kind),
+                    namespace,
+                    summarize if kind == SECRET else None,
+                )
                 for owner, kind in owned
                 for namespace in self._namespaces
             ),
@@ -119,10 +138,30 @@ class Watches:
             return [ends]
         return [ends, self._follow(NAMESPACE, selector, self._listeners.listen_to_selected())]
 
-    async def _follow(self, kind: Kind, selector: str, listener: Listener, namespace: str | None = None) -> None:
+    async def compare_secrets(self) -> None:
+        """Compare what is known of Secrets with the API server's lists: what the watch missed is news."""
+        changes, versions = self._router.owned[MASKINPORTEN_CLIENT], self._router.versions
+        for namespace in self._namespaces:
+            before = {
+                key: versions.newest(key)
+                for key in versions
+                if key.kind == SECRET and namespace in {None, key.namespace}
+            }
+            items, _ = await list_metadata(self._api, SECRET.path(namespace), SELECTOR)
+            changes.compare(SECRET, before, items)
+
+    async def _follow(
+        self,
+        kind: Kind,
+        selector: str,
+        listener: Listener,
+        namespace: str | None = None,
+        reduce_first: Reduce | None = None,
+    ) -> None:
         """Watch metadata, and let it be noticed if that ends."""
         part = f"the watch of {kind.path(namespace)} by {type(listener).__name__} and {selector or 'no label'}"
-        await follow_metadata(self._api, kind, selector, listener, namespace, self._vitals.expect(part))
+        signs = self._vitals.expect(part)
+        await follow_metadata(self._api, kind, selector, listener, namespace, signs, reduce_first)
 
     async def _is_kind_gone(self) -> bool:
         try:

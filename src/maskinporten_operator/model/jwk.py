@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, fields
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -66,11 +67,29 @@ class PrivateJwk:
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
 
+    @property
+    def digest(self) -> KeyDigest:
+        """What tells it without a secret."""
+        return KeyDigest.build(self.kid, self.key.n, self.key.e)
+
     def public(self) -> PublicJwk:
         """Give the public half, as it is uploaded."""
         return PublicJwk(
             {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.kid, "n": self.key.n, "e": self.key.e}
         )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDigest:
+    """A private key told by its key id and a digest of its public half."""
+
+    kid: str
+    digest: bytes
+
+    @classmethod
+    def build(cls, kid: object, n: object, e: object) -> Self:
+        """Build it from members of a JWK as they were read."""
+        return cls(str(kid), blake2b(repr((kid, n, e)).encode(), digest_size=16).digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +114,11 @@ class PublicJwk:
         exp = self.members.get("exp")
         return float(exp) if exp is not None else None
 
-    def matches(self, private: PrivateJwk) -> bool:
+    def matches(self, private: PrivateJwk | KeyDigest) -> bool:
         """Whether this is the public half of `private`."""
         own = self.members
+        if isinstance(private, KeyDigest):
+            return private == KeyDigest.build(own["kid"], own.get("n"), own.get("e"))
         return (own["kid"], own.get("n"), own.get("e")) == (private.kid, private.key.n, private.key.e)
 
 

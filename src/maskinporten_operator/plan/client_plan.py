@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.blockers import Blocker, rejected, waiting
-from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.conditions import VERIFIED, Reason
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from maskinporten_operator.plan.consumed_scopes import (
     Consumption,
@@ -39,7 +39,7 @@ from maskinporten_operator.plan.exposed_scopes import (
 from maskinporten_operator.plan.key_set import KeyPlan, plan_keys
 from maskinporten_operator.plan.registration_fields import build_fields, order_scopes, plan_update
 from maskinporten_operator.plan.search import Found, judge_duplicates
-from maskinporten_operator.plan.secret import build_fingerprint, build_secret, check_secret
+from maskinporten_operator.plan.secret import SecretSummary, build_fingerprint, build_secret, check_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +65,8 @@ class Snapshot:
     """Everything that the decision needs, read within one pass that nothing of it blocked.
 
     Attributes:
-        secret: The Secret of the name in the spec, which is its own.
+        secret: The Secret of the name in the spec, which is its own; by its summary only if it hasn't moved since it
+            was read, and then a plan with steps isn't carried out.
         server: Maskinporten's metadata.
         recent_mints: Keys that this process made for its registration within the last hour.
         pending_key: A key that was minted and hasn't reached the Secret.
@@ -81,7 +82,7 @@ class Snapshot:
 
     resource: MaskinportenClient
     spec: MaskinportenClientSpec
-    secret: ObservedSecret | None
+    secret: ObservedSecret | SecretSummary | None
     server: AuthorizationServer
     recent_mints: int
     pending_key: PendingKey | None
@@ -184,7 +185,7 @@ def check_secret_owner(secret: ObservedSecret | None, meta: ObjectMeta) -> Block
     )
 
 
-def check_rival(rival: str | None, secret: ObservedSecret | None) -> Blocker | None:
+def check_rival(rival: str | None, secret: ObservedSecret | SecretSummary | None) -> Blocker | None:
     """Of two resources that name one Secret which doesn't exist yet, the older, the `rival`, goes first."""
     if secret is not None or rival is None:
         return None
@@ -250,6 +251,19 @@ def _plan_keys(seen: Snapshot, settings: RegistrationSettings, now: datetime) ->
     )
 
 
+def needs_secret(seen: Snapshot, plan: Plan, settings: RegistrationSettings) -> bool:
+    """Whether a pass needs the Secret itself, and not its summary: to do something, or to have its key tried."""
+    return isinstance(seen.secret, SecretSummary) and (
+        bool(plan.steps) or plan.blocker is not None or (settings.verifies and not _is_verified(seen))
+    )
+
+
+def _is_verified(seen: Snapshot) -> bool:
+    """Whether the very credentials in the Secret are known to work."""
+    verified = seen.resource.status.find_condition(VERIFIED)
+    return verified is not None and verified.status == "True" and _is_delivered(seen)
+
+
 def _is_delivered(seen: Snapshot) -> bool:
     """Whether the Secret holds what was delivered last, by the status, and not what somebody put back."""
     if not (seen.registration and seen.secret and seen.secret.jwk):
@@ -270,7 +284,7 @@ def _check_secret(seen: Snapshot, keys: KeyPlan, *, changes_registration: bool) 
         seen.resource.meta,
         seen.spec.secret_name,
         client_id=seen.registration.client_id,
-        jwk=seen.secret.jwk,
+        jwk=None if isinstance(seen.secret, SecretSummary) else seen.secret.jwk,
         scopes=scopes,
         server=seen.server,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.jwk import KEY_LIMIT, PrivateJwk, PublicJwk
+from maskinporten_operator.model.jwk import KEY_LIMIT, KeyDigest, PrivateJwk, PublicJwk
 from maskinporten_operator.plan.decisions import PublishKeys
 from maskinporten_operator.plan.verification import NO_SCOPES_WAIT, PendingKey
 
@@ -42,7 +42,7 @@ class KeyPlan:
 
 def plan_keys(
     registered: Sequence[PublicJwk],
-    in_secret: PrivateJwk | None,
+    in_secret: PrivateJwk | KeyDigest | None,
     *,
     pending: PendingKey | None = None,
     rotate: bool,
@@ -154,7 +154,9 @@ def _find_undelivered(registered: Sequence[PublicJwk], current: PublicJwk | None
     return {key.kid for key in registered if key.ours and current and _by_age(key) > _by_age(current)}
 
 
-def _check_mint(in_secret: PrivateJwk | None, current: PublicJwk | None, now: datetime, *, rotate: bool) -> str | None:
+def _check_mint(
+    in_secret: PrivateJwk | KeyDigest | None, current: PublicJwk | None, now: datetime, *, rotate: bool
+) -> str | None:
     if in_secret is None:
         return "the Secret holds no usable key"
     if current is None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import cached_property
+from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.jwk import PrivateJwk
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.plan.owner_references import (
+    APP_LABEL,
+    MANAGED_BY_LABEL,
     build_metadata,
     find_owners,
     is_owned_by,
@@ -19,14 +22,24 @@ from maskinporten_operator.plan.owner_references import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from maskinporten_operator.model.jwk import KeyDigest
     from maskinporten_operator.model.registrations import AuthorizationServer
     from maskinporten_operator.model.resources import ObjectMeta
 
 CLIENT_ID = "MASKINPORTEN_CLIENT_ID"
 CLIENT_JWK = "MASKINPORTEN_CLIENT_JWK"
+SCOPES = "MASKINPORTEN_SCOPES"
+VALUES = (
+    SCOPES,
+    "MASKINPORTEN_WELL_KNOWN_URL",
+    "MASKINPORTEN_ISSUER",
+    "MASKINPORTEN_JWKS_URI",
+    "MASKINPORTEN_TOKEN_ENDPOINT",
+)
+RELOADER = "reloader.stakater.com/match"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class ObservedSecret:
     """A Secret as read. It holds a private key, so its text form is its name."""
 
@@ -54,14 +67,24 @@ class ObservedSecret:
         return was_owned_by_namesake(self.manifest, meta)
 
     @property
+    def serialized_jwk(self) -> str | None:
+        """The text of the private key in it, if any."""
+        return self._find(CLIENT_JWK)
+
+    @property
     def client_id(self) -> str | None:
         """The client id in it, if any."""
         return self._find(CLIENT_ID)
 
     @property
+    def version(self) -> int:
+        """Its resourceVersion."""
+        return int(self.manifest["metadata"]["resourceVersion"])
+
+    @cached_property
     def jwk(self) -> PrivateJwk | None:
         """The private key in it, if it is whole and usable."""
-        return PrivateJwk.find(self._find(CLIENT_JWK))
+        return PrivateJwk.find(self.serialized_jwk)
 
     def _find(self, key: str) -> str | None:
         encoded = (self.manifest.get("data") or {}).get(key)
@@ -71,29 +94,69 @@ class ObservedSecret:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class SecretSummary:
+    """What is kept of a Secret that was read: enough to see that it is as it should be, and nothing that is secret.
+
+    Attributes:
+        version: Its resourceVersion, with which the summary holds.
+        owner_uid: The uid of the resource that owns it, and that nobody shares it with.
+        client_id: The client id in it.
+        jwk: Tells the key in it.
+        contents: A digest of everything else that is written to it.
+    """
+
+    version: int
+    owner_uid: str
+    client_id: str
+    jwk: KeyDigest
+    contents: bytes
+
+
+def summarize_secret(secret: ObservedSecret) -> SecretSummary | None:
+    """Give a Secret's summary; None for one that must be looked at itself: whose key is no good, or that is shared."""
+    metadata, jwk, client_id = secret.manifest["metadata"], secret.jwk, secret.client_id
+    references = list(metadata.get("ownerReferences") or [])
+    if jwk is None or client_id is None or len(references) != 1 or secret.serialized_jwk != jwk.serialize():
+        return None
+    return SecretSummary(
+        secret.version, str(references[0].get("uid")), client_id, jwk.digest, _digest_contents(secret.manifest)
+    )
+
+
+def _digest_contents(manifest: Mapping[str, Any]) -> bytes:
+    """Digest what `check_secret` compares, but for the key; of a manifest as it is applied, or as it was read."""
+    metadata, data = manifest["metadata"], manifest.get("data") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    told = [
+        [data.get(name) for name in (CLIENT_ID, *VALUES)],
+        [labels.get(name) for name in (APP_LABEL, MANAGED_BY_LABEL)],
+        annotations.get(RELOADER),
+        [sorted(one.items()) for one in metadata.get("ownerReferences") or ()],
+    ]
+    return blake2b(repr(told).encode(), digest_size=16).digest()
+
+
 def build_secret(
     meta: ObjectMeta,
     name: str,
     *,
     client_id: str,
-    jwk: PrivateJwk,
+    jwk: PrivateJwk | None,
     scopes: Iterable[str],
     server: AuthorizationServer,
 ) -> dict[str, Any]:
-    """Build the Secret as it is applied; byte-stable for the same input. `data`, since removed `stringData` stays."""
-    values = {
-        CLIENT_ID: client_id,
-        CLIENT_JWK: jwk.serialize(),
-        "MASKINPORTEN_SCOPES": " ".join(scopes),
-        "MASKINPORTEN_WELL_KNOWN_URL": server.well_known_url,
-        "MASKINPORTEN_ISSUER": server.issuer,
-        "MASKINPORTEN_JWKS_URI": server.jwks_uri,
-        "MASKINPORTEN_TOKEN_ENDPOINT": server.token_endpoint,
-    }
+    """Build the Secret as it is applied; byte-stable for the same input. `data`, since removed `stringData` stays.
+
+    Without a `jwk` it is what a summary is compared with.
+    """
+    told = (" ".join(scopes), server.well_known_url, server.issuer, server.jwks_uri, server.token_endpoint)
+    key = {CLIENT_JWK: jwk.serialize()} if jwk else {}
+    values = {CLIENT_ID: client_id, **key, **dict(zip(VALUES, told, strict=True))}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": build_metadata(meta, name) | {"annotations": {"reloader.stakater.com/match": "true"}},
+        "metadata": build_metadata(meta, name) | {"annotations": {RELOADER: "true"}},
         "type": "Opaque",
         "data": {key: b64encode(value.encode()).decode() for key, value in values.items()},
     }
@@ -105,10 +168,12 @@ def build_fingerprint(client_id: str, kid: str, scopes: Iterable[str], server: A
     return sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def check_secret(current: ObservedSecret | None, desired: Mapping[str, Any]) -> str | None:
+def check_secret(current: ObservedSecret | SecretSummary | None, desired: Mapping[str, Any]) -> str | None:
     """Say why the Secret must be written, or None. What others added to it is left alone."""
     if current is None:
         return "it doesn't exist"
+    if isinstance(current, SecretSummary):
+        return None if current.contents == _digest_contents(desired) else "it differs"
     metadata, wanted = current.manifest["metadata"], desired["metadata"]
     data = current.manifest.get("data") or {}
     differing = [key for key, value in desired["data"].items() if data.get(key) != value]

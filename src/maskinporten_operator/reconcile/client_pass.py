@@ -14,6 +14,7 @@ from maskinporten_operator.plan.client_plan import (
     has_become_own,
     has_more_to_try,
     judge_maskinportenclient,
+    needs_secret,
     plan_maskinportenclient,
 )
 from maskinporten_operator.plan.consumed_scopes import MAX_TRIES, TRIES_RECHECK_SECONDS, check_forbidden
@@ -27,7 +28,7 @@ from maskinporten_operator.reconcile.execute import execute
 from maskinporten_operator.reconcile.exposures import recall_exposures
 from maskinporten_operator.reconcile.finalize import finalize
 from maskinporten_operator.reconcile.namespace_state import find_namespace_state
-from maskinporten_operator.reconcile.observe import find_stale, observe, read_again, recall_refusals
+from maskinporten_operator.reconcile.observe import find_stale, observe, read_again, read_recalled, recall_refusals
 from maskinporten_operator.reconcile.progress import ClientProgress
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ async def _converge(
     if isinstance(seen, Blocker):
         return not_ready(seen)
     plan = plan_maskinportenclient(seen, ports.settings, ports.clock.now())
+    if needs_secret(seen, plan, ports.settings):
+        seen = await read_recalled(seen, progress, first_seen, ports)
+        if isinstance(seen, Blocker):
+            return not_ready(seen)
+        plan = plan_maskinportenclient(seen, ports.settings, ports.clock.now())
     if stale := find_stale(plan, seen):
         seen = await read_again(seen, plan, stale, ports)
         plan = plan_maskinportenclient(seen, ports.settings, ports.clock.now())

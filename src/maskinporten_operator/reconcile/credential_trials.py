@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import VERIFIED
+from maskinporten_operator.model.jwk import PrivateJwk
 from maskinporten_operator.model.tokens import TokenAnswer, TokenRequest, Trial
 from maskinporten_operator.plan.registration_fields import order_scopes
 from maskinporten_operator.plan.secret import build_fingerprint
@@ -12,7 +13,6 @@ from maskinporten_operator.plan.verification import PendingKey, find_wait, judge
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.conditions import Verdict
-    from maskinporten_operator.model.jwk import PrivateJwk
     from maskinporten_operator.model.maskinportenclient import MaskinportenClientSpec
     from maskinporten_operator.model.registrations import AuthorizationServer, Registration
     from maskinporten_operator.model.resources import ObjectMeta
@@ -60,6 +60,7 @@ def judge_credentials(seen: Snapshot, plan: Plan, progress: ClientProgress, port
     if known and known.status == "True" and status.fingerprint == progress.fingerprint:
         trial: Trial | None = VERIFIED_BEFORE
     else:
+        assert isinstance(key, PrivateJwk)  # a summary of the Secret is for credentials that are known to work
         trial = _try(seen.resource.meta, seen.spec, registration, key, seen.server, ports)
     return judge_verified(trial, order_scopes(registration.scopes, seen.spec.consumed_scopes))
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from maskinporten_operator.model.blockers import Blocker
-    from maskinporten_operator.model.jwk import PublicJwk
+    from maskinporten_operator.model.jwk import KeyDigest, PublicJwk
     from maskinporten_operator.model.registrations import Registration
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.client_plan import Snapshot
@@ -85,7 +85,7 @@ class _Execution:
     seen: Snapshot
     progress: ClientProgress
     ports: Ports
-    jwk: PrivateJwk | None = None
+    jwk: PrivateJwk | KeyDigest | None = None
     secret: ObservedSecret | None = None
     given_up: set[type[Step]] = field(default_factory=set)
     given_up_scopes: set[str] = field(default_factory=set)
@@ -137,8 +137,8 @@ class _Execution:
         if plan.unfinished:
             self.round = find_round(self.seen.resource, memory, self.ports.clock)
             self.round.refusals |= {one.name: one.refusal for one in self.seen.exposures if one.refusal}
-        self.secret = self.seen.secret
-        self.jwk = self.secret.jwk if self.secret else None
+        self.jwk = self.seen.secret.jwk if self.seen.secret else None
+        self.secret = self.seen.secret if isinstance(self.seen.secret, ObservedSecret) else None
         if self.jwk and self.jwk == memory.pending_key(uid):
             memory.record_delivery(uid)  # it was written, and the answer to that was lost
         self.progress.registration = self.seen.registration
@@ -292,7 +292,7 @@ class _Execution:
     async def _write_secret(self, step: WriteSecret) -> None:
         registration, secret, meta = self.progress.registration, self.secret, self.progress.resource.meta
         assert registration
-        assert self.jwk
+        assert isinstance(self.jwk, PrivateJwk)
         manifest = build_secret(
             meta,
             self.seen.spec.secret_name,
@@ -303,6 +303,7 @@ class _Execution:
         )
         if secret and not check_secret(secret, manifest):
             return  # what was to change the registration was refused, or isn't in the Secret
+        self.ports.known.children.forget_secret(meta.namespace, self.seen.spec.secret_name)
         self.secret = ObservedSecret(await self.ports.cluster.apply(SECRET, manifest, secret.uid if secret else None))
         self.ports.memory.record_delivery(meta.uid)
         self.progress.note(f"wrote Secret {self.seen.spec.secret_name} ({step.reason})")
@@ -318,7 +319,7 @@ class _Execution:
             self.progress.fingerprint = _build_fingerprint(registration, self.jwk, self.seen)
 
 
-def _build_fingerprint(registration: Registration, jwk: PrivateJwk, seen: Snapshot) -> str:
+def _build_fingerprint(registration: Registration, jwk: PrivateJwk | KeyDigest, seen: Snapshot) -> str:
     scopes = order_scopes(registration.scopes, seen.spec.consumed_scopes)
     return build_fingerprint(registration.client_id, jwk.kid, scopes, seen.server)
 

@@ -16,6 +16,7 @@ from maskinporten_operator.plan.decisions import TOUCHES_REGISTRATION, UpdateSco
 from maskinporten_operator.plan.exposed_scopes import MAX_READS
 from maskinporten_operator.plan.registration_fields import choose
 from maskinporten_operator.plan.search import Absent, Found, Missing, Released, Search, check_search
+from maskinporten_operator.plan.secret import SecretSummary
 from maskinporten_operator.reconcile.credential_trials import find_pending
 from maskinporten_operator.reconcile.exposures import find_fault, observe_exposures
 from maskinporten_operator.reconcile.vanished import check_still_wanted
@@ -34,11 +35,17 @@ if TYPE_CHECKING:
 
 
 async def observe(
-    progress: ClientProgress, spec: MaskinportenClientSpec, first_seen: FirstSeen, ports: Ports
+    progress: ClientProgress,
+    spec: MaskinportenClientSpec,
+    first_seen: FirstSeen,
+    ports: Ports,
+    *,
+    may_recall: bool = True,
 ) -> Snapshot | Blocker:
     """Read the Secret, the registration and the scopes, unless one of the first two blocks all that follows.
 
-    A missing Secret is noted in `progress`, whatever follows.
+    A Secret that hasn't moved since it was read is told by its summary, if it `may_recall` that. A missing one is noted
+    in `progress`, whatever follows.
 
     Raises:
         TerminatingError: The Secret vanished because the resource or its namespace is going.
@@ -46,23 +53,26 @@ async def observe(
     """
     resource, meta = progress.resource, progress.resource.meta
     await ports.digdir.registrations.ready()
-    secret = await ports.cluster.find_secret(meta.namespace, spec.secret_name)
-    progress.impaired = secret is None
+    await ports.known.children.secrets_listed()
+    recalled = _recall_secret(meta, spec.secret_name, ports) if may_recall else None
+    secret = await ports.cluster.find_secret(meta.namespace, spec.secret_name) if recalled is None else None
+    progress.impaired = recalled is None and secret is None
     rival, server = _find_rival(meta, spec.secret_name, ports.known), await ports.digdir.metadata.get()
     if blocker := check_secret_owner(secret, meta):
         return blocker
-    search = await _Search(resource, secret.client_id if secret else None, ports).run(first_seen)
+    found_secret = recalled or secret
+    search = await _Search(resource, found_secret.client_id if found_secret else None, ports).run(first_seen)
     found = search if isinstance(search, Found) else None
-    if secret is None and found and (resource.status.secret_name or found.registration.keys):
+    if found_secret is None and found and (resource.status.secret_name or found.registration.keys):
         await check_still_wanted(meta, ports.cluster)
-    if blocker := check_rival(rival, secret) or check_search(search, meta):
+    if blocker := check_rival(rival, found_secret) or check_search(search, meta):
         return blocker
     granted = await _find_granted(resource, spec, first_seen, ports)
     exposures, unread = await _observe_exposed(resource, spec, ports)
     seen = Snapshot(
         resource=resource,
         spec=spec,
-        secret=secret,
+        secret=found_secret,
         server=server,
         recent_mints=_count_mints(meta, found, ports),
         pending_key=find_pending(meta, spec, found.registration if found else None, server, ports),
@@ -73,6 +83,29 @@ async def observe(
         unread=unread,
     )
     return recall_refusals(seen, ports)
+
+
+def _recall_secret(meta: ObjectMeta, name: str, ports: Ports) -> SecretSummary | None:
+    """Recall the summary of a Secret that is this very resource's, unless a key of its own waits to be delivered."""
+    summary = ports.known.children.recall_secret(meta.namespace, name)
+    if summary is None or summary.owner_uid != meta.uid or ports.memory.pending_key(meta.uid):
+        return None
+    return summary
+
+
+async def read_recalled(
+    seen: Snapshot, progress: ClientProgress, first_seen: FirstSeen, ports: Ports
+) -> Snapshot | Blocker:
+    """Read the Secret of a snapshot that has its summary: something is to be done, and not by what is remembered.
+
+    Raises:
+        OperatorError: As `observe` does.
+    """
+    assert isinstance(seen.secret, SecretSummary)
+    secret = await ports.cluster.find_secret(seen.resource.meta.namespace, seen.spec.secret_name)
+    if secret is None or secret.version != seen.secret.version:
+        return await observe(progress, seen.spec, first_seen, ports, may_recall=False)
+    return replace(seen, secret=secret)
 
 
 def _count_mints(meta: ObjectMeta, found: Found | None, ports: Ports) -> int:
@@ -272,11 +305,13 @@ class _Search:
         while candidates := self.registrations.find(self.description):
             chosen = choose(candidates, *self.known)
             assert chosen
-            is_in_secret = chosen.client_id == self.id_in_secret and chosen.keys is not None
+            is_in_secret = chosen.client_id == self.id_in_secret
             unconfirmed = self.registrations.is_unconfirmed(chosen.client_id) or self.resource.meta.asks(
                 RESYNC_ANNOTATION
             )
             if is_in_secret and not unconfirmed:
+                if chosen.keys is None:  # DigDir's list tells of no keys
+                    chosen = await self.registrations.read_keys(chosen)
                 return self._find(chosen, fresh=False)
             if (read := await self.registrations.read(chosen.client_id)) and read.description == self.description:
                 return self._find(read, fresh=True)

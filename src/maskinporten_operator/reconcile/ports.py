@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.tokens import TokenRequest, Trial
     from maskinporten_operator.plan.platform import Platform
     from maskinporten_operator.plan.registration_settings import RegistrationSettings
-    from maskinporten_operator.plan.secret import ObservedSecret
+    from maskinporten_operator.plan.secret import ObservedSecret, SecretSummary
     from maskinporten_operator.reconcile.memory import Memory
 
 
@@ -93,6 +93,9 @@ class RegistrationIndex(Protocol):
 
     async def read(self, client_id: str) -> Registration | None:
         """Read a registration with its keys; None if DigDir says that it doesn't exist or is inactive."""
+
+    async def read_keys(self, registration: Registration) -> Registration:
+        """Read the keys of a registration that is listed without, and give it with them."""
 
     async def register(self, fields: Mapping[str, Any]) -> Registration:
         """Create a registration."""
@@ -205,6 +208,15 @@ class Children(Protocol):
 
     def contains(self, kind: Kind, namespace: str, name: str) -> bool:
         """Whether there is an object of that name with our label."""
+
+    async def secrets_listed(self) -> None:
+        """Return when the Secrets with our label have been listed once, or that takes too long."""
+
+    def recall_secret(self, namespace: str, name: str) -> SecretSummary | None:
+        """Give what is remembered of a Secret that hasn't moved since it was read; None if it must be read."""
+
+    def forget_secret(self, namespace: str, name: str) -> None:
+        """Forget it: it is about to be written, and the answer to that may be lost."""
 
 
 class Namespaces(Protocol):

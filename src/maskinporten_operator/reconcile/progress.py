@@ -11,7 +11,7 @@ from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.registration_fields import order_scopes
 
 if TYPE_CHECKING:
-    from maskinporten_operator.model.jwk import PrivateJwk
+    from maskinporten_operator.model.jwk import KeyDigest, PrivateJwk
     from maskinporten_operator.model.registrations import Registration
 
 R = TypeVar("R", MaskinportenClient, Application)
@@ -70,7 +70,7 @@ class ClientProgress(Progress[MaskinportenClient]):
 
     registration: Registration | None = None
     secret_name: str | None = None
-    key: PrivateJwk | None = None
+    key: PrivateJwk | KeyDigest | None = None
     fingerprint: str | None = None
     exposed_scopes: list[dict[str, Any]] | None = None
     tries: int = 0

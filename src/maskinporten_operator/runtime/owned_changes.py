@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Metadata = Mapping[str, Any]
 
 
+SUMMARY = "summary"
+"""Beside an object's metadata: the summary of a Secret."""
+
+
 class OwnedChanges:
     """Queues resources of one kind when what they own changes; of that it gets metadata only."""
 
@@ -28,12 +32,17 @@ class OwnedChanges:
         store: WatchedResourceStore,
         queue: WorkQueue,
         note_gap: Callable[[], None] = lambda: None,
+        on_secrets_listed: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        """`store` holds the owners; `note_gap` is called when changes may have been missed, of the owners too."""
+        """`store` holds the owners; `note_gap` is called when changes may have been missed, of the owners too.
+
+        `on_secrets_listed` is called with the namespace whose Secrets have been listed; None stands for all.
+        """
         self._versions = versions
         self._store = store
         self._queue = queue
         self._note_gap = note_gap
+        self._on_secrets_listed = on_secrets_listed
         self._owners: dict[Key, frozenset[Key]] = {}
         self._unsettled: defaultdict[Key, dict[Key, int]] = defaultdict(dict)
 
@@ -50,6 +59,22 @@ class OwnedChanges:
             if key.kind == kind and key not in present and namespace in {None, key.namespace}:
                 self._take_absence(key)
         for item in listed:
+            self.take_change(kind, item["metadata"])
+            if SUMMARY in item:
+                self._versions.remember(key_of(kind, item["metadata"]), item[SUMMARY])
+        if kind == SECRET:
+            self._on_secrets_listed(namespace)
+
+    def compare(self, kind: Kind, before: Mapping[Key, int], items: Iterable[Metadata]) -> None:
+        """Take in a list that was read besides the watch: what the watch missed is news.
+
+        `before` are the versions that were known before the list was begun.
+        """
+        listed = {key_of(kind, item["metadata"]) for item in items}
+        for key, version in before.items():
+            if key not in listed and self._versions.newest(key) == version:
+                self._take_absence(key)
+        for item in items:
             self.take_change(kind, item["metadata"])
 
     def take_change(self, kind: Kind, metadata: Metadata) -> None:

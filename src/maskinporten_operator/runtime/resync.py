@@ -36,13 +36,19 @@ class Resync:
         queue: WorkQueue,
         list_uids: Callable[[Kind], Awaitable[Iterable[str]]],
         refresh: Callable[[], Awaitable[None]],
+        compare_secrets: Callable[[], Awaitable[None]],
     ) -> None:
-        """`list_uids` lists the uids of a kind's resources at the API server; `refresh` reads DigDir's list anew."""
+        """`list_uids` lists the uids of a kind's resources at the API server; `refresh` reads DigDir's list anew.
+
+        `compare_secrets` compares the versions of Secrets with those at the API server: passes don't read what hasn't
+        moved.
+        """
         self._interval = interval
         self._stores = stores
         self._queue = queue
         self._list_uids = list_uids
         self._refresh = refresh
+        self._compare_secrets = compare_secrets
         self._gap = asyncio.Event()
 
     def note_gap(self) -> None:
@@ -86,6 +92,7 @@ class Resync:
 
     async def _resync(self) -> None:
         await self._drop_missing()
+        await self._compare_secrets()
         await self._refresh()
         for store in self._stores:
             for key in store:

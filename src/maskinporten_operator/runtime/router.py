@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.maskinportenclient import FINALIZER
-from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
+from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT, SECRET
+from maskinporten_operator.plan.secret import ObservedSecret, summarize_secret
 from maskinporten_operator.runtime.owned_changes import OwnedChanges
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
-from maskinporten_operator.runtime.store import VersionStore, WatchedResourceStore, decisive, key_of
+from maskinporten_operator.runtime.store import FirstLists, VersionStore, WatchedResourceStore, decisive, key_of
 from maskinporten_operator.runtime.urgency import find_urgency, find_urgency_of_listed
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Router:
     Attributes:
         stores: The resources of each kind that is managed.
         owned: What takes in the changes of owned objects, by the owners' kind.
+        secret_lists: The first lists of Secrets.
     """
 
     def __init__(
@@ -34,17 +36,25 @@ class Router:
         monotonic: Callable[[], float],
         forget: Callable[[str], None],
         note_gap: Callable[[], None],
+        namespaces: Iterable[str | None] = (),
     ) -> None:
-        """`forget` is called with the uid of what is gone; `note_gap`, when a watch may have missed something."""
+        """`forget` is called with the uid of what is gone; `note_gap`, when a watch may have missed something.
+
+        `namespaces` are those whose Secrets are listed at the start; None stands for all.
+        """
         self._queue = queue
         self._forget = forget
         self._note_gap = note_gap
         self.versions = VersionStore()
+        self.secret_lists = FirstLists(namespaces)
         self.stores = {
             kind: WatchedResourceStore(kind, FINALIZER, monotonic, self._take_absence, self._queue_all)
             for kind in kinds
         }
-        self.owned = {kind: OwnedChanges(self.versions, store, queue, note_gap) for kind, store in self.stores.items()}
+        self.owned = {
+            kind: OwnedChanges(self.versions, store, queue, note_gap, self.secret_lists.take)
+            for kind, store in self.stores.items()
+        }
 
     def on_event(self, kind: Kind, event: str | None, body: Body) -> None:
         """Take in what a watch of resources saw; `event` is None in its first list, and in one after a gap."""
@@ -68,6 +78,8 @@ class Router:
         store = self.stores.get(kind)
         if store is None:
             self.versions.record_own_write(key_of(kind, body["metadata"]), int(body["metadata"]["resourceVersion"]))
+            if kind == SECRET:
+                self.remember_secret(ObservedSecret(body))
             for owned in self.owned.values():
                 owned.take_write(kind, body["metadata"])
             return
@@ -78,6 +90,10 @@ class Router:
         if began and decisive(began) != decisive(body):
             # An Application's pass changed a MaskinportenClient, or saw a user's change: no event will be news of that.
             self._queue.add(key, Priority.CHANGE)
+
+    def remember_secret(self, secret: ObservedSecret) -> None:
+        """Remember of a Secret that was read or written what isn't secret."""
+        self.versions.remember(key_of(SECRET, secret.manifest["metadata"]), summarize_secret(secret))
 
     def settle(self, key: Key, began: Body) -> None:
         """At the end of a pass: queue the passes that follow from its result, or from what changed meanwhile."""

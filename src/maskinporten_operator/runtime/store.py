@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from maskinporten_operator.model.maskinportenclient import (
 from maskinporten_operator.model.resources import (
     APPLICATION,
     MASKINPORTEN_CLIENT,
+    SECRET,
     UNREADABLE,
     InvalidSpec,
 )
@@ -36,9 +39,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from maskinporten_operator.model.resources import Kind, ObjectMeta
+    from maskinporten_operator.plan.secret import SecretSummary
 
     Body = Mapping[str, Any]
 
+LONGEST_WAIT_FOR_LISTS = 20.0
 MODELS: dict[Kind, tuple[type[BaseModel], type[BaseModel]]] = {
     MASKINPORTEN_CLIENT: (MaskinportenClientSpec, MaskinportenClientStatus),
     APPLICATION: (ApplicationSpec, ApplicationStatus),
@@ -240,6 +245,7 @@ class VersionStore:
 
     def __init__(self) -> None:
         self._versions: dict[Key, Versions] = {}
+        self._summaries: dict[Key, SecretSummary] = {}
 
     def __iter__(self) -> Iterator[Key]:
         return iter(tuple(self._versions))
@@ -259,9 +265,55 @@ class VersionStore:
         """Give the version that our last write made; 0 if there was none."""
         return self._versions[key].own if key in self._versions else 0
 
+    def newest(self, key: Key) -> int:
+        """Give the newest version; 0 if the object isn't known."""
+        return self._versions[key].newest if key in self._versions else 0
+
+    def remember(self, key: Key, summary: SecretSummary | None) -> None:
+        """Remember what was read of a Secret; None if it has to be read each time, as one that isn't watched has."""
+        if summary and key in self._versions:
+            self._summaries[key] = summary
+        else:
+            self._summaries.pop(key, None)
+
+    def recall(self, key: Key) -> SecretSummary | None:
+        """Give what was read of a Secret, unless it has moved since."""
+        summary = self._summaries.get(key)
+        return summary if summary and summary.version == self.newest(key) else None
+
     def remove(self, key: Key) -> None:
         """The object is gone."""
         self._versions.pop(key, None)
+        self._summaries.pop(key, None)
+
+
+class FirstLists:
+    """The first lists of the Secrets with our label, one for each namespace that is watched by itself.
+
+    They tell of all Secrets at once what passes would read one by one; where they don't come, passes do that.
+    """
+
+    def __init__(self, namespaces: Iterable[str | None] = ()) -> None:
+        """`namespaces` are those that are watched; None stands for all."""
+        self._awaited = set(namespaces)
+        self._come = asyncio.Event()
+        self._deadline: float | None = None
+
+    def take(self, namespace: str | None) -> None:
+        """A list has come."""
+        self._awaited.discard(namespace)
+        if not self._awaited:
+            self._come.set()
+
+    async def wait(self) -> None:
+        """Return when all have come, or `LONGEST_WAIT_FOR_LISTS` seconds after somebody first waited."""
+        if not self._awaited:
+            return
+        now = asyncio.get_running_loop().time()
+        self._deadline = self._deadline or now + LONGEST_WAIT_FOR_LISTS
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._deadline):
+                await self._come.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +322,19 @@ class WatchedChildren:
 
     clients: WatchedResourceStore
     versions: VersionStore
+    secrets: FirstLists
+
+    async def secrets_listed(self) -> None:
+        """Return when the Secrets with our label have been listed once, or that takes too long."""
+        await self.secrets.wait()
+
+    def recall_secret(self, namespace: str, name: str) -> SecretSummary | None:
+        """Give what is remembered of a Secret that hasn't moved since it was read; None if it must be read."""
+        return self.versions.recall(Key(SECRET, namespace, name))
+
+    def forget_secret(self, namespace: str, name: str) -> None:
+        """Forget it: it is about to be written, and the answer to that may be lost."""
+        self.versions.remember(Key(SECRET, namespace, name), None)
 
     def find_client(self, namespace: str, name: str) -> Body | None:
         """Give a MaskinportenClient in its newest version, whoever made it."""

@@ -32,7 +32,12 @@ async def wait_for_sync(
     """
     now = asyncio.get_running_loop().time
     since: dict[str, float] = {}
+    size, patient_until = _count(stores), now() + MAX_WAIT
     while True:
+        before, size = size, _count(stores)
+        if (size > before or not watches_work()) and now() < patient_until:
+            await asyncio.sleep(POLL_SECONDS)  # more is to come: a list, which may be long, would be for nothing
+            continue
         try:
             missing = await _find_missing(stores, list_uids)
         except OperatorError as error:
@@ -44,6 +49,10 @@ async def wait_for_sync(
                     log.warning("no watch shows it, so nothing is done for it", resource=name)
                 return
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _count(stores: Collection[WatchedResourceStore]) -> int:
+    return sum(map(len, stores))
 
 
 async def _find_missing(

@@ -19,7 +19,7 @@ from msgspec import Raw
 from maskinporten_operator.model.resources import MAX_BYTES, MAX_DEPTH, UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     import aiohttp
 
@@ -87,11 +87,26 @@ def read_list(data: bytes, reduce: Reduce = lambda body: body) -> Body:
     Raises:
         JSONDecodeError: It isn't one.
     """
+    rest, items = _split(data)
+    return {**rest, "items": [reduce(read_object(raw)) for raw in items]}
+
+
+def split_list(data: bytes) -> tuple[Body, Sequence[Raw]]:
+    """Read a list's metadata, and give its objects unread, for `read_object`.
+
+    Raises:
+        JSONDecodeError: It isn't one.
+    """
+    rest, items = _split(data)
+    with _translate():
+        return rest["metadata"], items
+
+
+def _split(data: bytes) -> tuple[Body, Sequence[Raw]]:
     members = _read_members(data)
     with _translate():
         items = _items.decode(members.pop("items", b"null")) or ()  # an empty list of metadata is null
-        rest = {name: _value.decode(raw) for name, raw in members.items()}
-    return {**rest, "items": [reduce(read_object(raw)) for raw in items]}
+        return {name: _value.decode(raw) for name, raw in members.items()}, items
 
 
 async def read_lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -29,8 +29,18 @@ class KubernetesCluster:
     Every apply to an existing object carries its uid: an apply to one that was deleted would create it again.
     """
 
-    def __init__(self, api: ClusterApi, record_own_write: RecordOwnWrite, namespace_selector: str = "") -> None:
-        """`record_own_write` is given every object as a write left it; the selector chooses the managed namespaces."""
+    def __init__(
+        self,
+        api: ClusterApi,
+        record_own_write: RecordOwnWrite,
+        namespace_selector: str = "",
+        on_secret: Callable[[ObservedSecret], None] = lambda _: None,
+    ) -> None:
+        """`record_own_write` is given every object as a write left it, `on_secret` every Secret that is read.
+
+        The selector chooses the managed namespaces.
+        """
+        self._on_secret = on_secret
         self._api = api
         self._record_own_write = record_own_write
         self._namespace_selector = namespace_selector
@@ -62,7 +72,11 @@ class KubernetesCluster:
         if body and (reason := body.get(UNREADABLE)):
             message = f"Secret {name} can't be read ({reason}): take out what made it so, or delete it"
             raise RejectedError(Reason.SECRET_CONFLICT, message)
-        return ObservedSecret(body) if body else None
+        if body is None:
+            return None
+        secret = ObservedSecret(body)
+        self._on_secret(secret)
+        return secret
 
     async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
         """Apply an object; `uid` is that of the one it must be, None to create it."""

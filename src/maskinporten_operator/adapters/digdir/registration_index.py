@@ -75,6 +75,16 @@ class DigdirRegistrationIndex(LaggingListing[Registration]):
         self._record(registration)
         return registration
 
+    async def read_keys(self, registration: Registration) -> Registration:
+        """Read the keys of a registration that is listed without, and give it with them, until the next list.
+
+        The rest is as it was listed, so a list that is newer outranks it: nothing was read of the client itself.
+        """
+        completed = replace(registration, keys=await self._client.list_keys(registration.client_id))
+        if self._by_key.get(registration.client_id) is registration:
+            self._by_key[registration.client_id] = completed
+        return completed
+
     async def register(self, fields: Mapping[str, Any]) -> Registration:
         """Create a registration.
 
