@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
+import itertools
 import os
+import queue
 import signal
 import sys
+import threading
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 from maskinporten_operator.adapters import key_pool as module
 from maskinporten_operator.adapters.key_pool import BATCH, FEW, KEPT_SHARE, LATELY, ProcessKeyPool, _Takers
+from maskinporten_operator.adapters.minting import NICE, NICE_IN_A_HURRY, Orders
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.jwk import PrivateJwk
 
@@ -35,6 +39,7 @@ class Maker:
         self.refusals = []
         self.started = self.ended = 0
         self.asked = []
+        self.hurries = []
 
     async def start(self):
         if self.refusals:
@@ -42,8 +47,12 @@ class Maker:
         self.started += 1
         return self
 
-    async def mint(self, count):
+    def hurry(self):
+        self.hurries.append("meanwhile")
+
+    async def mint(self, count, *, hurry):
         self.asked.append(count)
+        self.hurries.append(hurry)
         if self.failures:
             raise self.failures.pop(0)
         await asyncio.sleep(0)
@@ -208,6 +217,78 @@ async def test_nothing_is_minted_while_keys_are_taken_and_the_store_is_not_low(m
         await until(lambda: maker.made > 40)
 
 
+# In a hurry
+
+
+async def test_keys_are_made_of_idle_time_until_somebody_waits(maker):
+    async with ProcessKeyPool(2, maker.start) as pool:
+        await until(lambda: len(pool) == 2)
+        assert maker.hurries == [False]
+
+        await asyncio.gather(*(pool.take("ns") for _ in range(5)))
+        await until(lambda: len(pool) == 2)
+
+    assert maker.asked == [2, 3, 2]  # of what is waited for no more than that, to have it soon
+    assert maker.hurries == [False, True, False]
+
+
+async def test_one_that_waits_has_what_is_being_made_of_idle_time_made_in_a_hurry():
+    hand = Hand()
+    async with ProcessKeyPool(8, hand.start) as pool:
+        await until(lambda: hand.asked)
+        assert (hand.asked, hand.hurried) == ([(8, False)], 0)
+        waiting = [asyncio.create_task(pool.take("ns")) for _ in range(3)]
+        await settle()
+        assert hand.hurried == 1
+        assert pool.waiting == 3
+        for _ in range(3):
+            hand.allowed.release()
+
+        await asyncio.wait_for(asyncio.gather(*waiting), SOON)
+        assert pool.waiting == 0
+        assert hand.asked[1] == (2, True)
+
+
+def test_a_key_that_is_made_of_idle_time_and_never_ready_holds_up_no_other():
+    never, answers = threading.Event(), queue.SimpleQueue()
+    numbers = itertools.count(1)
+
+    def mint():
+        if threading.current_thread().name == "idle":
+            never.wait()
+        return next(numbers)
+
+    orders = Orders(answers.put, mint)
+    threads = [threading.Thread(target=orders.work, args=(lambda: None,), name="idle", daemon=True)]
+    threads += [threading.Thread(target=orders.work_in_a_hurry, args=(lambda: None, 2), daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    orders.take("4")
+    orders.take("!")
+    first = answers.get(timeout=SOON)
+    orders.take("3!")
+    second = answers.get(timeout=SOON)
+    never.set()
+
+    assert len(first) == 4
+    assert len({*first, *second}) == 7
+
+
+async def test_what_somebody_waits_for_is_made_on_all_cores_and_isnt_starved():
+    """Below the operator itself, though not by SCHED_IDLE, which may leave it nothing for minutes."""
+    async with ProcessKeyPool(0) as pool:
+        await asyncio.wait_for(pool.take("ns"), DEADLINE)
+        threads = find_threads(pool._minter.pid)
+        assert {os.sched_getscheduler(one) for one in threads} == {os.SCHED_OTHER}
+        ranks = sorted(os.getpriority(os.PRIO_PROCESS, one) for one in threads)
+
+    assert ranks == [0, *[NICE_IN_A_HURRY] * len(os.sched_getaffinity(0)), NICE]
+
+
+def find_threads(pid):
+    return [int(one.name) for one in Path(f"/proc/{pid}/task").iterdir()]
+
+
 # Fairness
 
 
@@ -222,11 +303,17 @@ class Hand:
     def __init__(self):
         self.allowed = asyncio.Semaphore(0)
         self.made = 0
+        self.asked = []
+        self.hurried = 0
 
     async def start(self):
         return self
 
-    async def mint(self, count):
+    def hurry(self):
+        self.hurried += 1
+
+    async def mint(self, count, *, hurry):
+        self.asked.append((count, hurry))
         await self.allowed.acquire()
         self.made += 1
         return [self.made]

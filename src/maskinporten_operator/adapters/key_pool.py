@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import structlog
 
+from maskinporten_operator.adapters.minting import HURRY
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.jwk import RsaKey
@@ -41,8 +42,11 @@ log = structlog.get_logger()
 class Minter(Protocol):
     """What makes keys."""
 
-    async def mint(self, count: int) -> list[RsaKey]:
-        """Make keys."""
+    async def mint(self, count: int, *, hurry: bool) -> list[RsaKey]:
+        """Make keys: one after the other, or on all cores if somebody waits for them."""
+
+    def hurry(self) -> None:
+        """Somebody waits for what is being made."""
 
     async def end(self) -> None:
         """Stop; a batch under way is discarded."""
@@ -68,20 +72,25 @@ class MintingProcess:
         """Its number."""
         return self._process.pid
 
-    async def mint(self, count: int) -> list[RsaKey]:
-        """Make keys.
+    async def mint(self, count: int, *, hurry: bool) -> list[RsaKey]:
+        """Make keys: one after the other, or on all cores if somebody waits for them.
 
         Raises:
             OSError: The process has ended.
         """
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(f"{count}\n".encode())
+        self._process.stdin.write(f"{count}{HURRY if hurry else ''}\n".encode())
         await self._process.stdin.drain()
         line = await self._process.stdout.readline()
         if not line:
             raise ConnectionError("the process that mints keys has ended")
         return [RsaKey(*members) for members in json.loads(line)]
+
+    def hurry(self) -> None:
+        """Somebody waits for what is being made."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{HURRY}\n".encode())
 
     async def end(self) -> None:
         """End it at once: a batch under way takes long where the machine is busy."""
@@ -106,6 +115,7 @@ class ProcessKeyPool:
         self._size = size
         self._start = start
         self._minter: Minter | None = None
+        self._is_unhurried = False  # what the minter is at
         self._keys: deque[RsaKey] = deque()
         self._wanted = asyncio.Event()
         self._waiting: Turns[asyncio.Future[RsaKey]] = Turns()
@@ -115,6 +125,11 @@ class ProcessKeyPool:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a key."""
+        return len(self._waiting)
 
     async def __aenter__(self) -> Self:
         self._wanted.set()
@@ -139,6 +154,9 @@ class ProcessKeyPool:
         given: asyncio.Future[RsaKey] = asyncio.get_running_loop().create_future()
         self._waiting.add(namespace, given)
         self._give()
+        if self._minter and self._is_unhurried and not given.done():
+            self._is_unhurried = False
+            self._minter.hurry()
         self._wanted.set()
         try:
             async with asyncio.timeout(60):
@@ -181,7 +199,7 @@ class ProcessKeyPool:
                     await asyncio.sleep(REST)
                     continue
                 try:
-                    await self._add(min(BATCH, missing))
+                    await self._add(min(BATCH, len(self._waiting) or missing))
                 except Exception as error:  # noqa: BLE001 - a full process table, a killed process: nothing may end this
                     if not self.failing:
                         log.warning("minting keys failed; its process is started again", error=type(error).__name__)
@@ -195,7 +213,10 @@ class ProcessKeyPool:
 
     async def _add(self, count: int) -> None:
         self._minter = self._minter or await self._start()
-        keys = await self._minter.mint(count)
+        hurry = bool(self._waiting)
+        self._is_unhurried = not hurry
+        keys = await self._minter.mint(count, hurry=hurry)
+        self._is_unhurried = False
         if self.failing:
             log.info("keys are minted again")
         self.failing = False

@@ -231,7 +231,9 @@ class Operator:
 
     def _show(self, metrics: Metrics) -> None:
         add_gauges(metrics, self._queue, self._workers, self._router.stores)
-        metrics.gauge("keys_ready", "Keys minted ahead.", lambda: len(self._parts.key_pool))
+        pool = self._parts.key_pool
+        metrics.gauge("keys_ready", "Keys minted ahead.", lambda: len(pool))
+        metrics.gauge("keys_waited_for", "Passes that wait for a key.", lambda: pool.waiting)
         leads = self._leadership
         metrics.gauge("leader", "Whether this process may work: 1 or 0.", lambda: int(leads.may_work))
         metrics.gauge("credential_trials", "Clients whose credentials are being tried.", lambda: len(self._verifier))
