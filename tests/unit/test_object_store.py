@@ -505,6 +505,19 @@ def test_a_client_that_several_name_is_known_until_none_does(store):
     assert list(store.known_client_ids()) == []
 
 
+def test_resources_have_in_common_what_is_the_same_in_them(store):
+    condition = {"type": "Ready", "status": "True", "reason": "Synchronized", "message": "Everything is in place"}
+    for number in range(2):
+        status = {"clientID": f"client-{number}", "conditions": [dict(condition)]}
+        store.offer(body(10 + number, name=f"app-{number}", uid=f"u{number}", status=status))
+    first, second = (store.find(Key(MASKINPORTEN_CLIENT, NAMESPACE, f"app-{number}")).body for number in range(2))
+
+    assert first["status"]["conditions"][0] is second["status"]["conditions"][0]
+    assert first["metadata"]["finalizers"] is second["metadata"]["finalizers"]
+    assert first["status"]["conditions"] == [condition]
+    assert first["status"]["clientID"] == "client-0"
+
+
 def test_only_what_decisions_may_depend_on_is_kept():
     metadata = {
         "managedFields": [{}],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ class OwnedChanges:
         self._queue = queue
         self._note_gap = note_gap
         self._on_secrets_listed = on_secrets_listed
-        self._owners: dict[Key, frozenset[Key]] = {}
+        self._owners: dict[Key, tuple[Key, ...]] = {}
         self._unsettled: defaultdict[Key, dict[Key, int]] = defaultdict(dict)
 
     def listen(self, kind: Kind) -> OwnedListener:
@@ -105,7 +106,7 @@ class OwnedChanges:
         key = key_of(kind, metadata)
         references = metadata.get("ownerReferences") or ()
         writer = self._find_owners(key, {"ownerReferences": [one for one in references if one.get("controller")]})
-        for other in self._find_concerned(key, self._find_owners(key, metadata)) - writer:
+        for other in self._find_concerned(key, self._find_owners(key, metadata)).difference(writer):
             self._queue.add(other, _find_urgency(kind))
 
     def settle(self, owner: Key) -> None:
@@ -116,17 +117,18 @@ class OwnedChanges:
 
     def _take_absence(self, key: Key) -> None:
         self._versions.remove(key)
-        for owner in self._find_concerned(key, self._owners.pop(key, frozenset())):
+        for owner in self._find_concerned(key, self._owners.pop(key, ())):
             self._queue.add(owner, Priority.REPAIR)
 
-    def _find_owners(self, key: Key, metadata: Metadata) -> frozenset[Key]:
+    def _find_owners(self, key: Key, metadata: Metadata) -> tuple[Key, ...]:
         kind, references = self._store.kind, metadata.get("ownerReferences") or ()
-        return frozenset(Key(kind, key.namespace, one["name"]) for one in references if one.get("kind") == kind.name)
+        names = (sys.intern(one["name"]) for one in references if one.get("kind") == kind.name)
+        return tuple(Key(kind, key.namespace, name) for name in names)
 
-    def _find_concerned(self, key: Key, owners: frozenset[Key]) -> set[Key]:
+    def _find_concerned(self, key: Key, owners: Iterable[Key]) -> set[Key]:
         """Find the owners that are known, and those that name the object as their Secret: one may wait for it to go."""
         claimants = self._store.find_claimants(key.namespace, key.name) if key.kind == SECRET else ()
-        return {one for one in owners.union(claimants) if self._store.find(one)}
+        return {one for one in (*owners, *claimants) if self._store.find(one)}
 
 
 def _find_urgency(kind: Kind) -> Priority:

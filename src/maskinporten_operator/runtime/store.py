@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter, defaultdict
+import sys
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from maskinporten_operator.model.application import ApplicationSpec, ApplicationStatus
 from maskinporten_operator.model.claims import Claim, claim_secret, find_claims
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
     Body = Mapping[str, Any]
 
 LONGEST_WAIT_FOR_LISTS = 20.0
+SHARED = 4096
+"""Values that are remembered, to be shared by resources that have the same."""
 MODELS: dict[Kind, tuple[type[BaseModel], type[BaseModel]]] = {
     MASKINPORTEN_CLIENT: (MaskinportenClientSpec, MaskinportenClientStatus),
     APPLICATION: (ApplicationSpec, ApplicationStatus),
@@ -100,7 +106,7 @@ class WatchedResourceStore:
     on_gone: Callable[[Key, str], None]
     on_released: Callable[[Iterable[Key]], None] = lambda _: None
     _entries: dict[Key, Entry] = field(default_factory=dict)
-    _by_claim: defaultdict[Claim, set[Key]] = field(default_factory=lambda: defaultdict(set))
+    _by_claim: dict[Claim, tuple[Key, ...]] = field(default_factory=dict)
     _assumed_until: float = -math.inf
     _client_ids: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -192,7 +198,7 @@ class WatchedResourceStore:
 
     def find_claimants(self, namespace: str, secret_name: str) -> tuple[Key, ...]:
         """Give the resources that name a Secret."""
-        return tuple(self._by_claim.get(claim_secret(namespace, secret_name), ()))
+        return self._by_claim.get(claim_secret(namespace, secret_name), ())
 
     def known_client_ids(self, is_selected: Callable[[str], bool] = lambda _: True) -> Iterator[AbstractSet[str]]:
         """Give, by namespace, the client ids in the statuses of resources that are managed and aren't being deleted."""
@@ -207,7 +213,7 @@ class WatchedResourceStore:
         for claim in before - after:
             self._release(key, claim)
         for claim in after - before:
-            self._by_claim[claim].add(key)
+            self._by_claim[claim] = (*self._by_claim.get(claim, ()), key)
         self._count_client(key, entry.body, -1)
         self._count_client(key, body, 1)
         entry.body = body
@@ -232,10 +238,9 @@ class WatchedResourceStore:
         self.on_gone(key, entry.uid)
 
     def _release(self, key: Key, claim: Claim) -> None:
-        keys = self._by_claim[claim]
-        keys.discard(key)
-        if keys:
-            self.on_released(tuple(keys))
+        if keys := tuple(one for one in self._by_claim[claim] if one != key):
+            self._by_claim[claim] = keys
+            self.on_released(keys)
         else:
             del self._by_claim[claim]
 
@@ -348,7 +353,7 @@ class WatchedChildren:
 
 def key_of(kind: Kind, metadata: Body) -> Key:
     """Give an object's key."""
-    return Key(kind, metadata["namespace"], metadata["name"])
+    return Key(kind, sys.intern(metadata["namespace"]), sys.intern(metadata["name"]))
 
 
 def trim(kind: Kind, body: Body) -> Body:
@@ -360,13 +365,40 @@ def trim(kind: Kind, body: Body) -> Body:
     kept["annotations"] = _find_own_annotations(metadata)
     labels = metadata.get("labels") or {}
     kept["labels"] = {name: labels[name] for name in LABELS if name in labels}
+    kept |= {name: sys.intern(kept[name]) for name in ("namespace", "name")}
     omissions = {UNREADABLE: body.get(UNREADABLE), UNREAD: body.get(UNREAD) or name_unread(spec, body.get("spec"))}
     return {
-        "metadata": kept,
-        "spec": keep_declared(spec, body.get("spec") or {}),
-        "status": keep_declared(status, read_status(body).fields),
+        "metadata": _share_values(kept),
+        "spec": _share_values(keep_declared(spec, body.get("spec") or {})),
+        "status": _share_values(keep_declared(status, read_status(body).fields)),
         **{name: what for name, what in omissions.items() if what},
     }
+
+
+def _share_values(fields: Any) -> Any:
+    """Let resources have in common what is the same in many of them: names of fields, conditions, lists of scopes.
+
+    A resource takes half as much memory by that. Nobody changes a body.
+    """
+    if not isinstance(fields, dict):
+        return fields
+    return {sys.intern(name): _share_each(one) if name == "conditions" else _share(one) for name, one in fields.items()}
+
+
+def _share_each(value: Any) -> Any:
+    return [_share(one) for one in value] if isinstance(value, list) else _share(value)
+
+
+def _share(value: Any) -> Any:
+    try:
+        return _decode(msgspec.json.encode(value)) if isinstance(value, dict | list) else value
+    except (msgspec.MsgspecError, RecursionError, ValueError):  # whatever somebody wrote
+        return value
+
+
+@lru_cache(maxsize=SHARED)
+def _decode(text: bytes) -> Any:
+    return msgspec.json.decode(text)
 
 
 def has_valid_spec(body: Body) -> bool:
