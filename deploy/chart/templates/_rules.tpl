@@ -15,7 +15,8 @@ deleted, and without `create` on maskinportenclients no late write can bring one
 - apiGroups: [nais.io]
   resources: [maskinportenclients/finalizers]
   verbs: [update]
-# Delivering credentials. `list` and `watch` ask for the metadata of our own only, but RBAC can't say that.
+# Delivering credentials. `list` and `watch` ask for our own only, but RBAC can't say that: for whole Secrets once at the
+# start, and then for their metadata.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]

@@ -1,4 +1,4 @@
-"""List and watch of objects, owned ones as metadata only: what is in a Secret isn't asked for."""
+"""List and watch of objects, owned ones as metadata only, but for what the first list may be reduced to."""
 
 from __future__ import annotations
 
