@@ -20,6 +20,7 @@ from maskinporten_operator.model.maskinportenclient import (
     ONE_LINE_PATTERN,
 )
 from maskinporten_operator.model.scopes import matches_any
+from maskinporten_operator.plan.platform import parse_dns_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -261,6 +262,18 @@ class Config(BaseSettings):
             description="Their networks, for policies without host names; by default Maskinporten's published ones.",
         ),
     ]
+    egress_dns: Annotated[
+        Words,
+        Field(
+            default=("kube-system", "169.254.20.10"),
+            description="Where pods ask for names: a namespace with labels or without, or an address, and the port of "
+            "these pods (53), such as openshift-dns:5353 or kube-system/k8s-app=kube-dns:8053.",
+        ),
+    ]
+    egress_always: Annotated[
+        Words,
+        Field(default=(), description="Networks that every policy opens, on each port, such as a metadata server's."),
+    ]
     webproxy_address: Annotated[
         HttpUrl | None,
         Field(default=None, validate_default=True, description="The proxy by which pods on premises go out."),
@@ -369,7 +382,14 @@ class Config(BaseSettings):
             raise ValueError("write names of hosts, such as maskinporten.no: no scheme, no port, no path")
         return hosts
 
-    @field_validator("maskinporten_cidrs", "webproxy_cidrs")
+    @field_validator("egress_dns")
+    @classmethod
+    def _check_dns(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        for one in servers:
+            parse_dns_server(one)
+        return servers
+
+    @field_validator("maskinporten_cidrs", "webproxy_cidrs", "egress_always")
     @classmethod
     def _check_cidrs(cls, cidrs: tuple[str, ...]) -> tuple[str, ...]:
         try:

@@ -49,7 +49,8 @@ from maskinporten_operator.plan.application_plan import (
     plan_application,
 )
 from maskinporten_operator.plan.children import HASH_ANNOTATION, ChildName, _seal, build_children
-from maskinporten_operator.plan.platform import Platform, Webproxy, find_published_addresses
+from maskinporten_operator.plan.egress import FQDN_KINDS
+from maskinporten_operator.plan.platform import Platform, Webproxy, find_published_addresses, parse_dns_server
 from tests.children import (
     Objects,
     application_body,
@@ -77,7 +78,11 @@ WAIT = {"status": "Unknown", "reason": "AwaitingList", "message": "Waiting for D
 def build_platform(fields: dict[str, Any]) -> Platform:
     whole: dict[str, Any] = BASE | fields
     proxy = whole.get("webproxy")
+    if version := whole.get("fqdn_kind"):
+        whole["fqdn_kind"] = next(kind for kind in FQDN_KINDS if kind.api_version == version)
     lists = {name: tuple(value) for name, value in whole.items() if isinstance(value, list)}
+    if "dns" in lists:
+        lists["dns"] = tuple(parse_dns_server(one) for one in lists["dns"])
     lists["cidrs"] = lists.get("cidrs", find_published_addresses(lists["hosts"]))
     if proxy:
         lists["webproxy"] = Webproxy(**{k: tuple(v) if isinstance(v, list) else v for k, v in proxy.items()})

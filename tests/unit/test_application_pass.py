@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -12,6 +13,7 @@ from maskinporten_operator.model.resources import (
     APPLICATION,
     CILIUM_POLICY,
     DEPLOYMENT,
+    FQDN_POLICY,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     SERVICE,
@@ -93,16 +95,18 @@ class ApplicationCluster:
 
 
 class LabelledObjects:
-    """What the watches know: the objects with our label, and every MaskinportenClient."""
+    """What the watches know: the objects with our label of some kinds, or all, and every MaskinportenClient."""
 
-    def __init__(self, cluster):
-        self.cluster = cluster
+    def __init__(self, cluster, kinds=None):
+        self.cluster, self.kinds = cluster, kinds
 
     def find_client(self, namespace, name):
         return copy.deepcopy(self.cluster.objects.get((MASKINPORTEN_CLIENT, name)))
 
     def contains(self, kind, namespace, name):
         labels = self.cluster.objects.get((kind, name), {"metadata": {}})["metadata"].get("labels", {})
+        if self.kinds is not None and kind not in self.kinds:
+            return False
         return labels.get("app.kubernetes.io/managed-by") == "maskinporten-operator"
 
 
@@ -121,7 +125,7 @@ class World:
         self.trips, self.clock, self.announcer = Trips(), FakeClock(), FakeAnnouncer()
         self.cluster = ApplicationCluster(self.trips, application_body(spec, **metadata))
         self.memory, self.platform = Memory(), platform
-        self.watches_have_told = True
+        self.watches_have_told, self.labels_told = True, None
 
     async def reconcile(self, body=None):
         """Run one pass; `body` is what it begins with if that is old."""
@@ -132,7 +136,9 @@ class World:
             cluster=self.cluster,
             digdir=None,
             known=Known(
-                None, LabelledObjects(self.cluster) if self.watches_have_told else NoObjects(), FakeNamespaces()
+                None,
+                LabelledObjects(self.cluster, self.labels_told) if self.watches_have_told else NoObjects(),
+                FakeNamespaces(),
             ),
             key_pool=None,
             announcer=self.announcer,
@@ -355,6 +361,60 @@ async def test_nothing_is_pruned_while_what_takes_its_place_is_refused(settled):
     settled.cluster.refusals.clear()
     await settled.reconcile()
     assert POLICIES not in settled.cluster.objects
+
+
+HOSTS = SPEC | {"accessPolicy": {"outbound": {"external": [{"host": "a.example"}]}}}
+BY_NAME = Platform(name="gcp", backend="fqdn-gke", hosts=("maskinporten.no",))
+NAMED = (FQDN_POLICY, f"{NAME}-fqdn")
+
+
+async def test_a_policy_by_addresses_stays_as_it_is_while_that_by_names_is_refused():
+    world = World(HOSTS)
+    await world.settle()
+    before = world.cluster.objects[POLICIES]
+    world.platform, world.cluster.refusals[FQDN_POLICY] = BY_NAME, refuse
+    await world.reconcile()
+    assert world.cluster.objects[POLICIES] == before
+    assert world.ready["message"] == f"FQDNNetworkPolicy {NAME}-fqdn: {refuse()}"
+
+    world.cluster.refusals.clear()
+    await world.reconcile()
+    assert NAMED in world.cluster.objects
+    assert world.cluster.objects[POLICIES] != before
+
+
+async def test_pods_that_no_policy_held_for_are_left_so_while_a_policy_is_refused():
+    world = World(HOSTS, Platform(name="gcp", backend="none"))
+    await world.settle()
+    world.platform, world.cluster.refusals[FQDN_POLICY] = BY_NAME, refuse
+    await world.reconcile()
+    assert not {POLICIES, NAMED} & world.cluster.objects.keys()
+
+    world.cluster.refusals.clear()
+    await world.reconcile()
+    assert {POLICIES, NAMED} <= world.cluster.objects.keys()
+
+
+async def test_no_pods_are_begun_whose_policies_are_refused():
+    world = World(HOSTS, BY_NAME)
+    world.cluster.refusals[NETWORK_POLICY] = refuse
+    await world.reconcile()
+    world.answer()
+    await world.reconcile()
+    assert DEPLOYED not in world.cluster.objects
+
+    world.cluster.refusals.clear()
+    await world.reconcile()
+    assert DEPLOYED in world.cluster.objects
+
+
+async def test_of_policies_that_go_one_that_no_watch_has_told_of_yet_is_looked_for():
+    world = World(HOSTS, BY_NAME)
+    await world.settle()
+    world.platform = replace(BY_NAME, backend="none")
+    world.labels_told = {NETWORK_POLICY}
+    await world.reconcile()
+    assert not {POLICIES, NAMED} & world.cluster.objects.keys()
 
 
 async def test_a_child_of_an_earlier_application_that_the_watch_missed_is_waited_for(world):

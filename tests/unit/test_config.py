@@ -313,14 +313,21 @@ def test_a_host_with_a_scheme_a_port_or_a_path_is_refused(load, host):
     assert f"{ENV_PREFIX}MASKINPORTEN_HOSTS (or --maskinporten-hosts): write names of hosts" in text
 
 
-@pytest.mark.parametrize("setting", ["maskinporten_cidrs", "webproxy_cidrs"])
+@pytest.mark.parametrize(
+    "server", ["kube-system:0", "kube-system:65536", "Kube", "dns/app", "dns/=x", "*", "a.b", "a:b"]
+)
+def test_a_dns_server_that_is_none_is_refused(load, server):
+    assert f"{ENV_PREFIX}EGRESS_DNS (or --egress-dns): " in fault(load, egress_dns=f"kube-system {server}")
+
+
+@pytest.mark.parametrize("setting", ["maskinporten_cidrs", "webproxy_cidrs", "egress_always"])
 def test_a_network_is_written_with_its_length_and_an_address_is_one_of_its_own(load, setting):
     config = load(**{setting: "192.0.2.0/24, 2001:DB8::/32, 192.0.2.1"})
 
     assert getattr(config, setting) == ("192.0.2.0/24", "2001:db8::/32", "192.0.2.1/32")
 
 
-@pytest.mark.parametrize("setting", ["maskinporten_cidrs", "webproxy_cidrs"])
+@pytest.mark.parametrize("setting", ["maskinporten_cidrs", "webproxy_cidrs", "egress_always"])
 @pytest.mark.parametrize("cidr", ["192.0.2.0/33", "192.0.2.1/24", "maskinporten.no", "192.0.2/24", "/24", "::/129"])
 def test_a_network_that_is_none_is_refused(load, setting, cidr):
     text = fault(load, **{setting: f"192.0.2.0/24 {cidr}"})
@@ -482,6 +489,8 @@ def test_wrong_and_missing_values_are_told_together(load):
         "maskinporten_cidrs",
         "webproxy_address",
         "webproxy_cidrs",
+        "egress_dns",
+        "egress_always",
         "run_as_user",
     ],
 )

@@ -3,12 +3,21 @@
 import pytest
 
 from maskinporten_operator.model.application import parse_application
-from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, NETWORK_POLICY
+from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, GKE_FQDN_POLICY, NETWORK_POLICY
 from maskinporten_operator.plan.egress import build_policies, find_targets
-from maskinporten_operator.plan.platform import Platform, choose_backend, find_network, find_published_addresses
+from maskinporten_operator.plan.platform import (
+    DnsServer,
+    Platform,
+    check_backend,
+    choose_backend,
+    find_fqdn_kind,
+    find_network,
+    find_published_addresses,
+    parse_dns_server,
+)
 from tests.children import application_body
 
-ALL = (NETWORK_POLICY, FQDN_POLICY, CILIUM_POLICY)
+ALL = (NETWORK_POLICY, FQDN_POLICY, GKE_FQDN_POLICY, CILIUM_POLICY)
 ENABLED = {"maskinporten": {"enabled": True}}
 
 
@@ -21,6 +30,7 @@ def ways(spec, **platform):
     ("served", "backend"),
     [
         (ALL, "fqdn-gke"),
+        ((NETWORK_POLICY, GKE_FQDN_POLICY), "fqdn-gke"),
         ((NETWORK_POLICY, CILIUM_POLICY), "cilium"),
         ((NETWORK_POLICY,), "networkpolicy"),
         ((), "networkpolicy"),
@@ -86,4 +96,51 @@ def test_the_policy_for_hosts_of_an_application_with_the_longest_name_has_a_name
     names = [
         manifest["metadata"]["name"] for _, manifest in build_policies(application.meta, application.spec, platform)
     ]
-    assert names == ["a" * 63, "a" * 63 + "-fqdn"]
+    assert names == ["a" * 63 + "-fqdn", "a" * 63]
+
+
+@pytest.mark.parametrize(("wanted", "kind"), [("fqdn-gke", "fqdnnetworkpolicies"), ("cilium", "ciliumnetworkpolicies")])
+def test_a_backend_whose_kind_is_not_served_is_refused_with_the_kind_that_is_missing(wanted, kind):
+    assert f"doesn't serve {kind}." in check_backend(wanted, (NETWORK_POLICY,))
+    assert check_backend(wanted, ALL) is None
+
+
+@pytest.mark.parametrize("wanted", ["auto", "networkpolicy", "none"])
+def test_a_backend_that_needs_no_kind_of_others_is_never_refused(wanted):
+    assert check_backend(wanted, ()) is None
+
+
+def test_gkes_own_policies_are_used_where_nothing_else_serves_the_kind():
+    assert find_fqdn_kind((GKE_FQDN_POLICY,)) == GKE_FQDN_POLICY
+    assert find_fqdn_kind((FQDN_POLICY, GKE_FQDN_POLICY)) == FQDN_POLICY
+    assert check_backend("fqdn-gke", (GKE_FQDN_POLICY,)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("kube-system", DnsServer("kube-system")),
+        ("openshift-dns:5353", DnsServer("openshift-dns", port=5353)),
+        ("kube-system/k8s-app=kube-dns:8053", DnsServer("kube-system", (("k8s-app", "kube-dns"),), port=8053)),
+        ("dns/dns.operator.openshift.io/daemonset-dns=default", DnsServer(
+            "dns", (("dns.operator.openshift.io/daemonset-dns", "default"),)
+        )),
+        ("169.254.20.10", DnsServer(network="169.254.20.10/32")),
+        ("[fd00::10]:5353", DnsServer(network="fd00::10/128", port=5353)),
+        ("fd00::10", DnsServer(network="fd00::10/128")),
+    ],
+)  # fmt: skip
+def test_where_pods_ask_for_names_is_written_as_a_namespace_or_an_address(text, server):
+    assert parse_dns_server(text) == server
+
+
+def test_what_is_always_open_makes_no_policy_by_itself():
+    assert ways({}, name="gcp", backend="networkpolicy", always=("192.0.2.1/32",)).is_empty
+    assert ways({"gcp": {}}, name="gcp", backend="networkpolicy").is_empty
+
+
+@pytest.mark.parametrize(("platform", "opened"), [("gcp", True), ("onprem", False), ("generic", False)])
+def test_the_metadata_server_is_opened_for_those_who_use_google_cloud_there(platform, opened):
+    spec = {"gcp": {"buckets": []}, "accessPolicy": {"outbound": {}}}
+    found = ways(spec, name=platform, backend="networkpolicy", always=("192.0.2.1/32",))
+    assert found.networks == ((("192.0.2.1/32", *(("169.254.169.254/32",) if opened else ())), ()),)

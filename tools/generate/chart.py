@@ -69,6 +69,7 @@ MEMBERS: Mapping[str, str] = {
     "maskinporten_hosts": words("a host without scheme port and path", HOST_NAME_PATTERN),
     "maskinporten_cidrs": NETWORK,
     "webproxy_cidrs": NETWORK,
+    "egress_always": NETWORK,
 }
 """What members of a list look like, if not any text."""
 

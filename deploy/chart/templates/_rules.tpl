@@ -38,6 +38,8 @@ over from other settings.
 {{- $settings := .Values.settings -}}
 {{- $make := "get, list, watch, create, patch, delete" -}}
 {{- $clear := "get, list, watch, delete" -}}
+{{- /* To open a NetworkPolicy while the policy for host names beside it is deleted. */ -}}
+{{- $change := "get, list, watch, patch, delete" -}}
 {{- $egress := ternary "none" $settings.egress (and (eq $settings.egress "auto") (eq $settings.platform "generic")) -}}
 # Seeing what users ask for. No `patch`, and no `create`: an Application is the user's alone.
 - apiGroups: [nais.io]
@@ -64,7 +66,7 @@ over from other settings.
   verbs: [{{ ternary $make $clear $settings.workloads }}]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [{{ ternary $make $clear (has $egress (list "auto" "networkpolicy" "fqdn-gke")) }}]
+  verbs: [{{ ternary $make (ternary $change $clear (eq $egress "none")) (has $egress (list "auto" "networkpolicy" "fqdn-gke")) }}]
 - apiGroups: [networking.gke.io]
   resources: [fqdnnetworkpolicies]
   verbs: [{{ ternary $make $clear (has $egress (list "auto" "fqdn-gke")) }}]

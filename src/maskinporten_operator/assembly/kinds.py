@@ -12,11 +12,14 @@ from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.resources import (
     APPLICATION,
     DEPLOYMENT,
+    FQDN_POLICY,
+    GKE_FQDN_POLICY,
     MASKINPORTEN_CLIENT,
     SERVICE,
     Kind,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.plan.platform import check_backend
 from maskinporten_operator.runtime.shutdown import cancel
 
 if TYPE_CHECKING:
@@ -33,11 +36,11 @@ def watched_kinds(config: Config) -> tuple[Kind, ...]:
 
 
 async def wait_for_kinds(api: ClusterApi, config: Config, stopping: asyncio.Event) -> frozenset[Kind] | None:
-    """Wait until our kinds are served, and say what else is; None if a signal came first.
+    """Wait until our kinds are served, and what egress policies need; say what else is; None if a signal came first.
 
-    kopf would be idle indefinitely without a word.
+    kopf would be idle indefinitely without a word, and a backend that isn't there would cut Applications off.
     """
-    looking = asyncio.create_task(_look_for_kinds(api, watched_kinds(config)))
+    looking = asyncio.create_task(_look_for_kinds(api, config))
     ending = asyncio.create_task(stopping.wait())
     await asyncio.wait({looking, ending}, return_when=asyncio.FIRST_COMPLETED)
     served = looking.result() if looking.done() else None
@@ -45,18 +48,24 @@ async def wait_for_kinds(api: ClusterApi, config: Config, stopping: asyncio.Even
     return served
 
 
-async def _look_for_kinds(api: ClusterApi, watched: tuple[Kind, ...]) -> frozenset[Kind]:
-    logged = None
+async def _look_for_kinds(api: ClusterApi, config: Config) -> frozenset[Kind]:
+    watched, logged = watched_kinds(config), None
     while True:
         try:
             served = await find_served(api, (*watched, DEPLOYMENT, SERVICE, *POLICY_KINDS))
-            missing = [f"{kind.plural}.{kind.group}" for kind in watched if kind not in served]
-            if not missing:
-                return served
-            message = f"the API server doesn't serve {' and '.join(missing)}: a cluster admin must install the CRD"
+            message = _find_lack(config, served)
+            if message is None:
+                return served - {GKE_FQDN_POLICY} if FQDN_POLICY in served else served
         except OperatorError as error:
             message = str(error)
         if message != logged:
             log.warning("waiting", message=message)
             logged = message
         await asyncio.sleep(CRD_POLL_SECONDS)
+
+
+def _find_lack(config: Config, served: frozenset[Kind]) -> str | None:
+    missing = [f"{kind.plural}.{kind.group}" for kind in watched_kinds(config) if kind not in served]
+    if missing:
+        return f"the API server doesn't serve {' and '.join(missing)}: a cluster admin must install the CRD"
+    return check_backend(config.egress, served) if config.applications else None

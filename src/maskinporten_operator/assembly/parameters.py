@@ -6,16 +6,22 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from maskinporten_operator.plan.platform import Platform, Webproxy, choose_backend, find_published_addresses
+from maskinporten_operator.model.resources import FQDN_POLICY
+from maskinporten_operator.plan.platform import (
+    Platform,
+    Webproxy,
+    choose_backend,
+    find_fqdn_kind,
+    find_published_addresses,
+    parse_dns_server,
+)
 from maskinporten_operator.plan.registration_settings import RegistrationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from maskinporten_operator.config import Config
-    from maskinporten_operator.model.resources import (
-        Kind,
-    )
+    from maskinporten_operator.model.resources import Kind
 
 
 log = structlog.get_logger()
@@ -54,6 +60,9 @@ def build_platform(config: Config, served: Collection[Kind]) -> Platform:
         hosts=hosts,
         port=443 if config.maskinporten_hosts else well_known.port or 443,
         cidrs=config.maskinporten_cidrs or find_published_addresses(hosts),
+        fqdn_kind=find_fqdn_kind(served) or FQDN_POLICY,
+        dns=tuple(parse_dns_server(one) for one in config.egress_dns),
+        always=config.egress_always,
         webproxy=build_webproxy(config),
         run_as_user=config.run_as_user,
     )

@@ -162,7 +162,7 @@ class External(SpecModel):
             default=(),
             max_length=100,
             json_schema_extra=list_of("atomic"),
-            description="The ports; 443 by default.",
+            description="The ports; by default 443 of a host, and every port of an address.",
         ),
     ]
 
@@ -274,6 +274,10 @@ class ApplicationSpec(SpecModel):
     ]
     access_policy: Annotated[
         AccessPolicy, Field(default=AccessPolicy(), description="Whom the application may talk to.")
+    ]
+    gcp: Annotated[
+        AnyObject | None,
+        Field(default=None, description="What it uses of Google Cloud, which others make: its tokens are let through."),
     ]
     maskinporten: Annotated[Maskinporten, Field(default=Maskinporten(), description="Its use of Maskinporten.")]
 

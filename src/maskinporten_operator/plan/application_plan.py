@@ -15,17 +15,19 @@ from maskinporten_operator.model.conditions import (
     Reason,
     Verdict,
 )
-from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE
+from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, NETWORK_POLICY, SERVICE
 from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.plan.children import (
     ChildName,
     Credentials,
+    build_bridge,
     build_children,
     build_secret_name,
     check_child,
     check_child_owner,
 )
-from maskinporten_operator.plan.egress import find_unexpressed
+from maskinporten_operator.plan.egress import POLICY_KINDS, find_unexpressed
+from maskinporten_operator.plan.egress_change import find_bridge
 from maskinporten_operator.plan.exposed_scopes import judge_repeated
 from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
 from maskinporten_operator.plan.owner_references import is_owned_by
@@ -75,12 +77,18 @@ class ApplicationSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ApplyChild:
-    """Apply a child; `uid` is that of the one that is there."""
+    """Apply a child; `uid` is that of the one that is there. `bridges`: only until other policies have changed."""
 
     child: ChildName
     manifest: Mapping[str, Any]
     uid: str | None
     reason: str
+    bridges: bool = False
+
+    @property
+    def needs_policies(self) -> bool:
+        """Whether it must wait until each policy before it is in place: no pods without them, and none that closes."""
+        return self.child.kind in POLICY_KINDS or (self.child.kind == DEPLOYMENT and self.uid is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +123,12 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
     desired = build_children(meta, seen.spec, platform, seen.credentials)
     steps: list[ApplicationStep] = []
     blockers: list[Blocker] = []
+    is_policy_blocked = False
     for child, manifest in desired.items():
         observed = seen.children.get(child)
         if observed and (blocker := check_child_owner(child, observed, meta)):
             blockers.append(blocker)
+            is_policy_blocked |= child.kind in POLICY_KINDS
             continue
         if reason := check_child(manifest, observed):
             steps.append(ApplyChild(child, manifest, observed["metadata"]["uid"] if observed else None, reason))
@@ -126,9 +136,13 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
             steps.append(SetReplicas(count))
     steps += [
         DeleteChild(child, observed["metadata"]["uid"])
-        for child, observed in seen.children.items()
+        for child, observed in sorted(seen.children.items(), key=_find_turn)
         if observed and child not in desired and _is_pruned(child, observed, seen, platform)
     ]
+    if is_policy_blocked:
+        steps = [one for one in steps if not (isinstance(one, ApplyChild) and one.needs_policies)]
+    else:
+        steps = _bridge(steps, desired, seen, platform)
     # A refusal tells more than a wait, and asks somebody to act.
     blocker = next((one for one in blockers if one.kind == "Rejected"), blockers[0] if blockers else None)
     return ApplicationPlan(tuple(steps), blocker)
@@ -223,6 +237,8 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
     """Find the paths of fields that are set and have no effect."""
     spec = seen.spec
     found = list(seen.application.unread)
+    if spec.gcp is not None:
+        found.append("spec.gcp")
     if spec.webproxy and not platform.uses_webproxy(wanted=True):
         why = "hosts are opened instead on gcp" if platform.name == "gcp" else "no proxy is configured"
         found.append(f"spec.webproxy ({why})")
@@ -232,6 +248,33 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
         if not (one.configmap or one.secret or any(path.startswith(f"spec.envFrom[{number}].") for path in found))
     ]
     return found + find_unexpressed(spec, platform)
+
+
+def _bridge(
+    steps: list[ApplicationStep],
+    desired: Mapping[ChildName, Mapping[str, Any]],
+    seen: ApplicationSnapshot,
+    platform: Platform,
+) -> list[ApplicationStep]:
+    """Begin with a NetworkPolicy that opens what is open before and after, if the policies change by several writes."""
+    meta = seen.application.meta
+    if platform.workloads and not seen.children.get(ChildName(DEPLOYMENT, meta.name)):
+        return steps  # there are no pods
+    before = {child.kind: one for child, one in seen.children.items() if one and child.kind in POLICY_KINDS}
+    after = {child.kind: one for child, one in desired.items() if child.kind in POLICY_KINDS}
+    changed = {one.child.kind for one in steps if isinstance(one, ApplyChild | DeleteChild)}
+    rules = find_bridge(before, after, changed)
+    if rules is None:
+        return steps
+    child, manifest = ChildName(NETWORK_POLICY, meta.name), build_bridge(meta, rules)
+    observed = seen.children.get(child)
+    if not check_child(manifest, observed):
+        return steps
+    reason = "until the other policies have changed"
+    return [
+        ApplyChild(child, manifest, observed["metadata"]["uid"] if observed else None, reason, bridges=True),
+        *steps,
+    ]
 
 
 def _cut_path(field: str) -> str:
@@ -245,6 +288,12 @@ def _find_new_count(seen: ApplicationSnapshot, deployment: Mapping[str, Any] | N
     count = seen.spec.replicas.min
     annotations = (deployment["metadata"].get("annotations") or {}) if deployment else {}
     return None if annotations.get(REPLICAS_ANNOTATION) == str(count) else count
+
+
+def _find_turn(item: tuple[ChildName, object]) -> int:
+    """Find a child's turn to be deleted: policies in their order, after everything else."""
+    kind = item[0].kind
+    return POLICY_KINDS.index(kind) if kind in POLICY_KINDS else -1
 
 
 def _is_pruned(child: ChildName, observed: Mapping[str, Any], seen: ApplicationSnapshot, platform: Platform) -> bool:

@@ -12,7 +12,7 @@ from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, UNREADABLE, Kind
 from maskinporten_operator.plan.comparison import find_difference
-from maskinporten_operator.plan.egress import build_policies
+from maskinporten_operator.plan.egress import build_network_policy_of, build_policies
 from maskinporten_operator.plan.owner_references import build_metadata, find_owners, is_owned_by, was_owned_by_namesake
 from maskinporten_operator.plan.workload import build_deployment, build_service, choose_fingerprint
 
@@ -73,6 +73,11 @@ def build_children(
             fingerprint = choose_fingerprint(meta, credentials.fingerprint) if credentials and enabled else None
             found.append((DEPLOYMENT, build_deployment(meta, spec, platform, secret_name, fingerprint)))
     return {ChildName(kind, manifest["metadata"]["name"]): _seal(manifest) for kind, manifest in found}
+
+
+def build_bridge(meta: ObjectMeta, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    """Build the NetworkPolicy that stands while several policies change."""
+    return _seal(build_network_policy_of(meta, rules))
 
 
 def check_child_owner(child: ChildName, observed: Mapping[str, Any], meta: ObjectMeta) -> Blocker | None:

@@ -5,24 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, NETWORK_POLICY
+from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, GKE_FQDN_POLICY, NETWORK_POLICY
 from maskinporten_operator.plan.owner_references import build_metadata
-from maskinporten_operator.plan.platform import find_network
+from maskinporten_operator.plan.platform import METADATA_SERVER, find_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from maskinporten_operator.model.application import ApplicationSpec, External, Rule
     from maskinporten_operator.model.resources import Kind, ObjectMeta
-    from maskinporten_operator.plan.platform import Platform
+    from maskinporten_operator.plan.platform import DnsServer, Platform
 
-POLICY_KINDS = (NETWORK_POLICY, FQDN_POLICY, CILIUM_POLICY)
+FQDN_KINDS = (FQDN_POLICY, GKE_FQDN_POLICY)
+POLICY_KINDS = (*FQDN_KINDS, NETWORK_POLICY, CILIUM_POLICY)
+"""In the order in which they are applied: what a NetworkPolicy no longer opens by address is open by name then."""
 HTTPS_PORT = 443
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-DNS_NAMESPACE = "kube-system"
-NODE_LOCAL_DNS = "169.254.20.10/32"
+CILIUM_NAMESPACE_LABEL = "k8s:io.kubernetes.pod.namespace"
 BACKENDS_WITH_HOSTS = frozenset({"fqdn-gke", "cilium"})
 Ports = tuple[tuple[int, str], ...]
+"""Numbers and protocols; none stands for every port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,20 @@ def build_policies(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) 
         return []
     match platform.backend:
         case "cilium":
-            return [(CILIUM_POLICY, _build_cilium_policy(meta, targets))]
+            return [(CILIUM_POLICY, _build_cilium_policy(meta, targets, platform.dns))]
         case "fqdn-gke":
-            policies = [(NETWORK_POLICY, _build_network_policy(meta, targets))]
-            if hosts := [one for one in targets.hosts if not one[0][0].startswith("*.")]:
-                policies.append((FQDN_POLICY, _build_fqdn_policy(meta, hosts)))
-            return policies
+            kind, network_policy = platform.fqdn_kind, _build_network_policy(meta, targets, platform.dns)
+            hosts = [one for one in targets.hosts if _has_wildcards(kind) or not one[0][0].startswith("*.")]
+            named = [(kind, _build_fqdn_policy(kind, meta, hosts))] if hosts else []
+            return [*named, (NETWORK_POLICY, network_policy)]
         case _:
-            return [(NETWORK_POLICY, _build_network_policy(meta, targets))]
+            return [(NETWORK_POLICY, _build_network_policy(meta, targets, platform.dns))]
+
+
+def build_network_policy_of(meta: ObjectMeta, egress: list[dict[str, Any]]) -> dict[str, Any]:
+    """Build the NetworkPolicy with these rules."""
+    spec = {"podSelector": {"matchLabels": {"app": meta.name}}, "policyTypes": ["Egress"], "egress": egress}
+    return _build_policy(NETWORK_POLICY, meta, meta.name, spec)
 
 
 def find_unexpressed(spec: ApplicationSpec, platform: Platform) -> list[str]:
@@ -75,14 +83,18 @@ def find_unexpressed(spec: ApplicationSpec, platform: Platform) -> list[str]:
             found.append(f"{path} (neither host nor ipv4)")
         elif one.host and backend == "networkpolicy":
             found.append(f"{path}.host (networkpolicy has no host names)")
-        elif one.host and backend == "fqdn-gke" and one.host.startswith("*."):
-            found.append(f"{path}.host (fqdn-gke has no wildcards)")
+        elif (
+            one.host and one.host.startswith("*.") and backend == "fqdn-gke" and not _has_wildcards(platform.fqdn_kind)
+        ):
+            found.append(f"{path}.host ({platform.fqdn_kind.version} of FQDNNetworkPolicy has no wildcards)")
     return found
 
 
 def find_targets(spec: ApplicationSpec, platform: Platform) -> EgressTargets:
-    """Find where the application may connect to."""
-    found = (_find_proxy(spec, platform), _find_maskinporten(spec, platform), _find_named(spec, platform))
+    """Find where the application may connect to, and what is open to all if that is anything."""
+    found = [_find_proxy(spec, platform), _find_maskinporten(spec, platform), _find_named(spec, platform)]
+    if spec.access_policy.outbound or any(not part.is_empty for part in found):
+        found.append(_find_always(spec, platform))
     return EgressTargets(
         tuple(one for part in found for one in part.hosts),
         tuple(one for part in found for one in part.networks),
@@ -112,19 +124,26 @@ def _find_maskinporten(spec: ApplicationSpec, platform: Platform) -> EgressTarge
     return EgressTargets(((named, ports),) if named else (), ((addresses, ports),) if addresses else ())
 
 
+def _find_always(spec: ApplicationSpec, platform: Platform) -> EgressTargets:
+    """Find the cluster's own addresses; those who use Google Cloud get their tokens from one of them."""
+    metadata_server = (METADATA_SERVER,) if platform.name == "gcp" and spec.gcp is not None else ()
+    networks = tuple(dict.fromkeys((*platform.always, *metadata_server)))
+    return EgressTargets(networks=((networks, ()),) if networks else ())
+
+
 def _find_named(spec: ApplicationSpec, platform: Platform) -> EgressTargets:
     outbound = spec.access_policy.outbound
     if outbound is None:
         return EgressTargets()
     return EgressTargets(
-        tuple(((one.host,), _find_ports(one)) for one in outbound.external if one.host),
+        tuple(((one.host,), _find_ports(one) or ((HTTPS_PORT, "TCP"),)) for one in outbound.external if one.host),
         tuple(((f"{one.ipv4}/32",), _find_ports(one)) for one in outbound.external if one.ipv4),
         tuple(one for one in outbound.rules if one.cluster in {None, platform.cluster}),
     )
 
 
 def _find_ports(external: External) -> Ports:
-    return tuple((one.port, _find_transport(one.protocol)) for one in external.ports) or ((HTTPS_PORT, "TCP"),)
+    return tuple((one.port, _find_transport(one.protocol)) for one in external.ports)
 
 
 def _find_transport(protocol: str) -> str:
@@ -132,21 +151,20 @@ def _find_transport(protocol: str) -> str:
     return protocol.upper() if protocol.upper() in {"UDP", "SCTP"} else "TCP"
 
 
-def _build_network_policy(meta: ObjectMeta, targets: EgressTargets) -> dict[str, Any]:
-    dns = {
-        "to": [
-            {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: DNS_NAMESPACE}}},
-            {"ipBlock": {"cidr": NODE_LOCAL_DNS}},
-        ],
-        "ports": _build_ports(((53, "UDP"), (53, "TCP"))),
-    }
-    egress: list[dict[str, Any]] = [dns]
+def _has_wildcards(kind: Kind) -> bool:
+    return kind == GKE_FQDN_POLICY
+
+
+def _build_network_policy(meta: ObjectMeta, targets: EgressTargets, dns: Iterable[DnsServer]) -> dict[str, Any]:
+    egress: list[dict[str, Any]] = [
+        {"to": [_build_dns_peer(one) for one in servers], "ports": _build_ports(((port, "UDP"), (port, "TCP")))}
+        for port, servers in _group_by_port(dns)
+    ]
     for networks, ports in targets.networks:
         to = {"to": [{"ipBlock": {"cidr": one}} for one in networks]} if networks else {}
-        egress.append({**to, "ports": _build_ports(ports)})
+        egress.append({**to, "ports": _build_ports(ports)})  # an empty list, so that a port that is added differs
     egress += [{"to": [_build_peer(rule)]} for rule in targets.rules]
-    spec = {"podSelector": {"matchLabels": {"app": meta.name}}, "policyTypes": ["Egress"], "egress": egress}
-    return _build_policy(NETWORK_POLICY, meta, meta.name, spec)
+    return build_network_policy_of(meta, egress)
 
 
 def _build_peer(rule: Rule) -> dict[str, Any]:
@@ -157,28 +175,63 @@ def _build_peer(rule: Rule) -> dict[str, Any]:
     return {"namespaceSelector": namespaces, "podSelector": pods}
 
 
-def _build_fqdn_policy(meta: ObjectMeta, hosts: Iterable[tuple[tuple[str, ...], Ports]]) -> dict[str, Any]:
-    egress = [{"to": [{"fqdns": list(names)}], "ports": _build_ports(ports)} for names, ports in hosts]
-    spec = {"podSelector": {"matchLabels": {"app": meta.name}}, "policyTypes": ["Egress"], "egress": egress}
-    return _build_policy(FQDN_POLICY, meta, f"{meta.name}-fqdn", spec)
+def _group_by_port(dns: Iterable[DnsServer]) -> list[tuple[int, list[DnsServer]]]:
+    groups: dict[int, list[DnsServer]] = {}
+    for one in dns:
+        groups.setdefault(one.port, []).append(one)
+    return list(groups.items())
 
 
-def _build_cilium_policy(meta: ObjectMeta, targets: EgressTargets) -> dict[str, Any]:
-    # The DNS rule isn't only a way to the names: Cilium learns from the answers which addresses they stand for.
-    dns = {
-        "toEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": DNS_NAMESPACE, "k8s-app": "kube-dns"}}],
-        "toPorts": [{"ports": [{"port": "53", "protocol": "ANY"}], "rules": {"dns": [{"matchPattern": "*"}]}}],
-    }
-    egress: list[dict[str, Any]] = [dns]
+def _build_dns_peer(server: DnsServer) -> dict[str, Any]:
+    if server.network:
+        return {"ipBlock": {"cidr": server.network}}
+    pods = {"podSelector": {"matchLabels": dict(server.labels)}} if server.labels else {}
+    return {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: server.namespace}}, **pods}
+
+
+def _build_fqdn_policy(kind: Kind, meta: ObjectMeta, hosts: Iterable[tuple[tuple[str, ...], Ports]]) -> dict[str, Any]:
+    build_peers = _build_matches if kind == GKE_FQDN_POLICY else _build_fqdns
+    egress = [{**build_peers(names), "ports": _build_ports(ports)} for names, ports in hosts]
+    types = {} if kind == GKE_FQDN_POLICY else {"policyTypes": ["Egress"]}
+    spec = {"podSelector": {"matchLabels": {"app": meta.name}}, **types, "egress": egress}
+    return _build_policy(kind, meta, f"{meta.name}-fqdn", spec)
+
+
+def _build_fqdns(names: Iterable[str]) -> dict[str, Any]:
+    return {"to": [{"fqdns": list(names)}]}
+
+
+def _build_matches(names: Iterable[str]) -> dict[str, Any]:
+    return {"matches": [{"pattern" if name.startswith("*.") else "name": name} for name in names]}
+
+
+def _build_cilium_policy(meta: ObjectMeta, targets: EgressTargets, dns: Iterable[DnsServer]) -> dict[str, Any]:
+    egress = [rule for port, servers in _group_by_port(dns) for rule in _build_cilium_dns(port, servers)]
     for names, ports in targets.hosts:
         selectors = [{"matchPattern" if name.startswith("*.") else "matchName": name} for name in names]
         egress.append({"toFQDNs": selectors, "toPorts": [{"ports": _build_cilium_ports(ports)}]})
     for networks, ports in targets.networks:
         to = {"toCIDR": list(networks)} if networks else {"toEntities": ["all"]}
-        egress.append({**to, "toPorts": [{"ports": _build_cilium_ports(ports)}]})
+        egress.append({**to, **({"toPorts": [{"ports": _build_cilium_ports(ports)}]} if ports else {})})
     egress += [{"toEndpoints": [_build_endpoint(meta, rule)]} for rule in targets.rules]
     spec = {"endpointSelector": {"matchLabels": {"app": meta.name}}, "egress": egress}
     return _build_policy(CILIUM_POLICY, meta, meta.name, spec)
+
+
+def _build_cilium_dns(port: int, servers: Iterable[DnsServer]) -> list[dict[str, Any]]:
+    """Build the ways to the names; Cilium also learns from the answers which addresses they stand for.
+
+    An address is that of a cache on the node, which is a part of the node to Cilium unless it redirects to its pod.
+    """
+    answers = {
+        "toPorts": [{"ports": [{"port": str(port), "protocol": "ANY"}], "rules": {"dns": [{"matchPattern": "*"}]}}]
+    }
+    rules: list[dict[str, Any]] = []
+    if pods := [{CILIUM_NAMESPACE_LABEL: one.namespace, **dict(one.labels)} for one in servers if one.namespace]:
+        rules.append({"toEndpoints": [{"matchLabels": labels} for labels in pods], **answers})
+    if networks := [one.network for one in servers if one.network]:
+        rules += [{"toCIDR": networks, **answers}, {"toEntities": ["host"], **answers}]
+    return rules
 
 
 def _build_endpoint(meta: ObjectMeta, rule: Rule) -> dict[str, Any]:
@@ -187,9 +240,9 @@ def _build_endpoint(meta: ObjectMeta, rule: Rule) -> dict[str, Any]:
         # Without a namespace Cilium takes the policy's own: that there is one must be said.
         return {
             **({"matchLabels": labels} if labels else {}),
-            "matchExpressions": [{"key": "k8s:io.kubernetes.pod.namespace", "operator": "Exists"}],
+            "matchExpressions": [{"key": CILIUM_NAMESPACE_LABEL, "operator": "Exists"}],
         }
-    return {"matchLabels": {"k8s:io.kubernetes.pod.namespace": rule.namespace or meta.namespace, **labels}}
+    return {"matchLabels": {CILIUM_NAMESPACE_LABEL: rule.namespace or meta.namespace, **labels}}
 
 
 def _build_ports(ports: Ports) -> list[dict[str, Any]]:

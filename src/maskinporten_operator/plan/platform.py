@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY
+from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, GKE_FQDN_POLICY, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from maskinporten_operator.model.resources import Kind
 
 PlatformName = Literal["gcp", "onprem", "generic"]
 Backend = Literal["networkpolicy", "fqdn-gke", "cilium", "none"]
@@ -22,6 +21,8 @@ PUBLISHED_ADDRESSES = {
     "test.maskinporten.no": ("139.105.36.132/32", "2a02:9cc::301/128"),
 }
 """Maskinporten's addresses by host, as DigDir publishes them."""
+METADATA_SERVER = "169.254.169.254/32"
+"""Where pods on Google Cloud get the tokens of their service account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,19 @@ class Webproxy:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsServer:
+    """Where pods ask for names: pods of a namespace, all or those with the labels, or else the network of an address.
+
+    `port` is that of the pods themselves, since policies look at packets after a Service's address was replaced.
+    """
+
+    namespace: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    network: str | None = None
+    port: int = 53
+
+
+@dataclass(frozen=True, slots=True)
 class Platform:
     """The platform that the cluster runs on.
 
@@ -50,6 +64,9 @@ class Platform:
         workloads: Whether Deployments and Services are made here.
         backend: What egress policies are made with.
         cidrs: Maskinporten's addresses, for policies without host names.
+        fqdn_kind: Which policies for host names `fqdn-gke` makes: the add-on's or GKE's own.
+        dns: Where pods ask for names.
+        always: Networks that every policy opens, on each port.
         webproxy: The proxy, if there is one.
         run_as_user: The user and group of the pods.
     """
@@ -61,6 +78,9 @@ class Platform:
     hosts: tuple[str, ...] = ()
     port: int = 443
     cidrs: tuple[str, ...] = ()
+    fqdn_kind: Kind = FQDN_POLICY
+    dns: tuple[DnsServer, ...] = (DnsServer("kube-system"), DnsServer(network="169.254.20.10/32"))
+    always: tuple[str, ...] = ()
     webproxy: Webproxy | None = None
     run_as_user: int = 1069
 
@@ -78,9 +98,54 @@ def choose_backend(wanted: Wanted, platform: PlatformName, served: Collection[Ki
         return wanted
     if platform == "generic":
         return "none"
-    if FQDN_POLICY in served:
+    if find_fqdn_kind(served):
         return "fqdn-gke"
     return "cilium" if CILIUM_POLICY in served else "networkpolicy"
+
+
+def find_fqdn_kind(served: Collection[Kind]) -> Kind | None:
+    """Find the kind of policies for host names on GKE: what the add-on serves by any version isn't GKE's own."""
+    return next((kind for kind in (FQDN_POLICY, GKE_FQDN_POLICY) if kind in served), None)
+
+
+def check_backend(wanted: Wanted, served: Collection[Kind]) -> str | None:
+    """Say why the backend that is asked for can't be used: what it has made before must stay as it is then."""
+    needed = {"fqdn-gke": (FQDN_POLICY, GKE_FQDN_POLICY), "cilium": (CILIUM_POLICY,)}.get(wanted, ())
+    if not needed or any(kind in served for kind in needed):
+        return None
+    kind = needed[0]
+    return (
+        f"the API server doesn't serve {kind.plural}.{kind.group}, which EGRESS={wanted} needs: a cluster admin must "
+        "install it, or set another EGRESS"
+    )
+
+
+def parse_dns_server(text: str) -> DnsServer:
+    """Read `namespace`, `namespace/label=value` or an address, each with `:port` or without.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    where, port = _split_port(text)
+    if network := find_network(where):
+        return DnsServer(network=network, port=port)
+    namespace, slash, label = where.partition("/")
+    match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9./_-]*)=([A-Za-z0-9._-]*)", label)
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace) or (slash and not match):
+        raise ValueError(
+            "write namespaces or addresses, such as kube-system:53, openshift-dns/app=dns:5353 or 169.254.20.10"
+        )
+    return DnsServer(namespace, ((match[1], match[2]),) if match else (), port=port)
+
+
+def _split_port(text: str) -> tuple[str, int]:
+    """Split a port off; an IPv6 address with one has brackets."""
+    match = re.fullmatch(r"(\[.*\]|[^:]*):([0-9]{1,5})", text)
+    if not match:
+        return text, 53
+    if not 0 < int(match[2]) <= 65535:
+        raise ValueError("a port is a number from 1 to 65535")
+    return match[1], int(match[2])
 
 
 def find_published_addresses(hosts: tuple[str, ...]) -> tuple[str, ...]:

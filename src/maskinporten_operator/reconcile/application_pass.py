@@ -17,8 +17,8 @@ from maskinporten_operator.model.errors import (
 )
 from maskinporten_operator.model.resources import (
     DEPLOYMENT,
-    FQDN_POLICY,
     MASKINPORTEN_CLIENT,
+    NETWORK_POLICY,
     SERVICE,
     InvalidSpec,
 )
@@ -34,7 +34,7 @@ from maskinporten_operator.plan.application_plan import (
     plan_application,
 )
 from maskinporten_operator.plan.children import ChildName, build_children, check_child_owner
-from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.plan.egress import FQDN_KINDS, POLICY_KINDS
 from maskinporten_operator.plan.outcomes import DONE, Outcome, not_ready, not_selected
 from maskinporten_operator.plan.workload import build_replicas
 from maskinporten_operator.reconcile.attempt import conclude
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from maskinporten_operator.model.application import Application, ApplicationSpec
-    from maskinporten_operator.model.resources import ObjectMeta
+    from maskinporten_operator.model.resources import Kind, ObjectMeta
     from maskinporten_operator.plan.application_plan import ApplicationStep
     from maskinporten_operator.reconcile.ports import Cluster, Ports
 
@@ -101,6 +101,11 @@ async def _observe(
         for child in _possible_children(meta)
         if ports.known.children.contains(child.kind, meta.namespace, child.name)
     ]
+    if any(child.kind in POLICY_KINDS and child not in desired for child in wanted):
+        # Its companion may not have been told of yet, and alone it would isolate the pods.
+        wanted += [
+            ChildName(kind, _build_policy_name(meta, kind)) for kind in (ports.platform.fqdn_kind, NETWORK_POLICY)
+        ]
     wanted = list(dict.fromkeys(wanted))
     bodies = await asyncio.gather(*(ports.cluster.find(child.kind, meta.namespace, child.name) for child in wanted))
     return ApplicationSnapshot(application, spec, client, children | dict(zip(wanted, bodies, strict=True)))
@@ -108,7 +113,11 @@ async def _observe(
 
 def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
     for kind in (SERVICE, DEPLOYMENT, *POLICY_KINDS):
-        yield ChildName(kind, f"{meta.name}-fqdn" if kind == FQDN_POLICY else meta.name)
+        yield ChildName(kind, _build_policy_name(meta, kind))
+
+
+def _build_policy_name(meta: ObjectMeta, kind: Kind) -> str:
+    return f"{meta.name}-fqdn" if kind in FQDN_KINDS else meta.name
 
 
 async def _execute(
@@ -116,9 +125,12 @@ async def _execute(
 ) -> Blocker | None:
     """Carry out the plan; a child that is refused doesn't keep the others from being applied."""
     refusal: Blocker | None = None
+    is_policy_refused = False
     for step in plan.steps:
         if isinstance(step, DeleteChild) and (refusal or plan.blocker):
             continue  # what was to replace it isn't there
+        if isinstance(step, ApplyChild) and step.needs_policies and is_policy_refused:
+            continue
         try:
             blocker = await _carry_out(step, seen, written, progress, cluster)
         except (RejectedError, WaitingError, TransientError) as error:
@@ -127,7 +139,21 @@ async def _execute(
             refusal = refusal or _name_child(blocker, step)
             if blocker.kind == "Transient":
                 break  # an outage hits them all, and each would be waited for
+            if isinstance(step, ApplyChild) and step.child.kind in POLICY_KINDS:
+                is_policy_refused = True
+                await _take_back_bridge(plan, seen, written, cluster)
     return refusal
+
+
+async def _take_back_bridge(
+    plan: ApplicationPlan, seen: ApplicationSnapshot, written: Objects, cluster: Cluster
+) -> None:
+    """Delete the policy that was made for the time of a change which is refused: there was none before."""
+    for step in plan.steps:
+        if isinstance(step, ApplyChild) and step.bridges and not step.uid and (made := written.pop(step.child, None)):
+            await cluster.delete(
+                step.child.kind, seen.application.meta.namespace, step.child.name, made["metadata"]["uid"]
+            )
 
 
 async def _carry_out(
@@ -136,7 +162,8 @@ async def _carry_out(
     meta = seen.application.meta
     match step:
         case ApplyChild(child):
-            applied = await _apply(step, meta, cluster)
+            before = written.get(child)
+            applied = await _apply(replace(step, uid=before["metadata"]["uid"]) if before else step, meta, cluster)
             if isinstance(applied, Blocker):
                 return applied
             written[child] = applied
