@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from maskinporten_operator.model.resources import APPLICATION
 from tools.cluster import Cluster
 from tools.install import install
-from tools.kube import CLIENTS, SECRETS, KubeClient, is_ready, wait_for
+from tools.kube import CLIENTS, SECRETS, KubeClient, is_ready, is_true, wait_for
 from tools.stack import NAMESPACE, SERVICE_ACCOUNT, Operator, Simulator
 
 if TYPE_CHECKING:
@@ -40,10 +40,20 @@ class BenchError(Exception):
 
 @dataclass(slots=True)
 class Readiness:
-    """When each resource was seen to be ready (monotonic seconds), and how often one that was, wasn't any more."""
+    """When each resource was seen to be ready, and verified (monotonic seconds), and how often readiness was lost."""
 
     at: dict[str, float] = field(default_factory=dict)
+    verified: dict[str, float] = field(default_factory=dict)
     relapses: int = 0
+
+    def take(self, name: str, seen: float, client: Any) -> None:
+        """Take in what a resource was seen to be."""
+        if is_ready(client):
+            self.at.setdefault(name, seen)
+        elif name in self.at:
+            self.relapses += 1
+        if is_true(client, "Verified"):
+            self.verified.setdefault(name, seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,14 +272,12 @@ def wait_until_ready(following: Following, names: Sequence[str], seconds: float)
     wanted = set(names)
     for seen, client in following.until(time.monotonic() + seconds):
         name = client["metadata"]["name"]
-        if name in wanted and is_ready(client):
-            found.at.setdefault(name, seen)
-        elif name in found.at:
-            found.relapses += 1
+        if name in wanted:
+            found.take(name, seen, client)
         if len(found.at) == len(wanted):
             break
     else:
         raise BenchError(f"{len(found.at)} of {len(wanted)} were ready after {seconds:.0f} s")
-    for _, client in following.until(time.monotonic() + SETTLE):
-        found.relapses += not is_ready(client)
+    for seen, client in following.until(time.monotonic() + SETTLE):
+        found.take(client["metadata"]["name"], seen, client)
     return found
