@@ -10,7 +10,7 @@ from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.plan.secret import SecretSummary
 from maskinporten_operator.runtime.owned_changes import SUMMARY, OwnedChanges
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
-from maskinporten_operator.runtime.store import LONGEST_WAIT_FOR_LISTS, FirstLists, VersionStore, WatchedResourceStore
+from maskinporten_operator.runtime.store import MAX_WAIT_FOR_LISTS, FirstLists, VersionStore, WatchedResourceStore
 from tests.unit.fakes import NAME, NAMESPACE, SECRET, UID, owner_reference, private_jwk, resource_body
 from tests.unit.virtual_time import run_in_virtual_time
 
@@ -386,4 +386,4 @@ def test_the_first_lists_are_waited_for_as_long_as_they_may_take():
         await lists.wait()
         return taken, clock() - taken
 
-    assert run_in_virtual_time(wait) == (5, LONGEST_WAIT_FOR_LISTS)
+    assert run_in_virtual_time(wait) == (5, MAX_WAIT_FOR_LISTS)

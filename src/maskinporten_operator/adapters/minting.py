@@ -30,7 +30,7 @@ HURRY = "!"
 NICE_IN_A_HURRY = 5
 """Of what somebody waits for: it gives way to the operator's own work, and isn't starved by others'."""
 NICE = 19
-"""Of what nobody waits for: it gives way to all, and yet it ends. SCHED_IDLE may keep it for ever on a full machine,
+"""Of what nobody waits for: it gives way to all, and yet it ends. SCHED_IDLE may keep it without end on a full machine,
 and a thread that has the interpreter then holds up those in a hurry."""
 
 

@@ -128,13 +128,13 @@ def _digest_contents(manifest: Mapping[str, Any]) -> bytes:
     """Digest what `check_secret` compares, but for the key; of a manifest as it is applied, or as it was read."""
     metadata, data = manifest["metadata"], manifest.get("data") or {}
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    told = [
+    compared = [
         [data.get(name) for name in (CLIENT_ID, *VALUES)],
         [labels.get(name) for name in (APP_LABEL, MANAGED_BY_LABEL)],
         annotations.get(RELOADER),
         [sorted(one.items()) for one in metadata.get("ownerReferences") or ()],
     ]
-    return blake2b(repr(told).encode(), digest_size=16).digest()
+    return blake2b(repr(compared).encode(), digest_size=16).digest()
 
 
 def build_secret(
@@ -150,9 +150,9 @@ def build_secret(
 
     Without a `jwk` it is what a summary is compared with.
     """
-    told = (" ".join(scopes), server.well_known_url, server.issuer, server.jwks_uri, server.token_endpoint)
+    others = (" ".join(scopes), server.well_known_url, server.issuer, server.jwks_uri, server.token_endpoint)
     key = {CLIENT_JWK: jwk.serialize()} if jwk else {}
-    values = {CLIENT_ID: client_id, **key, **dict(zip(VALUES, told, strict=True))}
+    values = {CLIENT_ID: client_id, **key, **dict(zip(VALUES, others, strict=True))}
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     Body = Mapping[str, Any]
 
-LONGEST_WAIT_FOR_LISTS = 20.0
+MAX_WAIT_FOR_LISTS = 20.0
 SHARED = 4096
 """Values that are remembered, to be shared by resources that have the same."""
 MODELS: dict[Kind, tuple[type[BaseModel], type[BaseModel]]] = {
@@ -311,11 +311,11 @@ class FirstLists:
             self._come.set()
 
     async def wait(self) -> None:
-        """Return when all have come, or `LONGEST_WAIT_FOR_LISTS` seconds after somebody first waited."""
+        """Return when all have come, or `MAX_WAIT_FOR_LISTS` seconds after somebody first waited."""
         if not self._awaited:
             return
         now = asyncio.get_running_loop().time()
-        self._deadline = self._deadline or now + LONGEST_WAIT_FOR_LISTS
+        self._deadline = self._deadline or now + MAX_WAIT_FOR_LISTS
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._deadline):
                 await self._come.wait()
