@@ -1,6 +1,8 @@
 """What Maskinporten's answers say of a client's credentials."""
 
 import json
+import math
+from base64 import urlsafe_b64decode
 
 import httpx
 import pytest
@@ -121,17 +123,36 @@ async def test_what_says_nothing_of_the_client_is_no_answer(digdir, client, key,
         await ask(digdir, client, key, http=http)
 
 
-async def test_a_key_that_cant_sign_is_refused_without_a_request(digdir, client):
-    p, q, e = 61, 53, 17  # whoever may write the Secret may write such a key
-    d = pow(e, -1, (p - 1) * (q - 1))
+def build_jwk(p, q):
+    """A key of two factors, as whoever may write the Secret may write it; both may be no primes."""
+    e = 65537 if p > 65537 else 17
+    d = pow(e, -1, math.lcm(p - 1, q - 1))
     numbers = {"n": p * q, "e": e, "d": d, "p": p, "q": q, "dp": d % (p - 1), "dq": d % (q - 1), "qi": pow(q, -1, p)}
-    members = {name: encode_number(number) for name, number in numbers.items()}
+    found = PrivateJwk.find(json.dumps({"kid": "made"} | {one: encode_number(numbers[one]) for one in numbers}))
+    assert found
+    return found
+
+
+async def test_a_key_that_cant_sign_is_refused_without_a_request(digdir, client):
     before = digdir.count("token")
 
-    answer = await ask(digdir, client, PrivateJwk.find(json.dumps({"kid": "short", **members})))
+    answer = await ask(digdir, client, build_jwk(61, 53))
 
     assert (answer.outcome, answer.proves_key) == ("Refused", False)
     assert digdir.count("token") == before
+
+
+@pytest.mark.parametrize(("factor", "outcome", "asked"), [(9, "KeyRefused", 1), (2, "Refused", 0)], ids=["odd", "even"])
+async def test_a_key_of_factors_that_are_no_primes_is_refused(digdir, client, key, factor, outcome, asked):
+    """Maskinporten finds that, if OpenSSL can use it at all: testing for primes would hold up everything else."""
+    begin = (1 << 1024) // factor
+    p = next(factor * one for one in range(begin, begin + 10_000) if math.gcd(factor * one - 1, 65537) == 1)
+    wrong = build_jwk(p, int.from_bytes(urlsafe_b64decode(key.key.q + "==")))
+    await digdir.client.replace_keys(client.client_id, [wrong.public()])
+    before = digdir.count("token")
+
+    assert (await ask(digdir, client, wrong)).outcome == outcome
+    assert digdir.count("token") == before + asked
 
 
 async def test_neither_the_key_nor_the_assertion_is_told(digdir, client, key):

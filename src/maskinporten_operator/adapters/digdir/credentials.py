@@ -7,7 +7,7 @@ import base64
 import json
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from jose import jwk, jwt
 from jose.backends.cryptography_backend import CryptographyRSAKey
 from jose.exceptions import JOSEError
+from jose.utils import base64url_decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from jose.backends.base import Key
 
-    from maskinporten_operator.model.jwk import PrivateJwk
+    from maskinporten_operator.model.jwk import PrivateJwk, RsaKey
 
 ALGORITHM = "RS256"
 ASSERTION_LIFETIME = 60
@@ -97,7 +98,7 @@ class JwkFile:
 
 @dataclass(frozen=True, slots=True)
 class MintedKey:
-    """A key of this process's own, which is in no file."""
+    """A key that is in no file."""
 
     key: PrivateJwk
 
@@ -108,8 +109,18 @@ class MintedKey:
 
     def read(self) -> Credential:
         """Read the key."""
-        members = json.loads(self.key.serialize())
-        return Credential({"kid": self.key.kid}, jwk.construct(members, ALGORITHM), None)
+        return Credential({"kid": self.key.kid}, CryptographyRSAKey(_build_key(self.key.key), ALGORITHM), None)
+
+
+def _build_key(numbers: RsaKey) -> rsa.RSAPrivateKey:
+    """Build a key from numbers that hold together, as those of a `PrivateJwk` do.
+
+    Whether its factors are primes isn't tested, which takes a hundred times as long as a signature: if they aren't, its
+    signatures are refused, as those of any wrong key are.
+    """
+    n, e, d, p, q, dp, dq, qi = (int.from_bytes(base64url_decode(one.encode())) for one in astuple(numbers))
+    private = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, rsa.RSAPublicNumbers(e, n))
+    return private.private_key(unsafe_skip_rsa_key_validation=True)
 
 
 def _parse_expiry(exp: object) -> float | None:
