@@ -21,6 +21,7 @@ from maskinporten_operator.adapters.cluster.pages import MAX_OBJECTS, MAX_PAGE_B
 METADATA = {"name": "app", "uid": "some-uid"}
 BODY = {"kind": "Some", "metadata": METADATA, "spec": {"a": [1, {"b": None}]}, "status": {}}
 FIELDS = {"managedFields": [{"fieldsV1": {"f:spec": {}}}]}
+ROTATE = "digdir.nais.io/rotate"
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -198,3 +199,30 @@ def test_pages_grow_to_no_more_than_half_of_what_may_be(size):
 
     assert pages.limit <= MAX_OBJECTS
     assert pages.limit == before or size / before * pages.limit <= MAX_PAGE_BYTES / 2
+
+
+def managed(manager, *annotations):
+    fields = {f"f:{one}": {} for one in annotations}
+    return {"manager": manager, "operation": "Apply", "fieldsV1": {"f:metadata": {"f:annotations": fields}}}
+
+
+def read_managers(*entries, annotations):
+    metadata = {"name": "app", "annotations": annotations, "managedFields": entries}
+    return read_object(json.dumps({"metadata": metadata}).encode())["metadata"].get("rotationManagers")
+
+
+def test_of_the_managed_fields_only_who_asks_for_a_new_key_is_kept():
+    entries = (
+        managed("kubectl", "other"),
+        {"manager": "operator", "fieldsV1": {"f:spec": {}}},
+        managed("flux", ROTATE),
+    )
+
+    assert read_managers(*entries, annotations={ROTATE: "true"}) == ["flux"]
+    assert read_managers(*entries, annotations={"other": "true"}) is None
+
+
+def test_of_many_who_ask_for_a_new_key_a_few_are_kept():
+    entries = [managed(f"manager-{number}", ROTATE) for number in range(9)]
+
+    assert len(read_managers(*entries, annotations={ROTATE: "true"})) == 3

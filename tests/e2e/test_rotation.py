@@ -64,3 +64,18 @@ def test_a_restart_in_the_middle_of_a_rotation_leaves_no_key_behind(stage, names
 
     assert set(stage.kids(namespace)) == {before, held_kid(stage.read_secret(namespace))}
     assert waiting not in stage.kids(namespace)
+
+
+def test_a_request_that_is_put_back_is_one_rotation_and_whoever_sets_it_is_named(stage, namespace):
+    stage.create_ready(namespace)
+    before = held_kid(stage.read_secret(namespace))
+    stage.annotate(namespace, "app", rotate="true")
+    wait_for(lambda: held_kid(stage.read_secret(namespace)) != before, PATIENCE + PROPAGATION, "the rotation")
+    wait_for(lambda: "rotate" not in str(stage.kube.find_client(namespace, "app")["metadata"]), PATIENCE, "its removal")
+
+    stage.annotate(namespace, "app", rotate="true")
+    condition = stage.wait_for_reason(namespace, "app", "RequestRepeated", kind="Rotated")
+
+    assert "(set by " in condition["message"]
+    assert stage.find_condition(namespace)["status"] == "True"
+    assert len(stage.kids(namespace)) == 2

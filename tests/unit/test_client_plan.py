@@ -54,6 +54,8 @@ from tests.unit.fakes import (
 )
 
 HELD = private_jwk(1)
+FIVE = frozenset(map(str, range(5)))
+"""The ids of as many keys as are made in an hour."""
 KEY = registered(HELD, NOW - timedelta(days=1))
 GRANTED = Granted(frozenset({SCOPE}))
 OTHERS_SCOPES = registration(KEY, scopes=["udir:b"])
@@ -83,7 +85,7 @@ def snapshot(**changes):
             "spec": body.spec,
             "secret": secret_with(),
             "server": SERVER,
-            "recent_mints": 0,
+            "recent_mints": frozenset(),
             "pending_key": None,
             "found": Found(registration(KEY)),
             "granted": GRANTED,
@@ -190,12 +192,12 @@ def test_a_request_is_cleared_last():
 
 
 @pytest.mark.parametrize("value", ["True", "yes", "1", ""])
-def test_a_request_is_exactly_true(value):
-    assert plan(resource=resource_with(**{ROTATE_ANNOTATION: value})).steps == ()
+def test_a_request_to_look_anew_is_exactly_true(value):
+    assert plan(resource=resource_with(**{RESYNC_ANNOTATION: value})).steps == ()
 
 
 def test_a_key_that_cant_be_made_blocks_the_secret_and_the_requests_but_not_the_registration():
-    one = plan(**NEW | {"recent_mints": 5, "resource": resource_with(**{RESYNC_ANNOTATION: "true"})})
+    one = plan(**NEW | {"recent_mints": FIVE, "resource": resource_with(**{RESYNC_ANNOTATION: "true"})})
 
     assert kinds(one) == [RegisterClient]
     assert one.blocker.reason == "KeyChurn"
@@ -260,7 +262,7 @@ def test_a_scope_that_no_list_knows_is_tried_after_everything_else_and_before_th
 
 
 def test_while_no_key_can_be_made_nothing_is_tried():
-    blocked = {"recent_mints": 5, "granted": Granted(frozenset())}
+    blocked = {"recent_mints": FIVE, "granted": Granted(frozenset())}
 
     assert TryScopes not in kinds(plan(**NEW | {"resource": resource_with()} | blocked))
 
@@ -284,7 +286,7 @@ def test_what_couldnt_be_read_of_the_exposed_scopes_is_told_and_nothing_of_them_
 
 
 def test_scopes_are_exposed_also_while_no_key_can_be_made():
-    one = plan(**NEW | {"resource": resource_with(), "recent_mints": 5, "exposures": (NEW_SCOPE,)})
+    one = plan(**NEW | {"resource": resource_with(), "recent_mints": FIVE, "exposures": (NEW_SCOPE,)})
 
     assert kinds(one) == [RegisterClient, CreateScope, GrantAccess]
     assert one.blocker.reason == "KeyChurn"
@@ -497,7 +499,7 @@ def snapshots(draw):
         "resource": body,
         "secret": secret,
         "rival": draw(st.sampled_from([None, "older-app"])),
-        "recent_mints": draw(st.sampled_from([0, 5])),
+        "recent_mints": draw(st.sampled_from([frozenset(), FIVE])),
         "search": draw(
             st.one_of(
                 st.sampled_from([Found(own), Found(own, others=("client-2",)), Released("client-9")]),

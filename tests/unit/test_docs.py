@@ -9,6 +9,7 @@ from maskinporten_operator.model.conditions import (
     ALL_FIELDS_SUPPORTED,
     AVAILABLE,
     REGISTRATION_UNIQUE,
+    ROTATED,
     VERIFIED,
     Reason,
 )
@@ -30,6 +31,7 @@ NOTICES = {
     Reason.WAITING_FOR_PROPAGATION: VERIFIED,
     Reason.SCOPE_REFUSED: VERIFIED,
     Reason.TOKEN_REFUSED: VERIFIED,
+    Reason.REQUEST_REPEATED: ROTATED,
 }
 """Reasons of conditions beside Ready, by their condition."""
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from maskinporten_operator.model.jwk import KEY_LIMIT, PublicJwk, build_kid
-from maskinporten_operator.plan.key_set import KeyPlan, plan_keys
+from maskinporten_operator.plan.key_set import REFUSED_RECHECK_SECONDS, KeyPlan, plan_keys
 from maskinporten_operator.plan.verification import PendingKey
 from tests.unit.fakes import NOW, UID, encode_number, iso, private_jwk, registered, rsa_key
 
@@ -20,9 +20,18 @@ SECOND = timedelta(seconds=1)
 OLD, IN_SECRET, NEWER = private_jwk(1), private_jwk(2), private_jwk(3)
 
 
-def plan(*keys, in_secret=IN_SECRET, pending=None, rotate=False, recent_mints=0, grace=GRACE, now=NOW):
+ASKED = "a new key was asked for"
+
+
+def plan(*keys, in_secret=IN_SECRET, pending=None, rotate=None, recent_mints=0, grace=GRACE, now=NOW):
     pending = PendingKey(pending) if pending else None
-    return plan_keys(keys, in_secret, pending=pending, rotate=rotate, recent_mints=recent_mints, grace=grace, now=now)
+    made = dropped(recent_mints)
+    return plan_keys(keys, in_secret, pending=pending, rotate=rotate, recent_mints=made, grace=grace, now=now)
+
+
+def dropped(number):
+    """The ids of so many keys that were made, and that DigDir doesn't have any more."""
+    return frozenset(build_kid(UID, f"{one:016x}") for one in range(100, 100 + number))
 
 
 def foreign(number, created=NOW, **more):
@@ -80,7 +89,7 @@ def test_a_foreign_key_that_the_secret_holds_is_kept_and_not_replaced():
 
 
 def test_a_rotation_mints_and_keeps_the_key_that_pods_use():
-    published = plan(registered(IN_SECRET), rotate=True).publish
+    published = plan(registered(IN_SECRET), rotate=ASKED).publish
 
     assert published.mint
     assert published.reason == "a new key was asked for"
@@ -136,27 +145,27 @@ def test_five_foreign_keys_leave_no_slot_and_the_message_names_them():
 def test_a_rotation_never_takes_the_slot_of_a_foreign_key_that_the_secret_holds():
     others = [foreign(number) for number in range(10, 15)]
 
-    key_plan = plan(*others, in_secret=private_jwk(10, kid="foreign-10"), rotate=True)
+    key_plan = plan(*others, in_secret=private_jwk(10, kid="foreign-10"), rotate=ASKED)
 
-    assert key_plan.publish is None
-    assert key_plan.blocker.reason == "KeyLimitReached"
+    assert (key_plan.publish, key_plan.blocker) == (None, None)
+    assert key_plan.refusal.reason == "KeyLimitReached"
 
 
 def test_a_rotation_never_drops_the_key_in_use_for_want_of_a_slot():
     others = [foreign(number) for number in range(10, 14)]
 
-    key_plan = plan(*others, registered(IN_SECRET), rotate=True)
+    key_plan = plan(*others, registered(IN_SECRET), rotate=ASKED)
 
-    assert key_plan.publish is None
-    assert key_plan.blocker.reason == "KeyLimitReached"
-    assert "4 keys that this operator didn't make" in key_plan.blocker.message
-    assert IN_SECRET.kid not in key_plan.blocker.message
+    assert (key_plan.publish, key_plan.blocker) == (None, None)
+    assert key_plan.refusal.reason == "KeyLimitReached"
+    assert "4 keys that this operator didn't make" in key_plan.refusal.message
+    assert IN_SECRET.kid not in key_plan.refusal.message
 
 
 def test_three_foreign_keys_leave_a_slot_beside_the_key_in_use():
     others = [foreign(number) for number in range(10, 13)]
 
-    published = plan(*others, own(5), registered(IN_SECRET), rotate=True).publish
+    published = plan(*others, own(5), registered(IN_SECRET), rotate=ASKED).publish
 
     assert published.mint
     assert [key.kid for key in published.keep] == [IN_SECRET.kid, *kids(*others)]
@@ -186,7 +195,7 @@ def test_five_foreign_keys_hold_nothing_back_while_no_key_is_needed():
 def test_a_pending_key_that_was_published_takes_no_second_slot():
     others = [foreign(number) for number in range(10, 13)]
 
-    published = plan(*others, registered(IN_SECRET), registered(NEWER), pending=NEWER.kid, rotate=True).publish
+    published = plan(*others, registered(IN_SECRET), registered(NEWER), pending=NEWER.kid, rotate=ASKED).publish
 
     assert published.mint
     assert [key.kid for key in published.keep] == [IN_SECRET.kid, *kids(*others)]
@@ -203,7 +212,7 @@ def test_four_foreign_keys_and_a_pending_one_leave_the_pending_one_its_slot():
 
 
 def test_a_pending_key_that_is_in_the_secret_by_now_is_kept_by_a_rotation():
-    published = plan(registered(IN_SECRET), pending=IN_SECRET.kid, rotate=True).publish
+    published = plan(registered(IN_SECRET), pending=IN_SECRET.kid, rotate=ASKED).publish
 
     assert published.mint
     assert [key.kid for key in published.keep] == [IN_SECRET.kid]
@@ -298,7 +307,7 @@ def test_a_foreign_key_that_has_expired_is_not_dropped():
 def test_without_free_slots_the_oldest_own_key_goes_first():
     keys = [own(number, NOW - number * HOUR) for number in (5, 6, 7, 8)]  # 8 is the oldest
 
-    published = plan(*keys, registered(IN_SECRET, NOW), rotate=True).publish
+    published = plan(*keys, registered(IN_SECRET, NOW), rotate=ASKED).publish
 
     assert [key.kid for key in published.keep] == kids(registered(IN_SECRET), *keys[:3])
 
@@ -307,7 +316,7 @@ def test_with_few_slots_the_key_in_the_secret_outlasts_newer_orphans():
     keys = [own(number, NOW - HOUR) for number in (5, 6)]
     others = [foreign(number) for number in (10, 11, 12)]
 
-    published = plan(*keys, registered(IN_SECRET, NOW - DAY), *others[:2], rotate=True).publish
+    published = plan(*keys, registered(IN_SECRET, NOW - DAY), *others[:2], rotate=ASKED).publish
 
     assert kept(KeyPlan(published))[0] == IN_SECRET.kid
     assert len(published.keep) == 4
@@ -322,7 +331,40 @@ def test_five_keys_an_hour_are_made_and_no_sixth():
     blocker = plan(in_secret=None, recent_mints=5).blocker
     assert blocker.reason == "KeyChurn"
     assert "5 keys were made for the client within an hour" in blocker.message
+    assert "5 because the Secret held none that worked" in blocker.message
     assert "find out what else writes to the Secret" in blocker.message
+
+
+def test_a_rotation_beyond_five_keys_an_hour_is_held_back_and_the_key_that_works_stays_as_it_is():
+    key_plan = plan(own(1, NOW - HOUR), registered(IN_SECRET), rotate=ASKED, recent_mints=5)
+
+    assert (key_plan.publish, key_plan.blocker) == (None, None)
+    assert key_plan.refusal.reason == "KeyChurn"
+    assert key_plan.next_look == REFUSED_RECHECK_SECONDS
+
+
+def test_a_rotation_that_is_held_back_doesnt_give_up_the_key_that_waits_for_it():
+    waiting = registered(NEWER)
+
+    assert plan(registered(IN_SECRET), waiting, rotate=ASKED, pending=NEWER.kid, recent_mints=5).publish is None
+
+
+def test_too_many_keys_are_told_by_what_they_were_made_for():
+    for_requests = [build_kid(UID, f"{number:016x}", f"2026-03-0{number}") for number in (1, 2)]
+    repaired = [build_kid(UID, f"{number:016x}", "2026-03-01") for number in (3, 4)]
+    made = frozenset([*for_requests, *repaired, OLD.kid])
+
+    message = plan_keys((), None, rotate=None, recent_mints=made, grace=GRACE, now=NOW).blocker.message
+
+    assert "2 for rotation requests and 3 because the Secret held none that worked" in message
+    assert "the annotation that asks for new keys" in message
+
+
+def test_keys_that_digdir_has_and_those_that_it_dropped_count_together():
+    young = [own(number) for number in (5, 6)]
+
+    assert plan(*young, in_secret=None, recent_mints=2).publish.mint
+    assert plan(*young, in_secret=None, recent_mints=3).blocker.reason == "KeyChurn"
 
 
 def test_keys_that_an_earlier_process_made_count_by_what_digdir_tells_of_them():
@@ -451,8 +493,8 @@ def situations(draw):
         "registered": draw(st.permutations(keys)),
         "in_secret": in_secret,
         "pending": draw(st.sampled_from([None, *(PendingKey(one.kid) for one in privates if one.public().ours)])),
-        "rotate": draw(st.booleans()),
-        "recent_mints": draw(st.sampled_from([0, 1, 5, 6, 9])),
+        "rotate": draw(st.sampled_from([None, ASKED])),
+        "recent_mints": dropped(draw(st.sampled_from([0, 1, 5, 6, 9]))),
         "grace": draw(graces),
     }
 
@@ -542,7 +584,7 @@ def test_a_published_plan_needs_no_further_publication(situation, seconds_later)
     new = private_jwk(11)
     after = publish(first.publish, situation["registered"], new, NOW)
     in_secret = new if first.publish.mint else situation["in_secret"]
-    settled = situation | {"registered": after, "in_secret": in_secret, "pending": None, "rotate": False}
+    settled = situation | {"registered": after, "in_secret": in_secret, "pending": None, "rotate": None}
     now = NOW + min(timedelta(seconds=seconds_later), situation["grace"])
     if first.next_look:
         now = min(now, NOW + timedelta(seconds=max(first.next_look - 2, 0)))
@@ -560,7 +602,13 @@ def test_following_the_next_looks_ends_with_the_secrets_key_and_the_foreign_ones
     others = {key.kid for key in keys if not key.ours}
     timeless = {key.kid for key in keys if "created" not in key.members}
     for number in range(12):
-        changes = {"registered": keys, "in_secret": in_secret, "pending": None, "rotate": rotate, "recent_mints": 0}
+        changes = {
+            "registered": keys,
+            "in_secret": in_secret,
+            "pending": None,
+            "rotate": rotate,
+            "recent_mints": frozenset(),
+        }
         key_plan = decide(situation | changes, now)
         if key_plan.blocker and key_plan.blocker.reason == "KeyChurn":
             assert rotate or not any(in_secret and key.matches(in_secret) for key in keys)
@@ -573,7 +621,7 @@ def test_following_the_next_looks_ends_with_the_secrets_key_and_the_foreign_ones
             new = private_jwk(12 + number)
             keys = publish(key_plan.publish, keys, new, now)
             in_secret = new if key_plan.publish.mint else in_secret
-        rotate = False
+        rotate = None
         current = next(key for key in keys if key.matches(in_secret))
         if {key.kid for key in keys} - timeless <= {current.kid} | others:
             return

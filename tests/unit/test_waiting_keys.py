@@ -14,15 +14,15 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 IN_USE = registered(HELD, NOW - DAY)
 
 
-def plan(*keys, held=HELD, pending=None, rotate=True, verifies=True, delivered=True):
+def plan(*keys, held=HELD, pending=None, rotate="a new key was asked for", verifies=True, undelivered=frozenset()):
     return plan_keys(
         keys,
         held,
         pending=pending,
         rotate=rotate,
         verifies=verifies,
-        delivered=delivered,
-        recent_mints=0,
+        undelivered=undelivered,
+        recent_mints=frozenset(),
         grace=DAY,
         now=NOW,
     )
@@ -68,7 +68,7 @@ def test_where_no_key_works_or_nobody_asks_for_proofs_it_is_delivered_at_once(ke
 
 
 def test_a_request_that_is_withdrawn_leaves_the_key_as_an_orphan():
-    keys = plan(IN_USE, registered(NEW), pending=PendingKey(NEW.kid, 30.0), rotate=False)
+    keys = plan(IN_USE, registered(NEW), pending=PendingKey(NEW.kid, 30.0), rotate=None)
 
     assert keys.publish is None
     assert not keys.is_waiting
@@ -77,7 +77,7 @@ def test_a_request_that_is_withdrawn_leaves_the_key_as_an_orphan():
 def test_what_a_restart_left_undelivered_is_replaced_and_not_added_to():
     left = registered(NEW, NOW - HOUR)
 
-    keys = plan(IN_USE, left)
+    keys = plan(IN_USE, left, undelivered={left.kid})
 
     assert [key.kid for key in keys.publish.keep] == [HELD.kid]
 
@@ -85,7 +85,7 @@ def test_what_a_restart_left_undelivered_is_replaced_and_not_added_to():
 def test_a_newer_key_may_be_in_use_if_the_secret_was_put_back():
     newer = registered(NEW, NOW - HOUR)
 
-    keys = plan(IN_USE, newer, delivered=False)
+    keys = plan(IN_USE, newer)
 
     assert {key.kid for key in keys.publish.keep} == {HELD.kid, NEW.kid}
 

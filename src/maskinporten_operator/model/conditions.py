@@ -19,6 +19,7 @@ CONSUMERS_VALID = "ConsumersValid"
 SCOPES_DECLARED = "ScopesDeclared"
 SCOPES_UNIQUE = "ScopesUnique"
 VERIFIED = "Verified"
+ROTATED = "Rotated"
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -51,6 +52,7 @@ class Reason(StrEnum):
     TOKEN_REFUSED = "TokenRefused"
     KEY_LIMIT_REACHED = "KeyLimitReached"
     KEY_CHURN = "KeyChurn"
+    REQUEST_REPEATED = "RequestRepeated"
     REFUSED_BY_DIGDIR = "RefusedByDigDir"
     FORBIDDEN_BY_DIGDIR = "ForbiddenByDigDir"
     REFUSED_BY_CLUSTER = "RefusedByCluster"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, fields
-from hashlib import blake2b
+from datetime import datetime
+from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -13,13 +15,33 @@ if TYPE_CHECKING:
 
 OUR_KID_PREFIX = "mpo-"
 KEY_LIMIT = 5
+_MARKED = re.compile(rf"{OUR_KID_PREFIX}\w+-\w+-([0-9a-f]{{8}})")
 MAX_JWK_LENGTH = 16_384
 """Characters; a private JWK of 4096 bits has about 3,200."""
 
 
-def build_kid(uid: str, random_hex: str) -> str:
-    """Name a key after the resource's uid, so that a reader sees whose it is, and 16 random hex digits."""
-    return f"{OUR_KID_PREFIX}{uid.replace('-', '')[:8]}-{random_hex}"
+def build_kid(uid: str, random_hex: str, request: str | None = None) -> str:
+    """Name a key after the resource's uid, so that a reader sees whose it is, and 16 random hex digits.
+
+    The mark of the rotation request that stands when the key is made comes last: so the key itself tells, whatever
+    else is lost, that the request was carried out.
+    """
+    kid = f"{build_kid_prefix(uid)}{random_hex}"
+    return kid if request is None else f"{kid}-{_build_mark(request)}"
+
+
+def build_kid_prefix(uid: str) -> str:
+    """Build how the ids of all keys begin that were made for the resource of this uid."""
+    return f"{OUR_KID_PREFIX}{uid.replace('-', '')[:8]}-"
+
+
+def find_mark(kid: str) -> str | None:
+    """Find the mark of a rotation request in a key id of ours."""
+    return found[1] if (found := _MARKED.fullmatch(kid)) else None
+
+
+def _build_mark(request: str) -> str:
+    return sha256(request.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +135,19 @@ class PublicJwk:
         """When the key stops working, seconds since the epoch, if the API said so."""
         exp = self.members.get("exp")
         return float(exp) if exp is not None else None
+
+    @property
+    def created(self) -> datetime | None:
+        """When the key was registered, if the API said so in a way that can be compared."""
+        try:
+            moment = datetime.fromisoformat(str(self.members["created"]))
+        except (KeyError, ValueError):
+            return None
+        return moment if moment.tzinfo else None
+
+    def answers(self, request: str) -> bool:
+        """Whether the key was made while this rotation request stood."""
+        return find_mark(self.kid) == _build_mark(request)
 
     def matches(self, private: PrivateJwk | KeyDigest) -> bool:
         """Whether this is the public half of `private`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
@@ -325,6 +326,19 @@ class ExposedScopeStatus(BaseModel):
     consumers: Annotated[int, Field(description="How many organisations have access.")]
 
 
+class KeyStatus(BaseModel):
+    """What the operator tells of the key in the Secret."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    id: Annotated[str, Field(description="Its key id.")]
+    created: Annotated[datetime | None, Field(default=None, description="When it was registered at DigDir.")]
+    rotation_request: Annotated[
+        str | None,
+        Field(default=None, description="The latest value of `digdir.nais.io/rotate` that was carried out."),
+    ]
+
+
 class MaskinportenClientStatus(ResourceStatus):
     """What the operator observed of a MaskinportenClient."""
 
@@ -337,6 +351,7 @@ class MaskinportenClientStatus(ResourceStatus):
             description="The key ids registered on the client.",
         ),
     ]
+    key: Annotated[KeyStatus | None, Field(default=None, description="The key in the Secret.")]
     registered_scopes: Annotated[
         tuple[str, ...] | None,
         Field(default=None, json_schema_extra=list_of("atomic"), description="The scopes registered on the client."),

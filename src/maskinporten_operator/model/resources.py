@@ -34,6 +34,12 @@ UNREADABLE = "unreadable"
 """Where a body that was read says which part is missing in it, and why."""
 
 
+MAX_ANNOTATION_LENGTH = 64
+"""Characters that count of an annotation's value."""
+ROTATION_MANAGERS = "rotationManagers"
+"""Where the metadata that was read names the field managers of the annotation that asks for a new key."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Kind:
     """A kind of resource, and where the API server serves it."""
@@ -110,6 +116,7 @@ class ObjectMeta:
     deleting: bool
     finalizers: tuple[str, ...]
     annotations: Mapping[str, str]
+    rotation_managers: tuple[str, ...] = ()
 
     def asks(self, annotation: str) -> bool:
         """Whether the annotation is set to exactly `true`. Annotations are requests, never facts."""
@@ -142,6 +149,7 @@ def parse_meta(kind: Kind, body: Mapping[str, Any]) -> ObjectMeta:
         deleting=bool(meta.get("deletionTimestamp")),
         finalizers=tuple(meta.get("finalizers") or ()),
         annotations=meta.get("annotations") or {},
+        rotation_managers=tuple(meta.get(ROTATION_MANAGERS) or ()),
     )
 
 

@@ -80,6 +80,11 @@ class StatusHint:
         return _find_text(self.fields, "synchronizationHash")
 
     @property
+    def rotation_request(self) -> str | None:
+        """The latest request for a new key that was carried out."""
+        return _find_text(_as_object(self.fields.get("key")), "rotationRequest")
+
+    @property
     def exposed_scopes(self) -> tuple[ScopeHint, ...]:
         """The scopes that the resource exposes or exposed, `MAX_STATUS_SCOPES` at most."""
         scopes = (_as_object(one) for one in _find_list(self.fields, "exposedScopes")[:MAX_STATUS_SCOPES])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import VERIFIED, Reason
+from maskinporten_operator.model.jwk import build_kid_prefix
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from maskinporten_operator.plan.consumed_scopes import (
     Consumption,
@@ -36,8 +37,9 @@ from maskinporten_operator.plan.exposed_scopes import (
     judge_withdrawn,
     plan_scopes,
 )
-from maskinporten_operator.plan.key_set import KeyPlan, plan_keys
+from maskinporten_operator.plan.key_set import KeyPlan, find_newer, plan_keys
 from maskinporten_operator.plan.registration_fields import build_fields, order_scopes, plan_update
+from maskinporten_operator.plan.rotation import Rotation, judge_held_back, judge_request
 from maskinporten_operator.plan.search import Found, judge_duplicates
 from maskinporten_operator.plan.secret import SecretSummary, build_fingerprint, build_secret, check_secret
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from maskinporten_operator.model.conditions import Verdict
+    from maskinporten_operator.model.jwk import PublicJwk
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient, MaskinportenClientSpec
     from maskinporten_operator.model.registrations import AuthorizationServer, Registration
     from maskinporten_operator.model.resources import ObjectMeta
@@ -68,7 +71,7 @@ class Snapshot:
         secret: The Secret of the name in the spec, which is its own; by its summary only if it hasn't moved since it
             was read, and then a plan with steps isn't carried out.
         server: Maskinporten's metadata.
-        recent_mints: Keys that this process made for its registration within the last hour.
+        recent_mints: The ids of keys that this process made for its registration within the last hour.
         pending_key: A key that was minted and hasn't reached the Secret.
         found: Its registration; None if it is proven to have none.
         granted: Which of the consumed scopes may be registered.
@@ -84,7 +87,7 @@ class Snapshot:
     spec: MaskinportenClientSpec
     secret: ObservedSecret | SecretSummary | None
     server: AuthorizationServer
-    recent_mints: int
+    recent_mints: frozenset[str]
     pending_key: PendingKey | None
     found: Found | None
     granted: Granted
@@ -99,6 +102,11 @@ class Snapshot:
     def registration(self) -> Registration | None:
         """Its registration with its keys, if it has one."""
         return self.found.registration if self.found else None
+
+    @property
+    def registered_keys(self) -> tuple[PublicJwk, ...]:
+        """The client's keys as read."""
+        return tuple((self.registration.keys if self.registration else None) or ())
 
     def sort_consumed(self, settings: RegistrationSettings) -> Consumption:
         """Tell the consumed scopes apart by what may be done with them."""
@@ -119,10 +127,11 @@ def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now:
     if not seen.registration and (blocker := check_lists(consumption)):
         return Plan(blocker=blocker)
     steps: list[Step] = [] if seen.resource.has_finalizer else [AddFinalizer()]
-    keys = KeyPlan()
+    keys, rotation = KeyPlan(), Rotation()
     tries: list[Step] = []
     if choice := _choose_scopes(seen, consumption, settings):
-        keys = _plan_keys(seen, settings, now)
+        rotation = _judge_rotation(seen, now)
+        keys = _plan_keys(seen, rotation, settings, now)
         steps += _plan_credentials(seen, choice, keys, settings)
         if consumption.tries and not keys.blocker:
             tries.append(TryScopes(consumption.tries, _build_fields(seen, choice, settings)))
@@ -132,7 +141,7 @@ def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now:
     unfinished = len(now_done) < len(wanted) or any(one.pending for one in exposures)
     steps += now_done
     steps += tries
-    if not keys.blocker and (done := _find_done_requests(seen, keys, unfinished=unfinished)):
+    if not keys.blocker and (done := _find_done_requests(seen, keys, rotation, unfinished=unfinished)):
         steps.append(ClearAnnotations(done))
     return Plan(
         tuple(steps),
@@ -141,6 +150,7 @@ def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now:
         next_look=_next_look(consumption, keys, settings),
         unfinished=unfinished,
         key_waits=keys.is_waiting,
+        rotation_notice=judge_held_back(keys.refusal) if keys.refusal else rotation.notice,
     )
 
 
@@ -161,6 +171,7 @@ def judge_maskinportenclient(
         or check_pending(unfinished=plan.unfinished)
     )
     notices = [judge_consumption(consumption), judge_repeated(seen.spec.scopes), judge_duplicates(seen.found)]
+    notices.append(plan.rotation_notice)
     if not seen.unread:
         notices[1:1] = [judge_consumers(exposures), judge_withdrawn(exposures)]
     return blocker, tuple(notice for notice in notices if notice)
@@ -236,15 +247,21 @@ def _next_look(consumption: Consumption, keys: KeyPlan, settings: RegistrationSe
     return min((one for one in moments if one is not None), default=None)
 
 
-def _plan_keys(seen: Snapshot, settings: RegistrationSettings, now: datetime) -> KeyPlan:
-    registered = (seen.registration.keys if seen.registration else None) or ()
+def _judge_rotation(seen: Snapshot, now: datetime) -> Rotation:
+    resource, held = seen.resource, seen.secret.jwk if seen.secret else None
+    current = next((key for key in seen.registered_keys if held and key.matches(held)), None)
+    reported = current is not None and _is_reported(seen, current.kid)
+    return judge_request(resource.meta, current, resource.status, reported=reported, now=now)
+
+
+def _plan_keys(seen: Snapshot, rotation: Rotation, settings: RegistrationSettings, now: datetime) -> KeyPlan:
     return plan_keys(
-        registered,
+        seen.registered_keys,
         seen.secret.jwk if seen.secret else None,
         pending=seen.pending_key,
-        rotate=seen.resource.meta.asks(ROTATE_ANNOTATION),
+        rotate=rotation.reason,
         verifies=settings.verifies,
-        delivered=_is_delivered(seen),
+        undelivered=_find_undelivered(seen),
         recent_mints=seen.recent_mints,
         grace=settings.key_grace,
         now=now,
@@ -260,16 +277,31 @@ def needs_secret(seen: Snapshot, plan: Plan, settings: RegistrationSettings) -> 
 
 def _is_verified(seen: Snapshot) -> bool:
     """Whether the very credentials in the Secret are known to work."""
-    verified = seen.resource.status.find_condition(VERIFIED)
-    return verified is not None and verified.status == "True" and _is_delivered(seen)
+    verified, held = seen.resource.status.find_condition(VERIFIED), seen.secret.jwk if seen.secret else None
+    return verified is not None and verified.status == "True" and held is not None and _is_reported(seen, held.kid)
 
 
-def _is_delivered(seen: Snapshot) -> bool:
-    """Whether the Secret holds what was delivered last, by the status, and not what somebody put back."""
-    if not (seen.registration and seen.secret and seen.secret.jwk):
+def _find_undelivered(seen: Snapshot) -> frozenset[str]:
+    """Find the ids of keys that never were in the Secret: newer ones than the status names as the last that was.
+
+    Not where the Secret holds another one than that: somebody put it back, and a newer one may be in use.
+    """
+    meta, status, held = seen.resource.meta, seen.resource.status, seen.secret.jwk if seen.secret else None
+    if status.fingerprint is None and held is None:
+        own = build_kid_prefix(meta.uid)
+        return frozenset(key.kid for key in seen.registered_keys if key.kid.startswith(own))
+    last = next((key for key in seen.registered_keys if _is_reported(seen, key.kid)), None)
+    if last is None or (held and held.kid != last.kid):
+        return frozenset()
+    return find_newer(seen.registered_keys, last)
+
+
+def _is_reported(seen: Snapshot, kid: str) -> bool:
+    """Whether the status tells of a Secret with this key and all else that is registered."""
+    if seen.registration is None:
         return False
     scopes = order_scopes(seen.registration.scopes, seen.spec.consumed_scopes)
-    fingerprint = build_fingerprint(seen.registration.client_id, seen.secret.jwk.kid, scopes, seen.server)
+    fingerprint = build_fingerprint(seen.registration.client_id, kid, scopes, seen.server)
     return seen.resource.status.fingerprint == fingerprint
 
 
@@ -291,6 +323,8 @@ def _check_secret(seen: Snapshot, keys: KeyPlan, *, changes_registration: bool) 
     return check_secret(seen.secret, desired)
 
 
-def _find_done_requests(seen: Snapshot, keys: KeyPlan, *, unfinished: bool) -> tuple[str, ...]:
-    done = {ROTATE_ANNOTATION: not keys.is_waiting, RESYNC_ANNOTATION: not unfinished}
+def _find_done_requests(seen: Snapshot, keys: KeyPlan, rotation: Rotation, *, unfinished: bool) -> tuple[str, ...]:
+    """Find the annotations to remove; of those that ask for a new key only `true` is."""
+    rotates = keys.publish is not None and keys.publish.mint and keys.publish.delivers
+    done = {ROTATE_ANNOTATION: rotation.is_done or rotates, RESYNC_ANNOTATION: not unfinished}
     return tuple(name for name, is_done in done.items() if is_done and seen.resource.meta.asks(name))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from maskinporten_operator.model.blockers import Blocker
+    from maskinporten_operator.model.conditions import Verdict
     from maskinporten_operator.model.jwk import PublicJwk
 
 
@@ -191,6 +192,7 @@ class Plan:
         credentials_blocked: Whether the Secret may lag behind the registration when the steps are done.
         next_look: Seconds until a pass has something to do by itself; None when only the resync does.
         key_waits: Whether a new key waits until it is known to work.
+        rotation_notice: What is to be told of a rotation that isn't carried out.
     """
 
     steps: tuple[Step, ...] = ()
@@ -199,6 +201,7 @@ class Plan:
     next_look: float | None = None
     unfinished: bool = False
     key_waits: bool = False
+    rotation_notice: Verdict | None = None
 
     @property
     def scopes(self) -> frozenset[str]:

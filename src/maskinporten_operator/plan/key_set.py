@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.jwk import KEY_LIMIT, KeyDigest, PrivateJwk, PublicJwk
+from maskinporten_operator.model.jwk import KEY_LIMIT, KeyDigest, PrivateJwk, PublicJwk, find_mark
 from maskinporten_operator.plan.decisions import PublishKeys
 from maskinporten_operator.plan.verification import NO_SCOPES_WAIT, PendingKey
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from collections.abc import Set as AbstractSet
+    from datetime import datetime
 
 RENEW_BEFORE = timedelta(days=30)
 """A registered key lives a year; posting it again renews it."""
 MINTS_PER_HOUR = KEY_LIMIT
 """Keys that are made for a client: as many as DigDir can tell of, so that neither a restart nor a resource that is
 created again begins to count anew."""
+REFUSED_RECHECK_SECONDS = 600.0
+"""After which a rotation that was refused is looked at again."""
 RESPONSE_MEMBERS = frozenset({"created", "last_updated"})
 
 
@@ -32,12 +36,14 @@ class KeyPlan:
         blocker: Why it can't be.
         next_look: Seconds until there is something to do by itself.
         is_waiting: Whether a new key waits until it is known to work, and the Secret keeps the present one.
+        refusal: Why the key in the Secret, which works, isn't replaced as it should be.
     """
 
     publish: PublishKeys | None = None
     blocker: Blocker | None = None
     next_look: float | None = None
     is_waiting: bool = False
+    refusal: Blocker | None = None
 
 
 def plan_keys(
@@ -45,10 +51,10 @@ def plan_keys(
     in_secret: PrivateJwk | KeyDigest | None,
     *,
     pending: PendingKey | None = None,
-    rotate: bool,
+    rotate: str | None,
     verifies: bool = False,
-    delivered: bool = False,
-    recent_mints: int,
+    undelivered: AbstractSet[str] = frozenset(),
+    recent_mints: AbstractSet[str],
     grace: timedelta,
     now: datetime,
 ) -> KeyPlan:
@@ -58,32 +64,37 @@ def plan_keys(
         registered: The client's keys as read.
         in_secret: The key in the Secret, if it is a usable one.
         pending: A key that was minted and hasn't reached the Secret, if there is one; it is used for a mint.
-        rotate: Whether a new key was asked for.
+        rotate: Why a key that works is to be replaced, if it is.
         verifies: Whether a key that works is replaced only by one that is known to.
-        delivered: Whether the key in the Secret is the last one that was delivered: no newer one is in use anywhere.
-        recent_mints: How many keys this process made for the client within the last hour; DigDir tells of others'.
+        undelivered: The ids of registered keys that never were in the Secret, as far as that is known.
+        recent_mints: The ids of keys that this process made for the client within the last hour; DigDir tells of
+            others'.
         grace: How long a key of ours that is not in the Secret stays.
         now: The time.
     """
     current = next((key for key in registered if in_secret and key.matches(in_secret)), None)
-    mint = _check_mint(in_secret, current, now, rotate=rotate)
+    mint = _check_mint(in_secret, current, now) or rotate
     is_published = pending is not None and any(key.kid == pending.kid for key in registered if key is not current)
     wait = pending.wait if pending and is_published else NO_SCOPES_WAIT
     is_waiting = bool(mint and current and verifies and wait > 0)
     if is_waiting and is_published:
         mint = None
-    if mint:  # a pending key that was published already takes no further slot, nor one that a restart left
-        left = _find_undelivered(registered, current) if is_waiting and delivered else set()
-        left |= {pending.kid} if pending else set()
-        registered = [key for key in registered if key.kid not in left or key is current]
-    keys = KeySet.classify(registered, current, now)
-    if mint and (blocker := _check_minting(keys, max(recent_mints, keys.count_young(now)))):
-        return KeyPlan(blocker=blocker)
+    # A pending key that was published already takes no further slot, nor one that a restart left.
+    left = (undelivered | ({pending.kid} if pending else set())) if mint else frozenset[str]()
+    remaining = [key for key in registered if key.kid not in left or key is current]
+    keys = KeySet.classify(remaining, current, now)
+    refusal = _check_minting(keys, recent_mints | keys.find_young(now)) if mint else None
+    if refusal and mint != rotate:
+        return KeyPlan(blocker=refusal)
+    if refusal:
+        keys, mint, is_waiting = KeySet.classify(registered, current, now), None, False
     kept = keys.choose_kept(KEY_LIMIT - bool(mint), grace, now)
     publish = _plan_publication(keys, kept, mint, now)
     looks = [_next_look(keys, kept, grace, now), wait if is_waiting else None]
+    looks.append(REFUSED_RECHECK_SECONDS if refusal else None)
     next_look = min((one for one in looks if one is not None), default=None)
-    return KeyPlan(publish and replace(publish, delivers=not is_waiting), next_look=next_look, is_waiting=is_waiting)
+    publish = publish and replace(publish, delivers=not is_waiting)
+    return KeyPlan(publish, next_look=next_look, is_waiting=is_waiting, refusal=refusal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +125,9 @@ class KeySet:
         """The key of ours that the Secret holds, if it holds one."""
         return (self.current,) if self.current and self.current.ours else ()
 
-    def count_young(self, now: datetime) -> int:
-        """Count our keys that were published within the last hour; those that were dropped since aren't known."""
-        created = [_created(key) for key in self.ours]
-        return sum(moment is not None and now - moment < timedelta(hours=1) for moment in created)
+    def find_young(self, now: datetime) -> set[str]:
+        """Find our keys that were published within the last hour; those that were dropped since aren't known."""
+        return {key.kid for key in self.ours if key.created and now - key.created < timedelta(hours=1)}
 
     def choose_kept(self, limit: int, grace: timedelta, now: datetime) -> tuple[PublicJwk, ...]:
         """Choose which keys of ours stay, so that there are `limit` in all; the one in use does in any case."""
@@ -149,24 +159,22 @@ def _plan_publication(keys: KeySet, kept: Collection[PublicJwk], mint: str | Non
     return PublishKeys(keep, mint=bool(mint), reason=reason, expired=expired)
 
 
-def _find_undelivered(registered: Sequence[PublicJwk], current: PublicJwk | None) -> set[str]:
-    """Find the ids of our keys that were published after the one in use."""
-    return {key.kid for key in registered if key.ours and current and _by_age(key) > _by_age(current)}
+def find_newer(registered: Sequence[PublicJwk], than: PublicJwk) -> frozenset[str]:
+    """Find the ids of our keys that were published after one."""
+    return frozenset(key.kid for key in registered if key.ours and _by_age(key) > _by_age(than))
 
 
-def _check_mint(
-    in_secret: PrivateJwk | KeyDigest | None, current: PublicJwk | None, now: datetime, *, rotate: bool
-) -> str | None:
+def _check_mint(in_secret: PrivateJwk | KeyDigest | None, current: PublicJwk | None, now: datetime) -> str | None:
     if in_secret is None:
         return "the Secret holds no usable key"
     if current is None:
         return "the key in the Secret isn't registered"
     if not current.ours and _expires_soon(current, now):
         return "the key in the Secret expires soon, and isn't ours to renew"
-    return "a new key was asked for" if rotate else None
+    return None
 
 
-def _check_minting(keys: KeySet, made: int) -> Blocker | None:
+def _check_minting(keys: KeySet, made: AbstractSet[str]) -> Blocker | None:
     if len(keys.foreign) + len(keys.in_use) >= KEY_LIMIT:
         kids = ", ".join(key.kid for key in keys.foreign)
         return rejected(
@@ -174,13 +182,25 @@ def _check_minting(keys: KeySet, made: int) -> Blocker | None:
             f"The client has {len(keys.foreign)} keys that this operator didn't make ({kids}), and DigDir allows "
             f"{KEY_LIMIT} in all: remove one of them at DigDir",
         )
-    if made >= MINTS_PER_HOUR:
-        return rejected(
-            Reason.KEY_CHURN,
-            f"{made} keys were made for the client within an hour, and no more is made until the first of them is an "
-            "hour old: find out what else writes to the Secret, or keeps deleting and creating this resource",
-        )
-    return None
+    return _explain_churn(made) if len(made) >= MINTS_PER_HOUR else None
+
+
+def _explain_churn(made: AbstractSet[str]) -> Blocker:
+    """Say what so many keys were made for.
+
+    Several may bear the mark of one rotation request: one was made for it, and the others while it stood.
+    """
+    requested = len({mark for kid in made if (mark := find_mark(kid))})
+    others = len(made) - requested
+    causes = [f"{requested} for rotation requests"] if requested else []
+    causes += [f"{others} because the Secret held none that worked"] if others else []
+    remedies = ["what keeps changing the annotation that asks for new keys"] if requested else []
+    remedies += ["what else writes to the Secret, or keeps deleting and creating this resource"] if others > 1 else []
+    return rejected(
+        Reason.KEY_CHURN,
+        f"{len(made)} keys were made for the client within an hour, {' and '.join(causes)}, and no more is made until "
+        f"the first of them is an hour old: find out {', and '.join(remedies)}",
+    )
 
 
 def _has_expired(key: PublicJwk, now: datetime) -> bool:
@@ -204,23 +224,14 @@ def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None, no
     )
     newer = [*own[1:], None][: len(own)]
     return [
-        Orphan(key, _created(successor or key) if successor or current else now)
+        Orphan(key, (successor or key).created if successor or current else now)
         for key, successor in zip(own, newer, strict=True)
         if key is not current
     ]
 
 
 def _by_age(key: PublicJwk) -> tuple[float, str]:
-    created = _created(key)
-    return (created.timestamp() if created else 0.0, key.kid)
-
-
-def _created(key: PublicJwk) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(str(key.members["created"]))
-    except (KeyError, ValueError):
-        return None
-    return moment if moment.tzinfo else None
+    return (key.created.timestamp() if key.created else 0.0, key.kid)
 
 
 def _to_request(key: PublicJwk, *, renew: bool) -> PublicJwk:

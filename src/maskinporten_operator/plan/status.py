@@ -11,6 +11,7 @@ from maskinporten_operator.model.conditions import (
     MASKINPORTEN_READY,
     READY,
     REGISTRATION_UNIQUE,
+    ROTATED,
     SCOPES_DECLARED,
     SCOPES_GRANTED,
     SCOPES_UNIQUE,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 MOVED_BY_CHANGES = frozenset({"synchronizationTime", "correlationID"})
 """Fields that move only with another change, so that a pass without news writes nothing."""
-BEYOND_NAIS = frozenset({"registeredScopes", "exposedScopes", "observedGeneration", "clientID"})
+BEYOND_NAIS = frozenset({"registeredScopes", "exposedScopes", "observedGeneration", "clientID", "key"})
 """Fields that NAIS's own CRDs may not know and prune. What brings one for the first time changes a condition too."""
 MAX_MESSAGE_LENGTH = 1024
 OWN_TYPES = frozenset(
@@ -41,6 +42,7 @@ OWN_TYPES = frozenset(
         SCOPES_UNIQUE,
         REGISTRATION_UNIQUE,
         ALL_FIELDS_SUPPORTED,
+        ROTATED,
         VERIFIED,
     }
 )

@@ -34,6 +34,7 @@ from maskinporten_operator.plan.decisions import (
 )
 from maskinporten_operator.plan.exposed_scopes import build_activation, is_owned_scope
 from maskinporten_operator.plan.registration_fields import build_update, order_scopes
+from maskinporten_operator.plan.rotation import find_request
 from maskinporten_operator.plan.secret import ObservedSecret, build_fingerprint, build_secret, check_secret
 from maskinporten_operator.reconcile.credential_trials import begin_trial
 from maskinporten_operator.reconcile.exposures import find_round
@@ -268,7 +269,7 @@ class _Execution:
         keys = list(step.keep)
         new: PrivateJwk | None = None
         if step.mint:
-            new = await _mint(self.progress.resource.meta, self.progress.registration.client_id, self.ports)
+            new = await _mint(self.seen.resource.meta, self.progress.registration.client_id, self.ports)
             self.jwk = new if step.delivers else self.jwk
             # Left over from a pass that failed after it was published; it must not be in the set twice.
             keys = [new.public(), *(key for key in keys if key.kid != new.kid)]
@@ -327,7 +328,8 @@ def _build_fingerprint(registration: Registration, jwk: PrivateJwk | KeyDigest, 
 async def _mint(meta: ObjectMeta, client_id: str, ports: Ports) -> PrivateJwk:
     if pending := ports.memory.pending_key(meta.uid):
         return pending
-    jwk = PrivateJwk(build_kid(meta.uid, ports.random.hex(16)), await ports.key_pool.take(meta.namespace))
+    kid = build_kid(meta.uid, ports.random.hex(16), find_request(meta))
+    jwk = PrivateJwk(kid, await ports.key_pool.take(meta.namespace))
     ports.memory.record_mint(meta.uid, client_id, jwk, ports.clock.monotonic())
     return jwk
 

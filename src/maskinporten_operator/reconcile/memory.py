@@ -63,7 +63,7 @@ class Memory:
     def __init__(self) -> None:
         self._pending: dict[str, PrivateJwk] = {}
         self._published_at: dict[str, float] = {}
-        self._mints: dict[str, tuple[float, ...]] = {}  # those of which a key was made last come last
+        self._mints: dict[str, tuple[tuple[float, str], ...]] = {}  # those of which a key was made last come last
         self._absent_since: dict[str, float] = {}
         self._waiting_since: dict[str, float] = {}
         self._visited: set[str] = set()
@@ -83,8 +83,8 @@ class Memory:
         """
         self._pending[uid] = key
         self._published_at.pop(uid, None)
-        self._mints[client_id] = (*self._mints.pop(client_id, ()), now)[-MAX_REMEMBERED_MINTS:]
-        while now - self._mints[oldest := next(iter(self._mints))][-1] >= HOUR:
+        self._mints[client_id] = (*self._mints.pop(client_id, ()), (now, key.kid))[-MAX_REMEMBERED_MINTS:]
+        while now - self._mints[oldest := next(iter(self._mints))][-1][0] >= HOUR:
             del self._mints[oldest]
 
     def record_publication(self, uid: str, now: float) -> None:
@@ -100,10 +100,11 @@ class Memory:
         self._pending.pop(uid, None)
         self._published_at.pop(uid, None)
 
-    def recent_mints(self, uid: str, client_id: str, now: float) -> int:
-        """Count the client's keys made within the last hour, without the pending one."""
-        mints = self._mints.get(client_id, ())
-        return sum(now - moment < HOUR for moment in (mints[:-1] if uid in self._pending else mints))
+    def recent_mints(self, uid: str, client_id: str, now: float) -> frozenset[str]:
+        """Give the ids of the client's keys made within the last hour, without the pending one."""
+        made = {kid for moment, kid in self._mints.get(client_id, ()) if now - moment < HOUR}
+        pending = self._pending.get(uid)
+        return frozenset(made - {pending.kid} if pending else made)
 
     def count_absent(self, uid: str, now: float) -> int:
         """Count the passes that found the registration gone, this one included; sooner ones don't count again."""

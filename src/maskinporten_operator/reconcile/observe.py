@@ -74,7 +74,7 @@ async def observe(
         spec=spec,
         secret=found_secret,
         server=server,
-        recent_mints=_count_mints(meta, found, ports),
+        recent_mints=_find_mints(meta, found, ports),
         pending_key=find_pending(meta, spec, found.registration if found else None, server, ports),
         found=found,
         granted=granted,
@@ -108,9 +108,9 @@ async def read_recalled(
     return replace(seen, secret=secret)
 
 
-def _count_mints(meta: ObjectMeta, found: Found | None, ports: Ports) -> int:
+def _find_mints(meta: ObjectMeta, found: Found | None, ports: Ports) -> frozenset[str]:
     if found is None:
-        return 0
+        return frozenset()
     return ports.memory.recent_mints(meta.uid, found.registration.client_id, ports.clock.monotonic())
 
 

@@ -9,6 +9,7 @@ from maskinporten_operator.model.application import Application
 from maskinporten_operator.model.maskinportenclient import MaskinportenClient
 from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.registration_fields import order_scopes
+from maskinporten_operator.plan.rotation import build_key_status
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.jwk import KeyDigest, PrivateJwk
@@ -88,6 +89,8 @@ class ClientProgress(Progress[MaskinportenClient]):
             }
         if self.secret_name:
             facts["synchronizationSecretName"] = self.secret_name
+        if self.registration and self.key:
+            facts["key"] = build_key_status(self.resource, self.registration, self.key)
         if self.fingerprint:
             facts["synchronizationHash"] = self.fingerprint
         if self.exposed_scopes or (

@@ -26,6 +26,8 @@ from maskinporten_operator.model.maskinportenclient import (
 from maskinporten_operator.model.resources import (
     APPLICATION,
     MASKINPORTEN_CLIENT,
+    MAX_ANNOTATION_LENGTH,
+    ROTATION_MANAGERS,
     SECRET,
     UNREADABLE,
     InvalidSpec,
@@ -56,13 +58,11 @@ MODELS: dict[Kind, tuple[type[BaseModel], type[BaseModel]]] = {
 }
 METADATA = frozenset(
     {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"}
-    | {"ownerReferences"}
+    | {"ownerReferences", ROTATION_MANAGERS}
 )
 LABELS = (APP_LABEL, MANAGED_BY_LABEL)
 FINALIZERS = frozenset({FINALIZER, *DIGDIRATOR_FINALIZERS})
 DOMAIN = "digdir.nais.io/"
-MAX_ANNOTATION_LENGTH = 64
-"""Characters kept of an annotation's value: more than any has that means something."""
 
 
 @dataclass(slots=True)

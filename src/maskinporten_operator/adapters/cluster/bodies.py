@@ -1,7 +1,8 @@
 """What the API server sends, read within limits, so that a huge object affects its own resource only.
 
-Whoever may write an object decides how large and how deeply nested it is. `managedFields`, which nobody here reads, are
-left out, and a part beyond a limit is replaced by the reason, under `UNREADABLE`; of the rest, all is as it was sent.
+Whoever may write an object decides how large and how deeply nested it is. Of `managedFields` only those managers are
+kept that ask for a new key, under `ROTATION_MANAGERS`, and a part beyond a limit is replaced by the reason, under
+`UNREADABLE`; of the rest, all is as it was sent.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import ijson
 import msgspec
 from msgspec import Raw
 
-from maskinporten_operator.model.resources import MAX_BYTES, MAX_DEPTH, UNREADABLE
+from maskinporten_operator.model.maskinportenclient import ROTATE_ANNOTATION
+from maskinporten_operator.model.resources import MAX_BYTES, MAX_DEPTH, ROTATION_MANAGERS, UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -32,6 +34,7 @@ ALWAYS_READ = "metadata.annotations"
 """Whatever its size: the API server bounds it, and a deletion must not miss what the annotations say."""
 CHANGES = frozenset({"ADDED", "MODIFIED", "DELETED"})
 CHUNK = 64 * 1024
+MAX_MANAGERS = 3
 _members = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw] | None)
 _value = msgspec.json.Decoder()
@@ -59,12 +62,14 @@ def read_object(data: bytes | Raw) -> Body:
     faults: list[str] = []
     members = _read_members(data)
     metadata = _read_members(members.pop("metadata", b"{}"))
-    metadata.pop("managedFields", None)
+    managed = metadata.pop("managedFields", None)
     members.pop(UNREADABLE, None)
     body = {
         "metadata": dict(_read_parts(metadata, "metadata.", faults)),
         **dict(_read_parts(members, "", faults)),
     }
+    if managed is not None and ROTATE_ANNOTATION in (body["metadata"].get("annotations") or {}):
+        body["metadata"][ROTATION_MANAGERS] = _find_managers(managed, ROTATE_ANNOTATION)
     return body | ({UNREADABLE: faults[0]} if faults else {})
 
 
@@ -140,6 +145,20 @@ def _read_members(data: bytes | Raw) -> dict[str, Raw]:
             return _members.decode(data)
         except RecursionError:
             return _members.decode(cut_depth(bytes(data)))
+
+
+def _find_managers(managed: Raw, annotation: str) -> list[str]:
+    """Find the field managers of an annotation, a few at most."""
+    try:
+        entries = _read_part(managed, MAX_BYTES)
+    except UnreadableError:
+        return []
+    managers = []
+    for entry in entries or ():
+        fields = ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:annotations") or {}
+        if f"f:{annotation}" in fields:
+            managers.append(str(entry.get("manager")))
+    return managers[:MAX_MANAGERS]
 
 
 def _read_parts(members: Mapping[str, Raw], path: str, faults: list[str]) -> Iterator[tuple[str, Any]]:
