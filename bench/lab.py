@@ -101,12 +101,15 @@ class Traffic:
 class Lab:
     """One control plane; simulators and operators come and go on it."""
 
-    def __init__(self, *, audited: bool = True) -> None:
-        """Start it and install the chart: CRDs and rights; `audited` costs the API server a line a write."""
+    def __init__(self, *, audited: bool = True, audit_policy: Path = AUDIT_POLICY) -> None:
+        """Start it and install the chart: CRDs and rights; `audited` costs the API server a line a write.
+
+        `audit_policy` may say that it is a line for other calls too.
+        """
         self._stack = ExitStack()
         try:
             self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-            policy = AUDIT_POLICY if audited else None
+            policy = audit_policy if audited else None
             self.cluster = self._stack.enter_context(Cluster.create("bench", audit_policy=policy, nodes=0))
             install(self.cluster)
             self.kube = self._stack.enter_context(KubeClient(self.cluster.admin_kubeconfig))

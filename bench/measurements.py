@@ -19,6 +19,7 @@ from bench.applications import (
 )
 from bench.failover import measure_failover
 from bench.figures import Section, percentile
+from bench.growth import measure_growth
 from bench.lab import DEFAULT_POOL, Lab, Mark, Readiness, Traffic, wait_until_ready
 from bench.liveness import measure_liveness
 from bench.outage import measure_outages
@@ -274,6 +275,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Section]] = {
     "scopes": lambda bench: measure_scopes(bench.scale, bench.tell),
     "deletion": lambda bench: measure_deletion(bench.scale, bench.tell),
     "tenants": lambda bench: measure_tenants(bench.scale, bench.tell),
+    "growth": lambda bench: measure_growth(bench.scale, bench.tell),
     "failures": lambda bench: measure_failures(bench.scale, bench.tell),
     "rotation": lambda bench: measure_rotation(bench.scale, bench.tell),
 }

@@ -28,6 +28,8 @@ class Scale:
     busy_clients: int
     failing: int
     rotations: int
+    growth: tuple[int, ...]
+    added: int
 
     @property
     def fleet(self) -> int:
@@ -55,6 +57,8 @@ FULL = Scale(
     busy_clients=600,
     failing=1000,
     rotations=100,
+    growth=(100, 1000, 5000, 10_000),
+    added=100,
 )
 QUICK = Scale(
     "quick",
@@ -76,4 +80,6 @@ QUICK = Scale(
     busy_clients=20,
     failing=20,
     rotations=4,
+    growth=(5, 20),
+    added=5,
 )

@@ -117,6 +117,10 @@ class Process:
         proportional = sum(_read_kib(Path(f"/proc/{pid}/smaps_rollup"), "Pss:") for pid in self.pids())
         return resident * 1024, proportional * 1024
 
+    def peak_memory(self) -> int:
+        """Give the most resident memory that the process has had, in bytes."""
+        return _read_kib(Path(f"/proc/{self.popen.pid}/status"), "VmHWM:") * 1024
+
     def cpu_seconds(self) -> float:
         """Give the CPU time that the process has used, without its children."""
         fields = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()
