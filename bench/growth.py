@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 import uuid
 from collections import Counter
@@ -33,8 +35,8 @@ AUDIT_READS = Path(__file__).with_name("audit-reads.yaml")
 MIB = 2**20
 NAMESPACES = 20
 AT_ONCE = 500
-LOOK_EVERY = 3.0
-"""Seconds between two looks at the metrics: each takes the operator a walk over all resources."""
+POLL_SECONDS = 3.0
+"""Between two looks at the metrics: each takes the operator a walk over all resources."""
 QUIET = 0.05
 """The share of a core below which the operator is at rest."""
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
@@ -175,6 +177,8 @@ def measure_growth(scale: Scale, tell: Callable[[str], None]) -> Section:
     for size in scale.growth:
         with Lab(audit_policy=AUDIT_READS) as lab:
             _report(section, measure_size(lab, size, scale, tell))
+    tell(f"the stores with {scale.stored} resources")
+    _report_stores(section, scale.stored)
     return section
 
 
@@ -243,7 +247,7 @@ def wait_until_passed(lab: Lab, count: int, size: int) -> None:
     """Wait until the operator has made so many passes."""
 
     def enough() -> bool:
-        time.sleep(LOOK_EVERY)
+        time.sleep(POLL_SECONDS)
         return count_passes(lab) >= count
 
     wait_for(enough, 120 + size / 10, f"pass {count}")
@@ -266,6 +270,7 @@ def _report(section: Section, found: Growth) -> None:
     for what, cost in (("restart", found.restart), ("resync", found.resync)):
         section.add(f"{n}: {what}, CPU", cost.cpu, "s")
         section.add(f"{n}: {what}, CPU each", cost.cpu / found.size * 1000, "ms")
+        section.add(f"{n}: {what}, until it rests", cost.seconds, "s")
         section.add(f"{n}: {what}, calls to the API server", cost.calls.total())
         section.add(f"{n}: {what}, calls to DigDir", cost.digdir)
         writes = sum(count for verb, count in cost.calls.items() if verb.split()[0] in WRITES)
@@ -275,3 +280,11 @@ def _report(section: Section, found: Growth) -> None:
     section.add(f"{n}: new ones beside them, CPU each", found.added.cpu / found.count * 1000, "ms")
     section.add(f"{n}: one beside them, Ready, median", median(found.latencies) * 1000, "ms")
     section.add(f"{n}: one beside them, Ready, most", max(found.latencies) * 1000, "ms")
+
+
+def _report_stores(section: Section, size: int) -> None:
+    """Report what the stores alone take, in a process that has nothing else."""
+    command = (sys.executable, "-m", "bench.stores", str(size))
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    section.add(f"N = {size}: the stores alone, CPU each", found["milliseconds"], "ms")
+    section.add(f"N = {size}: the stores alone, memory each", found["kib"], "KiB")

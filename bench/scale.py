@@ -30,6 +30,7 @@ class Scale:
     rotations: int
     growth: tuple[int, ...]
     added: int
+    stored: int
 
     @property
     def fleet(self) -> int:
@@ -59,6 +60,7 @@ FULL = Scale(
     rotations=100,
     growth=(100, 1000, 5000, 10_000),
     added=100,
+    stored=50_000,
 )
 QUICK = Scale(
     "quick",
@@ -82,4 +84,5 @@ QUICK = Scale(
     rotations=4,
     growth=(5, 20),
     added=5,
+    stored=500,
 )
