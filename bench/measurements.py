@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from bench.scale import Scale
 
 MIB = 2**20
+AFTERWARDS = 10.0
+"""Seconds after the last Ready in which credentials are tried, and Events posted."""
 EVIL_NAME = "a" * 40 + "!"
 ARABIC_INDIC_ORGNO = "".join(chr(0x0660 + digit) for digit in range(1, 10))
 
@@ -91,13 +93,13 @@ class Bench:
             f"{scale.burst} at once, {scale.others} other clients in the organisation",
             "seconds from the first POST to the last Ready, seen by a watch; warm: the default pool of "
             f"{DEFAULT_POOL} keys is full; cold: key_pool_size=0, each key is minted when it is asked for; for each "
-            "run a new simulator, operator and namespace",
+            f"run a new simulator, operator and namespace; CPU of the main process until {AFTERWARDS:.0f} s later",
         )
         warm_ups = []
         with Lab(audited=False) as lab:
             for latency in (0, 50):
                 for warm in (True, False):
-                    seconds = []
+                    seconds, cpu = [], []
                     for run in range(scale.runs):
                         state = "warm" if warm else "cold"
                         self.tell(f"{scale.burst} at once, {latency} ms, {state}, run {run + 1} of {scale.runs}")
@@ -105,11 +107,14 @@ class Bench:
                         lab.start_operator(**({} if warm else {"key_pool_size": "0"}))
                         if warm:
                             warm_ups.append(lab.warm_up(DEFAULT_POOL))
-                        namespace = f"burst-{latency}-{state}-{run}"
+                        namespace, before = f"burst-{latency}-{state}-{run}", lab.operator.cpu_seconds()
                         seconds.append(_create_all(lab, namespace, scale.burst)[0])
+                        time.sleep(AFTERWARDS)
+                        cpu.append(lab.operator.cpu_seconds() - before)
                         lab.remove_all(namespace)
                         lab.stop()
                     section.add_spread(f"{latency} ms, {state}", seconds, "s", most=5 if warm else None)
+                    section.add_spread(f"{latency} ms, {state}, CPU", cpu, "s")
         section.add_spread(f"warm-up of {DEFAULT_POOL} keys", warm_ups, "s")
         return section
 
