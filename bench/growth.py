@@ -86,7 +86,7 @@ class Growth:
     peak: float
 
 
-class Fleet:
+class ConvergedResources:
     """Resources that are converged before any operator sees them, but for their status."""
 
     def __init__(self, lab: Lab, size: int, tell: Callable[[str], None]) -> None:
@@ -185,7 +185,7 @@ def measure_growth(scale: Scale, tell: Callable[[str], None]) -> Section:
 def measure_size(lab: Lab, size: int, scale: Scale, tell: Callable[[str], None]) -> Growth:
     """Measure with so many resources."""
     lab.start_simulator(others=OTHERS)
-    Fleet(lab, size, tell)
+    ConvergedResources(lab, size, tell)
     lab.start_operator(key_pool_size="0")
     tell(f"{size} resources are adopted")
     wait_until_passed(lab, size, size)

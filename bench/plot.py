@@ -13,12 +13,8 @@ from typing import Any
 import pygal
 from pygal.style import CleanStyle
 
-SERIES = {
-    "restart, CPU each (ms)": "restart, CPU each",
-    "resync, CPU each (ms)": "resync, CPU each",
-    "memory, peak (MiB)": "memory, peak",
-}
-CPU = tuple(SERIES)[:2]
+CPU = {"restart (s)": "restart, CPU", "resync (s)": "resync, CPU"}
+MEMORY = {"memory, peak (MiB)": "memory, peak"}
 
 
 def find_series(document: dict[str, Any], what: str) -> dict[int, float]:
@@ -34,7 +30,7 @@ def draw(document: dict[str, Any]) -> bytes:
         style=CleanStyle,
         title=f"Cost by number of resources, {document['measured'][:10]}, {document['machine']['cores']} cores",
         x_title="resources",
-        y_title="ms of CPU for each",
+        y_title="seconds of CPU",
         secondary_range=(0, None),
         range=(0, None),
         js=(),
@@ -43,8 +39,8 @@ def draw(document: dict[str, Any]) -> bytes:
         dots_size=3,
     )
     chart.uuid = "growth"  # which would be random
-    for label, what in SERIES.items():
-        chart.add(label, sorted(find_series(document, what).items()), secondary=label not in CPU)
+    for label, what in (CPU | MEMORY).items():
+        chart.add(label, sorted(find_series(document, what).items()), secondary=label in MEMORY)
     return bytes(chart.render())
 
 
