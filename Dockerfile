@@ -18,6 +18,10 @@ RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements/dev.txt > /tmp/build.txt \
 # Wheels only: what is built from a source package here might come out differently there. --no-compile: see below.
 RUN /build/bin/pip --python /opt/maskinporten-operator/bin/python3 install \
       --require-hashes --no-deps --no-compile --only-binary :all: --requirement requirements/runtime.txt
+# The library of what signs for the operator, by ADMIN_SIGNER: pkcs11, aws, google or azure. By default none.
+ARG SIGNER
+RUN if [ -n "$SIGNER" ]; then /build/bin/pip --python /opt/maskinporten-operator/bin/python3 install \
+      --require-hashes --no-deps --no-compile --only-binary :all: --requirement "requirements/$SIGNER.txt"; fi
 COPY pyproject.toml README.md LICENSE ./
 COPY src/ src/
 # Installed by its name: a wheel that is installed by its path leaves that, and its hash, in direct_url.json.

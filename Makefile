@@ -26,6 +26,16 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 .PHONY: venv
 venv: $(VENV)/.installed
 
+# The libraries of those that sign for the operator, apart from what everything else needs
+$(VENV)/signers/.installed: requirements/signers.txt $(VENV)/.installed
+	@rm -rf $(VENV)/signers
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	  --target $(VENV)/signers --requirement requirements/signers.txt
+	@touch $@
+
+.PHONY: signers
+signers: $(VENV)/signers/.installed
+
 ##@ Try it
 .PHONY: demo
 demo: venv ## From a manifest to a token on this machine (KEEP=1: leave it running; NODE=1: with real pods)
@@ -37,7 +47,7 @@ demo-down: venv ## Stop a demo that was left running
 
 ##@ Test
 .PHONY: test
-test: venv ## All tests, on a real control plane too (WORKERS=4: four files at a time)
+test: venv signers ## All tests, on a real control plane too (WORKERS=4: four files at a time)
 	@$(BIN)/python -m tools.cluster build > /dev/null
 	@$(BIN)/python -m tools.cluster helm3 > /dev/null
 	@# What takes longest comes first, by tests/conftest.py, and not the files with the most tests
@@ -50,7 +60,11 @@ test-node: venv ## The chart on a node with real pods (Linux, root, cgroups of v
 
 .PHONY: test-unit
 test-unit: venv ## The fast ones: neither control plane nor Helm
-	@$(BIN)/pytest --ignore=tests/e2e --ignore=tests/tools --ignore=tests/chart --ignore=tests/node
+	@$(BIN)/pytest --ignore=tests/e2e --ignore=tests/tools --ignore=tests/chart --ignore=tests/node --ignore=tests/signers
+
+.PHONY: test-signers
+test-signers: venv signers ## Signing by keys that others hold, by their own libraries (needs SoftHSM)
+	@$(BIN)/pytest tests/signers
 
 .PHONY: bench
 bench: venv ## Measure the figures (BENCH="--only burst": some; BENCH=-h: how)

@@ -20,6 +20,7 @@ from maskinporten_operator.model.maskinportenclient import (
     ONE_LINE_PATTERN,
 )
 from maskinporten_operator.model.scopes import matches_any
+from maskinporten_operator.model.signer_reference import PKCS11, Pkcs11Uri, find_provider
 from maskinporten_operator.plan.platform import parse_dns_server
 
 if TYPE_CHECKING:
@@ -107,12 +108,31 @@ class Config(BaseSettings):
     admin_client_id: Annotated[
         str, Field(min_length=1, description="The client id with which the operator calls the self-service API.")
     ]
+    admin_signer: Annotated[
+        str | None,
+        Field(
+            default=None,
+            description="A private RSA key of that client that somebody else holds and signs by, as its provider names "
+            "it: a PKCS#11 URI (RFC 7512), an AWS KMS ARN, a Google Cloud KMS key version, or an Azure Key Vault key "
+            "identifier with its version. Needs an extra of the package, and ADMIN_KEY_ID or ADMIN_CERT_CHAIN_FILE.",
+        ),
+    ]
+    admin_key_id: Annotated[
+        str | None,
+        Field(
+            default=None,
+            pattern=r"^[A-Za-z0-9._-]+$",
+            max_length=255,
+            description="With ADMIN_SIGNER: the kid under which that key is registered on the client.",
+        ),
+    ]
     admin_cert_chain_file: Annotated[
         Path | None,
         Field(
             default=None,
-            description="With ADMIN_KEY_FILE: a PEM file with a certificate of that client's organisation, first, and "
-            "the certificates that issued it.",
+            validate_default=True,
+            description="With ADMIN_KEY_FILE, or ADMIN_SIGNER: a PEM file with a certificate of that client's "
+            "organisation, first, and the certificates that issued it.",
         ),
     ]
     admin_key_file: Annotated[
@@ -129,7 +149,7 @@ class Config(BaseSettings):
             default=None,
             validate_default=True,
             description="A file with a private key that is registered on that client, an RSA JWK; instead, "
-            "ADMIN_CERT_CHAIN_FILE and ADMIN_KEY_FILE. One of the two ways is required.",
+            "ADMIN_CERT_CHAIN_FILE and ADMIN_KEY_FILE, or ADMIN_SIGNER. One of these ways is required.",
         ),
     ]
     admin_scopes: Annotated[
@@ -452,9 +472,46 @@ class Config(BaseSettings):
             raise ValueError("there is no such file")
         return path
 
+    @field_validator("admin_signer")
+    @classmethod
+    def _check_signer(cls, reference: str | None) -> str | None:
+        provider = find_provider(reference) if reference else None
+        if reference and not provider:
+            raise ValueError(
+                "write a key's own name: pkcs11:token=…;object=…?module-path=…&pin-source=…, arn:aws:kms:…:key/…, "
+                "projects/…/cryptoKeyVersions/1, or https://….vault.azure.net/keys/…/<version>"
+            )
+        if reference and provider == PKCS11:
+            try:
+                Pkcs11Uri.parse(reference)
+            except ValueError as error:
+                raise ValueError(f"a PKCS#11 URI {error}") from None
+        return reference
+
+    @field_validator("admin_key_id")
+    @classmethod
+    def _check_key_id(cls, kid: str | None, info: ValidationInfo) -> str | None:
+        if kid and not info.data.get("admin_signer", ...):
+            raise ValueError("is of use with ADMIN_SIGNER only: a JWK has its kid itself")
+        return kid
+
+    @field_validator("admin_cert_chain_file")
+    @classmethod
+    def _check_signers_key(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        signer, kid = info.data.get("admin_signer"), info.data.get("admin_key_id", ...)
+        if signer and not path and not kid:
+            raise ValueError("is needed with ADMIN_SIGNER, or ADMIN_KEY_ID: one of them tells whose the key is")
+        if signer and path and kid:
+            raise ValueError("can't be set beside ADMIN_KEY_ID: Maskinporten takes one or the other; unset one")
+        return path
+
     @field_validator("admin_key_file")
     @classmethod
     def _check_pair(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if info.data.get("admin_signer", ...):
+            if path:
+                raise ValueError("can't be set beside ADMIN_SIGNER, which has the key: unset one")
+            return path
         chain = info.data.get("admin_cert_chain_file", ...)  # ... if it is wrong, which was said
         if chain and not path:
             raise ValueError("is needed with ADMIN_CERT_CHAIN_FILE: set it to the file with the certificate's key")
@@ -465,6 +522,10 @@ class Config(BaseSettings):
     @field_validator("admin_jwk_file")
     @classmethod
     def _check_one_way(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if info.data.get("admin_signer", ...):
+            if path:
+                raise ValueError("can't be set beside ADMIN_SIGNER, which has the key: unset one")
+            return path
         pair = [info.data.get(name, ...) for name in ("admin_cert_chain_file", "admin_key_file")]
         if path and any(one is not None for one in pair):
             raise ValueError("can't be set beside ADMIN_CERT_CHAIN_FILE and ADMIN_KEY_FILE: unset it, or those")

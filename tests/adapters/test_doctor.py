@@ -13,12 +13,14 @@ from email.utils import formatdate
 import httpx
 import pytest
 import structlog
+from jose import jwk
 from pydantic import ValidationError
 
 from digdir_contract import load
 from digdir_simulator import Config, create_app, jws
 from digdir_simulator.faults import FaultOrder
 from digdir_simulator.in_process import InProcessTransport
+from maskinporten_operator.adapters.signers.signer import SigningError
 from maskinporten_operator.assembly.checkup import diagnose
 from maskinporten_operator.assembly.diagnosis import World
 from maskinporten_operator.cli.doctor import build_report, render
@@ -290,7 +292,63 @@ async def test_a_certificate_is_as_good_as_a_key(practise, tmp_path, manner):
     assert practice.active_trials == []
 
 
+ARN = "arn:aws:kms:eu-north-1:123456789012:key/0f0b3a46-5f60-4bd0-a5a3-b9a6a4b4c1f2"
+
+
+class Holder:
+    """Signs by a key that it holds for others."""
+
+    def __init__(self, members):
+        self.key = jwk.construct(members, "RS256")
+
+    def sign(self, message):
+        return self.key.sign(message)
+
+
+@pytest.fixture
+def let_another_sign(monkeypatch):
+    def let_another_sign(members, error=None):
+        holder = Holder(members)
+        if error:
+            monkeypatch.setattr(holder, "sign", raising(error))
+        monkeypatch.setattr("maskinporten_operator.adapters.digdir.credentials.open_signer", lambda _: holder)
+        return {"admin_jwk_file": None, "admin_signer": ARN, "admin_key_id": members["kid"]}
+
+    return let_another_sign
+
+
+async def test_a_signer_is_named_proven_and_compared_with_the_registered_key(practise, admin_jwk, let_another_sign):
+    practice = practise()
+    await practice.examine(**let_another_sign(admin_jwk))
+
+    assert practice.states("failed") == practice.states("warning") == []
+    assert practice.find("signer").message.startswith("AWS KMS signs for the operator, in ")
+    assert practice.find("signer's key").message == f"is the one registered as {admin_jwk['kid']}"
+    assert practice.report["settings"]["signer"] == "AWS KMS"
+
+
 # Where something is wrong
+
+
+async def test_a_signer_that_doesnt_sign_is_told_first(practise, admin_jwk, let_another_sign):
+    practice = practise()
+    await practice.examine(**let_another_sign(admin_jwk, SigningError("AWS KMS doesn't sign (AccessDeniedException)")))
+
+    assert practice.states("failed")[0] == "signer"
+    assert "AccessDeniedException" in practice.find("signer").message
+    assert "A cluster admin must check ADMIN_SIGNER" in practice.find("signer").remedy
+
+
+async def test_a_signer_by_another_key_than_the_certificates_is_told(practise, tmp_path, jwks, let_another_sign):
+    root = authority()
+    practice = practise(trusted=root.chain_pem)
+    (tmp_path / "chain.pem").write_text(root.issue().chain_pem)
+    settings = let_another_sign(jwks[0]) | {"admin_key_id": None, "admin_cert_chain_file": tmp_path / "chain.pem"}
+    await practice.examine(**settings)
+
+    assert (
+        practice.find("signer").message == "AWS KMS signs for the operator by another key than the first certificate's"
+    )
 
 
 async def test_another_key_of_the_same_id_is_told(practise, jwks, admin_jwk):

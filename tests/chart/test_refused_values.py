@@ -173,6 +173,16 @@ NEEDS_A_SENTENCE = {
         {"credentials": {"existingSecret": "", "kind": "certificate", "clientId": "a", "jwk": "{}"}},
         "and not jwk",
     ),
+    "a signer without its key": ({"credentials": {"kind": "signer"}}, "set credentials.signer to the key's name"),
+    "a signer without a client": (
+        {"credentials": {"kind": "signer", "signer": "a", "existingSecret": ""}},
+        "credentials.clientId is missing",
+    ),
+    "a signer and a key": (
+        {"credentials": {"kind": "signer", "signer": "a", "jwk": "{}", "existingSecret": ""}},
+        "as somebody else holds the key",
+    ),
+    "a signer of another kind": ({"credentials": {"signer": "a"}}, "of use with credentials.kind=signer only"),
     "simulator and credentials": ({"simulator": {"enabled": True}}, "the simulator has its own"),
     "simulator in production": (
         {"simulator": {"enabled": True}, "credentials": {"existingSecret": ""}, "environment": "production"},

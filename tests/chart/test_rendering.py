@@ -259,6 +259,19 @@ def test_credentials_given_inline_become_a_secret(render, load, values):
     }
 
 
+ARN = "arn:aws:kms:eu-north-1:123456789012:key/0f0b3a46-5f60-4bd0-a5a3-b9a6a4b4c1f2"
+
+
+def test_a_key_that_another_holds_needs_no_file_and_no_secret(render, load):
+    values = {"kind": "signer", "signer": ARN, "keyId": "some-kid", "clientId": "some-id", "existingSecret": ""}
+    rendered = render(credentials=values)
+    config = load(rendered.environment)
+
+    assert (config.admin_signer, config.admin_key_id, config.admin_client_id) == (ARN, "some-kid", "some-id")
+    assert {one["name"] for one in rendered.pod()["spec"]["volumes"]} == {"tmp"}
+    assert [one["name"] for one in rendered.container()["volumeMounts"]] == ["tmp"]
+
+
 def test_a_proxy_is_for_digdir_and_not_for_the_cluster(render):
     variables = render(proxy={"url": "http://proxy.example:8088"}).environment
 

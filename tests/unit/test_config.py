@@ -441,6 +441,39 @@ def test_a_file_that_isnt_one_is_the_only_fault_that_is_told(load, certificate_f
         assert faults == {name.upper(): "there is no such file"}
 
 
+ARN = "arn:aws:kms:eu-north-1:123456789012:key/0f0b3a46-5f60-4bd0-a5a3-b9a6a4b4c1f2"
+
+
+def test_a_key_that_another_holds_serves_by_its_id_or_by_a_certificate(load, certificate_files):
+    chain = certificate_files["admin_cert_chain_file"]
+
+    assert load(admin_signer=ARN, admin_key_id="some-kid", admin_jwk_file=None).admin_signer == ARN
+    assert str(load(admin_signer=ARN, admin_cert_chain_file=chain, admin_jwk_file=None).admin_cert_chain_file) == chain
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting", "said"),
+    [
+        ({"admin_jwk_file": None}, "ADMIN_CERT_CHAIN_FILE", "is needed with ADMIN_SIGNER, or ADMIN_KEY_ID"),
+        ({"admin_key_id": "a"}, "ADMIN_JWK_FILE", "can't be set beside ADMIN_SIGNER"),
+        ({"admin_signer": "alias/admin", "admin_key_id": "a"}, "ADMIN_SIGNER", "write a key's own name"),
+        ({"admin_signer": "pkcs11:token=a", "admin_key_id": "a"}, "ADMIN_SIGNER", "a PKCS#11 URI must have"),
+        ({"admin_signer": None, "admin_key_id": "a"}, "ADMIN_KEY_ID", "is of use with ADMIN_SIGNER only"),
+    ],
+)
+def test_half_a_signer_and_one_beside_another_way_are_refused(load, changes, setting, said):
+    faults = credential_faults(load, **{"admin_signer": ARN} | changes)
+
+    assert said in faults[setting]
+
+
+@pytest.mark.parametrize("name", ["admin_key_file", "admin_cert_chain_file"])
+def test_a_signer_has_one_key_and_one_thing_that_tells_whose_it_is(load, certificate_files, name):
+    changes = {"admin_signer": ARN, "admin_key_id": "a", "admin_jwk_file": None, name: certificate_files[name]}
+
+    assert list(credential_faults(load, **changes)) == [name.upper()]
+
+
 def test_a_wrong_chain_and_a_missing_key_are_told_together(load, tmp_path):
     changes = {"admin_cert_chain_file": str(tmp_path), "admin_jwk_file": None}
 

@@ -39,6 +39,8 @@ CHART = Path(__file__).resolve().parents[2] / "deploy" / "chart"
 
 PLACED: Mapping[str, str] = {
     "admin_client_id": "credentials.clientId",
+    "admin_signer": "credentials.signer",
+    "admin_key_id": "credentials.keyId",
     "admin_jwk_file": "credentials.jwk",
     "admin_cert_chain_file": "credentials.certificateChain",
     "admin_key_file": "credentials.privateKey",

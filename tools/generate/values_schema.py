@@ -140,7 +140,7 @@ WHOSE = {
 }
 CREDENTIALS = record(
     "What proves to DigDir who the operator is.",
-    kind=choice("A registered key, or a certificate of the organisation's.", "jwk", "certificate"),
+    kind=choice("A registered key, a certificate, or a key that somebody else holds.", "jwk", "certificate", "signer"),
     existingSecret=text("The Secret that holds them.", OPTIONAL_NAME, maxLength=253),
     keys=record(
         "Where in that Secret what is.",
@@ -155,6 +155,8 @@ CREDENTIALS = record(
         },
     ),
     clientId=text("The client id of the operator's own client.", words("no spaces", r"\S*")),
+    signer=text("A key that somebody else holds, as its provider names it.", words("no spaces", r"\S*")),
+    keyId=text("The kid under which it is registered.", words("letters digits dots and hyphens", r"[A-Za-z0-9._-]*")),
     jwk=text("For a trial: the private JWK.", words("a JSON object", r"\s*\{[\s\S]*\}\s*", empty=True)),
     certificateChain=text(
         "For a trial: the certificates, PEM.",

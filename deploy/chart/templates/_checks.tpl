@@ -24,7 +24,20 @@
 {{- if not .Values.settings.clusterName -}}
 {{- fail "settings.clusterName is missing: name this cluster, as no other cluster of the organisation is named, and never change it" -}}
 {{- end -}}
-{{- if not (or $credentials.existingSecret $inline) -}}
+{{- if and (ne $credentials.kind "signer") (or $credentials.signer $credentials.keyId) -}}
+{{- fail "credentials.signer and credentials.keyId are of use with credentials.kind=signer only: set that, or unset them" -}}
+{{- end -}}
+{{- if eq $credentials.kind "signer" -}}
+{{- if not $credentials.signer -}}
+{{- fail "credentials.kind is signer: set credentials.signer to the key's name" -}}
+{{- end -}}
+{{- if $inline -}}
+{{- fail "credentials.kind is signer: unset jwk, certificateChain and privateKey, as somebody else holds the key" -}}
+{{- end -}}
+{{- if not (or $credentials.existingSecret $credentials.clientId) -}}
+{{- fail "credentials.clientId is missing: the id of the client whose key that is, or credentials.existingSecret with it" -}}
+{{- end -}}
+{{- else if not (or $credentials.existingSecret $inline) -}}
 {{- fail "credentials are missing: set credentials.existingSecret to a Secret that holds them, or for a trial simulator.enabled=true" -}}
 {{- end -}}
 {{- if and $credentials.existingSecret $inline -}}

@@ -74,6 +74,11 @@ after. An empty value is none, but for the addresses, where it means that nothin
 {{- end }}
 {{- if eq (include "mpo.credentialKind" .) "jwk" }}
 {{ include "mpo.variable" (list "ADMIN_JWK_FILE" (printf "%s/jwk.json" $folder)) }}
+{{- else if eq (include "mpo.credentialKind" .) "signer" }}
+{{ include "mpo.variable" (list "ADMIN_SIGNER" .Values.credentials.signer) }}
+{{- with .Values.credentials.keyId }}
+{{ include "mpo.variable" (list "ADMIN_KEY_ID" .) }}
+{{- end }}
 {{- else }}
 {{ include "mpo.variable" (list "ADMIN_CERT_CHAIN_FILE" (printf "%s/chain.pem" $folder)) }}
 {{ include "mpo.variable" (list "ADMIN_KEY_FILE" (printf "%s/key.pem" $folder)) }}

@@ -14,10 +14,12 @@ from maskinporten_operator.adapters.digdir.exchanges import NOT_JSON, Recorder
 from maskinporten_operator.adapters.digdir.http import open_http
 from maskinporten_operator.adapters.digdir.metadata import MaskinportenMetadata
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
+from maskinporten_operator.adapters.signers.signer import SigningError
 from maskinporten_operator.assembly.diagnosis import Diagnosis, World, find_environments
 from maskinporten_operator.assembly.parts import build_source
 from maskinporten_operator.assembly.trial import Trial, remove_leftovers
 from maskinporten_operator.config import Config
+from maskinporten_operator.model.signer_reference import find_provider
 from maskinporten_operator.plan.findings import (
     CLUSTER_ADMIN,
     SCOPE_REFUSALS,
@@ -28,7 +30,9 @@ from maskinporten_operator.plan.findings import (
     check_addresses,
     check_clock,
     check_expiry,
+    check_registered_key,
     check_server,
+    check_signer,
     choose_trial_scopes,
     show_url,
 )
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.adapters.digdir.exchanges import Exchange
     from maskinporten_operator.assembly.diagnosis import Attempt
+    from maskinporten_operator.model.jwk import PublicJwk
     from maskinporten_operator.model.registrations import AuthorizationServer, Registration
 
 NEEDED_RIGHTS: tuple[str, ...] = Config.model_fields["admin_scopes"].default
@@ -89,6 +94,7 @@ class Checkup:
     ) -> None:
         self._config = config
         self._credentials = credentials
+        self._provider = find_provider(config.admin_signer) if config.admin_signer else None
         self._world = world
         self._stack = stack
         base_url = show_url(str(config.digdir_base_url)).rstrip("/")
@@ -106,6 +112,7 @@ class Checkup:
         )
         add = self.diagnosis.add
         add(check_expiry(self._credentials.expires, self._world.now()))
+        await self._try_signer()
         is_one = add(
             check_addresses(self.diagnosis.base_url, str(self._config.maskinporten_well_known_url), self._environments)
         )
@@ -126,6 +133,33 @@ class Checkup:
         clients = await self._read_clients(api)
         scopes = await self._read_scopes(api)
         await self._try_writing(api, clients, scopes, write=write)
+
+    # The signer
+
+    async def _try_signer(self) -> None:
+        """Sign once, where somebody else holds the key, and compare the signature with the certificate."""
+        if self._provider is None:
+            return
+        began = self._world.monotonic()
+        try:
+            is_certified = await self._credentials.prove()
+        except SigningError as error:
+            self.diagnosis.add(check_signer(self._provider, str(error), None, self._world.monotonic() - began))
+        else:
+            self.diagnosis.add(check_signer(self._provider, "", is_certified, self._world.monotonic() - began))
+
+    async def _compare_key(self, registered: Sequence[PublicJwk]) -> None:
+        """Compare what the signer signs with the key that DigDir has of that name."""
+        kid = self._credentials.kid
+        if self._provider is None or kid is None:
+            return
+        found = next((key for key in registered if key.kid == kid), None)
+        try:
+            is_same = await self._credentials.proves(found) if found else None
+        except SigningError as error:
+            self.diagnosis.add(check_signer(self._provider, str(error), None, 0.0))
+        else:
+            self.diagnosis.add(check_registered_key(kid, is_same))
 
     # Maskinporten
 
@@ -260,7 +294,9 @@ class Checkup:
             client_id = self._config.admin_client_id
             client_id = client_id if client_id in known else listed.result[0].client_id
             await diagnosis.call("read a client", lambda: api.find_client(client_id))
-            await diagnosis.call("list a client's keys", lambda: api.list_keys(client_id))
+            keys = await diagnosis.call("list a client's keys", lambda: api.list_keys(client_id))
+            if keys.result is not None and client_id == self._config.admin_client_id:
+                await self._compare_key(keys.result)
         return listed.result
 
     async def _read_scopes(self, calls: Calls) -> tuple[str, ...]:

@@ -7,13 +7,15 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness, boottime
 from maskinporten_operator.adapters.cluster.api import ClusterApi, load_configuration
 from maskinporten_operator.adapters.cluster.leases import KubernetesLeases
 from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
-from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, CertificateFiles, JwkFile
+from maskinporten_operator.adapters.digdir.credentials import AdminCredentials, CertificateFiles, JwkFile, SignerSource
 from maskinporten_operator.adapters.digdir.grant_index import DigdirGrantIndex
 from maskinporten_operator.adapters.digdir.http import open_http
 from maskinporten_operator.adapters.digdir.metadata import MaskinportenMetadata
@@ -23,6 +25,7 @@ from maskinporten_operator.adapters.digdir.scope_index import DigdirScopeIndex
 from maskinporten_operator.adapters.digdir.token_requests import TokenRequests
 from maskinporten_operator.adapters.fence import OPEN, Fence
 from maskinporten_operator.adapters.key_pool import ProcessKeyPool
+from maskinporten_operator.model.signer_reference import find_provider
 from maskinporten_operator.runtime.elector import Elector
 from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.vitals import Vitals
@@ -33,7 +36,10 @@ if TYPE_CHECKING:
 
     from kubernetes.aio.client import Configuration
 
+    from maskinporten_operator.adapters.digdir.credentials import Source
     from maskinporten_operator.config import Config
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,8 @@ def read_credentials(config: Config) -> AdminCredentials:
     """
     credentials = AdminCredentials(config.admin_client_id, build_source(config))
     credentials.report_expiry()
+    if config.admin_signer and (provider := find_provider(config.admin_signer)):
+        log.info("the operator's own key is held by another, who signs", signer=provider.name)
     return credentials
 
 
@@ -151,8 +159,14 @@ def build_elector(config: Config, configuration: Configuration, stack: AsyncExit
     return Elector(leases, identity, boottime, SystemClock().now)
 
 
-def build_source(config: Config) -> JwkFile | CertificateFiles:
-    """Take from the configuration where the operator's own credentials are."""
+def build_source(config: Config) -> Source:
+    """Take from the configuration where the operator's own credentials are.
+
+    Raises:
+        CredentialsError: What signs for the operator can't be used.
+    """
+    if config.admin_signer:
+        return SignerSource(config.admin_signer, config.admin_key_id, config.admin_cert_chain_file)
     if config.admin_jwk_file:
         return JwkFile(config.admin_jwk_file)
     assert config.admin_cert_chain_file  # the configuration has one way or the other

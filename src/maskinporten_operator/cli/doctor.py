@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 SETTINGS = (
     *("cluster_name", "digdir_base_url", "maskinporten_well_known_url", "admin_client_id"),
-    *("admin_cert_chain_file", "admin_key_file", "admin_jwk_file", "admin_scopes", "client_name"),
+    *(
+        "admin_signer",
+        "admin_key_id",
+        "admin_cert_chain_file",
+        "admin_key_file",
+        "admin_jwk_file",
+        "admin_scopes",
+        "client_name",
+    ),
     *("access_token_lifetime", "scope_prefix", "default_client_scope", "list_lag", "ca_bundle", "log_level"),
 )
 SIGNS = {"passed": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
@@ -122,6 +130,7 @@ def summarize(diagnosis: Diagnosis) -> str:
 def build_report(config: Config, diagnosis: Diagnosis, started: datetime, *, write: bool) -> dict[str, Any]:
     """Build the document that is sent on."""
     from digdir_contract import load  # noqa: PLC0415 - as above
+    from maskinporten_operator.model.signer_reference import find_provider  # noqa: PLC0415 - as above
     from maskinporten_operator.plan.findings import show_url  # noqa: PLC0415 - as above
 
     return {
@@ -135,7 +144,8 @@ def build_report(config: Config, diagnosis: Diagnosis, started: datetime, *, wri
             "maskinportenWellKnownUrl": show_url(str(config.maskinporten_well_known_url)),
             "adminClientId": config.admin_client_id,
             "adminScopes": list(config.admin_scopes),
-            "credentials": "registered key" if config.admin_jwk_file else "certificate",
+            "credentials": "certificate" if config.admin_cert_chain_file else "registered key",
+            "signer": provider.name if (provider := find_provider(config.admin_signer or "")) else "",
         },
         **diagnosis.build_report(),
     }

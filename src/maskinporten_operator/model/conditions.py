@@ -74,6 +74,7 @@ class Reason(StrEnum):
     TERMINATING = "Terminating"
 
     # A fault somewhere; tried again by itself.
+    SIGNER_UNAVAILABLE = "SignerUnavailable"
     DIGDIR_UNAVAILABLE = "DigDirUnavailable"
     CLUSTER_UNAVAILABLE = "ClusterUnavailable"
     INTERNAL_ERROR = "InternalError"

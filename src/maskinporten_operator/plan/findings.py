@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.registrations import AuthorizationServer, Registration
     from maskinporten_operator.model.scopes import RegisteredScope
+    from maskinporten_operator.model.signer_reference import Provider
 
 CLUSTER_ADMIN = "A cluster admin"
 CLIENT_ADMIN = "Whoever administers the organisation's clients at DigDir"
@@ -168,6 +169,29 @@ def check_expiry(expires: float | None, now: float) -> Check:
     if expires - now < SOON:
         return Check("credentials", CheckState.WARNING, f"end on {end}", remedy)
     return Check("credentials", CheckState.PASSED, f"can be read, and last until {end}")
+
+
+def check_signer(provider: Provider, failure: str, is_certified: bool | None, seconds: float) -> Check:
+    """Check what came of one signature: why there is none, or whether it is by the certificate's key, if known."""
+    whose = f"{provider.name} signs for the operator"
+    if failure:
+        remedy = f"{CLUSTER_ADMIN} must check ADMIN_SIGNER, and the operator's rights to sign by that key"
+        return Check("signer", CheckState.FAILED, f"{whose}, but {failure}", remedy)
+    if is_certified is False:
+        remedy = f"{CLUSTER_ADMIN} must set ADMIN_SIGNER and ADMIN_CERT_CHAIN_FILE to the same key's"
+        return Check("signer", CheckState.FAILED, f"{whose} by another key than the first certificate's", remedy)
+    by = " by the first certificate's key" if is_certified else ""
+    return Check("signer", CheckState.PASSED, f"{whose}{by}, in {seconds:.2f} s")
+
+
+def check_registered_key(kid: str, is_same: bool | None) -> Check:
+    """Check whether what was signed is by the registered key of an id; None if there is no such key."""
+    name = "signer's key"
+    if is_same:
+        return Check(name, CheckState.PASSED, f"is the one registered as {kid}")
+    wrong = "no key of that id is registered on the client" if is_same is None else "another key is registered as that"
+    remedy = f"{CLIENT_ADMIN} must register its public half, or {CLUSTER_ADMIN.lower()} correct ADMIN_KEY_ID"
+    return Check(name, CheckState.FAILED, f"ADMIN_KEY_ID is {kid}, but {wrong}", remedy)
 
 
 def advise(

@@ -121,7 +121,7 @@ class Metrics:
         self._waits.labels(key.kind.name).observe(seconds)
 
     def count_token_request(self, status: str) -> None:
-        """Count a request for the operator's own token, by HTTP status or `error`."""
+        """Count a request for the operator's own token, by HTTP status, `error`, or `unsigned` if the signer failed."""
         self._tokens.labels(status).inc()
 
     def count_dropped_event(self) -> None:

@@ -15,6 +15,7 @@ from maskinporten_operator.adapters.digdir.http_errors import (
     translate_response,
 )
 from maskinporten_operator.adapters.digdir.shared_failure import SharedFailure
+from maskinporten_operator.adapters.signers.signer import SigningError
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.registrations import JWT_BEARER
@@ -42,7 +43,10 @@ class JwtGrantAuth(httpx.Auth):
         observe: Callable[[str], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`now` is for assertions; `observe` is told of every request for a token: its HTTP status, or `error`."""
+        """`now` is for assertions.
+
+        `observe` is told of every request for a token: its HTTP status, `error`, or `unsigned` if the signer failed.
+        """
         self._http = http
         self._metadata = metadata
         self._credentials = credentials
@@ -88,7 +92,7 @@ class JwtGrantAuth(httpx.Auth):
     async def _request_token(self) -> None:
         operation = "get the operator's token"
         server = await self._metadata.get()
-        assertion = self._credentials.build_assertion(server.issuer, self._scopes, self._now())
+        assertion = await self._sign(server.issuer)
         asked = self._monotonic()
         try:
             response = await self._http.post(
@@ -116,6 +120,16 @@ class JwtGrantAuth(httpx.Auth):
             ) from None
         self._asked = asked
         self._renew_at = asked + max(lifetime - RENEW_BEFORE, lifetime / 2)
+
+    async def _sign(self, issuer: str) -> str:
+        try:
+            return await self._credentials.sign_assertion(issuer, self._scopes, self._now())
+        except SigningError as error:
+            self._observe("unsigned")
+            raise TransientError(
+                Reason.SIGNER_UNAVAILABLE,
+                f"The operator's own token can't be asked for, since {error}: a cluster admin must check ADMIN_SIGNER",
+            ) from None
 
     def _suspect(self, response: httpx.Response) -> str:
         """Say what of the operator's own client a refusal is about."""

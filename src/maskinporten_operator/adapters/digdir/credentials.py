@@ -1,4 +1,7 @@
-"""What proves to Maskinporten who the operator is: a registered key, or a certificate of the organisation's."""
+"""What proves to Maskinporten who the operator is: a registered key, or a certificate of the organisation's.
+
+The private key of either is in a file, or held by somebody else who signs by it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import time
 import uuid
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 from cryptography import x509
@@ -21,19 +25,26 @@ from jose.backends.cryptography_backend import CryptographyRSAKey
 from jose.exceptions import JOSEError
 from jose.utils import base64url_decode
 
+from maskinporten_operator.adapters.digdir.remote_key import RemoteKey, find_signing_error
+from maskinporten_operator.adapters.signers.signer import SigningError, SigningThread, open_signer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
     from jose.backends.base import Key
 
-    from maskinporten_operator.model.jwk import PrivateJwk, RsaKey
+    from maskinporten_operator.model.jwk import PrivateJwk, PublicJwk, RsaKey
 
+T = TypeVar("T")
 ALGORITHM = "RS256"
 ASSERTION_LIFETIME = 60
 """Seconds; Maskinporten takes at most 120."""
 DAY = 86400.0
 WARN_BEFORE = 30 * DAY
+PROBE = b"maskinporten-operator: is this the key?"
+"""What is signed to compare keys. It is no assertion, so whoever sees the signature can do nothing with it."""
 LAST_INSTANT = 253_402_300_799
 """The end of the year 9999, which a certificate without an end has, and after which there are no dates."""
 UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
@@ -52,6 +63,8 @@ class Credential:
     key: Key = field(repr=False)
     expires: float | None
     """Epoch seconds; None if that is unknown."""
+    certified: Key | None = None
+    """The public key that a certificate says; None without one."""
 
 
 class Source(Protocol):
@@ -149,17 +162,61 @@ class CertificateFiles:
             CredentialsError: A file can't be read or used, or the key isn't that of the first certificate.
         """
         chain, key = _read_chain(self.chain_file), _read_key(self.key_file)
-        try:
-            certified, expires = chain[0].public_key(), chain[0].not_valid_after_utc.timestamp()
-        except UNREADABLE:
-            raise CredentialsError(f"the first certificate in {self.chain_file} can't be read") from None
+        certified, expires = _read_leaf(chain, self.chain_file)
         if certified != key.public_key():
             raise CredentialsError(
                 f"the key in {self.key_file} isn't that of the first certificate in {self.chain_file}: the certificate "
                 "of that key must come first, then the certificates that issued it"
             )
-        x5c = [base64.b64encode(one.public_bytes(Encoding.DER)).decode() for one in chain]
-        return Credential({"x5c": x5c}, CryptographyRSAKey(key, ALGORITHM), expires)
+        return Credential({"x5c": _encode(chain)}, CryptographyRSAKey(key, ALGORITHM), expires)
+
+
+class SignerSource:
+    """A key that somebody else holds, which is registered on the operator's client or is that of a certificate."""
+
+    def __init__(self, reference: str, kid: str | None, chain_file: Path | None) -> None:
+        """`reference` is the provider's name of the key; either `kid` or `chain_file` is given.
+
+        Raises:
+            CredentialsError: The provider's library isn't there, or can't be used.
+        """
+        try:
+            self._key = RemoteKey(open_signer(reference), ALGORITHM)
+        except SigningError as error:
+            raise CredentialsError(str(error)) from None
+        self._kid = kid
+        self._chain_file = chain_file
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The certificate's, if there is one."""
+        return (self._chain_file,) if self._chain_file else ()
+
+    def read(self) -> Credential:
+        """Read the certificate. Whether the key is that of it, only a signature can tell.
+
+        Raises:
+            CredentialsError: It can't be used.
+        """
+        if self._chain_file is None:
+            return Credential({"kid": self._kid}, self._key, None)
+        chain = _read_chain(self._chain_file)
+        certified, expires = _read_leaf(chain, self._chain_file)
+        if not isinstance(certified, rsa.RSAPublicKey):
+            raise CredentialsError(f"the first certificate in {self._chain_file} isn't of an RSA key")
+        return Credential({"x5c": _encode(chain)}, self._key, expires, CryptographyRSAKey(certified, ALGORITHM))
+
+
+def _read_leaf(chain: Sequence[x509.Certificate], path: Path) -> tuple[CertificatePublicKeyTypes, float]:
+    """Give the first certificate's key, and when it ends."""
+    try:
+        return chain[0].public_key(), chain[0].not_valid_after_utc.timestamp()
+    except UNREADABLE:
+        raise CredentialsError(f"the first certificate in {path} can't be read") from None
+
+
+def _encode(chain: Sequence[x509.Certificate]) -> list[str]:
+    return [base64.b64encode(one.public_bytes(Encoding.DER)).decode() for one in chain]
 
 
 def _read_chain(path: Path) -> list[x509.Certificate]:
@@ -209,6 +266,7 @@ class AdminCredentials:
         self._seen = self._look()
         self._credential = source.read()
         self._is_broken = False
+        self._thread = SigningThread()
 
     def refresh(self) -> None:
         """Read the files again if they changed; the old credential stays in force if they can't be used.
@@ -230,6 +288,11 @@ class AdminCredentials:
             self._is_broken = False
             log.info("credentials read again", files=[str(path) for path in self._source.files])
             self.report_expiry()
+
+    @property
+    def kid(self) -> str | None:
+        """The id of the key in force; None if a certificate tells whose it is."""
+        return self._credential.header.get("kid")
 
     @property
     def expires(self) -> float | None:
@@ -264,8 +327,48 @@ class AdminCredentials:
     def build_assertion(self, audience: str, scopes: Sequence[str], now: float) -> str:
         """Sign a client assertion, by what the files hold now; each is used once."""
         self.refresh()
+        return self._encode(self._build_claims(audience, scopes, now))
+
+    async def sign_assertion(self, audience: str, scopes: Sequence[str], now: float) -> str:
+        """Sign likewise; where somebody else holds the key, beside the event loop and within `MAX_SECONDS`.
+
+        Raises:
+            SigningError: That one doesn't sign.
+        """
+        self.refresh()
+        return await self._sign(partial(self._encode, self._build_claims(audience, scopes, now)))
+
+    async def prove(self) -> bool | None:
+        """Sign once, and tell whether that is by the key of the certificate; None without one.
+
+        Raises:
+            SigningError: Nothing was signed.
+        """
+        signature = await self._sign(partial(self._credential.key.sign, PROBE))
+        certified = self._credential.certified
+        return bool(certified.verify(PROBE, signature)) if certified else None
+
+    async def proves(self, registered: PublicJwk) -> bool:
+        """Sign once, and tell whether that is by a registered key.
+
+        Raises:
+            SigningError: Nothing was signed.
+        """
+        signature = await self._sign(partial(self._credential.key.sign, PROBE))
+        try:
+            return bool(jwk.construct(dict(registered.members), ALGORITHM).verify(PROBE, signature))
+        except JOSEError:  # of another kind
+            return False
+
+    async def _sign(self, sign: Callable[[], T]) -> T:
+        try:
+            return await self._thread.run(sign) if isinstance(self._credential.key, RemoteKey) else sign()
+        except JOSEError as error:
+            raise find_signing_error(error) or error from None
+
+    def _build_claims(self, audience: str, scopes: Sequence[str], now: float) -> dict[str, Any]:
         issued = int(now)
-        claims = {
+        return {
             "aud": audience,
             "iss": self.client_id,
             "scope": " ".join(scopes),
@@ -273,5 +376,7 @@ class AdminCredentials:
             "exp": issued + ASSERTION_LIFETIME,
             "jti": str(uuid.uuid4()),
         }
+
+    def _encode(self, claims: dict[str, Any]) -> str:
         credential = self._credential
         return str(jwt.encode(claims, credential.key, algorithm=ALGORITHM, headers=credential.header))
