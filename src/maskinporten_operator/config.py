@@ -38,6 +38,7 @@ _REQUIREMENT = (
 SELECTOR_PATTERN = rf"{_REQUIREMENT}(?:,{_REQUIREMENT})*"
 SERVICE_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?)")
 LEASE_PATTERN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+KEY_SECRET_PATTERN = rf"{NAMESPACE_PATTERN}/{LEASE_PATTERN}/[-._a-zA-Z0-9]{{1,253}}"
 OWN_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 SCOPES_PATTERN = r"[0-9A-Za-zæøåÆØÅ_./:*-]+"
 """A scope's characters, and * for any of them."""
@@ -150,6 +151,31 @@ class Config(BaseSettings):
             validate_default=True,
             description="A file with a private key that is registered on that client, an RSA JWK; instead, "
             "ADMIN_CERT_CHAIN_FILE and ADMIN_KEY_FILE, or ADMIN_SIGNER. One of these ways is required.",
+        ),
+    ]
+    admin_key_rotation: Annotated[
+        bool,
+        Field(
+            default=False,
+            description="Whether the operator renews the key of ADMIN_JWK_FILE itself: it registers a new one beside "
+            "it, writes that to ADMIN_KEY_SECRET once Maskinporten has issued a token by it, and removes the old one "
+            "after KEY_GRACE, at least 15 minutes.",
+        ),
+    ]
+    admin_key_max_age: Annotated[
+        Duration,
+        Field(
+            default=timedelta(days=90),
+            description="With ADMIN_KEY_ROTATION: the age at which that key is renewed; more than KEY_GRACE.",
+        ),
+    ]
+    admin_key_secret: Annotated[
+        str | None,
+        Field(
+            default=None,
+            validate_default=True,
+            description="With ADMIN_KEY_ROTATION: the Secret that ADMIN_JWK_FILE is a file of, and which of its "
+            "entries, as namespace/name/entry.",
         ),
     ]
     admin_scopes: Annotated[
@@ -532,6 +558,38 @@ class Config(BaseSettings):
         if not path and pair == [None, None]:
             raise PydanticCustomError("missing", "is missing")
         return path
+
+    @field_validator("admin_key_rotation")
+    @classmethod
+    def _check_rotation(cls, rotates: bool, info: ValidationInfo) -> bool:
+        if rotates and info.data.get("admin_signer"):
+            raise ValueError("can't be true beside ADMIN_SIGNER: a key that another holds is renewed there")
+        if rotates and info.data.get("admin_jwk_file", ...) is None:
+            raise ValueError("needs ADMIN_JWK_FILE: the operator can't renew a certificate")
+        return rotates
+
+    @field_validator("admin_key_max_age")
+    @classmethod
+    def _check_max_age(cls, age: timedelta, info: ValidationInfo) -> timedelta:
+        if info.data.get("admin_key_rotation") and age < timedelta(days=1):
+            raise ValueError("must be at least a day")
+        return age
+
+    @field_validator("admin_key_secret")
+    @classmethod
+    def _check_secret(cls, place: str | None, info: ValidationInfo) -> str | None:
+        if place is None and info.data.get("admin_key_rotation"):
+            raise ValueError("is needed where ADMIN_KEY_ROTATION is true: the Secret that ADMIN_JWK_FILE is a file of")
+        if place is not None and not re.fullmatch(KEY_SECRET_PATTERN, place):  # not shown: see _check_readable
+            raise ValueError("write namespace/name/entry, such as maskinporten-operator/admin/jwk.json")
+        return place
+
+    @field_validator("key_grace")
+    @classmethod
+    def _check_grace(cls, grace: timedelta, info: ValidationInfo) -> timedelta:
+        if info.data.get("admin_key_rotation") and grace >= info.data.get("admin_key_max_age", MAX_DURATION * 2):
+            raise ValueError("must be less than ADMIN_KEY_MAX_AGE: else a key is renewed while its old one is there")
+        return grace
 
     @field_validator("ca_bundle")
     @classmethod

@@ -183,6 +183,17 @@ NEEDS_A_SENTENCE = {
         "as somebody else holds the key",
     ),
     "a signer of another kind": ({"credentials": {"signer": "a"}}, "of use with credentials.kind=signer only"),
+    "a certificate that the operator renews": (
+        {"credentials": {"kind": "certificate"}, "settings": {"adminKeyRotation": True}},
+        "it needs credentials.kind=jwk",
+    ),
+    "a key of the values that the operator renews": (
+        {
+            "credentials": {"existingSecret": "", "jwk": "{}", "clientId": "a"},
+            "settings": {"adminKeyRotation": True},
+        },
+        "credentials.existingSecret, which no upgrade writes",
+    ),
     "simulator and credentials": ({"simulator": {"enabled": True}}, "the simulator has its own"),
     "simulator in production": (
         {"simulator": {"enabled": True}, "credentials": {"existingSecret": ""}, "environment": "production"},

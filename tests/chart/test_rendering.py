@@ -272,6 +272,25 @@ def test_a_key_that_another_holds_needs_no_file_and_no_secret(render, load):
     assert [one["name"] for one in rendered.container()["volumeMounts"]] == ["tmp"]
 
 
+def test_a_key_that_the_operator_renews_is_the_one_secret_that_it_may_write(render, load):
+    rendered = render(settings={"adminKeyRotation": True}, credentials={"existingSecret": "mine"}, namespaces=["team"])
+    role = rendered.find("Role", f"{NAME}-own-key")
+    binding = rendered.find("RoleBinding", f"{NAME}-own-key")
+    namespace = role["metadata"]["namespace"]
+
+    assert load(rendered.environment).admin_key_secret == f"{namespace}/mine/jwk.json"
+    assert [(rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in role["rules"]] == [
+        (["secrets"], ["mine"], ["get", "patch"]),
+        (["events"], None, ["create"]),
+    ]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["metadata"]["namespace"] == namespace
+
+
+def test_without_renewal_there_is_no_right_to_the_secret_of_the_credentials(render):
+    assert not [one for one in render().all("Role") if one["metadata"]["name"].endswith("-own-key")]
+
+
 def test_a_proxy_is_for_digdir_and_not_for_the_cluster(render):
     variables = render(proxy={"url": "http://proxy.example:8088"}).environment
 

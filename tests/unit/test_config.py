@@ -441,6 +441,36 @@ def test_a_file_that_isnt_one_is_the_only_fault_that_is_told(load, certificate_f
         assert faults == {name.upper(): "there is no such file"}
 
 
+ROTATION = {"admin_key_rotation": "true", "admin_key_secret": "operator/admin/jwk.json"}
+
+
+def test_a_key_of_a_file_can_be_renewed_after_ninety_days_by_default(load):
+    config = load(**ROTATION)
+
+    assert (config.admin_key_rotation, config.admin_key_max_age) == (True, timedelta(days=90))
+    assert load().admin_key_rotation is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"admin_key_secret": None}, "is needed where ADMIN_KEY_ROTATION is true"),
+        ({"admin_key_secret": "admin/jwk.json"}, "write namespace/name/entry"),
+        ({"admin_key_max_age": "1h"}, "must be at least a day"),
+        ({"admin_key_max_age": "1d"}, "must be less than ADMIN_KEY_MAX_AGE"),
+        ({"admin_jwk_file": None, "admin_signer": "ARN", "admin_key_id": "a"}, "can't be true beside ADMIN_SIGNER"),
+    ],
+)
+def test_a_renewal_that_cant_be_is_refused_at_the_start(load, changes, said):
+    changes = {name: ARN if value == "ARN" else value for name, value in changes.items()}
+
+    assert said in fault(load, **ROTATION | changes)
+
+
+def test_a_certificate_isnt_renewed_by_the_operator(load, certificate_files):
+    assert "can't renew a certificate" in fault(load, **certificate_files, **ROTATION, admin_jwk_file=None)
+
+
 ARN = "arn:aws:kms:eu-north-1:123456789012:key/0f0b3a46-5f60-4bd0-a5a3-b9a6a4b4c1f2"
 
 

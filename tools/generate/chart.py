@@ -44,6 +44,7 @@ PLACED: Mapping[str, str] = {
     "admin_jwk_file": "credentials.jwk",
     "admin_cert_chain_file": "credentials.certificateChain",
     "admin_key_file": "credentials.privateKey",
+    "admin_key_secret": "credentials.existingSecret",
     "ca_bundle": "caBundle",
     "namespaces": "namespaces",
     "namespace_selector": "namespaceSelector",
@@ -58,6 +59,7 @@ ADDITIONS: Mapping[str, str] = {
     "digdir_base_url": "Empty: that of `environment`, or the simulator.",
     "maskinporten_well_known_url": "Empty: that of `environment`, or the simulator's.",
     "applications": "The operator then gets the rights that this needs, and the CRD is installed.",
+    "admin_key_rotation": "The operator then gets the right to read and write credentials.existingSecret.",
     "metrics_address": "Change the port here: container, Service and NetworkPolicy follow.",
     "health_address": "Change the port here: container and probes follow; without it there are no probes.",
 }

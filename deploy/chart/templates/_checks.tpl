@@ -67,6 +67,9 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.settings.adminKeyRotation (or (ne $credentials.kind "jwk") (not $credentials.existingSecret)) -}}
+{{- fail "settings.adminKeyRotation is true: it needs credentials.kind=jwk, and credentials.existingSecret, which no upgrade writes" -}}
+{{- end -}}
 {{- if and .Values.caBundle.configMap .Values.caBundle.secret -}}
 {{- fail "caBundle.configMap and caBundle.secret are both set: unset one" -}}
 {{- end -}}

@@ -74,6 +74,9 @@ after. An empty value is none, but for the addresses, where it means that nothin
 {{- end }}
 {{- if eq (include "mpo.credentialKind" .) "jwk" }}
 {{ include "mpo.variable" (list "ADMIN_JWK_FILE" (printf "%s/jwk.json" $folder)) }}
+{{- if .Values.settings.adminKeyRotation }}
+{{ include "mpo.variable" (list "ADMIN_KEY_SECRET" (printf "%s/%s/%s" .Release.Namespace (include "mpo.credentialsSecret" .) .Values.credentials.keys.jwk)) }}
+{{- end }}
 {{- else if eq (include "mpo.credentialKind" .) "signer" }}
 {{ include "mpo.variable" (list "ADMIN_SIGNER" .Values.credentials.signer) }}
 {{- with .Values.credentials.keyId }}

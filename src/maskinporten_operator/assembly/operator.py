@@ -14,6 +14,7 @@ from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness
 from maskinporten_operator.adapters.cluster.events import post_event
 from maskinporten_operator.adapters.cluster.kubernetes_cluster import KubernetesCluster
 from maskinporten_operator.assembly.kinds import wait_for_kinds, watched_kinds
+from maskinporten_operator.assembly.own_key import build_renewal
 from maskinporten_operator.assembly.parameters import build_platform, build_registration_settings
 from maskinporten_operator.assembly.parts import open_parts
 from maskinporten_operator.assembly.watches import Watches
@@ -108,6 +109,7 @@ class Operator:
         self._announcer = EventAnnouncer(
             partial(post_event, parts.api), lambda: bool(self._queue.running), parts.metrics.count_dropped_event
         )
+        self._renewal = build_renewal(config, parts, self._announcer)
         self._workers = Workers(config.workers, self._queue, self._build_controllers(config), parts.metrics)
         self._watches = Watches(config, parts.api, self._router, self._namespaces, parts.vitals)
         self._resync = Resync(
@@ -170,6 +172,7 @@ class Operator:
         parts = self._parts
         runs = [self._work(), self._resync.run(self._leadership.begun), self._announcer.run()]
         runs += [parts.credentials.watch_expiry()]
+        runs += [self._renewal.run(self._leadership.begun)] if self._renewal else []
         runs += [parts.elector.run()] if parts.elector else []
         return [*runs, *self._watches.watch_others(self._served)]
 

@@ -63,6 +63,7 @@ class Parts:
     key_pool: ProcessKeyPool
     metadata: MaskinportenMetadata
     tokens: TokenRequests
+    clients: ClientApi
     metrics: Metrics
     credentials: AdminCredentials
     elector: Elector | None
@@ -144,6 +145,7 @@ async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
         key_pool,
         digdir.metadata,
         digdir.tokens,
+        digdir.clients,
         metrics,
         credentials,
         elector,

@@ -294,6 +294,11 @@ class AdminCredentials:
         """The id of the key in force; None if a certificate tells whose it is."""
         return self._credential.header.get("kid")
 
+    def read_kid(self) -> str | None:
+        """Give likewise the id of the key that signs next, by what the files hold now."""
+        self.refresh()
+        return self.kid
+
     @property
     def expires(self) -> float | None:
         """When the credential in force ends, in epoch seconds; None if that is unknown."""
