@@ -333,6 +333,38 @@ async def test_a_replaced_key_that_somebody_puts_back_is_told_and_not_renewed_ag
     assert [reason for _, reason, _ in world.announced] == ["AdminKeyNotRenewed"]
 
 
+async def test_a_key_that_the_operator_made_itself_stays_for_the_grace_too(world):
+    world.age()
+    await world.look()
+    world.mount()
+    await world.live(GRACE + timedelta(hours=2))
+    second = world.store.kid
+    world.age()
+    third = (await world.look()).renewed
+
+    world.mount()
+    await world.live(GRACE - timedelta(hours=2))
+    assert world.kids == [second, third]
+    await world.live(timedelta(hours=3))
+    assert world.kids == [third]
+
+
+async def test_another_key_that_somebody_writes_during_the_proof_is_not_overwritten(world):
+    other = jws.new_private_jwk()
+    world.age()
+    advance = world.clock.advance
+
+    def advance_and_write(seconds):
+        advance(seconds)
+        world.store.set(other)
+
+    world.clock.advance = advance_and_write
+    with pytest.raises(TransientError, match="Somebody else wrote the operator's Secret meanwhile"):
+        await world.look()
+
+    assert json.loads(world.store.content) == other
+
+
 async def test_somebody_elses_write_meanwhile_is_not_overwritten(world):
     world.age()
     write = world.store.write
