@@ -1,11 +1,16 @@
-"""What is not found when something is written: another object by now, a namespace that went, or a kind not served."""
+"""What is not found when something is written: another object by now, a namespace that went, or a kind not served.
+
+And with which preconditions an object gets a new owner.
+"""
 
 import pytest
 
 from maskinporten_operator.adapters.cluster.kubernetes_cluster import KubernetesCluster
 from maskinporten_operator.adapters.cluster.status_errors import AbsentError
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
-from maskinporten_operator.model.resources import CILIUM_POLICY
+from maskinporten_operator.model.resources import CILIUM_POLICY, MASKINPORTEN_CLIENT, SECRET, parse_meta
+from maskinporten_operator.plan.owner_references import build_owner_reference
+from tests.unit.fakes import owner_reference, resource_body
 
 MANIFEST = {"metadata": {"name": "app", "namespace": "some-team"}}
 
@@ -51,3 +56,22 @@ async def test_a_secret_that_cant_be_read_is_no_secret_without_a_key():
 
     with pytest.raises(RejectedError, match=r"Secret some-secret can't be read \(data is larger than 256 KiB"):
         await KubernetesCluster(Huge(), lambda *_: None).find_secret("some-team", "some-secret")
+
+
+async def test_an_adoption_replaces_all_owners_of_what_was_read_and_of_nothing_else():
+    calls = []
+
+    class Recording:
+        async def request(self, method, path, query, body, content_type):
+            calls.append((method, path, body, content_type))
+            return {"metadata": {}}
+
+    metadata = {"name": "some-secret", "namespace": "some-team", "uid": "there", "resourceVersion": "7"}
+    metadata |= {"creationTimestamp": "2026-03-01T12:00:00Z", "ownerReferences": [owner_reference(uid="earlier")]}
+    owner = parse_meta(MASKINPORTEN_CLIENT, resource_body())
+
+    await KubernetesCluster(Recording(), lambda *_: None).adopt(SECRET, {"metadata": metadata}, owner)
+
+    patch = {"uid": "there", "resourceVersion": "7", "ownerReferences": [build_owner_reference(owner)]}
+    path = "/api/v1/namespaces/some-team/secrets/some-secret"
+    assert calls == [("PATCH", path, {"metadata": patch}, "application/merge-patch+json")]

@@ -143,15 +143,18 @@ def test_an_edited_owner_reference_is_put_back_and_other_owners_stay(stage, name
     assert stage.writes(since) == []
 
 
-def test_without_its_owner_reference_a_secret_counts_as_somebody_elses(stage, namespace, app):
-    values = stage.read_secret(namespace)
+def test_a_secret_without_its_owner_reference_is_taken_back_and_a_forged_one_is_not(stage, namespace, app):
+    owners, values = stage.find_secret(namespace)["metadata"]["ownerReferences"], stage.read_secret(namespace)
     since = stage.sequence
 
     stage.patch_secret(namespace, {"metadata": {"ownerReferences": None}})
+    wait_for(lambda: stage.find_secret(namespace)["metadata"].get("ownerReferences") == owners, PATIENCE, "the owner")
+    stage.patch_secret(namespace, {"metadata": {"ownerReferences": None}, **encoded(**{JWK: swap(values[JWK])})})
     condition = stage.wait_for_reason(namespace, "app", "SecretConflict")
 
     assert condition["status"] == "False"
-    assert stage.read_secret(namespace) == values
+    assert "ownerReferences" not in stage.find_secret(namespace)["metadata"]
+    assert stage.read_secret(namespace) == {**values, JWK: swap(values[JWK])}
     assert stage.writes(since) == []
 
 
@@ -207,6 +210,7 @@ def test_keys_are_counted_by_client_also_if_its_resource_is_deleted_and_created_
     since = stage.sequence
     for _ in range(7):
         stage.delete(namespace)
+        wait_for(lambda: stage.find_secret(namespace) is None, PATIENCE, "the garbage collector")
         stage.create(namespace)
         wait_for(
             lambda: stage.find_condition(namespace).get("reason") in {"Synchronized", "KeyChurn"}, PATIENCE, "an end"
@@ -319,15 +323,15 @@ def test_the_secret_of_an_earlier_resource_of_the_same_name_is_waited_for(stage,
     since = stage.sequence
 
     stage.delete(namespace)
+    wait_for(
+        lambda: stage.find_secret(namespace)["metadata"].get("deletionTimestamp"), PATIENCE, "the garbage collector"
+    )
     stage.create(namespace)
     condition = stage.wait_for_reason(namespace, "app", "AwaitingSecretRemoval")
     assert condition["status"] == "Unknown"
     assert stage.read_secret(namespace) == values
     assert stage.writes(since) == []
 
-    wait_for(
-        lambda: stage.find_secret(namespace)["metadata"].get("deletionTimestamp"), PATIENCE, "the garbage collector"
-    )
     stage.patch_secret(namespace, {"metadata": {"finalizers": None}})
     after = stage.wait_ready(namespace)
 

@@ -21,6 +21,7 @@ from maskinporten_operator.model.maskinportenclient import FINALIZER, parse
 from maskinporten_operator.model.registrations import INTEGRATION_TYPE, AuthorizationServer, Registration
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT, Kind
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
+from maskinporten_operator.plan.owner_references import build_owner_reference
 from maskinporten_operator.plan.registration_settings import RegistrationSettings
 from maskinporten_operator.plan.secret import ObservedSecret, SecretSummary, summarize_secret
 
@@ -323,6 +324,16 @@ class FakeCluster:
         merged["metadata"]["uid"] = current["metadata"]["uid"] if current else f"secret-{next(self._uids)}"
         self.secrets[name] = merged
         return copy.deepcopy(merged)
+
+    @port
+    async def adopt(self, kind, body, owner):
+        assert kind == SECRET_KIND
+        name = body["metadata"]["name"]
+        now = self._as_read(name)
+        if now is None or body != now.manifest:
+            raise ConflictError(Reason.CLUSTER_UNAVAILABLE, "The Secret changed meanwhile")
+        self.secrets[name]["metadata"]["ownerReferences"] = [build_owner_reference(owner)]
+        return copy.deepcopy(self.secrets[name])
 
     @port
     async def add_finalizer(self, meta):

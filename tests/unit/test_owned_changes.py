@@ -88,6 +88,24 @@ async def test_an_object_that_a_new_list_lacks_queues_those_whom_it_named(world)
     assert await world.queued() == {OWNER}
 
 
+@pytest.mark.parametrize("kind", [SECRET_KIND, DEPLOYMENT], ids=lambda kind: kind.name)
+async def test_an_object_that_lost_its_owner_queues_the_one_that_its_label_names(world, kind):
+    lost = secret(10, name="of-another-name") | {"labels": {"app": NAME}}
+    del lost["ownerReferences"]
+
+    world.changes.listen(kind).on_change(lost)
+
+    assert await world.queued() == {OWNER}
+
+
+async def test_a_label_queues_nobody_while_there_is_an_owner(world):
+    owned = secret(10, owner_reference(name="unknown"), name="of-another-name") | {"labels": {"app": NAME}}
+
+    world.secrets.on_change(owned)
+
+    assert await world.queued() == set()
+
+
 async def test_a_secret_of_a_resource_that_isnt_known_queues_nobody(world):
     world.secrets.on_change(secret(10, owner_reference(name="unknown"), name="unknown-secret"))
 

@@ -21,6 +21,7 @@ from maskinporten_operator.plan.consumed_scopes import (
 )
 from maskinporten_operator.plan.decisions import (
     AddFinalizer,
+    AdoptSecret,
     ClearAnnotations,
     Plan,
     RegisterClient,
@@ -41,7 +42,14 @@ from maskinporten_operator.plan.key_set import KeyPlan, find_newer, plan_keys
 from maskinporten_operator.plan.registration_fields import build_fields, order_scopes, plan_update
 from maskinporten_operator.plan.rotation import Rotation, judge_held_back, judge_request
 from maskinporten_operator.plan.search import Found, judge_duplicates
-from maskinporten_operator.plan.secret import SecretSummary, build_fingerprint, build_secret, check_secret
+from maskinporten_operator.plan.secret import (
+    CLIENT_JWK,
+    ObservedSecret,
+    SecretSummary,
+    build_fingerprint,
+    build_secret,
+    check_secret,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +63,6 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.scopes import Granted
     from maskinporten_operator.plan.decisions import Step
     from maskinporten_operator.plan.registration_settings import RegistrationSettings
-    from maskinporten_operator.plan.secret import ObservedSecret
     from maskinporten_operator.plan.verification import PendingKey
 
 SECRET_RECHECK_SECONDS = 5.0
@@ -68,8 +75,8 @@ class Snapshot:
     """Everything that the decision needs, read within one pass that nothing of it blocked.
 
     Attributes:
-        secret: The Secret of the name in the spec, which is its own; by its summary only if it hasn't moved since it
-            was read, and then a plan with steps isn't carried out.
+        secret: The Secret of the name in the spec, which is its own, or has proved to be and lost its owner. By its
+            summary only if it hasn't moved since it was read, and then a plan with steps isn't carried out.
         server: Maskinporten's metadata.
         recent_mints: The ids of keys that this process made for its registration within the last hour.
         pending_key: A key that was minted and hasn't reached the Secret.
@@ -126,7 +133,7 @@ def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now:
     consumption = seen.sort_consumed(settings)
     if not seen.registration and (blocker := check_lists(consumption)):
         return Plan(blocker=blocker)
-    steps: list[Step] = [] if seen.resource.has_finalizer else [AddFinalizer()]
+    steps = _plan_ownership(seen)
     keys, rotation = KeyPlan(), Rotation()
     tries: list[Step] = []
     if choice := _choose_scopes(seen, consumption, settings):
@@ -178,21 +185,50 @@ def judge_maskinportenclient(
 
 
 def check_secret_owner(secret: ObservedSecret | None, meta: ObjectMeta) -> Blocker | None:
-    """A Secret that isn't ours is never overwritten."""
-    if secret is None or secret.is_owned_by(meta):
+    """A Secret that isn't ours is never overwritten; of one that nothing owns any more, `check_proof` judges."""
+    if secret is None or secret.is_owned_by(meta) or secret.is_adoptable(meta):
         return None
     name = secret.manifest["metadata"]["name"]
     if secret.was_owned_by_namesake(meta):
-        return waiting(
-            Reason.AWAITING_SECRET_REMOVAL,
-            f"Secret {name} still belongs to an earlier resource of this name; the garbage collector removes it",
-            SECRET_RECHECK_SECONDS,
-        )
+        return _await_removal(name)
+    if secret.is_ownerless(meta) and secret.manifest["metadata"].get("deletionTimestamp"):
+        return waiting(Reason.AWAITING_SECRET_REMOVAL, f"Secret {name} is being deleted", SECRET_RECHECK_SECONDS)
     owners = ", ".join(str(owner["name"]) for owner in secret.owners if owner["uid"] != meta.uid)
     whose = f"belongs to MaskinportenClient {owners}" if owners else "was not made for a MaskinportenClient"
     return rejected(
         Reason.SECRET_CONFLICT,
         f"Secret {name} exists and {whose}: choose another secretName, or remove the Secret",
+    )
+
+
+def check_proof(secret: ObservedSecret, meta: ObjectMeta, registration: Registration | None) -> Blocker | None:
+    """A Secret that nothing owns is the resource's if its private key is one of those of the resource's client.
+
+    Its labels prove nothing, since whoever may write Secrets may set them.
+    """
+    jwk, keys = secret.jwk, (registration.keys or ()) if registration else ()
+    if jwk and any(key.matches(jwk) for key in keys):
+        return None
+    name = secret.manifest["metadata"]["name"]
+    if secret.was_owned_by_namesake(meta):
+        return _await_removal(name)
+    lacking = "this resource has no client at DigDir"
+    if registration:
+        lacking = f"its private key isn't registered on client {registration.client_id}"
+    if jwk is None:
+        lacking = f"it holds no usable {CLIENT_JWK}"
+    return rejected(
+        Reason.SECRET_CONFLICT,
+        f"Secret {name} exists, nothing owns it, and it can't be taken back, as {lacking}: "
+        "choose another secretName, or remove the Secret",
+    )
+
+
+def _await_removal(name: str) -> Blocker:
+    return waiting(
+        Reason.AWAITING_SECRET_REMOVAL,
+        f"Secret {name} still belongs to an earlier resource of this name; the garbage collector removes it",
+        SECRET_RECHECK_SECONDS,
     )
 
 
@@ -217,6 +253,12 @@ def has_more_to_try(seen: Snapshot, settings: RegistrationSettings) -> bool:
     """Whether consumed scopes are left to be tried by later passes; `seen` is what a pass left."""
     consumption = seen.sort_consumed(settings)
     return seen.tries_exhausted and bool(consumption.tries or consumption.untried)
+
+
+def _plan_ownership(seen: Snapshot) -> list[Step]:
+    is_lost = isinstance(seen.secret, ObservedSecret) and not seen.secret.is_owned_by(seen.resource.meta)
+    adoption: list[Step] = [AdoptSecret()] if is_lost else []
+    return adoption if seen.resource.has_finalizer else [*adoption, AddFinalizer()]
 
 
 def _choose_scopes(seen: Snapshot, consumption: Consumption, settings: RegistrationSettings) -> ScopeChoice | None:

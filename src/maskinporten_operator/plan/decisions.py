@@ -2,7 +2,8 @@
 
 The order is what makes a crash after any step repairable by the next pass, and each step is safe to repeat:
 
-1. `AddFinalizer` before the first remote write, so that a registration whose answer was lost is looked for.
+1. `AdoptSecret`, since the garbage collector may be about to delete what has no owner that exists. Then `AddFinalizer`
+   before the first remote write, so that a registration whose answer was lost is looked for.
 2. `RegisterClient` or `UpdateRegistration`: found again by its description.
 3. `PublishKeys` before the Secret: a workload never holds a key that Maskinporten doesn't know. A key whose Secret
    was never written is an orphan that the grace time removes.
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class AddFinalizer:
     """Put our finalizer on the resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptSecret:
+    """Become the owner of the Secret that was read, which has none and proved to be the resource's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,8 @@ class RemoveFinalizers:
 
 ScopeStep = CreateScope | UpdateScope | DeactivateScope | GrantAccess | RevokeAccess
 RegistrationStep = RegisterClient | UpdateRegistration
-Step = AddFinalizer | RegistrationStep | PublishKeys | WriteSecret | ScopeStep | TryScopes | ClearAnnotations
+CredentialStep = AdoptSecret | RegistrationStep | PublishKeys | WriteSecret
+Step = AddFinalizer | CredentialStep | ScopeStep | TryScopes | ClearAnnotations
 TeardownStep = RevokeAccess | DeactivateScope | DeleteKeys | DeleteClient | RemoveFinalizers
 SCOPE_STEPS = (CreateScope, UpdateScope, DeactivateScope, GrantAccess, RevokeAccess)
 TOUCHES_REGISTRATION = (UpdateRegistration, PublishKeys, TryScopes)

@@ -62,4 +62,28 @@ def is_owned_by(manifest: Mapping[str, Any], owner: ObjectMeta) -> bool:
 
 def was_owned_by_namesake(manifest: Mapping[str, Any], owner: ObjectMeta) -> bool:
     """Whether an earlier resource of the same name owns it: the garbage collector will remove it."""
-    return any(one["name"] == owner.name and one["uid"] != owner.uid for one in find_owners(manifest, owner.kind))
+    return bool(_find_earlier_owners(manifest, owner))
+
+
+def is_ownerless(manifest: Mapping[str, Any], owner: ObjectMeta) -> bool:
+    """Whether nothing that exists owns it: it was orphaned, or comes from a backup.
+
+    References to earlier resources of the owner's name don't count, since two of one name never exist at once.
+    """
+    references = manifest["metadata"].get("ownerReferences") or ()
+    return len(references) == len(_find_earlier_owners(manifest, owner))
+
+
+def is_adoptable(manifest: Mapping[str, Any], owner: ObjectMeta) -> bool:
+    """Whether nothing owns it, it isn't being deleted, and its labels say that it was made for a resource."""
+    metadata = manifest["metadata"]
+    return (
+        is_ownerless(manifest, owner)
+        and not metadata.get("deletionTimestamp")
+        and build_labels(owner).items() <= (metadata.get("labels") or {}).items()
+    )
+
+
+def _find_earlier_owners(manifest: Mapping[str, Any], owner: ObjectMeta) -> list[Mapping[str, Any]]:
+    owners = find_owners(manifest, owner.kind)
+    return [one for one in owners if one["name"] == owner.name and one["uid"] != owner.uid]

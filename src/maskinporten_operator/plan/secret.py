@@ -15,7 +15,9 @@ from maskinporten_operator.plan.owner_references import (
     MANAGED_BY_LABEL,
     build_metadata,
     find_owners,
+    is_adoptable,
     is_owned_by,
+    is_ownerless,
     was_owned_by_namesake,
 )
 
@@ -65,6 +67,14 @@ class ObservedSecret:
     def was_owned_by_namesake(self, meta: ObjectMeta) -> bool:
         """Whether an earlier resource of the same name owns it: the garbage collector will remove it."""
         return was_owned_by_namesake(self.manifest, meta)
+
+    def is_ownerless(self, meta: ObjectMeta) -> bool:
+        """Whether nothing that exists owns it."""
+        return is_ownerless(self.manifest, meta)
+
+    def is_adoptable(self, meta: ObjectMeta) -> bool:
+        """Whether nothing owns it, and its labels say that it was made for this resource; the proof is its key."""
+        return is_adoptable(self.manifest, meta)
 
     @property
     def serialized_jwk(self) -> str | None:

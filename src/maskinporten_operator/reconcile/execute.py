@@ -14,6 +14,7 @@ from maskinporten_operator.plan.consumed_scopes import MAX_TRIES
 from maskinporten_operator.plan.decisions import (
     SCOPE_STEPS,
     AddFinalizer,
+    AdoptSecret,
     ClearAnnotations,
     CreateScope,
     DeactivateScope,
@@ -149,6 +150,8 @@ class _Execution:
             case AddFinalizer():
                 self.progress.resource = parse(await self.ports.cluster.add_finalizer(self.progress.resource.meta))
                 self.progress.wrote = True
+            case AdoptSecret():
+                await self._adopt_secret()
             case RegisterClient():
                 await self._register(step)
             case UpdateRegistration():
@@ -172,12 +175,19 @@ class _Execution:
     def _give_up(self, step: Step) -> None:
         """Skip the steps that depend on one that was refused."""
         match step:
-            case RegisterClient() | PublishKeys():
+            case AdoptSecret() | RegisterClient() | PublishKeys():
                 self.given_up |= {PublishKeys, WriteSecret, TryScopes, ClearAnnotations}
             case WriteSecret():
                 self.given_up |= {WriteSecret, ClearAnnotations}
             case CreateScope() | UpdateScope(activates=True):
                 self.given_up_scopes.add(step.scope)
+
+    async def _adopt_secret(self) -> None:
+        assert self.secret
+        meta = self.progress.resource.meta
+        self.ports.known.children.forget_secret(meta.namespace, self.seen.spec.secret_name)
+        self.secret = ObservedSecret(await self.ports.cluster.adopt(SECRET, self.secret.manifest, meta))
+        self.progress.note(f"took back Secret {self.seen.spec.secret_name}, which had lost its owner")
 
     async def _register(self, step: RegisterClient) -> None:
         registration = await self._send_scopes(step, self.ports.digdir.registrations.register)

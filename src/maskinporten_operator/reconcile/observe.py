@@ -10,7 +10,7 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from maskinporten_operator.model.scopes import Granted
-from maskinporten_operator.plan.client_plan import Snapshot, check_rival, check_secret_owner
+from maskinporten_operator.plan.client_plan import Snapshot, check_proof, check_rival, check_secret_owner
 from maskinporten_operator.plan.consumed_scopes import find_earlier_refusal, spread_tries
 from maskinporten_operator.plan.decisions import TOUCHES_REGISTRATION, UpdateScope
 from maskinporten_operator.plan.exposed_scopes import MAX_READS
@@ -48,7 +48,7 @@ async def observe(
     in `progress`, whatever follows.
 
     Raises:
-        TerminatingError: The Secret vanished because the resource or its namespace is going.
+        TerminatingError: The Secret vanished, or lost its owner, because the resource or its namespace is going.
         OperatorError: Something couldn't be read.
     """
     resource, meta = progress.resource, progress.resource.meta
@@ -60,12 +60,16 @@ async def observe(
     rival, server = _find_rival(meta, spec.secret_name, ports.known), await ports.digdir.metadata.get()
     if blocker := check_secret_owner(secret, meta):
         return blocker
+    is_lost = secret is not None and not secret.is_owned_by(meta)
     found_secret = recalled or secret
-    search = await _Search(resource, found_secret.client_id if found_secret else None, ports).run(first_seen)
+    id_in_secret = found_secret.client_id if found_secret and not is_lost else None
+    search = await _Search(resource, id_in_secret, ports).run(first_seen)
     found = search if isinstance(search, Found) else None
-    if found_secret is None and found and (resource.status.secret_name or found.registration.keys):
+    if is_lost or (found_secret is None and found and (resource.status.secret_name or found.registration.keys)):
         await check_still_wanted(meta, ports.cluster)
     if blocker := check_rival(rival, found_secret) or check_search(search, meta):
+        return blocker
+    if secret and is_lost and (blocker := check_proof(secret, meta, found.registration if found else None)):
         return blocker
     granted = await _find_granted(resource, spec, first_seen, ports)
     exposures, unread = await _observe_exposed(resource, spec, ports)
@@ -245,7 +249,7 @@ class _Search:
     """The search for the resource's registration: in the list, by the ids we know, in a list that is new enough.
 
     Attributes:
-        id_in_secret: The client id in its Secret.
+        id_in_secret: The client id in its Secret; None if it has none, or is yet to prove whose it is.
         known: The ids by which Secret and status know the registration; users can write both.
         description: By which a registration is the resource's.
     """

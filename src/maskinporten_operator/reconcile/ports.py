@@ -40,6 +40,9 @@ class Cluster(Protocol):
     async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
         """Apply an object; `uid` is that of the one it must be, None to create it."""
 
+    async def adopt(self, kind: Kind, body: Mapping[str, Any], owner: ObjectMeta) -> Mapping[str, Any]:
+        """Make a resource the only owner of an object that was read, unless that changed since."""
+
     async def apply_replicas(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Apply a Deployment's number of pods, and nothing else, as a manager of its own."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.resources import SECRET
+from maskinporten_operator.plan.owner_references import APP_LABEL
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.store import key_of
 
@@ -121,9 +122,12 @@ class OwnedChanges:
             self._queue.add(owner, Priority.REPAIR)
 
     def _find_owners(self, key: Key, metadata: Metadata) -> tuple[Key, ...]:
+        """Find the owners by reference; of an object that lost its owner, whom it was made for by its label."""
         kind, references = self._store.kind, metadata.get("ownerReferences") or ()
-        names = (sys.intern(one["name"]) for one in references if one.get("kind") == kind.name)
-        return tuple(Key(kind, key.namespace, name) for name in names)
+        names = [one["name"] for one in references if one.get("kind") == kind.name]
+        if not references and (label := (metadata.get("labels") or {}).get(APP_LABEL)):
+            names = [label]
+        return tuple(Key(kind, key.namespace, sys.intern(name)) for name in names)
 
     def _find_concerned(self, key: Key, owners: Iterable[Key]) -> set[Key]:
         """Find the owners that are known, and those that name the object as their Secret: one may wait for it to go."""

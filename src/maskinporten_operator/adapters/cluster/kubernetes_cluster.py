@@ -9,7 +9,16 @@ from maskinporten_operator.adapters.cluster.status_errors import AbsentError
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
-from maskinporten_operator.model.resources import DEPLOYMENT, NAMESPACE, SECRET, UNREADABLE, Kind, ObjectMeta
+from maskinporten_operator.model.resources import (
+    DEPLOYMENT,
+    NAMESPACE,
+    SECRET,
+    UNREADABLE,
+    Kind,
+    ObjectMeta,
+    parse_meta,
+)
+from maskinporten_operator.plan.owner_references import build_owner_reference
 from maskinporten_operator.plan.secret import ObservedSecret
 
 if TYPE_CHECKING:
@@ -87,6 +96,21 @@ class KubernetesCluster:
         body = {**manifest, "metadata": {**metadata, **guard}}
         request = self._apply(kind.path(metadata["namespace"], metadata["name"]), body, MANAGER)
         return await self._write(kind, request if uid else self._create(kind, metadata["namespace"], request))
+
+    async def adopt(self, kind: Kind, body: Mapping[str, Any], owner: ObjectMeta) -> Mapping[str, Any]:
+        """Make a resource the only owner of an object that was read.
+
+        By a merge patch: an apply leaves the references that others wrote, and the API server takes only one that
+        controls. The garbage collector deletes an object only while it has the owners for which it does so, so this
+        may come just before it.
+
+        Raises:
+            ConflictError: The object changed since it was read, so nothing is taken over unseen.
+        """
+        meta = parse_meta(kind, body)
+        guard = {"uid": meta.uid, "resourceVersion": str(meta.resource_version)}
+        patch = {"metadata": {**guard, "ownerReferences": [build_owner_reference(owner)]}}
+        return await self._patch(meta, patch, MERGE_PATCH)
 
     async def apply_replicas(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Apply a Deployment's number of pods, and nothing else; the manifest carries the uid."""

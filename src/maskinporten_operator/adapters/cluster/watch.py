@@ -13,6 +13,7 @@ from maskinporten_operator.adapters.cluster.bodies import read_object, split_lis
 from maskinporten_operator.adapters.cluster.pages import PageSize
 from maskinporten_operator.adapters.cluster.status_errors import ExpiredError, translate_status
 from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.plan.owner_references import APP_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,8 +108,11 @@ async def list_objects(api: ClusterApi, path: str) -> list[Mapping[str, Any]]:
 
 
 def reduce_metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Keep of an object's metadata what the listeners use."""
-    return {"metadata": {name: value for name, value in body["metadata"].items() if name in KEPT}}
+    """Keep of an object's metadata what the listeners use; of its labels the one that says for whom it was made."""
+    metadata = {name: value for name, value in body["metadata"].items() if name in KEPT}
+    if made_for := (body["metadata"].get("labels") or {}).get(APP_LABEL):
+        metadata["labels"] = {APP_LABEL: made_for}
+    return {"metadata": metadata}
 
 
 async def follow_metadata(
