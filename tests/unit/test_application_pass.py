@@ -20,6 +20,7 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.plan.application_plan import PATIENCE
 from maskinporten_operator.plan.outcomes import REJECTED_RECHECK_SECONDS, Retry
+from maskinporten_operator.plan.owner_references import build_owner_reference
 from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.reconcile.application_pass import reconcile_application
 from maskinporten_operator.reconcile.memory import Memory
@@ -72,6 +73,18 @@ class ApplicationCluster:
         if uid != (before["metadata"]["uid"] if before else None):
             raise ConflictError(Reason.CLUSTER_UNAVAILABLE, "it is another one")
         self.objects[key] = keep(manifest, before)
+        return copy.deepcopy(self.objects[key])
+
+    @port
+    async def adopt(self, kind, body, owner):
+        key = (kind, body["metadata"]["name"])
+        if kind in self.refusals:
+            refusal = self.refusals[kind]()
+            raise refusal
+        if body != self.objects.get(key):
+            raise ConflictError(Reason.CLUSTER_UNAVAILABLE, "it changed meanwhile")
+        metadata = body["metadata"] | {"ownerReferences": [build_owner_reference(owner)]}
+        self.objects[key] = copy.deepcopy({**body, "metadata": metadata})
         return copy.deepcopy(self.objects[key])
 
     @port

@@ -25,12 +25,13 @@ from maskinporten_operator.plan.children import (
     build_secret_name,
     check_child,
     check_child_owner,
+    check_origin,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS, find_unexpressed
 from maskinporten_operator.plan.egress_change import find_bridge
 from maskinporten_operator.plan.exposed_scopes import judge_repeated
 from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
-from maskinporten_operator.plan.owner_references import is_owned_by
+from maskinporten_operator.plan.owner_references import is_adoptable, is_owned_by
 from maskinporten_operator.plan.workload import REPLICAS_ANNOTATION
 
 if TYPE_CHECKING:
@@ -92,6 +93,14 @@ class ApplyChild:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptChild:
+    """Become the owner of a child that was read, which has none and proved to be the Application's."""
+
+    child: ChildName
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class SetReplicas:
     """Apply the spec's number of pods to the Deployment: at its creation, and when that number changes."""
 
@@ -106,7 +115,7 @@ class DeleteChild:
     uid: str
 
 
-ApplicationStep = ApplyChild | SetReplicas | DeleteChild
+ApplicationStep = AdoptChild | ApplyChild | SetReplicas | DeleteChild
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,22 @@ class ApplicationPlan:
 
     steps: tuple[ApplicationStep, ...]
     blocker: Blocker | None
+
+
+def plan_adoptions(seen: ApplicationSnapshot, platform: Platform) -> tuple[AdoptChild, ...]:
+    """Decide which children to take back before all else is planned, which depends on whose the client is.
+
+    A Deployment is taken back whether or not there are credentials yet.
+    """
+    meta = seen.application.meta
+    lost = {child: one for child, one in seen.children.items() if one and is_adoptable(one, meta)}
+    if not lost:
+        return ()
+    credentials = Credentials(build_secret_name(meta.name), fingerprint=None)
+    desired = build_children(meta, seen.spec, platform, credentials)
+    return tuple(
+        AdoptChild(child, one) for child, one in lost.items() if not check_origin(one, meta, desired.get(child))
+    )
 
 
 def plan_application(seen: ApplicationSnapshot, platform: Platform) -> ApplicationPlan:
@@ -126,7 +151,7 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
     is_policy_blocked = False
     for child, manifest in desired.items():
         observed = seen.children.get(child)
-        if observed and (blocker := check_child_owner(child, observed, meta)):
+        if observed and (blocker := check_child_owner(child, observed, meta, manifest)):
             blockers.append(blocker)
             is_policy_blocked |= child.kind in POLICY_KINDS
             continue

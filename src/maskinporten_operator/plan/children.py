@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,12 +14,21 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, UNREADABLE, Kind
 from maskinporten_operator.plan.comparison import find_difference
 from maskinporten_operator.plan.egress import build_network_policy_of, build_policies
-from maskinporten_operator.plan.owner_references import build_metadata, find_owners, is_owned_by, was_owned_by_namesake
-from maskinporten_operator.plan.workload import build_deployment, build_service, choose_fingerprint
+from maskinporten_operator.plan.owner_references import (
+    build_metadata,
+    is_adoptable,
+    is_owned_by,
+    is_ownerless,
+    was_owned_by_namesake,
+)
+from maskinporten_operator.plan.workload import (
+    CREDENTIALS_ANNOTATION,
+    build_deployment,
+    build_service,
+    choose_fingerprint,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from maskinporten_operator.model.application import ApplicationSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.platform import Platform
@@ -80,14 +90,17 @@ def build_bridge(meta: ObjectMeta, rules: list[dict[str, Any]]) -> dict[str, Any
     return _seal(build_network_policy_of(meta, rules))
 
 
-def check_child_owner(child: ChildName, observed: Mapping[str, Any], meta: ObjectMeta) -> Blocker | None:
+def check_child_owner(
+    child: ChildName, observed: Mapping[str, Any], meta: ObjectMeta, desired: Mapping[str, Any]
+) -> Blocker | None:
     """A child of that name that isn't ours is never taken over; one that is going is waited for."""
     if reason := observed.get(UNREADABLE):
         message = f"{child} can't be read ({reason}): take out what made it so, or delete it"
         return rejected(Reason.CHILD_CONFLICT, message)
-    if is_owned_by(observed, meta):
-        if observed["metadata"].get("deletionTimestamp"):
-            return waiting(Reason.AWAITING_CHILD_REMOVAL, f"{child} is being deleted", CHILD_RECHECK_SECONDS)
+    is_owned = is_owned_by(observed, meta)
+    if (is_owned or is_ownerless(observed, meta)) and observed["metadata"].get("deletionTimestamp"):
+        return waiting(Reason.AWAITING_CHILD_REMOVAL, f"{child} is being deleted", CHILD_RECHECK_SECONDS)
+    if is_owned:
         return None
     if was_owned_by_namesake(observed, meta):
         return waiting(
@@ -95,9 +108,33 @@ def check_child_owner(child: ChildName, observed: Mapping[str, Any], meta: Objec
             f"{child} still belongs to an earlier Application of this name; the garbage collector removes it",
             CHILD_RECHECK_SECONDS,
         )
-    others = ", ".join(str(one["name"]) for one in find_owners(observed, meta.kind))
-    whose = f"belongs to Application {others}" if others else "wasn't made for this Application"
-    return rejected(Reason.CHILD_CONFLICT, f"{child} exists and {whose}: remove or rename one of the two")
+    return rejected(
+        Reason.CHILD_CONFLICT,
+        f"{child} exists and {_describe_owner(observed, meta, desired)}: remove or rename one of the two",
+    )
+
+
+def check_origin(observed: Mapping[str, Any], meta: ObjectMeta, desired: Mapping[str, Any] | None) -> str | None:
+    """Say what an object without an owner lacks to be this Application's child, or None if it lacks nothing.
+
+    Whoever may write objects may set a label and copy an annotation, so each of its values must be what the operator
+    would set: to adopt it then changes nothing of what it does. `desired` is None if the spec asks for no such child.
+    """
+    if not is_adoptable(observed, meta):
+        return "the labels by which the operator knows its own"
+    if HASH_ANNOTATION not in (observed["metadata"].get("annotations") or {}):
+        return f"the annotation {HASH_ANNOTATION}"
+    if desired is None:
+        return "a place in the spec"
+    difference = _find_difference(_leave_out_marks(desired), observed)
+    return f"what the spec asks for in {difference}" if difference else None
+
+
+def _describe_owner(observed: Mapping[str, Any], meta: ObjectMeta, desired: Mapping[str, Any]) -> str:
+    references = observed["metadata"].get("ownerReferences") or ()
+    if others := ", ".join(f"{one['kind']} {one['name']}" for one in references):
+        return f"belongs to {others}"
+    return f"wasn't made for this Application, as it lacks {check_origin(observed, meta, desired)}"
 
 
 def check_child(desired: Mapping[str, Any], observed: Mapping[str, Any] | None) -> str | None:
@@ -105,12 +142,28 @@ def check_child(desired: Mapping[str, Any], observed: Mapping[str, Any] | None) 
     if observed is None:
         return "it doesn't exist"
     hashes = [(one["metadata"].get("annotations") or {}).get(HASH_ANNOTATION) for one in (desired, observed)]
-    # Its kind can't differ, and an object from a list doesn't tell it.
-    compared = {name: value for name, value in desired.items() if name not in {"apiVersion", "kind"}}
-    difference = find_difference(compared, observed, shared_lists=desired["kind"] in {DEPLOYMENT.name, SERVICE.name})
+    difference = _find_difference(desired, observed)
     if hashes[0] != hashes[1]:
         return "the Application's spec changed" if hashes[1] else "this operator never applied it"
     return f"{difference} was changed" if difference else None
+
+
+def _find_difference(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> str | None:
+    # Its kind can't differ, and an object from a list doesn't tell it.
+    compared = {name: value for name, value in desired.items() if name not in {"apiVersion", "kind"}}
+    return find_difference(compared, observed, shared_lists=desired["kind"] in {DEPLOYMENT.name, SERVICE.name})
+
+
+def _leave_out_marks(desired: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a manifest without what depends on its owner's uid, or on the key in the Secret."""
+    left_out = {"ownerReferences", HASH_ANNOTATION, CREDENTIALS_ANNOTATION}
+
+    def leave_out(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: leave_out(one) for name, one in value.items() if name not in left_out}
+
+    return {name: leave_out(one) for name, one in desired.items()}
 
 
 def _build_client(meta: ObjectMeta, spec: ApplicationSpec) -> dict[str, Any]:

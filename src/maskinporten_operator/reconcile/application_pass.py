@@ -24,6 +24,7 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.plan.application_plan import (
+    AdoptChild,
     ApplicationPlan,
     ApplicationSnapshot,
     ApplyChild,
@@ -31,9 +32,10 @@ from maskinporten_operator.plan.application_plan import (
     SetReplicas,
     judge,
     judge_client,
+    plan_adoptions,
     plan_application,
 )
-from maskinporten_operator.plan.children import ChildName, build_children, check_child_owner
+from maskinporten_operator.plan.children import ChildName, build_children, check_child_owner, check_origin
 from maskinporten_operator.plan.egress import FQDN_KINDS, POLICY_KINDS
 from maskinporten_operator.plan.outcomes import DONE, Outcome, not_ready, not_selected
 from maskinporten_operator.plan.workload import build_replicas
@@ -71,13 +73,14 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
 
     is_new = not application.status.fields and ports.memory.record_visit(application.meta.uid)
     seen = await _observe(application, application.spec, ports, is_new=is_new)
+    seen, refusal = await _adopt(seen, progress, ports)
     plan = plan_application(seen, ports.platform)
     progress.impaired = any(isinstance(step, ApplyChild) and step.uid is None for step in plan.steps)
     if progress.impaired and not is_new:
         await check_still_wanted(application.meta, ports.cluster)
     written: Objects = {}
     error = await _execute(plan, seen, written, progress, ports.cluster)
-    return _judge(seen, written, error or plan.blocker, progress, ports)
+    return _judge(seen, written, refusal or error or plan.blocker, progress, ports)
 
 
 async def _observe(
@@ -109,6 +112,20 @@ async def _observe(
     wanted = list(dict.fromkeys(wanted))
     bodies = await asyncio.gather(*(ports.cluster.find(child.kind, meta.namespace, child.name) for child in wanted))
     return ApplicationSnapshot(application, spec, client, children | dict(zip(wanted, bodies, strict=True)))
+
+
+async def _adopt(
+    seen: ApplicationSnapshot, progress: ApplicationProgress, ports: Ports
+) -> tuple[ApplicationSnapshot, Blocker | None]:
+    """Take back the children that lost their owner, and give what is there then, and the first refusal."""
+    steps = plan_adoptions(seen, ports.platform)
+    if not steps:
+        return seen, None
+    await check_still_wanted(seen.application.meta, ports.cluster)
+    written: Objects = {}
+    refusal = await _execute(ApplicationPlan(steps, None), seen, written, progress, ports.cluster)
+    client = written.get(ChildName(MASKINPORTEN_CLIENT, seen.application.meta.name)) or seen.client
+    return replace(seen, client=client, children={**seen.children, **written}), refusal
 
 
 def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
@@ -168,6 +185,9 @@ async def _carry_out(
                 return applied
             written[child] = applied
             progress.note(f"applied {child} ({step.reason})")
+        case AdoptChild(child, body):
+            written[child] = await cluster.adopt(child.kind, body, meta)
+            progress.note(f"took back {child}, which had lost its owner")
         case SetReplicas(count):
             name = ChildName(DEPLOYMENT, meta.name)
             if deployment := written.get(name) or seen.children.get(name):  # else it was refused just now
@@ -188,7 +208,9 @@ async def _apply(step: ApplyChild, meta: ObjectMeta, cluster: Cluster) -> Mappin
         found = await cluster.find(step.child.kind, meta.namespace, step.child.name)
         if found is None or step.uid:
             raise
-        if blocker := check_child_owner(step.child, found, meta):
+        if not check_origin(found, meta, step.manifest):
+            raise  # the watch didn't tell of it yet: the next pass takes it back
+        if blocker := check_child_owner(step.child, found, meta, step.manifest):
             return blocker
         return await cluster.apply(step.child.kind, step.manifest, found["metadata"]["uid"])
 
