@@ -9,7 +9,7 @@ from kubernetes.aio.client import Configuration
 
 from maskinporten_operator.adapters.cluster import watch
 from maskinporten_operator.adapters.cluster.api import ClusterApi
-from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata, list_objects
+from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata, list_objects, reduce_metadata
 from maskinporten_operator.assembly.watches import summarize
 from maskinporten_operator.model.resources import SECRET
 from maskinporten_operator.plan.secret import build_secret
@@ -99,6 +99,12 @@ async def test_what_others_wrote_into_metadata_is_left_out(server, api):
 
     assert items == [{"metadata": reduced(number)} for number in (1, 2, 3)]
     assert version == "9"
+
+
+def test_of_the_labels_the_one_that_names_whom_it_was_made_for_is_kept():
+    metadata = {"name": "some-secret", "labels": {"app": "some-app", "other": "label"}}
+
+    assert reduce_metadata({"metadata": metadata}) == {"metadata": metadata | {"labels": {"app": "some-app"}}}
 
 
 async def test_a_page_that_is_too_large_is_asked_for_again_with_fewer_objects(server, api):

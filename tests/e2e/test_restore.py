@@ -89,6 +89,8 @@ def test_an_application_that_was_orphaned_and_applied_anew_takes_back_all_it_had
     apps.create()
     apps.wait_ready()
     wait_until_owned(apps)
+    apps.edit(SERVICE, {"metadata": {"ownerReferences": None}})  # as some tools do
+    wait_until_owned(apps)
 
     assert describe(apps) == before
     assert [apps.find(kind)["metadata"]["uid"] for kind in CHILDREN] == uids

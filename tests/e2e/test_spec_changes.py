@@ -129,6 +129,11 @@ def test_a_new_secret_name_gets_a_secret_with_a_registered_key_and_the_same_clie
     assert values["MASKINPORTEN_CLIENT_ID"] == app["status"]["clientID"]
     assert held_kid(values) in stage.kids(namespace)
     assert changed["status"]["synchronizationSecretName"] == "another-secret"
+    stage.wait_for_reason(namespace, "app", "SupersededSecrets", kind="SecretUnique")
+    assert held_kid(stage.read_secret(namespace)) in stage.kids(namespace)
+
+    stage.delete_secret(namespace)
+    wait_for(lambda: not stage.find_condition(namespace, kind="SecretUnique"), PATIENCE, "one Secret")
 
 
 def test_the_rotate_annotation_is_carried_out_once_and_taken_off(stage, namespace, app):

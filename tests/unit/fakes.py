@@ -378,6 +378,19 @@ class FakeResourceStore:
         return [set(self.client_ids)]
 
 
+class FakeSecrets:
+    """What the watch knows of the Secrets."""
+
+    def __init__(self, cluster: FakeCluster):
+        self.cluster = cluster
+
+    def find_owned(self, meta):
+        owners = {name: body["metadata"].get("ownerReferences") or () for name, body in self.cluster.secrets.items()}
+        return tuple(
+            sorted(name for name, references in owners.items() if meta.name in {r["name"] for r in references})
+        )
+
+
 class FakeChildren:
     """What the watches know of an Application's children, which is nothing to a pass over a MaskinportenClient."""
 

@@ -150,6 +150,7 @@ class World:
             digdir=None,
             known=Known(
                 None,
+                None,
                 LabelledObjects(self.cluster, self.labels_told) if self.watches_have_told else NoObjects(),
                 FakeNamespaces(),
             ),

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from maskinporten_operator.model.maskinportenclient import FINALIZER
-from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT
+from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT, parse_meta
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.plan.secret import SecretSummary
-from maskinporten_operator.runtime.owned_changes import SUMMARY, OwnedChanges
+from maskinporten_operator.runtime.owned_changes import SUMMARY, OwnedChanges, WatchedSecrets
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.store import MAX_WAIT_FOR_LISTS, FirstLists, VersionStore, WatchedResourceStore
 from tests.unit.fakes import NAME, NAMESPACE, SECRET, UID, owner_reference, private_jwk, resource_body
@@ -405,3 +405,15 @@ def test_the_first_lists_are_waited_for_as_long_as_they_may_take():
         return taken, clock() - taken
 
     assert run_in_virtual_time(wait) == (5, MAX_WAIT_FOR_LISTS)
+
+
+async def test_the_secrets_that_a_resource_owns_are_known_without_a_call(world):
+    meta, owned = parse_meta(MASKINPORTEN_CLIENT, resource_body()), WatchedSecrets(world.changes)
+    world.secrets.on_list([{"metadata": secret(10, name="one")}, {"metadata": secret(11, name="another")}])
+    world.secrets.on_change(secret(12, owner_reference(name="other-app"), name="of-another"))
+    assert owned.find_owned(meta) == ("another", "one")
+
+    world.secrets.on_change(secret(13, owner_reference(name="other-app"), name="one"))
+    world.secrets.on_delete(secret(14, name="another"))
+
+    assert owned.find_owned(meta) == ()

@@ -14,10 +14,19 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 IN_USE = registered(HELD, NOW - DAY)
 
 
-def plan(*keys, held=HELD, pending=None, rotate="a new key was asked for", verifies=True, undelivered=frozenset()):
+def plan(
+    *keys,
+    held=HELD,
+    pending=None,
+    rotate="a new key was asked for",
+    verifies=True,
+    undelivered=frozenset(),
+    superseded=(),
+):
     return plan_keys(
         keys,
         held,
+        superseded=superseded,
         pending=pending,
         rotate=rotate,
         verifies=verifies,
@@ -87,6 +96,13 @@ def test_a_newer_key_may_be_in_use_if_the_secret_was_put_back():
 
     keys = plan(IN_USE, newer)
 
+    assert {key.kid for key in keys.publish.keep} == {HELD.kid, NEW.kid}
+
+
+def test_a_newer_key_is_in_use_if_a_secret_of_an_earlier_name_holds_it():
+    keys = plan(IN_USE, registered(NEW), undelivered=frozenset({NEW.kid}), superseded=[NEW])
+
+    assert keys.publish.mint
     assert {key.kid for key in keys.publish.keep} == {HELD.kid, NEW.kid}
 
 

@@ -31,6 +31,7 @@ from maskinporten_operator.runtime.gauges import add_gauges
 from maskinporten_operator.runtime.health import serve_endpoints
 from maskinporten_operator.runtime.leadership import Leadership
 from maskinporten_operator.runtime.namespaces import WatchedNamespaces
+from maskinporten_operator.runtime.owned_changes import WatchedSecrets
 from maskinporten_operator.runtime.queue import Priority, WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
@@ -224,7 +225,7 @@ class Operator:
                 parts.api, self._router.record_own_write, config.namespace_selector, self._router.remember_secret
             ),
             digdir=Digdir(parts.registrations, parts.scopes, parts.grants, parts.metadata, self._verifier),
-            known=Known(clients, children, self._namespaces),
+            known=Known(clients, WatchedSecrets(self._router.owned[MASKINPORTEN_CLIENT]), children, self._namespaces),
             key_pool=parts.key_pool,
             announcer=self._announcer,
             clock=self._clock,

@@ -11,6 +11,7 @@ from typing import Literal
 
 READY = "Ready"
 REGISTRATION_UNIQUE = "RegistrationUnique"
+SECRET_UNIQUE = "SecretUnique"
 ALL_FIELDS_SUPPORTED = "AllFieldsSupported"
 MASKINPORTEN_READY = "MaskinportenReady"
 AVAILABLE = "Available"
@@ -39,6 +40,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     NAMESPACE_NOT_SELECTED = "NamespaceNotSelected"
     SECRET_CONFLICT = "SecretConflict"
+    SUPERSEDED_SECRETS = "SupersededSecrets"
     REGISTRATION_RELEASED = "RegistrationReleased"
     DUPLICATE_REGISTRATIONS = "DuplicateRegistrations"
     FIELDS_NOT_SUPPORTED = "FieldsNotSupported"

@@ -49,6 +49,7 @@ from maskinporten_operator.plan.secret import (
     build_fingerprint,
     build_secret,
     check_secret,
+    judge_superseded,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Snapshot:
         pending_key: A key that was minted and hasn't reached the Secret.
         found: Its registration; None if it is proven to have none.
         granted: Which of the consumed scopes may be registered.
+        superseded: Its Secrets of other names than the spec's.
         refused: What DigDir said of consumed scopes that it refused lately.
         earlier_refusal: The status' message on those refused to an earlier process; None once they may be tried again.
         exposures: The exposed scopes in the order of the spec, then those that left it.
@@ -98,6 +100,7 @@ class Snapshot:
     pending_key: PendingKey | None
     found: Found | None
     granted: Granted
+    superseded: tuple[ObservedSecret, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     earlier_refusal: str | None = None
     exposures: tuple[Exposure, ...] = ()
@@ -179,6 +182,7 @@ def judge_maskinportenclient(
     )
     notices = [judge_consumption(consumption), judge_repeated(seen.spec.scopes), judge_duplicates(seen.found)]
     notices.append(plan.rotation_notice)
+    notices.append(judge_superseded(seen.superseded, seen.spec.secret_name, settings.key_grace))
     if not seen.unread:
         notices[1:1] = [judge_consumers(exposures), judge_withdrawn(exposures)]
     return blocker, tuple(notice for notice in notices if notice)
@@ -188,7 +192,7 @@ def check_secret_owner(secret: ObservedSecret | None, meta: ObjectMeta) -> Block
     """A Secret that isn't ours is never overwritten; of one that nothing owns any more, `check_proof` judges."""
     if secret is None or secret.is_owned_by(meta) or secret.is_adoptable(meta):
         return None
-    name = secret.manifest["metadata"]["name"]
+    name = secret.name
     if secret.was_owned_by_namesake(meta):
         return _await_removal(name)
     if secret.is_ownerless(meta) and secret.manifest["metadata"].get("deletionTimestamp"):
@@ -209,7 +213,7 @@ def check_proof(secret: ObservedSecret, meta: ObjectMeta, registration: Registra
     jwk, keys = secret.jwk, (registration.keys or ()) if registration else ()
     if jwk and any(key.matches(jwk) for key in keys):
         return None
-    name = secret.manifest["metadata"]["name"]
+    name = secret.name
     if secret.was_owned_by_namesake(meta):
         return _await_removal(name)
     lacking = "this resource has no client at DigDir"
@@ -300,6 +304,7 @@ def _plan_keys(seen: Snapshot, rotation: Rotation, settings: RegistrationSetting
     return plan_keys(
         seen.registered_keys,
         seen.secret.jwk if seen.secret else None,
+        superseded=tuple(jwk for secret in seen.superseded if (jwk := secret.jwk)),
         pending=seen.pending_key,
         rotate=rotation.reason,
         verifies=settings.verifies,

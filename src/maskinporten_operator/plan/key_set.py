@@ -50,6 +50,7 @@ def plan_keys(
     registered: Sequence[PublicJwk],
     in_secret: PrivateJwk | KeyDigest | None,
     *,
+    superseded: Sequence[PrivateJwk] = (),
     pending: PendingKey | None = None,
     rotate: str | None,
     verifies: bool = False,
@@ -63,6 +64,7 @@ def plan_keys(
     Args:
         registered: The client's keys as read.
         in_secret: The key in the Secret, if it is a usable one.
+        superseded: Those in Secrets that were the resource's before its spec named another.
         pending: A key that was minted and hasn't reached the Secret, if there is one; it is used for a mint.
         rotate: Why a key that works is to be replaced, if it is.
         verifies: Whether a key that works is replaced only by one that is known to.
@@ -81,13 +83,14 @@ def plan_keys(
         mint = None
     # A pending key that was published already takes no further slot, nor one that a restart left.
     left = (undelivered | ({pending.kid} if pending else set())) if mint else frozenset[str]()
+    left -= {key.kid for key in superseded}
     remaining = [key for key in registered if key.kid not in left or key is current]
-    keys = KeySet.classify(remaining, current, now)
+    keys = KeySet.classify(remaining, current, superseded, now)
     refusal = _check_minting(keys, recent_mints | keys.find_young(now)) if mint else None
     if refusal and mint != rotate:
         return KeyPlan(blocker=refusal)
     if refusal:
-        keys, mint, is_waiting = KeySet.classify(registered, current, now), None, False
+        keys, mint, is_waiting = KeySet.classify(registered, current, superseded, now), None, False
     kept = keys.choose_kept(KEY_LIMIT - bool(mint), grace, now)
     publish = _plan_publication(keys, kept, mint, now)
     looks = [_next_look(keys, kept, grace, now), wait if is_waiting else None]
@@ -114,11 +117,17 @@ class KeySet:
     foreign: tuple[PublicJwk, ...]
 
     @classmethod
-    def classify(cls, registered: Sequence[PublicJwk], current: PublicJwk | None, now: datetime) -> Self:
+    def classify(
+        cls,
+        registered: Sequence[PublicJwk],
+        current: PublicJwk | None,
+        superseded: Sequence[PrivateJwk],
+        now: datetime,
+    ) -> Self:
         """Classify a client's keys."""
         ours = tuple(key for key in registered if key.ours)
         foreign = tuple(key for key in registered if not key.ours)
-        return cls(current, ours, tuple(_find_orphans(registered, current, now)), foreign)
+        return cls(current, ours, tuple(_find_orphans(registered, current, superseded, now)), foreign)
 
     @property
     def in_use(self) -> tuple[PublicJwk, ...]:
@@ -211,23 +220,40 @@ def _expires_soon(key: PublicJwk, now: datetime) -> bool:
     return key.expires is not None and key.expires - now.timestamp() < RENEW_BEFORE.total_seconds()
 
 
-def _find_orphans(registered: Sequence[PublicJwk], current: PublicJwk | None, now: datetime) -> list[Orphan]:
+def _find_orphans(
+    registered: Sequence[PublicJwk], current: PublicJwk | None, superseded: Sequence[PrivateJwk], now: datetime
+) -> list[Orphan]:
     """List our keys that aren't in the Secret and haven't expired, oldest first.
 
     One is superseded when the next newer was published; the newest, whose Secret was never written, at its own
     publication. If the Secret's key is gone, pods may still use the newest: the key that is made now supersedes it.
-    Without a time from the API a key goes only when its slot is needed. One that has expired goes at once, and counts
-    for none: the next look wouldn't find it.
+    When the spec names an earlier Secret again, whose key is older, nothing tells since when the newest isn't used, so
+    that stays while its Secret is there. Without a time a key goes only when its slot is needed. One that has expired
+    goes at once, and counts for none: the next look wouldn't find it.
     """
     own = sorted(
         (key for key in registered if key is current or (key.ours and not _has_expired(key, now))), key=_by_age
     )
     newer = [*own[1:], None][: len(own)]
     return [
-        Orphan(key, (successor or key).created if successor or current else now)
+        Orphan(key, _find_moment(key, successor, current, superseded, now))
         for key, successor in zip(own, newer, strict=True)
         if key is not current
     ]
+
+
+def _find_moment(
+    key: PublicJwk,
+    successor: PublicJwk | None,
+    current: PublicJwk | None,
+    superseded: Sequence[PrivateJwk],
+    now: datetime,
+) -> datetime | None:
+    if successor:
+        return successor.created
+    if any(key.matches(one) for one in superseded):
+        return None
+    return key.created if current else now
 
 
 def _by_age(key: PublicJwk) -> tuple[float, str]:

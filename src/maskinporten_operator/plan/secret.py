@@ -8,6 +8,7 @@ from functools import cached_property
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.model.conditions import SECRET_UNIQUE, Reason, Verdict
 from maskinporten_operator.model.jwk import PrivateJwk
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.plan.owner_references import (
@@ -22,7 +23,8 @@ from maskinporten_operator.plan.owner_references import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
 
     from maskinporten_operator.model.jwk import KeyDigest
     from maskinporten_operator.model.registrations import AuthorizationServer
@@ -48,7 +50,12 @@ class ObservedSecret:
     manifest: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        return f"ObservedSecret({self.manifest['metadata']['name']})"
+        return f"ObservedSecret({self.name})"
+
+    @property
+    def name(self) -> str:
+        """The Secret's name."""
+        return str(self.manifest["metadata"]["name"])
 
     @property
     def uid(self) -> str:
@@ -176,6 +183,20 @@ def build_fingerprint(client_id: str, kid: str, scopes: Iterable[str], server: A
     """Build a hash that changes with what is in the Secret, of nothing secret: the key is represented by its id."""
     parts = (client_id, kid, *scopes, "", server.well_known_url, server.issuer, server.jwks_uri, server.token_endpoint)
     return sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def judge_superseded(secrets: Sequence[ObservedSecret], secret_name: str, grace: timedelta) -> Verdict | None:
+    """Name the Secrets that were the resource's before its spec named another: they are left as they are."""
+    if not secrets:
+        return None
+    names = ", ".join(secret.name for secret in secrets)
+    hours = grace.total_seconds() / 3600
+    message = (
+        f"The spec doesn't name these Secrets of the resource any more, so they are left as they are: {names}. "
+        f"A key in them works for {hours:g} hours after a newer one was made: let workloads use Secret {secret_name}, "
+        "then remove them"
+    )
+    return Verdict(SECRET_UNIQUE, "False", Reason.SUPERSEDED_SECRETS, message)
 
 
 def check_secret(current: ObservedSecret | SecretSummary | None, desired: Mapping[str, Any]) -> str | None:

@@ -15,6 +15,7 @@ from maskinporten_operator.model.conditions import (
     SCOPES_DECLARED,
     SCOPES_GRANTED,
     SCOPES_UNIQUE,
+    SECRET_UNIQUE,
     VERIFIED,
 )
 
@@ -41,6 +42,7 @@ OWN_TYPES = frozenset(
         SCOPES_DECLARED,
         SCOPES_UNIQUE,
         REGISTRATION_UNIQUE,
+        SECRET_UNIQUE,
         ALL_FIELDS_SUPPORTED,
         ROTATED,
         VERIFIED,

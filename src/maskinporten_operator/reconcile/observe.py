@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from maskinporten_operator.reconcile.credential_trials import find_pending
 from maskinporten_operator.reconcile.exposures import find_fault, observe_exposures
 from maskinporten_operator.reconcile.vanished import check_still_wanted
 
+MAX_SUPERSEDED = 10
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.decisions import Plan
     from maskinporten_operator.plan.exposed_scopes import Exposure
+    from maskinporten_operator.plan.secret import ObservedSecret
     from maskinporten_operator.reconcile.ports import FirstSeen, Known, Ports, RegistrationIndex, ScopeIndex
     from maskinporten_operator.reconcile.progress import ClientProgress
 
@@ -82,6 +86,7 @@ async def observe(
         pending_key=find_pending(meta, spec, found.registration if found else None, server, ports),
         found=found,
         granted=granted,
+        superseded=await _find_superseded(meta, spec, ports),
         earlier_refusal=_recall_earlier_refusal(resource, first_seen, ports),
         exposures=exposures,
         unread=unread,
@@ -110,6 +115,18 @@ async def read_recalled(
     if secret is None or secret.version != seen.secret.version:
         return await observe(progress, seen.spec, first_seen, ports, may_recall=False)
     return replace(seen, secret=secret)
+
+
+async def _find_superseded(meta: ObjectMeta, spec: MaskinportenClientSpec, ports: Ports) -> tuple[ObservedSecret, ...]:
+    """Read the resource's Secrets of other names; whoever may write Secrets may make it many."""
+    names = [name for name in ports.known.secrets.find_owned(meta) if name != spec.secret_name]
+    found = []
+    for name in names[:MAX_SUPERSEDED]:
+        with suppress(RejectedError):  # it can't be read, and nothing depends on it
+            secret = await ports.cluster.find_secret(meta.namespace, name)
+            if secret and secret.is_owned_by(meta):
+                found.append(secret)
+    return tuple(found)
 
 
 def _find_mints(meta: ObjectMeta, found: Found | None, ports: Ports) -> frozenset[str]:

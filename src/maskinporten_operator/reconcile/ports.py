@@ -203,6 +203,13 @@ class ResourceStore(Protocol):
         """Give, by namespace, the client ids in the statuses of resources that are managed and aren't being deleted."""
 
 
+class Secrets(Protocol):
+    """The Secrets with our label, as the watch has delivered them."""
+
+    def find_owned(self, meta: ObjectMeta) -> tuple[str, ...]:
+        """Give the names of those that a resource of this name owns, sorted."""
+
+
 class Children(Protocol):
     """The objects with our label, as the watches have delivered them."""
 
@@ -279,9 +286,10 @@ class Digdir:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the watches have delivered: the MaskinportenClients, what Applications own, and namespaces."""
+    """What the watches have delivered: the MaskinportenClients, what they and Applications own, and namespaces."""
 
     resources: ResourceStore
+    secrets: Secrets
     children: Children
     namespaces: Namespaces
 

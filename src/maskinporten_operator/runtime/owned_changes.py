@@ -15,7 +15,7 @@ from maskinporten_operator.runtime.store import key_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from maskinporten_operator.model.resources import Kind
+    from maskinporten_operator.model.resources import Kind, ObjectMeta
     from maskinporten_operator.runtime.store import VersionStore, WatchedResourceStore
 
     Metadata = Mapping[str, Any]
@@ -46,6 +46,7 @@ class OwnedChanges:
         self._note_gap = note_gap
         self._on_secrets_listed = on_secrets_listed
         self._owners: dict[Key, tuple[Key, ...]] = {}
+        self._owned: dict[Key, tuple[Key, ...]] = {}
         self._unsettled: defaultdict[Key, dict[Key, int]] = defaultdict(dict)
 
     def listen(self, kind: Kind) -> OwnedListener:
@@ -82,11 +83,12 @@ class OwnedChanges:
     def take_change(self, kind: Kind, metadata: Metadata) -> None:
         """Take in an object that was made or changed."""
         key = key_of(kind, metadata)
-        self._owners[key] = self._find_owners(key, metadata)  # whom a list without the object wakes up
+        owners = self._find_owners(key, metadata)
+        self._record_owners(key, owners)  # whom a list without the object wakes up
         version = int(metadata["resourceVersion"])
         if not self._versions.offer(key, version):
             return
-        for owner in self._find_concerned(key, self._owners[key]):
+        for owner in self._find_concerned(key, owners):
             if self._queue.is_running(owner):
                 # Most likely the echo of the write that this pass is waiting for an answer to.
                 self._unsettled[owner][key] = version
@@ -96,7 +98,7 @@ class OwnedChanges:
     def take_deletion(self, kind: Kind, metadata: Metadata) -> None:
         """Take in an object that was deleted, or lost the label that we watch."""
         key = key_of(kind, metadata)
-        self._owners[key] = self._find_owners(key, metadata)
+        self._record_owners(key, self._find_owners(key, metadata))
         self._take_absence(key)
 
     def take_write(self, kind: Kind, metadata: Metadata) -> None:
@@ -110,6 +112,10 @@ class OwnedChanges:
         for other in self._find_concerned(key, self._find_owners(key, metadata)).difference(writer):
             self._queue.add(other, _find_urgency(kind))
 
+    def find_owned(self, kind: Kind, owner: Key) -> tuple[str, ...]:
+        """Give the names of the objects of a kind that a resource owns, sorted; owners are told apart by name only."""
+        return tuple(sorted(key.name for key in self._owned.get(owner, ()) if key.kind == kind))
+
     def settle(self, owner: Key) -> None:
         """At the end of a pass: queue the owner again if a change during the pass wasn't the pass's own."""
         changes = self._unsettled.pop(owner, {})
@@ -118,8 +124,22 @@ class OwnedChanges:
 
     def _take_absence(self, key: Key) -> None:
         self._versions.remove(key)
-        for owner in self._find_concerned(key, self._owners.pop(key, ())):
+        for owner in self._find_concerned(key, self._record_owners(key, ())):
             self._queue.add(owner, Priority.REPAIR)
+
+    def _record_owners(self, key: Key, owners: tuple[Key, ...]) -> tuple[Key, ...]:
+        """Record who owns an object, nobody if it is gone; give who did before."""
+        before = self._owners.pop(key, ())
+        if owners:
+            self._owners[key] = owners
+        for owner in before:
+            if left := tuple(one for one in self._owned[owner] if one != key):
+                self._owned[owner] = left
+            else:
+                del self._owned[owner]
+        for owner in owners:
+            self._owned[owner] = (*self._owned.get(owner, ()), key)
+        return before
 
     def _find_owners(self, key: Key, metadata: Metadata) -> tuple[Key, ...]:
         """Find the owners by reference; of an object that lost its owner, whom it was made for by its label."""
@@ -127,7 +147,7 @@ class OwnedChanges:
         names = [one["name"] for one in references if one.get("kind") == kind.name]
         if not references and (label := (metadata.get("labels") or {}).get(APP_LABEL)):
             names = [label]
-        return tuple(Key(kind, key.namespace, sys.intern(name)) for name in names)
+        return tuple(Key(kind, key.namespace, sys.intern(name)) for name in dict.fromkeys(names))
 
     def _find_concerned(self, key: Key, owners: Iterable[Key]) -> set[Key]:
         """Find the owners that are known, and those that name the object as their Secret: one may wait for it to go."""
@@ -138,6 +158,17 @@ class OwnedChanges:
 def _find_urgency(kind: Kind) -> Priority:
     """Give the priority of a change: of a Secret it damages credentials."""
     return Priority.REPAIR if kind == SECRET else Priority.CHANGE
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedSecrets:
+    """The Secrets that MaskinportenClients own, as the watch has delivered them."""
+
+    changes: OwnedChanges
+
+    def find_owned(self, meta: ObjectMeta) -> tuple[str, ...]:
+        """Give the names of those that a resource of this name owns, sorted."""
+        return self.changes.find_owned(SECRET, Key(meta.kind, meta.namespace, meta.name))
 
 
 @dataclass(frozen=True, slots=True)
