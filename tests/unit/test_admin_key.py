@@ -399,8 +399,8 @@ async def test_no_private_key_is_told(world, capfd):
     outcome = await world.renewal.look()
     held = json.loads(world.store.content)
 
-    told = repr((outcome, world.announced, world.store.annotations, await world.store.read())) + capfd.readouterr().out
-    assert held["d"] not in told
+    shown = repr((outcome, world.announced, world.store.annotations, await world.store.read())) + capfd.readouterr().out
+    assert held["d"] not in shown
 
 
 async def test_it_looks_only_once_this_process_works(world):
