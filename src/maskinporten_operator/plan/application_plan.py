@@ -109,10 +109,10 @@ class SetReplicas:
 
 @dataclass(frozen=True, slots=True)
 class DeleteChild:
-    """Delete a child that we own and no longer want."""
+    """Delete a child that we own and no longer want; `uid` is None for one that the plan itself makes."""
 
     child: ChildName
-    uid: str
+    uid: str | None
 
 
 ApplicationStep = AdoptChild | ApplyChild | SetReplicas | DeleteChild
@@ -285,7 +285,8 @@ def _bridge(
     meta = seen.application.meta
     if platform.workloads and not seen.children.get(ChildName(DEPLOYMENT, meta.name)):
         return steps  # there are no pods
-    before = {child.kind: one for child, one in seen.children.items() if one and child.kind in POLICY_KINDS}
+    there = {child: one for child, one in seen.children.items() if one and is_owned_by(one, meta)}
+    before = {child.kind: one for child, one in there.items() if child.kind in POLICY_KINDS}
     after = {child.kind: one for child, one in desired.items() if child.kind in POLICY_KINDS}
     changed = {one.child.kind for one in steps if isinstance(one, ApplyChild | DeleteChild)}
     rules = find_bridge(before, after, changed)
@@ -293,13 +294,11 @@ def _bridge(
         return steps
     child, manifest = ChildName(NETWORK_POLICY, meta.name), build_bridge(meta, rules)
     observed = seen.children.get(child)
-    if not check_child(manifest, observed):
+    if (observed and not is_owned_by(observed, meta)) or not check_child(manifest, observed):
         return steps
     reason = "until the other policies have changed"
-    return [
-        ApplyChild(child, manifest, observed["metadata"]["uid"] if observed else None, reason, bridges=True),
-        *steps,
-    ]
+    begin = ApplyChild(child, manifest, observed["metadata"]["uid"] if observed else None, reason, bridges=True)
+    return [begin, *steps] if after or observed else [begin, *steps, DeleteChild(child, None)]
 
 
 def _cut_path(field: str) -> str:

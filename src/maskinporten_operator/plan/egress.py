@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from maskinporten_operator.plan.platform import DnsServer, Platform
 
 FQDN_KINDS = (FQDN_POLICY, GKE_FQDN_POLICY)
-POLICY_KINDS = (*FQDN_KINDS, NETWORK_POLICY, CILIUM_POLICY)
-"""In the order in which they are applied: what a NetworkPolicy no longer opens by address is open by name then."""
+POLICY_KINDS = (*FQDN_KINDS, CILIUM_POLICY, NETWORK_POLICY)
+"""In the order of their writes: what a NetworkPolicy opens stays open until the others changed."""
 HTTPS_PORT = 443
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 CILIUM_NAMESPACE_LABEL = "k8s:io.kubernetes.pod.namespace"

@@ -19,20 +19,21 @@ EVERYTHING: list[dict[str, Any]] = [{}]
 
 
 def find_bridge(before: Policies, after: Policies, changed: Collection[Kind]) -> list[dict[str, Any]] | None:
-    """Find the rules that a NetworkPolicy needs while both it and the policy for host names change; None if none.
+    """Find the rules that a NetworkPolicy needs until the other policies have changed; None if it needs none.
 
-    A pod may go where any of its policies lets it, and everywhere without any. So where there is one of the two before
-    or after, the order of the writes is enough; else each write by itself would close what the other opens.
+    A pod may go where any of its policies lets it, and everywhere without any. The first of several policies that go
+    would close what it opens, as long as there is another; so a NetworkPolicy that opens everything goes last. A single
+    policy that comes opens all that is open afterwards. Of two, each write by itself may close what the other opens.
 
     Args:
         before: The policies that are there, by kind.
         after: Those that are to be.
         changed: The kinds that are written or deleted.
     """
-    fqdn_kinds = {kind for kind in FQDN_KINDS if kind in changed}
-    if not fqdn_kinds or NETWORK_POLICY not in changed:
-        return None
-    if {*before, *after} - {*fqdn_kinds, NETWORK_POLICY} or 1 in {len(before), len(after)}:
+    if not after:
+        return EVERYTHING if len(before) > 1 else None
+    named = [kind for kind in FQDN_KINDS if kind in after]
+    if not named or not {*named, NETWORK_POLICY} <= {*changed} or (before and named[0] not in before):
         return None
     rules = [rule for policies in (before, after) for rule in _find_rules(policies)]
     unique = [rule for number, rule in enumerate(rules) if rule not in rules[:number]]

@@ -195,8 +195,10 @@ async def _carry_out(
                 written[name] = await cluster.apply_replicas(manifest)
                 progress.note(f"set {count} replicas")
         case DeleteChild(child, uid):
-            await cluster.delete(child.kind, meta.namespace, child.name, uid)
-            progress.note(f"deleted {child}")
+            made = written.get(child)
+            if known := uid or (made and made["metadata"]["uid"]):
+                await cluster.delete(child.kind, meta.namespace, child.name, known)
+                progress.note(f"deleted {child}")
     return None
 
 
