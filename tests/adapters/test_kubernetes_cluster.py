@@ -7,9 +7,17 @@ import pytest
 
 from maskinporten_operator.adapters.cluster.kubernetes_cluster import KubernetesCluster
 from maskinporten_operator.adapters.cluster.status_errors import AbsentError
+from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
-from maskinporten_operator.model.resources import CILIUM_POLICY, MASKINPORTEN_CLIENT, SECRET, parse_meta
+from maskinporten_operator.model.resources import (
+    APPLICATION,
+    CILIUM_POLICY,
+    MASKINPORTEN_CLIENT,
+    SECRET,
+    parse_meta,
+)
 from maskinporten_operator.plan.owner_references import build_owner_reference
+from tests.children import application_body
 from tests.unit.fakes import owner_reference, resource_body
 
 MANIFEST = {"metadata": {"name": "app", "namespace": "some-team"}}
@@ -75,3 +83,52 @@ async def test_an_adoption_replaces_all_owners_of_what_was_read_and_of_nothing_e
     patch = {"uid": "there", "resourceVersion": "7", "ownerReferences": [build_owner_reference(owner)]}
     path = "/api/v1/namespaces/some-team/secrets/some-secret"
     assert calls == [("PATCH", path, {"metadata": patch}, "application/merge-patch+json")]
+
+
+class StatusApi:
+    """An API server that checks the status as a CRD does whose `synchronizationTime` is of a type."""
+
+    def __init__(self, served):
+        self.served, self.stored, self.requests = served, None, 0
+
+    async def request(self, method, path, query, body, content_type):
+        self.requests += 1
+        if not isinstance(body["status"]["synchronizationTime"], self.served):
+            raise RejectedError(Reason.REFUSED_BY_CLUSTER, "status.synchronizationTime: Invalid value")
+        self.stored = body["status"]
+        return {"metadata": {"resourceVersion": "2"}}
+
+
+STATUS = {"synchronizationTime": "2026-03-01T12:00:00Z", "correlationID": "some-id"}
+
+
+async def test_a_status_has_its_time_in_the_form_that_the_served_crd_wants():
+    api, meta = StatusApi(int), parse_meta(APPLICATION, application_body({}))
+    cluster = KubernetesCluster(api, lambda *_: None)
+    await cluster.write_status(meta, STATUS)
+    assert api.stored == {"synchronizationTime": 1_772_366_400 * 10**9, "correlationID": "some-id"}
+
+    api.requests = 0
+    await cluster.write_status(meta, STATUS)
+    assert api.requests == 1  # it is known by then
+
+    api.served = str  # somebody installed the operator's own CRD
+    await cluster.write_status(meta, STATUS)
+    assert api.stored == STATUS
+
+
+async def test_of_the_other_kind_nothing_is_concluded():
+    api = StatusApi(int)
+    cluster = KubernetesCluster(api, lambda *_: None)
+    await cluster.write_status(parse_meta(APPLICATION, application_body({})), STATUS)
+    api.served, api.requests = str, 0
+    await cluster.write_status(parse_meta(MASKINPORTEN_CLIENT, application_body({})), STATUS)
+    assert api.requests == 1
+
+
+async def test_a_status_that_is_refused_in_every_form_is_counted():
+    counted = []
+    cluster = KubernetesCluster(StatusApi(list), lambda *_: None, count_refused_status=counted.append)
+    with pytest.raises(RejectedError):
+        await cluster.write_status(parse_meta(APPLICATION, application_body({})), STATUS)
+    assert counted == [APPLICATION]

@@ -333,6 +333,18 @@ async def test_a_status_that_cant_be_written_is_tried_again_soon_unless_the_reso
     assert (await settled.reconcile()).retry == Retry(delay, failed=True)
 
 
+async def test_a_status_that_is_refused_is_told_by_an_event(settled):
+    async def write_status(*_):
+        raise refuse()
+
+    settled.edit(port=0)
+    settled.cluster.write_status = write_status
+    assert (await settled.reconcile()).retry == Retry(REJECTED_RECHECK_SECONDS, failed=True)
+    kind, reason, message = settled.announcer.announced[-1]
+    assert (kind, reason) == ("Warning", "RefusedByCluster")
+    assert message == f"The status can't be written: {refuse()}"
+
+
 # Foreign children
 
 

@@ -222,7 +222,11 @@ class Operator:
             settings=build_registration_settings(config),
             platform=build_platform(config, self._served),
             cluster=KubernetesCluster(
-                parts.api, self._router.record_own_write, config.namespace_selector, self._router.remember_secret
+                parts.api,
+                self._router.record_own_write,
+                config.namespace_selector,
+                self._router.remember_secret,
+                parts.metrics.count_refused_status,
             ),
             digdir=Digdir(parts.registrations, parts.scopes, parts.grants, parts.metadata, self._verifier),
             known=Known(clients, WatchedSecrets(self._router.owned[MASKINPORTEN_CLIENT]), children, self._namespaces),

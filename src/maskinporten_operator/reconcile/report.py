@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from maskinporten_operator.model.conditions import CONSUMERS_VALID, READY, SCOPES_DECLARED
-from maskinporten_operator.model.errors import OperatorError
+from maskinporten_operator.model.errors import OperatorError, RejectedError
 from maskinporten_operator.plan.status import (
     MAX_MESSAGE_LENGTH,
     build_status,
@@ -46,6 +46,10 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
                 progress.wrote = True
                 await ports.cluster.write_status(resource.meta, status)
             news += _find_warnings(outcome, current)
+    except RejectedError as error:
+        # Nothing else tells of it where people look.
+        news.append(("Warning", str(error.reason), f"The status can't be written: {error}"))
+        raise
     finally:
         # What was done is announced, whether or not the status could be written.
         await _announce(news, resource.meta, ports)

@@ -77,6 +77,12 @@ class Metrics:
         self._waits = Histogram(
             f"{PREFIX}_queue_wait_seconds", "How long resources wait for a pass.", ["kind"], registry=self.registry
         )
+        self._refused_statuses = Counter(
+            f"{PREFIX}_statuses_refused",
+            "Statuses that the API server refused to store.",
+            ["kind"],
+            registry=self.registry,
+        )
         self._dropped_events = Counter(
             f"{PREFIX}_events_dropped",
             "Kubernetes Events that were given up: too many waited, or the API server refused one.",
@@ -123,6 +129,10 @@ class Metrics:
     def count_token_request(self, status: str) -> None:
         """Count a request for the operator's own token, by HTTP status, `error`, or `unsigned` if the signer failed."""
         self._tokens.labels(status).inc()
+
+    def count_refused_status(self, kind: Kind) -> None:
+        """Count a status that the API server refused."""
+        self._refused_statuses.labels(kind.name).inc()
 
     def count_dropped_event(self) -> None:
         """Count a Kubernetes Event that was dropped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.adapters.cluster.api import APPLY, MERGE_PATCH, ClusterApi
@@ -30,6 +31,14 @@ MANAGER = "maskinporten-operator"
 FINALIZER_MANAGER = "maskinporten-operator-finalizer"
 REPLICAS_MANAGER = "maskinporten-operator-replicas"
 """One field manager per role: an apply with a role's manager drops what else it owned."""
+TIME_FIELD = "synchronizationTime"
+"""Of a status: a time in our CRDs, and in NAIS's of Applications a number of nanoseconds."""
+
+
+def as_nanoseconds(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the time of a status as nanoseconds since 1970."""
+    moment = datetime.fromisoformat(status[TIME_FIELD])
+    return {**status, TIME_FIELD: int(moment.timestamp()) * 10**9}
 
 
 class KubernetesCluster:
@@ -44,6 +53,7 @@ class KubernetesCluster:
         record_own_write: RecordOwnWrite,
         namespace_selector: str = "",
         on_secret: Callable[[ObservedSecret], None] = lambda _: None,
+        count_refused_status: Callable[[Kind], None] = lambda _: None,
     ) -> None:
         """`record_own_write` is given every object as a write left it, `on_secret` every Secret that is read.
 
@@ -53,6 +63,8 @@ class KubernetesCluster:
         self._api = api
         self._record_own_write = record_own_write
         self._namespace_selector = namespace_selector
+        self._count_refused_status = count_refused_status
+        self._times_as_numbers: set[Kind] = set()
 
     async def find(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Read an object anew; None if there is none."""
@@ -167,7 +179,22 @@ class KubernetesCluster:
         A merge patch, since an apply fails on fields that the served CRD doesn't know, where this drops them. The uid
         is no guard at this endpoint, the resourceVersion is.
         """
-        patch = {"metadata": {"resourceVersion": str(meta.resource_version)}, "status": status}
+        try:
+            try:
+                return await self._write_status(meta, status)
+            except RejectedError as error:
+                if TIME_FIELD not in str(error):
+                    raise
+            # The served schema wants the time in its other form; that holds for all resources of the kind.
+            self._times_as_numbers ^= {meta.kind}
+            return await self._write_status(meta, status)
+        except RejectedError:
+            self._count_refused_status(meta.kind)
+            raise
+
+    async def _write_status(self, meta: ObjectMeta, status: Mapping[str, Any]) -> Mapping[str, Any]:
+        form = as_nanoseconds if meta.kind in self._times_as_numbers else dict
+        patch = {"metadata": {"resourceVersion": str(meta.resource_version)}, "status": form(status)}
         return await self._patch(meta, patch, MERGE_PATCH, subresource="/status")
 
     async def _patch(self, meta: ObjectMeta, patch: Any, content_type: str, subresource: str = "") -> Mapping[str, Any]:
