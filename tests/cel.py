@@ -12,6 +12,7 @@ SINCE: dict[str, tuple[int, int]] = {
     "exists": (1, 23),
     "filter": (1, 23),
     "has": (1, 23),
+    "hasValue": (1, 28),
     "join": (1, 23),
     "map": (1, 23),
     "matches": (1, 23),

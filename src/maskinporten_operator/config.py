@@ -336,7 +336,13 @@ class Config(BaseSettings):
         ),
     ]
     run_as_user: Annotated[
-        int, Field(default=1069, ge=1, le=2_147_483_647, description="The user and group that Applications run as.")
+        int | None,
+        Field(
+            default=1069,
+            ge=1,
+            le=2_147_483_647,
+            description="The user and group that Applications run as; empty where the platform chooses, as OpenShift.",
+        ),
     ]
     workers: Annotated[int, Field(default=24, ge=1, le=256, description="How many resources are worked on at once.")]
     key_pool_size: Annotated[
@@ -391,6 +397,8 @@ class Config(BaseSettings):
     @classmethod
     def _drop_empty(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Take an empty value for none at all; but an empty address is one: nothing is served there."""
+        if values.get("run_as_user") == "":
+            values = {**values, "run_as_user": None}  # nobody's user, where the default is one
         return {name: value for name, value in values.items() if value != "" or name in SERVED_ADDRESSES}
 
     @field_validator("digdir_base_url")

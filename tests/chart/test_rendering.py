@@ -540,6 +540,10 @@ def test_a_platform_that_chooses_users_is_left_to_it(render, user):
         assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
+def test_applications_have_no_user_where_the_platform_chooses_them(render):
+    assert render(settings={"runAsUser": ""}).environment[f"{ENV_PREFIX}RUN_AS_USER"] == ""
+
+
 def test_every_pod_runs_as_the_user_that_the_values_say(render):
     rendered = render(alone=True, simulator={"enabled": True}, runAsUser=1_000_660_000)
     pods = [one["spec"]["template"]["spec"] for one in rendered.all("Deployment")]

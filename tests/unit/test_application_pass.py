@@ -579,3 +579,48 @@ async def test_children_known_only_to_the_watch_are_pruned(settled):
     await settled.reconcile()
     assert "delete_networkpolicy" in settled.writes
     assert POLICIES not in settled.cluster.objects
+
+
+# Admission
+
+
+def mutate(world, image="mirror.example.com/app:1"):
+    """An admission policy writes another image at each write of a Deployment."""
+    apply = world.cluster.apply
+
+    async def apply_and_mutate(kind, manifest, uid):
+        answer = await apply(kind, manifest, uid)
+        if kind == DEPLOYMENT:
+            for one in (answer, world.cluster.objects[DEPLOYED]):
+                one["spec"]["template"]["spec"]["containers"][0]["image"] = image
+        return answer
+
+    world.cluster.apply = apply_and_mutate
+
+
+async def test_what_admission_makes_of_a_child_is_neither_applied_again_nor_told(world):
+    mutate(world)
+    await world.settle()
+    told = list(world.announcer.announced)
+    await world.reconcile()
+    assert world.writes == []
+    assert world.announcer.announced == told
+
+
+async def test_beside_what_admission_makes_of_a_child_a_change_is_still_undone_and_an_edit_applied(world):
+    mutate(world)
+    await world.settle()
+    world.cluster.objects[DEPLOYED]["spec"]["template"]["spec"]["containers"][0]["image"] = "evil/app:1"
+    await world.reconcile()
+    assert world.writes == ["apply_deployment"]
+    world.edit(image="example/app:2")
+    await world.reconcile()
+    assert world.writes[0] == "apply_deployment"
+
+
+async def test_what_admission_made_of_a_child_is_forgotten_with_the_application(world):
+    mutate(world)
+    await world.settle()
+    assert world.memory.mutations(UID)
+    world.memory.forget(UID)
+    assert not world.memory.mutations(UID)

@@ -345,6 +345,12 @@ def test_applications_never_run_as_root(load, user):
     assert f"{ENV_PREFIX}RUN_AS_USER " in fault(load, run_as_user=user)
 
 
+def test_no_user_is_chosen_where_the_setting_is_empty(load, monkeypatch):
+    assert load().run_as_user == 1069
+    monkeypatch.setenv(f"{ENV_PREFIX}RUN_AS_USER", "")
+    assert load().run_as_user is None
+
+
 def test_every_fault_about_applications_is_named_in_one_message_with_the_others(load):
     wrong = {
         "workers": "many",

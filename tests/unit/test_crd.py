@@ -136,7 +136,11 @@ def test_the_constraints_of_the_model_are_in_the_schema():
 
 def test_the_rule_for_the_name_is_at_the_root_where_cel_sees_it():
     assert ROOT["x-kubernetes-validations"] == [
-        {"rule": f"self.metadata.name.size() <= {MAX_NAME_LENGTH}", "message": "must have at most 63 characters"}
+        {
+            "rule": f"oldSelf.hasValue() || (self.metadata.name.size() <= {MAX_NAME_LENGTH})",
+            "message": "must have at most 63 characters",
+            "optionalOldSelf": True,
+        }
     ]
 
 

@@ -156,10 +156,12 @@ def _describe(name: str, field: FieldInfo, described: Mapping[str, Any]) -> dict
         rules: dict[str, Any] = {"type": "string", "enum": arguments}
     else:
         kind = arguments[0] if arguments else field.annotation
-        bounds = {key: described[key] for key in ("minimum", "maximum") if key in described}
+        limited = next((one for one in described.get("anyOf", ()) if "minimum" in one), described)
+        bounds = {key: limited[key] for key in ("minimum", "maximum") if key in limited}
+        empty = {"type": ["integer", "string"], "maxLength": 0} if optional else {}
         simple: Mapping[object, dict[str, Any]] = {
             bool: {"type": "boolean"},
-            int: {"type": "integer", **bounds},
+            int: {"type": "integer", **bounds, **empty},
             timedelta: {
                 "type": ["string", "integer"],
                 "pattern": INTERVAL_SETTING if name in INTERVALS else DURATION,

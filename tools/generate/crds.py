@@ -65,7 +65,7 @@ class Definition:
     Attributes:
         kind: The kind.
         description: One sentence for `kubectl explain`.
-        short_name: What people type.
+        short_names: What people type; `app` is also that of another project's Applications.
         name_rule: The CEL rule for names, and its message.
         spec: The model of the spec.
         status: The model of the status.
@@ -75,7 +75,7 @@ class Definition:
 
     kind: Kind
     description: str
-    short_name: str
+    short_names: tuple[str, ...]
     name_rule: tuple[str, str]
     spec: type[BaseModel]
     status: type[BaseModel]
@@ -89,7 +89,7 @@ DEFINITIONS = {
     MASKINPORTEN_CLIENT: Definition(
         MASKINPORTEN_CLIENT,
         "A client at Maskinporten, registered through DigDir's self-service API.",
-        "maskinportenclient",
+        ("maskinportenclient",),
         NAME_RULE,
         MaskinportenClientSpec,
         MaskinportenClientStatus,
@@ -105,7 +105,7 @@ DEFINITIONS = {
     APPLICATION: Definition(
         APPLICATION,
         "An application, with its client at Maskinporten, its workload and its way out.",
-        "app",
+        ("app", "naisapp"),
         APPLICATION_NAME_RULE,
         ApplicationSpec,
         ApplicationStatus,
@@ -141,8 +141,8 @@ def build_crd(definition: Definition) -> Schema:
                 "listKind": f"{kind.name}List",
                 "plural": kind.plural,
                 "singular": kind.name.lower(),
-                "shortNames": [definition.short_name],
-                "categories": ["nais"],
+                "shortNames": list(definition.short_names),
+                "categories": ["nais", "maskinporten"],
             },
             "scope": "Namespaced",
             "versions": [
@@ -159,7 +159,10 @@ def build_crd(definition: Definition) -> Schema:
                             "description": definition.description,
                             "type": "object",
                             "required": ["spec"],
-                            "x-kubernetes-validations": [{"rule": rule, "message": message}],
+                            "x-kubernetes-validations": [
+                                # A name never changes: an object from before the rule can be changed, and so deleted.
+                                {"rule": f"oldSelf.hasValue() || ({rule})", "message": message, "optionalOldSelf": True}
+                            ],
                             "properties": {
                                 "apiVersion": {"type": "string"},
                                 "kind": {"type": "string"},

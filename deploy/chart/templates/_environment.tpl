@@ -1,6 +1,6 @@
 {{/*
 The operator's variables. Settings are copied one by one under their own names; what follows from other values comes
-after. An empty value is none, but for the addresses, where it means that nothing is served.
+after. An empty value is none, but for the addresses, where it means that nothing is served, and the user of pods.
 */}}
 {{- define "mpo.environment" -}}
 {{- $settings := deepCopy .Values.settings -}}
@@ -27,7 +27,7 @@ after. An empty value is none, but for the addresses, where it means that nothin
 {{- end }}
 {{- else if kindIs "float64" $value }}
 {{ include "mpo.variable" (list $variable (int64 $value)) }}
-{{- else if or (hasSuffix "Address" $name | and (ne $name "webproxyAddress")) (ne (toString $value) "") }}
+{{- else if or (eq $name "runAsUser") (hasSuffix "Address" $name | and (ne $name "webproxyAddress")) (ne (toString $value) "") }}
 {{ include "mpo.variable" (list $variable $value) }}
 {{- end }}
 {{- end }}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints
 from pydantic.json_schema import WithJsonSchema
 
 from maskinporten_operator.model.declared import UNREAD, name_unread
@@ -244,8 +244,8 @@ class ApplicationSpec(SpecModel):
         Field(
             default=(),
             max_length=1000,
-            json_schema_extra=list_of("map", "name"),
-            description="Variables of the container.",
+            json_schema_extra=list_of("atomic"),
+            description="Variables of the container; of those with one name the last counts.",
         ),
     ]
     env_from: Annotated[
@@ -281,13 +281,11 @@ class ApplicationSpec(SpecModel):
     ]
     maskinporten: Annotated[Maskinporten, Field(default=Maskinporten(), description="Its use of Maskinporten.")]
 
-    @model_validator(mode="after")
-    def _check_env(self) -> Self:
-        names = [one.name for one in self.env]
-        if len(set(names)) < len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise ValueError(f"env names a variable more than once: {', '.join(twice[:5])}")
-        return self
+    @property
+    def variables(self) -> tuple[EnvVar, ...]:
+        """The variables, of those with one name the last: a container's list may name each once."""
+        last = {one.name: number for number, one in enumerate(self.env)}
+        return tuple(one for number, one in enumerate(self.env) if last[one.name] == number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.blockers import Blocker, rejected
@@ -53,12 +53,14 @@ class ApplicationSnapshot:
     Attributes:
         client: The MaskinportenClient of its name in its newest version, whoever owns it.
         children: What is there of the children that it should have, or that are known to exist; None for absent.
+        mutated: What admission made of children that were applied, where it isn't what was sent.
     """
 
     application: Application
     spec: ApplicationSpec
     client: Mapping[str, Any] | None
     children: Mapping[ChildName, Mapping[str, Any] | None]
+    mutated: Mapping[ChildName, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def own_client(self) -> Mapping[str, Any] | None:
@@ -155,7 +157,7 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
             blockers.append(blocker)
             is_policy_blocked |= child.kind in POLICY_KINDS
             continue
-        if reason := check_child(manifest, observed):
+        if reason := check_child(manifest, observed, seen.mutated.get(child)):
             steps.append(ApplyChild(child, manifest, observed["metadata"]["uid"] if observed else None, reason))
         if child.kind == DEPLOYMENT and (count := _find_new_count(seen, observed)) is not None:
             steps.append(SetReplicas(count))
@@ -271,6 +273,12 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
         f"spec.envFrom[{number}] (neither configmap nor secret)"
         for number, one in enumerate(spec.env_from)
         if not (one.configmap or one.secret or any(path.startswith(f"spec.envFrom[{number}].") for path in found))
+    ]
+    last = {one.name: number for number, one in enumerate(spec.env)}
+    found += [
+        f"spec.env[{number}] (a later one has the same name)"
+        for number, one in enumerate(spec.env)
+        if number != last[one.name]
     ]
     return found + find_unexpressed(spec, platform)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, UNREADABLE, Kind
-from maskinporten_operator.plan.comparison import find_difference
+from maskinporten_operator.plan.comparison import find_difference, take_over
 from maskinporten_operator.plan.egress import build_network_policy_of, build_policies
 from maskinporten_operator.plan.owner_references import (
     build_metadata,
@@ -137,11 +137,28 @@ def _describe_owner(observed: Mapping[str, Any], meta: ObjectMeta, desired: Mapp
     return f"wasn't made for this Application, as it lacks {check_origin(observed, meta, desired)}"
 
 
-def check_child(desired: Mapping[str, Any], observed: Mapping[str, Any] | None) -> str | None:
-    """Say why a child must be applied, or None."""
+def find_hash(manifest: Mapping[str, Any]) -> str | None:
+    """Find the hash of the manifest last applied."""
+    value = (manifest["metadata"].get("annotations") or {}).get(HASH_ANNOTATION)
+    return value if isinstance(value, str) else None
+
+
+def find_mutation(manifest: Mapping[str, Any], answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Find what an admission webhook or policy made of a manifest that was applied; None if it is as it was sent."""
+    if not check_child(manifest, answer):
+        return None
+    return {**take_over(manifest, answer), "kind": manifest["kind"]}
+
+
+def check_child(
+    desired: Mapping[str, Any], observed: Mapping[str, Any] | None, mutated: Mapping[str, Any] | None = None
+) -> str | None:
+    """Say why a child must be applied, or None; `mutated` is what others made of it when it was applied last."""
     if observed is None:
         return "it doesn't exist"
-    hashes = [(one["metadata"].get("annotations") or {}).get(HASH_ANNOTATION) for one in (desired, observed)]
+    hashes = [find_hash(one) for one in (desired, observed)]
+    if mutated and find_hash(mutated) == hashes[0]:
+        desired = mutated
     difference = _find_difference(desired, observed)
     if hashes[0] != hashes[1]:
         return "the Application's spec changed" if hashes[1] else "this operator never applied it"

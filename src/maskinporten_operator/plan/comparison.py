@@ -34,6 +34,19 @@ def find_difference(desired: Any, observed: Any, path: str = "", *, shared_lists
     return path
 
 
+def take_over(desired: Any, observed: Any) -> Any:
+    """Give a manifest the values that the object has where the manifest has any: what others made of it at a write."""
+    if isinstance(desired, Mapping) and isinstance(observed, Mapping):
+        return {name: take_over(value, observed.get(name)) for name, value in desired.items()}
+    if isinstance(desired, list) and isinstance(observed, list):
+        if key := _find_list_key(desired, LIST_KEYS):
+            by_key = {one.get(key): one for one in observed if isinstance(one, Mapping)}
+            return [take_over(one, by_key.get(one[key])) for one in desired]
+        if len(desired) == len(observed):
+            return [take_over(*pair) for pair in zip(desired, observed, strict=True)]
+    return observed
+
+
 def _compare_objects(desired: Mapping[str, Any], observed: Any, path: str, *, shared_lists: bool) -> str | None:
     if not isinstance(observed, Mapping):
         return path

@@ -68,7 +68,7 @@ class Platform:
         dns: Where pods ask for names.
         always: Networks that every policy opens, on each port.
         webproxy: The proxy, if there is one.
-        run_as_user: The user and group of the pods.
+        run_as_user: The user and group of the pods; None where the cluster chooses them.
     """
 
     name: PlatformName = "generic"
@@ -82,7 +82,7 @@ class Platform:
     dns: tuple[DnsServer, ...] = (DnsServer("kube-system"), DnsServer(network="169.254.20.10/32"))
     always: tuple[str, ...] = ()
     webproxy: Webproxy | None = None
-    run_as_user: int = 1069
+    run_as_user: int | None = 1069
 
     def uses_webproxy(self, *, wanted: bool) -> bool:
         """Whether an application that wants the proxy gets it; never on gcp, where policies allow the hosts instead."""

@@ -93,9 +93,7 @@ def _build_pod(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, secr
         "containers": [_build_container(meta, spec, platform, secret_name)],
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": user,
-            "runAsGroup": user,
-            "fsGroup": user,
+            **({"runAsUser": user, "runAsGroup": user, "fsGroup": user} if user else {}),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
@@ -128,7 +126,7 @@ def _build_container(
     }
     optional = {
         "command": list(spec.command),
-        "env": _build_env(spec, platform),
+        "env": _build_env(meta, spec, platform),
         "envFrom": _build_env_from(spec, secret_name),
         "resources": _build_resources(spec),
         "livenessProbe": _build_probe(spec, spec.liveness),
@@ -139,14 +137,31 @@ def _build_container(
     return container | {name: value for name, value in optional.items() if value}
 
 
-def _build_env(spec: ApplicationSpec, platform: Platform) -> list[dict[str, Any]]:
-    """The user's variables win over the proxy's."""
-    written = [one.model_dump(by_alias=True, exclude_none=True) for one in spec.env]
-    if not platform.uses_webproxy(wanted=spec.webproxy) or platform.webproxy is None:
-        return written
-    names = {one.name.upper() for one in spec.env}  # libraries differ in which case wins
-    proxy = build_proxy_variables(platform.webproxy)
-    return [*written, *({"name": name, "value": value} for name, value in proxy.items() if name.upper() not in names)]
+def _build_env(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) -> list[dict[str, Any]]:
+    """Build the platform's variables, then the user's, which may refer to those before them and win over them."""
+    written = [one.model_dump(by_alias=True, exclude_none=True) for one in spec.variables]
+    names = {one["name"] for one in written}
+    proxied = {name.upper() for name in names}  # libraries differ in which case wins
+    given = [one for one in _build_platform_variables(meta, spec, platform) if one["name"] not in names]
+    if platform.uses_webproxy(wanted=spec.webproxy) and platform.webproxy:
+        proxy = build_proxy_variables(platform.webproxy)
+        given += [{"name": name, "value": value} for name, value in proxy.items() if name.upper() not in proxied]
+    return given + written
+
+
+def _build_platform_variables(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) -> list[dict[str, Any]]:
+    """Build the variables by which an application on NAIS knows itself."""
+    values = {
+        "NAIS_APP_NAME": meta.name,
+        "NAIS_NAMESPACE": meta.namespace,
+        "NAIS_APP_IMAGE": spec.image or "",
+        "NAIS_CLUSTER_NAME": platform.cluster,
+        "NAIS_CLIENT_ID": f"{platform.cluster}:{meta.namespace}:{meta.name}",
+        "PORT": str(spec.port),
+        "BIND_ADDRESS": f"0.0.0.0:{spec.port}",
+    }
+    pod = {"name": "NAIS_POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}
+    return [*({"name": name, "value": value} for name, value in values.items()), pod]
 
 
 def _build_env_from(spec: ApplicationSpec, secret_name: str | None) -> list[dict[str, Any]]:

@@ -35,7 +35,13 @@ from maskinporten_operator.plan.application_plan import (
     plan_adoptions,
     plan_application,
 )
-from maskinporten_operator.plan.children import ChildName, build_children, check_child_owner, check_origin
+from maskinporten_operator.plan.children import (
+    ChildName,
+    build_children,
+    check_child_owner,
+    check_origin,
+    find_mutation,
+)
 from maskinporten_operator.plan.egress import FQDN_KINDS, POLICY_KINDS
 from maskinporten_operator.plan.outcomes import DONE, Outcome, not_ready, not_selected
 from maskinporten_operator.plan.workload import build_replicas
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.application import Application, ApplicationSpec
     from maskinporten_operator.model.resources import Kind, ObjectMeta
     from maskinporten_operator.plan.application_plan import ApplicationStep
+    from maskinporten_operator.reconcile.memory import Memory
     from maskinporten_operator.reconcile.ports import Cluster, Ports
 
 Objects = dict[ChildName, "Mapping[str, Any] | None"]
@@ -80,6 +87,7 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
         await check_still_wanted(application.meta, ports.cluster)
     written: Objects = {}
     error = await _execute(plan, seen, written, progress, ports.cluster)
+    _record_mutations(plan, written, application.meta.uid, ports.memory)
     return _judge(seen, written, refusal or error or plan.blocker, progress, ports)
 
 
@@ -111,7 +119,8 @@ async def _observe(
         ]
     wanted = list(dict.fromkeys(wanted))
     bodies = await asyncio.gather(*(ports.cluster.find(child.kind, meta.namespace, child.name) for child in wanted))
-    return ApplicationSnapshot(application, spec, client, children | dict(zip(wanted, bodies, strict=True)))
+    there = children | dict(zip(wanted, bodies, strict=True))
+    return ApplicationSnapshot(application, spec, client, there, ports.memory.mutations(meta.uid))
 
 
 async def _adopt(
@@ -160,6 +169,13 @@ async def _execute(
                 is_policy_refused = True
                 await _take_back_bridge(plan, seen, written, cluster)
     return refusal
+
+
+def _record_mutations(plan: ApplicationPlan, written: Objects, uid: str, memory: Memory) -> None:
+    """Remember what admission made of what was applied, so that the next pass doesn't take it for a change."""
+    for step in plan.steps:
+        if isinstance(step, ApplyChild) and (answer := written.get(step.child)):
+            memory.record_mutation(uid, step.child, find_mutation(step.manifest, answer))
 
 
 async def _take_back_bridge(

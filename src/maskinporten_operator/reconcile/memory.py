@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.plan.consumed_scopes import REFUSAL_RECHECK_SECONDS
 from maskinporten_operator.plan.search import ABSENCE_RECHECK_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.model.jwk import PrivateJwk
+    from maskinporten_operator.plan.children import ChildName
 
 HOUR = 3600.0
 MAX_REMEMBERED_MINTS = 16
@@ -71,6 +72,7 @@ class Memory:
         self._tried: set[str] = set()
         self._conflicts: dict[str, int] = {}
         self._rounds: dict[str, Round] = {}
+        self._mutations: defaultdict[str, dict[ChildName, Mapping[str, Any]]] = defaultdict(dict)
 
     def pending_key(self, uid: str) -> PrivateJwk | None:
         """Give the key that an earlier pass minted and that isn't in the Secret yet, to be used before a new one."""
@@ -185,8 +187,20 @@ class Memory:
         """Record that a pass ended without a conflict."""
         self._conflicts.pop(uid, None)
 
+    def mutations(self, uid: str) -> Mapping[ChildName, Mapping[str, Any]]:
+        """Give what admission made of an Application's children, where it isn't what was applied."""
+        return dict(self._mutations.get(uid, {}))
+
+    def record_mutation(self, uid: str, child: ChildName, mutated: Mapping[str, Any] | None) -> None:
+        """Remember what admission made of a child; None for what was applied."""
+        if mutated:
+            self._mutations[uid][child] = mutated
+        elif uid in self._mutations:
+            self._mutations[uid].pop(child, None)
+
     def forget(self, uid: str) -> None:
         """Forget all about a resource that is gone."""
+        self._mutations.pop(uid, None)
         self.record_delivery(uid)
         self._absent_since.pop(uid, None)
         self._waiting_since.pop(uid, None)
