@@ -3,6 +3,8 @@
 And with which preconditions an object gets a new owner.
 """
 
+import json
+
 import pytest
 
 from maskinporten_operator.adapters.cluster.kubernetes_cluster import KubernetesCluster
@@ -132,3 +134,42 @@ async def test_a_status_that_is_refused_in_every_form_is_counted():
     with pytest.raises(RejectedError):
         await cluster.write_status(parse_meta(APPLICATION, application_body({})), STATUS)
     assert counted == [APPLICATION]
+class Pods:
+    """An API server that lists pods, a few at a time, or refuses to."""
+
+    def __init__(self, *pods, refusal=None):
+        self.pods, self.refusal, self.asked = pods, refusal, []
+
+    async def request_page(self, path, query, *_):
+        if self.refusal:
+            raise self.refusal
+        query = dict(query)
+        begin, end = int(query.get("continue", 0)), int(query.get("continue", 0)) + 2
+        self.asked.append(path)
+        metadata = {"resourceVersion": "9"} | ({"continue": str(end)} if end < len(self.pods) else {})
+        return json.dumps({"metadata": metadata, "items": self.pods[begin:end]}).encode()
+
+
+def pod(name, secret="some-secret"):
+    container = {"name": "app", "envFrom": [{"secretRef": {"name": secret}}]}
+    running = {"name": "app", "state": {"running": {"startedAt": "2026-03-01T12:00:00Z"}}}
+    return {
+        "metadata": {"name": name},
+        "spec": {"containers": [container]},
+        "status": {"containerStatuses": [running]},
+    }
+
+
+async def test_pods_are_listed_in_pages_and_only_what_uses_the_secret_is_kept():
+    api = Pods(pod("a"), pod("b", "other"), pod("c"), {"metadata": {"name": "d"}, "spec": {"a": "x" * 300_000}})
+
+    uses = await KubernetesCluster(api, lambda *_: None).find_uses("some-team", ["some-secret", "old"])
+
+    assert [(use.pod, use.started is None) for use in uses["some-secret"]] == [("a", False), ("c", False), ("d", True)]
+    assert api.asked == ["/api/v1/namespaces/some-team/pods"] * 2
+
+
+async def test_without_the_right_to_list_pods_none_is_known():
+    api = Pods(refusal=RejectedError(Reason.REFUSED_BY_CLUSTER, "pods is forbidden"))
+
+    assert await KubernetesCluster(api, lambda *_: None).find_uses("some-team", ["some-secret"]) == {}

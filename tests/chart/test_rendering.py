@@ -600,3 +600,13 @@ def test_helm_finds_no_fault_with_the_chart(helm):
     done = subprocess.run(lint, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("namespaces", [[], ["team-a"]], ids=["cluster-wide", "namespaced"])
+@pytest.mark.parametrize("pods", [True, False])
+def test_the_right_to_list_pods_and_nothing_else_of_them_can_be_left_out(render, namespaces, pods):
+    rendered = render(namespaces=namespaces, rbac={"pods": pods})
+
+    roles = [*rendered.all("ClusterRole"), *rendered.all("Role")]
+    rules = [rule for role in roles for rule in role["rules"] if "pods" in rule["resources"]]
+    assert [rule["verbs"] for rule in rules] == ([["list"]] if pods else [])

@@ -53,7 +53,7 @@ def cluster(namespaces):
 def rights(bare_stage, namespaces, cluster):
     """The rights after everything that needs one was done once."""
     election = {"leader_election": "true", "lease_name": RELEASE, "lease_namespace": NAMESPACE}
-    bare_stage.settings |= {"namespaces": " ".join(namespaces), **election}
+    bare_stage.settings |= {"namespaces": " ".join(namespaces), "key_grace": "1s", **election}
     apps = Applications(bare_stage, TEAM)
     bare_stage.start_ready(egress="fqdn-gke")
     _make_and_mend(bare_stage, apps)
@@ -90,6 +90,7 @@ def _make_and_mend(stage, apps):
     secret = stage.find_secret(TEAM, "alone-secret")
     stage.delete_secret(TEAM, "alone-secret")
     stage.wait_for_secret(TEAM, "alone-secret", unlike=secret)
+    wait_for(lambda: len(stage.kids(TEAM, "alone")) == 1, PATIENCE, "the end of the key before")
 
 
 def _take_back(stage, apps):

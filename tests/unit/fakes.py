@@ -24,6 +24,7 @@ from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.plan.owner_references import build_owner_reference
 from maskinporten_operator.plan.registration_settings import RegistrationSettings
 from maskinporten_operator.plan.secret import ObservedSecret, SecretSummary, summarize_secret
+from maskinporten_operator.plan.secret_uses import find_uses
 
 NAMESPACE = "some-team"
 NAME = "some-app"
@@ -250,6 +251,7 @@ class FakeCluster:
         self.secrets: dict[str, dict] = {}
         self.summaries: dict[str, SecretSummary | None] = {}
         self.watch_lags = False
+        self.pods: list[dict] = []
         self.namespace_terminating = False
         self.namespace_selected = True
         self.pruned_status_fields: frozenset[str] = frozenset()  # what the served CRD doesn't know
@@ -310,6 +312,10 @@ class FakeCluster:
         """What is remembered of a Secret, if it hasn't moved since it was read; with a `watch_lags` also if it has."""
         summary, now = self.summaries.get(name), self._as_read(name)
         return summary if summary and (self.watch_lags or (now and summary.version == now.version)) else None
+
+    @port
+    async def find_uses(self, namespace, secrets):
+        return {name: tuple(use for pod in self.pods for use in find_uses(pod, name)) for name in secrets}
 
     @port
     async def apply(self, kind, manifest, uid):

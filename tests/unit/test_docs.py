@@ -32,6 +32,7 @@ NOTICES = {
     Reason.SCOPE_REFUSED: VERIFIED,
     Reason.TOKEN_REFUSED: VERIFIED,
     Reason.REQUEST_REPEATED: ROTATED,
+    Reason.KEYS_IN_USE: ROTATED,
 }
 """Reasons of conditions beside Ready, by their condition."""
 

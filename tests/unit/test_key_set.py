@@ -23,10 +23,12 @@ OLD, IN_SECRET, NEWER = private_jwk(1), private_jwk(2), private_jwk(3)
 ASKED = "a new key was asked for"
 
 
-def plan(*keys, in_secret=IN_SECRET, pending=None, rotate=None, recent_mints=0, grace=GRACE, now=NOW):
+def plan(*keys, in_secret=IN_SECRET, pending=None, rotate=None, recent_mints=0, holders=None, grace=GRACE, now=NOW):
     pending = PendingKey(pending) if pending else None
     made = dropped(recent_mints)
-    return plan_keys(keys, in_secret, pending=pending, rotate=rotate, recent_mints=made, grace=grace, now=now)
+    return plan_keys(
+        keys, in_secret, pending=pending, rotate=rotate, recent_mints=made, holders=holders, grace=grace, now=now
+    )
 
 
 def dropped(number):
@@ -165,7 +167,9 @@ def test_a_rotation_never_drops_the_key_in_use_for_want_of_a_slot():
 def test_three_foreign_keys_leave_a_slot_beside_the_key_in_use():
     others = [foreign(number) for number in range(10, 13)]
 
-    published = plan(*others, own(5), registered(IN_SECRET), rotate=ASKED).publish
+    past = NOW - 2 * DAY
+
+    published = plan(*others, own(5, past), registered(IN_SECRET, past), rotate=ASKED).publish
 
     assert published.mint
     assert [key.kid for key in published.keep] == [IN_SECRET.kid, *kids(*others)]
@@ -304,22 +308,62 @@ def test_a_foreign_key_that_has_expired_is_not_dropped():
     assert kept(key_plan) == [IN_SECRET.kid, "foreign-10"]
 
 
-def test_without_free_slots_the_oldest_own_key_goes_first():
-    keys = [own(number, NOW - number * HOUR) for number in (5, 6, 7, 8)]  # 8 is the oldest
+def test_where_no_key_works_and_all_slots_are_taken_the_oldest_goes_first():
+    keys = [own(number, NOW - number * HOUR) for number in (5, 6, 7, 8, 9)]  # 9 is the oldest
 
-    published = plan(*keys, registered(IN_SECRET, NOW), rotate=ASKED).publish
-
-    assert [key.kid for key in published.keep] == kids(registered(IN_SECRET), *keys[:3])
+    assert kept(plan(*keys, in_secret=None)) == kids(*keys[:4])
 
 
-def test_with_few_slots_the_key_in_the_secret_outlasts_newer_orphans():
-    keys = [own(number, NOW - HOUR) for number in (5, 6)]
-    others = [foreign(number) for number in (10, 11, 12)]
+# What pods may have
 
-    published = plan(*keys, registered(IN_SECRET, NOW - DAY), *others[:2], rotate=ASKED).publish
 
-    assert kept(KeyPlan(published))[0] == IN_SECRET.kid
-    assert len(published.keep) == 4
+def test_a_key_that_a_pod_may_have_stays_after_the_grace_and_is_looked_at_again():
+    keys = own(1, NOW - 100 * DAY), registered(IN_SECRET, NOW - 2 * GRACE)
+
+    key_plan = plan(*keys, holders={OLD.kid: ("my-app-1",)})
+
+    assert (key_plan.publish, key_plan.asks_for_holders) == (None, False)
+    assert key_plan.next_look == 3600 + 1
+
+
+def test_before_a_key_goes_it_is_asked_who_has_it_and_before_nothing_else():
+    over = own(1, NOW - 100 * DAY), registered(IN_SECRET, NOW - 2 * GRACE)
+    within = own(1, NOW - 100 * DAY), registered(IN_SECRET, NOW - HOUR)
+
+    assert plan(*over).asks_for_holders
+    assert not plan(*over, holders={}).asks_for_holders
+    assert not plan(*within).asks_for_holders
+    assert not plan(*within, rotate=ASKED).asks_for_holders
+
+
+def test_a_rotation_waits_while_all_places_are_taken_and_names_the_pods():
+    keys = [own(number, NOW - number * HOUR) for number in (2, 3, 4)]
+    holders = {keys[2].kid: tuple(f"pod-{number}" for number in range(12))}
+
+    key_plan = plan(foreign(10), *keys, registered(IN_SECRET), rotate=ASKED, holders=holders)
+
+    assert (key_plan.publish, key_plan.refusal.reason) == (None, "KeysInUse")
+    assert "restart pod-0, pod-1" in key_plan.refusal.message
+    assert "more in whose" in key_plan.refusal.message
+    assert "2026-03-02 10:00 UTC, by KEY_GRACE" in key_plan.refusal.message
+
+
+def test_a_key_of_unknown_age_that_no_pod_has_holds_no_rotation_back():
+    keys = [registered(private_jwk(number), None) for number in (5, 6, 7, 8)]
+
+    assert plan(*keys, registered(IN_SECRET, None), rotate=ASKED, holders={}).publish.mint
+    assert plan(*keys, registered(IN_SECRET, None), rotate=ASKED, holders=dict.fromkeys(kids(*keys), ("a",))).refusal
+
+
+def test_where_no_key_works_one_that_no_pod_has_gives_its_place_first():
+    keys = [own(number, NOW - number * HOUR) for number in (5, 6, 7, 8, 9)]
+    oldest, youngest = keys[4], keys[0]
+
+    key_plan = plan(*keys, in_secret=None, holders={oldest.kid: ("my-app-1",)})
+
+    assert oldest.kid in kept(key_plan)
+    assert keys[3].kid not in kept(key_plan)
+    assert youngest.kid in kept(key_plan)
 
 
 # Churn
@@ -494,6 +538,7 @@ def situations(draw):
         "in_secret": in_secret,
         "pending": draw(st.sampled_from([None, *(PendingKey(one.kid) for one in privates if one.public().ours)])),
         "rotate": draw(st.sampled_from([None, ASKED])),
+        "holders": draw(st.sampled_from([None, {}, *({one.kid: ("pod",)} for one in privates)])),
         "recent_mints": dropped(draw(st.sampled_from([0, 1, 5, 6, 9]))),
         "grace": draw(graces),
     }
@@ -539,6 +584,18 @@ def test_the_key_in_the_secret_is_never_dropped(situation):
     ]
 
     assert key_plan.publish is None or set(current) <= set(kept(key_plan))
+
+
+@given(situations())
+def test_a_rotation_never_drops_a_key_that_a_pod_may_have(situation):
+    key_plan = decide(situation)
+    current = [key for key in situation["registered"] if situation["in_secret"] and key.matches(situation["in_secret"])]
+    pending = {situation["pending"].kid} if situation["pending"] else set()
+    expired = {key.kid for key in situation["registered"] if key.expires and key.expires <= NOW.timestamp()}
+    held = situation["holders"] or {}
+    assume(current and held.keys() <= {key.kid for key in situation["registered"] if key.ours} - pending - expired)
+
+    assert key_plan.publish is None or held.keys() <= set(kept(key_plan)) or not current[0].ours
 
 
 @given(situations())
@@ -608,6 +665,7 @@ def test_following_the_next_looks_ends_with_the_secrets_key_and_the_foreign_ones
             "pending": None,
             "rotate": rotate,
             "recent_mints": frozenset(),
+            "holders": {},
         }
         key_plan = decide(situation | changes, now)
         if key_plan.blocker and key_plan.blocker.reason == "KeyChurn":

@@ -106,15 +106,21 @@ def test_a_newer_key_is_in_use_if_a_secret_of_an_earlier_name_holds_it():
     assert {key.kid for key in keys.publish.keep} == {HELD.kid, NEW.kid}
 
 
-def test_a_key_that_waits_takes_the_place_of_the_oldest_when_all_are_taken():
-    old = [registered(private_jwk(10 + number), NOW - DAY + HOUR * number) for number in range(KEY_LIMIT - 1)]
+def test_a_key_that_waits_takes_the_place_of_one_whose_grace_is_over_when_all_are_taken():
+    old = [registered(private_jwk(10 + number), NOW - 2 * DAY + HOUR * number) for number in range(KEY_LIMIT - 1)]
     in_use = registered(HELD, NOW - HOUR)
 
     keys = plan(*old, in_use)
 
-    assert len(keys.publish.keep) == KEY_LIMIT - 1
-    assert keys.publish.keep[0].kid == HELD.kid
-    assert old[0].kid not in {key.kid for key in keys.publish.keep}
+    assert {key.kid for key in keys.publish.keep} == {HELD.kid, old[-1].kid}
+
+
+def test_a_key_that_waits_isnt_published_while_all_places_are_taken():
+    old = [registered(private_jwk(10 + number), NOW - DAY + HOUR * number) for number in range(KEY_LIMIT - 1)]
+
+    keys = plan(*old, registered(HELD, NOW - HOUR))
+
+    assert (keys.publish, keys.is_waiting, keys.refusal.reason) == (None, False, "KeysInUse")
 
 
 def test_the_next_look_is_when_a_key_is_known_without_a_token():

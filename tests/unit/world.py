@@ -110,7 +110,7 @@ READ_ONLY = ("client_id", "client_orgno", "created", "last_updated")
 READS = {
     *("list_clients", "read_client", "list_keys", "list_own_scopes", "read_scope", "list_accesses", "list_granted"),
     *("list_open", "list_delegated", "list_delegation_sources", "get_metadata", "take"),
-    *("find_secret", "find_maskinportenclient", "is_namespace_terminating", "is_namespace_selected"),
+    *("find_secret", "find_uses", "find_maskinportenclient", "is_namespace_terminating", "is_namespace_selected"),
 }
 
 

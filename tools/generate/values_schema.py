@@ -173,6 +173,7 @@ ACCESS = {
         "Rights.",
         create=flag("Whether the operator's roles are made."),
         aggregate=flag("Whether teams' roles are made, as a part of `view`, `edit` and `admin`."),
+        pods=flag("Whether the operator may list pods, to see which use a key before it is given up."),
     ),
     "serviceAccount": record(
         "The operator's account.",

@@ -24,6 +24,12 @@ deleted, and without `create` on maskinportenclients no late write can bring one
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [{{ ternary "get" "get, list, watch" (gt (len .Values.namespaces) 0) }}]
+{{- if .Values.rbac.pods }}
+# Seeing which pods use a Secret, before a key is given up that was in it.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- end }}
 # What `kubectl describe` shows.
 - apiGroups: [""]
   resources: [events]

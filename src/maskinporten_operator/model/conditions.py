@@ -55,6 +55,7 @@ class Reason(StrEnum):
     KEY_LIMIT_REACHED = "KeyLimitReached"
     KEY_CHURN = "KeyChurn"
     REQUEST_REPEATED = "RequestRepeated"
+    KEYS_IN_USE = "KeysInUse"
     REFUSED_BY_DIGDIR = "RefusedByDigDir"
     FORBIDDEN_BY_DIGDIR = "ForbiddenByDigDir"
     REFUSED_BY_CLUSTER = "RefusedByCluster"

@@ -73,6 +73,7 @@ MASKINPORTEN_CLIENT = Kind(f"{GROUP}/v1", "MaskinportenClient", "maskinportencli
 APPLICATION = Kind(f"{GROUP}/v1alpha1", "Application", "applications")
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 SECRET = Kind("v1", "Secret", "secrets")
+POD = Kind("v1", "Pod", "pods")
 SERVICE = Kind("v1", "Service", "services")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")

@@ -38,7 +38,7 @@ from maskinporten_operator.plan.exposed_scopes import (
     judge_withdrawn,
     plan_scopes,
 )
-from maskinporten_operator.plan.key_set import KeyPlan, find_newer, plan_keys
+from maskinporten_operator.plan.key_set import KeyPlan, find_newer, plan_keys, sort_by_age
 from maskinporten_operator.plan.registration_fields import build_fields, order_scopes, plan_update
 from maskinporten_operator.plan.rotation import Rotation, judge_held_back, judge_request
 from maskinporten_operator.plan.search import Found, judge_duplicates
@@ -51,6 +51,7 @@ from maskinporten_operator.plan.secret import (
     check_secret,
     judge_superseded,
 )
+from maskinporten_operator.plan.secret_uses import Holders, find_holders, parse_deliveries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.scopes import Granted
     from maskinporten_operator.plan.decisions import Step
     from maskinporten_operator.plan.registration_settings import RegistrationSettings
+    from maskinporten_operator.plan.secret_uses import SecretUse
     from maskinporten_operator.plan.verification import PendingKey
 
 SECRET_RECHECK_SECONDS = 5.0
@@ -81,6 +83,7 @@ class Snapshot:
         server: Maskinporten's metadata.
         recent_mints: The ids of keys that this process made for its registration within the last hour.
         pending_key: A key that was minted and hasn't reached the Secret.
+        uses: By the name of each Secret of its own, the containers that use it; None if nobody looked lately.
         found: Its registration; None if it is proven to have none.
         granted: Which of the consumed scopes may be registered.
         superseded: Its Secrets of other names than the spec's.
@@ -103,6 +106,7 @@ class Snapshot:
     superseded: tuple[ObservedSecret, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     earlier_refusal: str | None = None
+    uses: Mapping[str, tuple[SecretUse, ...]] | None = None
     exposures: tuple[Exposure, ...] = ()
     unread: Blocker | None = None
     tries_exhausted: bool = False
@@ -160,6 +164,7 @@ def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now:
         next_look=_next_look(consumption, keys, settings),
         unfinished=unfinished,
         key_waits=keys.is_waiting,
+        asks_for_uses=keys.asks_for_holders,
         rotation_notice=judge_held_back(keys.refusal) if keys.refusal else rotation.notice,
     )
 
@@ -310,6 +315,7 @@ def _plan_keys(seen: Snapshot, rotation: Rotation, settings: RegistrationSetting
         verifies=settings.verifies,
         undelivered=_find_undelivered(seen),
         recent_mints=seen.recent_mints,
+        holders=_find_holders(seen, now),
         grace=settings.key_grace,
         now=now,
     )
@@ -318,7 +324,10 @@ def _plan_keys(seen: Snapshot, rotation: Rotation, settings: RegistrationSetting
 def needs_secret(seen: Snapshot, plan: Plan, settings: RegistrationSettings) -> bool:
     """Whether a pass needs the Secret itself, and not its summary: to do something, or to have its key tried."""
     return isinstance(seen.secret, SecretSummary) and (
-        bool(plan.steps) or plan.blocker is not None or (settings.verifies and not _is_verified(seen))
+        bool(plan.steps)
+        or plan.blocker is not None
+        or plan.asks_for_uses
+        or (settings.verifies and not _is_verified(seen))
     )
 
 
@@ -326,6 +335,24 @@ def _is_verified(seen: Snapshot) -> bool:
     """Whether the very credentials in the Secret are known to work."""
     verified, held = seen.resource.status.find_condition(VERIFIED), seen.secret.jwk if seen.secret else None
     return verified is not None and verified.status == "True" and held is not None and _is_reported(seen, held.kid)
+
+
+def _find_holders(seen: Snapshot, now: datetime) -> Holders | None:
+    """Find which pods may have which of the keys that were in the Secret."""
+    if seen.uses is None:
+        return None
+    held = seen.secret.jwk if seen.secret else None
+    never = _find_undelivered(seen) | ({seen.pending_key.kid} if seen.pending_key else set())
+    keys = (key for key in seen.registered_keys if (held and key.matches(held)) or (key.ours and key.kid not in never))
+    deliveries: dict[str, datetime] = {}
+    for secret in (*seen.superseded, seen.secret):
+        deliveries |= parse_deliveries(secret.deliveries if secret else None)
+    uses = [use for containers in seen.uses.values() for use in containers]
+    holders = find_holders(uses, sort_by_age(keys), deliveries, now)
+    for secret in seen.superseded:  # whenever a container was started, it has what is in there
+        if secret.jwk and (pods := {use.pod for use in seen.uses.get(secret.name, ())}):
+            holders[secret.jwk.kid] = tuple(sorted(pods.union(holders.get(secret.jwk.kid, ()))))
+    return holders
 
 
 def _find_undelivered(seen: Snapshot) -> frozenset[str]:
@@ -366,6 +393,7 @@ def _check_secret(seen: Snapshot, keys: KeyPlan, *, changes_registration: bool) 
         jwk=None if isinstance(seen.secret, SecretSummary) else seen.secret.jwk,
         scopes=scopes,
         server=seen.server,
+        deliveries=seen.secret.deliveries,
     )
     return check_secret(seen.secret, desired)
 

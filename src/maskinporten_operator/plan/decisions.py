@@ -199,6 +199,7 @@ class Plan:
         credentials_blocked: Whether the Secret may lag behind the registration when the steps are done.
         next_look: Seconds until a pass has something to do by itself; None when only the resync does.
         key_waits: Whether a new key waits until it is known to work.
+        asks_for_uses: Whether it depends on who uses the Secret, which nobody has looked at lately.
         rotation_notice: What is to be told of a rotation that isn't carried out.
     """
 
@@ -208,6 +209,7 @@ class Plan:
     next_look: float | None = None
     unfinished: bool = False
     key_waits: bool = False
+    asks_for_uses: bool = False
     rotation_notice: Verdict | None = None
 
     @property

@@ -10,10 +10,11 @@ from maskinporten_operator.model.blockers import Blocker, rejected
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.jwk import KEY_LIMIT, KeyDigest, PrivateJwk, PublicJwk, find_mark
 from maskinporten_operator.plan.decisions import PublishKeys
+from maskinporten_operator.plan.exposed_scopes import show
 from maskinporten_operator.plan.verification import NO_SCOPES_WAIT, PendingKey
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -22,6 +23,8 @@ RENEW_BEFORE = timedelta(days=30)
 MINTS_PER_HOUR = KEY_LIMIT
 """Keys that are made for a client: as many as DigDir can tell of, so that neither a restart nor a resource that is
 created again begins to count anew."""
+HELD_RECHECK = timedelta(hours=1)
+"""After which it is looked again whether pods still use a key whose grace is over."""
 REFUSED_RECHECK_SECONDS = 600.0
 """After which a rotation that was refused is looked at again."""
 RESPONSE_MEMBERS = frozenset({"created", "last_updated"})
@@ -37,6 +40,7 @@ class KeyPlan:
         next_look: Seconds until there is something to do by itself.
         is_waiting: Whether a new key waits until it is known to work, and the Secret keeps the present one.
         refusal: Why the key in the Secret, which works, isn't replaced as it should be.
+        asks_for_holders: Whether this depends on which pods use which keys.
     """
 
     publish: PublishKeys | None = None
@@ -44,6 +48,7 @@ class KeyPlan:
     next_look: float | None = None
     is_waiting: bool = False
     refusal: Blocker | None = None
+    asks_for_holders: bool = False
 
 
 def plan_keys(
@@ -56,6 +61,7 @@ def plan_keys(
     verifies: bool = False,
     undelivered: AbstractSet[str] = frozenset(),
     recent_mints: AbstractSet[str],
+    holders: Mapping[str, tuple[str, ...]] | None = None,
     grace: timedelta,
     now: datetime,
 ) -> KeyPlan:
@@ -71,6 +77,7 @@ def plan_keys(
         undelivered: The ids of registered keys that never were in the Secret, as far as that is known.
         recent_mints: The ids of keys that this process made for the client within the last hour; DigDir tells of
             others'.
+        holders: By key id, the pods that may have a key that isn't in the Secret any more; None if nobody looked.
         grace: How long a key of ours that is not in the Secret stays.
         now: The time.
     """
@@ -86,18 +93,22 @@ def plan_keys(
     left -= {key.kid for key in superseded}
     remaining = [key for key in registered if key.kid not in left or key is current]
     keys = KeySet.classify(remaining, current, superseded, now)
+    in_use = holders or {}
     refusal = _check_minting(keys, recent_mints | keys.find_young(now)) if mint else None
+    if mint and mint == rotate and not refusal:
+        refusal = _check_places(keys, in_use, grace, now)
     if refusal and mint != rotate:
         return KeyPlan(blocker=refusal)
     if refusal:
         keys, mint, is_waiting = KeySet.classify(registered, current, superseded, now), None, False
-    kept = keys.choose_kept(KEY_LIMIT - bool(mint), grace, now)
+    kept = keys.choose_kept(KEY_LIMIT - bool(mint), in_use, grace, now)
     publish = _plan_publication(keys, kept, mint, now)
     looks = [_next_look(keys, kept, grace, now), wait if is_waiting else None]
     looks.append(REFUSED_RECHECK_SECONDS if refusal else None)
     next_look = min((one for one in looks if one is not None), default=None)
     publish = publish and replace(publish, delivers=not is_waiting)
-    return KeyPlan(publish, next_look=next_look, is_waiting=is_waiting, refusal=refusal)
+    asks = holders is None and (len(kept) < len(keys.in_use) + len(keys.orphans) or _is_for_want_of_places(refusal))
+    return KeyPlan(publish, None, next_look, is_waiting, refusal, asks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +149,16 @@ class KeySet:
         """Find our keys that were published within the last hour; those that were dropped since aren't known."""
         return {key.kid for key in self.ours if key.created and now - key.created < timedelta(hours=1)}
 
-    def choose_kept(self, limit: int, grace: timedelta, now: datetime) -> tuple[PublicJwk, ...]:
-        """Choose which keys of ours stay, so that there are `limit` in all; the one in use does in any case."""
-        left = [orphan.key for orphan in reversed(self.orphans) if not orphan.is_past(grace, now)]
-        return (*self.in_use, *left[: max(limit - len(self.foreign) - len(self.in_use), 0)])  # the oldest go first
+    def choose_kept(
+        self, limit: int, holders: Collection[str], grace: timedelta, now: datetime
+    ) -> tuple[PublicJwk, ...]:
+        """Choose which keys of ours stay, so that there are `limit` in all; the one in use does in any case.
+
+        Those go first that no pod has, and of these the oldest.
+        """
+        left = [one.key for one in reversed(self.orphans) if one.key.kid in holders or not one.is_past(grace, now)]
+        left.sort(key=lambda key: key.kid not in holders)
+        return (*self.in_use, *left[: max(limit - len(self.foreign) - len(self.in_use), 0)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +185,11 @@ def _plan_publication(keys: KeySet, kept: Collection[PublicJwk], mint: str | Non
     return PublishKeys(keep, mint=bool(mint), reason=reason, expired=expired)
 
 
+def sort_by_age(keys: Iterable[PublicJwk]) -> list[PublicJwk]:
+    """Sort keys, the oldest first; one of unknown age counts as the oldest."""
+    return sorted(keys, key=_by_age)
+
+
 def find_newer(registered: Sequence[PublicJwk], than: PublicJwk) -> frozenset[str]:
     """Find the ids of our keys that were published after one."""
     return frozenset(key.kid for key in registered if key.ours and _by_age(key) > _by_age(than))
@@ -192,6 +214,27 @@ def _check_minting(keys: KeySet, made: AbstractSet[str]) -> Blocker | None:
             f"{KEY_LIMIT} in all: remove one of them at DigDir",
         )
     return _explain_churn(made) if len(made) >= MINTS_PER_HOUR else None
+
+
+def _check_places(
+    keys: KeySet, holders: Mapping[str, tuple[str, ...]], grace: timedelta, now: datetime
+) -> Blocker | None:
+    """A key that works isn't replaced at the cost of another that may be in use."""
+    held = [one for one in keys.orphans if one.key.kid in holders]
+    young = [one.since + grace for one in keys.orphans if one not in held and one.since and not one.is_past(grace, now)]
+    if len(keys.foreign) + len(keys.in_use) + len(held) + len(young) < KEY_LIMIT:
+        return None
+    pods = sorted({pod for one in held for pod in holders[one.key.kid]})
+    reasons = [f"restart {show(pods)} in whose pods older ones are"] if pods else []
+    reasons += [f"one is free at {min(young):%Y-%m-%d %H:%M} UTC, by KEY_GRACE"] if young else []
+    return rejected(
+        Reason.KEYS_IN_USE,
+        f"DigDir allows {KEY_LIMIT} keys, and all of them may be in use: {', or '.join(reasons)}",
+    )
+
+
+def _is_for_want_of_places(refusal: Blocker | None) -> bool:
+    return refusal is not None and refusal.reason == Reason.KEYS_IN_USE
 
 
 def _explain_churn(made: AbstractSet[str]) -> Blocker:
@@ -231,9 +274,7 @@ def _find_orphans(
     that stays while its Secret is there. Without a time a key goes only when its slot is needed. One that has expired
     goes at once, and counts for none: the next look wouldn't find it.
     """
-    own = sorted(
-        (key for key in registered if key is current or (key.ours and not _has_expired(key, now))), key=_by_age
-    )
+    own = sort_by_age(key for key in registered if key is current or (key.ours and not _has_expired(key, now)))
     newer = [*own[1:], None][: len(own)]
     return [
         Orphan(key, _find_moment(key, successor, current, superseded, now))
@@ -267,7 +308,8 @@ def _to_request(key: PublicJwk, *, renew: bool) -> PublicJwk:
 
 
 def _next_look(keys: KeySet, kept: Collection[PublicJwk], grace: timedelta, now: datetime) -> float | None:
-    moments = [(orphan.since + grace).timestamp() for orphan in keys.orphans if orphan.since and orphan.key in kept]
+    ends = [orphan.since + grace for orphan in keys.orphans if orphan.since and orphan.key in kept]
+    moments = [(end if end >= now else now + HELD_RECHECK).timestamp() for end in ends]
     if keys.current and keys.current.expires:
         moments.append(keys.current.expires - RENEW_BEFORE.total_seconds())
     later = [moment - now.timestamp() for moment in moments if moment >= now.timestamp()]

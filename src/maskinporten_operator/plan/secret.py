@@ -41,6 +41,10 @@ VALUES = (
     "MASKINPORTEN_TOKEN_ENDPOINT",
 )
 RELOADER = "reloader.stakater.com/match"
+DELIVERIES_ANNOTATION = "digdir.nais.io/key-deliveries"
+"""On the Secret: since when each of the client's keys was in it; see `plan.secret_uses`."""
+MAX_DELIVERIES_LENGTH = 512
+"""Characters that are read of it, from its end: more than five keys take."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,6 +107,12 @@ class ObservedSecret:
         """The private key in it, if it is whole and usable."""
         return PrivateJwk.find(self.serialized_jwk)
 
+    @property
+    def deliveries(self) -> str | None:
+        """Since when keys were in it, as `plan.secret_uses` writes it down."""
+        text = (self.manifest["metadata"].get("annotations") or {}).get(DELIVERIES_ANNOTATION)
+        return str(text)[-MAX_DELIVERIES_LENGTH:] if text else None
+
     def _find(self, key: str) -> str | None:
         encoded = (self.manifest.get("data") or {}).get(key)
         try:
@@ -121,6 +131,7 @@ class SecretSummary:
         client_id: The client id in it.
         jwk: Tells the key in it.
         contents: A digest of everything else that is written to it.
+        deliveries: Since when keys were in it.
     """
 
     version: int
@@ -128,6 +139,7 @@ class SecretSummary:
     client_id: str
     jwk: KeyDigest
     contents: bytes
+    deliveries: str | None = None
 
 
 def summarize_secret(secret: ObservedSecret) -> SecretSummary | None:
@@ -136,9 +148,9 @@ def summarize_secret(secret: ObservedSecret) -> SecretSummary | None:
     references = list(metadata.get("ownerReferences") or [])
     if jwk is None or client_id is None or len(references) != 1 or secret.serialized_jwk != jwk.serialize():
         return None
-    return SecretSummary(
-        secret.version, str(references[0].get("uid")), client_id, jwk.digest, _digest_contents(secret.manifest)
-    )
+    contents = _digest_contents(secret.manifest)
+    owner_uid = str(references[0].get("uid"))
+    return SecretSummary(secret.version, owner_uid, client_id, jwk.digest, contents, secret.deliveries)
 
 
 def _digest_contents(manifest: Mapping[str, Any]) -> bytes:
@@ -162,18 +174,20 @@ def build_secret(
     jwk: PrivateJwk | None,
     scopes: Iterable[str],
     server: AuthorizationServer,
+    deliveries: str | None = None,
 ) -> dict[str, Any]:
     """Build the Secret as it is applied; byte-stable for the same input. `data`, since removed `stringData` stays.
 
     Without a `jwk` it is what a summary is compared with.
     """
+    annotations = {RELOADER: "true"} | ({DELIVERIES_ANNOTATION: deliveries} if deliveries else {})
     others = (" ".join(scopes), server.well_known_url, server.issuer, server.jwks_uri, server.token_endpoint)
     key = {CLIENT_JWK: jwk.serialize()} if jwk else {}
     values = {CLIENT_ID: client_id, **key, **dict(zip(VALUES, others, strict=True))}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": build_metadata(meta, name) | {"annotations": {RELOADER: "true"}},
+        "metadata": build_metadata(meta, name) | {"annotations": annotations},
         "type": "Opaque",
         "data": {key: b64encode(value.encode()).decode() for key, value in values.items()},
     }

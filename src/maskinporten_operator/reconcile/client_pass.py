@@ -28,7 +28,14 @@ from maskinporten_operator.reconcile.execute import execute
 from maskinporten_operator.reconcile.exposures import recall_exposures
 from maskinporten_operator.reconcile.finalize import finalize
 from maskinporten_operator.reconcile.namespace_state import find_namespace_state
-from maskinporten_operator.reconcile.observe import find_stale, observe, read_again, read_recalled, recall_refusals
+from maskinporten_operator.reconcile.observe import (
+    find_stale,
+    observe,
+    observe_uses,
+    read_again,
+    read_recalled,
+    recall_refusals,
+)
 from maskinporten_operator.reconcile.progress import ClientProgress
 
 if TYPE_CHECKING:
@@ -75,6 +82,9 @@ async def _converge(
         seen = await read_recalled(seen, progress, first_seen, ports)
         if isinstance(seen, Blocker):
             return not_ready(seen)
+        plan = plan_maskinportenclient(seen, ports.settings, ports.clock.now())
+    if plan.asks_for_uses:
+        seen = await observe_uses(seen, ports)
         plan = plan_maskinportenclient(seen, ports.settings, ports.clock.now())
     if stale := find_stale(plan, seen):
         seen = await read_again(seen, plan, stale, ports)

@@ -37,6 +37,7 @@ from maskinporten_operator.plan.exposed_scopes import build_activation, is_owned
 from maskinporten_operator.plan.registration_fields import build_update, order_scopes
 from maskinporten_operator.plan.rotation import find_request
 from maskinporten_operator.plan.secret import ObservedSecret, build_fingerprint, build_secret, check_secret
+from maskinporten_operator.plan.secret_uses import add_delivery
 from maskinporten_operator.reconcile.credential_trials import begin_trial
 from maskinporten_operator.reconcile.exposures import find_round
 from maskinporten_operator.reconcile.memory import Refusal
@@ -304,6 +305,10 @@ class _Execution:
         registration, secret, meta = self.progress.registration, self.secret, self.progress.resource.meta
         assert registration
         assert isinstance(self.jwk, PrivateJwk)
+        deliveries = secret.deliveries if secret else None
+        if not (secret and secret.jwk and secret.jwk.kid == self.jwk.kid):
+            registered = [key.kid for key in registration.keys or ()]
+            deliveries = add_delivery(deliveries, self.jwk.kid, self.ports.clock.now(), registered)
         manifest = build_secret(
             meta,
             self.seen.spec.secret_name,
@@ -311,6 +316,7 @@ class _Execution:
             jwk=self.jwk,
             scopes=order_scopes(registration.scopes, self.seen.spec.consumed_scopes),
             server=self.seen.server,
+            deliveries=deliveries,
         )
         if secret and not check_secret(secret, manifest):
             return  # what was to change the registration was refused, or isn't in the Secret

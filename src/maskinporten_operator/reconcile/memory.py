@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.blockers import Blocker
     from maskinporten_operator.model.jwk import PrivateJwk
     from maskinporten_operator.plan.children import ChildName
+    from maskinporten_operator.plan.secret_uses import SecretUse
 
 HOUR = 3600.0
 MAX_REMEMBERED_MINTS = 16
+MAX_USES_AGE = 600.0
+"""Seconds for which it is remembered who uses a Secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Memory:
         self._conflicts: dict[str, int] = {}
         self._rounds: dict[str, Round] = {}
         self._mutations: defaultdict[str, dict[ChildName, Mapping[str, Any]]] = defaultdict(dict)
+        self._uses: dict[str, tuple[float, Mapping[str, tuple[SecretUse, ...]]]] = {}
 
     def pending_key(self, uid: str) -> PrivateJwk | None:
         """Give the key that an earlier pass minted and that isn't in the Secret yet, to be used before a new one."""
@@ -101,6 +106,16 @@ class Memory:
         """Forget the pending key: the Secret has it."""
         self._pending.pop(uid, None)
         self._published_at.pop(uid, None)
+        self._uses.pop(uid, None)  # what was begun since then may use the key before
+
+    def record_uses(self, uid: str, uses: Mapping[str, tuple[SecretUse, ...]], now: float) -> None:
+        """Remember who uses the Secret, until it has another key, or for some minutes (`now` in monotonic seconds)."""
+        self._uses[uid] = (now, uses)
+
+    def find_uses(self, uid: str, now: float) -> Mapping[str, tuple[SecretUse, ...]] | None:
+        """Give who uses the Secret, if that was looked at lately."""
+        at, uses = self._uses.get(uid, (-math.inf, {}))
+        return uses if now - at < MAX_USES_AGE else None
 
     def recent_mints(self, uid: str, client_id: str, now: float) -> frozenset[str]:
         """Give the ids of the client's keys made within the last hour, without the pending one."""

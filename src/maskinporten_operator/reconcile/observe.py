@@ -87,6 +87,7 @@ async def observe(
         found=found,
         granted=granted,
         superseded=await _find_superseded(meta, spec, ports),
+        uses=ports.memory.find_uses(meta.uid, ports.clock.monotonic()),
         earlier_refusal=_recall_earlier_refusal(resource, first_seen, ports),
         exposures=exposures,
         unread=unread,
@@ -186,6 +187,15 @@ def recall_refusals(seen: Snapshot, ports: Ports) -> Snapshot:
     """Give a snapshot with what DigDir has refused so far."""
     meta, now = seen.resource.meta, ports.clock.monotonic()
     return replace(seen, refused=ports.memory.find_refusals(meta.uid, meta.generation, seen.granted.certain, now))
+
+
+async def observe_uses(seen: Snapshot, ports: Ports) -> Snapshot:
+    """Find out who uses the Secret, before a key is given up that may be in use."""
+    meta = seen.resource.meta
+    names = [seen.spec.secret_name, *(secret.name for secret in seen.superseded)]
+    uses = await ports.cluster.find_uses(meta.namespace, names)
+    ports.memory.record_uses(meta.uid, uses, ports.clock.monotonic())
+    return replace(seen, uses=uses)
 
 
 def find_stale(plan: Plan, seen: Snapshot) -> Stale:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.adapters.cluster.api import APPLY, MERGE_PATCH, ClusterApi
 from maskinporten_operator.adapters.cluster.status_errors import AbsentError
+from maskinporten_operator.adapters.cluster.watch import list_objects
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import (
     DEPLOYMENT,
     NAMESPACE,
+    POD,
     SECRET,
     UNREADABLE,
     Kind,
@@ -21,6 +23,7 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.plan.owner_references import build_owner_reference
 from maskinporten_operator.plan.secret import ObservedSecret
+from maskinporten_operator.plan.secret_uses import SecretUse, find_uses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -98,6 +101,18 @@ class KubernetesCluster:
         secret = ObservedSecret(body)
         self._on_secret(secret)
         return secret
+
+    async def find_uses(self, namespace: str, secrets: Sequence[str]) -> Mapping[str, tuple[SecretUse, ...]]:
+        """Find, by Secret, the running containers that use it; none where the operator may not list pods."""
+
+        def reduce(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {name: find_uses(pod, name) for name in secrets}
+
+        try:
+            pods = await list_objects(self._api, POD.path(namespace), reduce)
+        except RejectedError:
+            return {}
+        return {name: tuple(use for pod in pods for use in pod[name]) for name in secrets}
 
     async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
         """Apply an object; `uid` is that of the one it must be, None to create it."""

@@ -101,9 +101,9 @@ async def _list(
             return items, metadata["resourceVersion"]
 
 
-async def list_objects(api: ClusterApi, path: str) -> list[Mapping[str, Any]]:
-    """List whole objects."""
-    items, _ = await _list(api, path, JSON, lambda body: body, "", lambda: None, PageSize())
+async def list_objects(api: ClusterApi, path: str, reduce: Reduce = lambda body: body) -> list[Mapping[str, Any]]:
+    """List objects, each as `reduce` makes it before the next one is read."""
+    items, _ = await _list(api, path, JSON, reduce, "", lambda: None, PageSize())
     return items
 
 
