@@ -359,6 +359,13 @@ class Config(BaseSettings):
         Duration,
         Field(default=timedelta(hours=24), description="How long a replaced key stays registered."),
     ]
+    key_max_age: Annotated[
+        Duration,
+        Field(
+            default=timedelta(days=180),
+            description="The age at which a key is replaced by a new one, up to a tenth of it earlier; 0 for never.",
+        ),
+    ]
     leader_election: Annotated[
         bool,
         Field(

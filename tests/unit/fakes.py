@@ -252,6 +252,7 @@ class FakeCluster:
         self.summaries: dict[str, SecretSummary | None] = {}
         self.watch_lags = False
         self.pods: list[dict] = []
+        self.rolling_out = False
         self.namespace_terminating = False
         self.namespace_selected = True
         self.pruned_status_fields: frozenset[str] = frozenset()  # what the served CRD doesn't know
@@ -408,6 +409,9 @@ class FakeChildren:
 
     def __init__(self, cluster: FakeCluster):
         self.cluster = cluster
+
+    def is_rolling_out(self, namespace, name):
+        return self.cluster.rolling_out
 
     async def secrets_listed(self):
         pass

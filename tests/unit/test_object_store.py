@@ -15,7 +15,7 @@ from maskinporten_operator.plan.children import build_children, check_child
 from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.runtime import store as module
 from maskinporten_operator.runtime.queue import Key
-from maskinporten_operator.runtime.store import VersionStore, WatchedResourceStore, key_of, trim
+from maskinporten_operator.runtime.store import VersionStore, WatchedChildren, WatchedResourceStore, key_of, trim
 from tests.children import application_body
 from tests.specs import exposed
 from tests.unit.fakes import NAME, NAMESPACE, SECRET, UID, resource_body
@@ -645,3 +645,20 @@ def test_whether_a_rival_is_valid_is_found_out_once_for_each_version(monkeypatch
     store.offer(resource_body(metadata={"resourceVersion": "11"}))
     assert store.find_rival(rival, CLAIM)
     assert len(judged) == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_rolling_out"),
+    [("RollingOut", True), ("RolloutFailed", True), ("MinimumReplicasAvailable", False), ("NoImage", False)],
+)
+def test_an_application_is_rolling_out_by_what_its_status_says(store, reason, is_rolling_out):
+    applications = WatchedResourceStore(APPLICATION, FINALIZER, lambda: 0.0, lambda *_: None)
+    application = application_body({})
+    application["status"] = {"conditions": [{"type": "Available", "status": "False", "reason": reason}]}
+    applications.offer(application)
+    key = key_of(APPLICATION, application["metadata"])
+
+    children = WatchedChildren(store, VersionStore(), None, applications)
+    assert children.is_rolling_out(key.namespace, key.name) == is_rolling_out
+    assert not children.is_rolling_out(key.namespace, "another")
+    assert not WatchedChildren(store, VersionStore(), None).is_rolling_out(key.namespace, key.name)

@@ -217,7 +217,12 @@ class Operator:
 
     def _build_ports(self, config: Config) -> Ports:
         parts, clients = self._parts, self._router.stores[MASKINPORTEN_CLIENT]
-        children = WatchedChildren(clients, self._router.versions, self._router.secret_lists)
+        children = WatchedChildren(
+            clients,
+            self._router.versions,
+            self._router.secret_lists,
+            self._router.stores.get(APPLICATION),
+        )
         return Ports(
             settings=build_registration_settings(config),
             platform=build_platform(config, self._served),

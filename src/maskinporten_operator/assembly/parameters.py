@@ -36,6 +36,7 @@ def build_registration_settings(config: Config) -> RegistrationSettings:
         default_scope=config.default_client_scope,
         forbidden_scopes=(*config.admin_scopes, *config.forbidden_scopes),
         key_grace=config.key_grace,
+        key_max_age=config.key_max_age,
         scope_prefix=config.scope_prefix,
         withdrawn_scopes=config.withdrawn_scopes,
         grant_recheck=config.grant_max_age.total_seconds(),

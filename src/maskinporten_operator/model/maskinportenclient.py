@@ -333,6 +333,9 @@ class KeyStatus(BaseModel):
 
     id: Annotated[str, Field(description="Its key id.")]
     created: Annotated[datetime | None, Field(default=None, description="When it was registered at DigDir.")]
+    next_rotation: Annotated[
+        datetime | None, Field(default=None, description="When it reaches its age, and is replaced soon after.")
+    ]
     rotation_request: Annotated[
         str | None,
         Field(default=None, description="The latest value of `digdir.nais.io/rotate` that was carried out."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.blockers import Blocker, rejected, waiting
@@ -40,7 +40,13 @@ from maskinporten_operator.plan.exposed_scopes import (
 )
 from maskinporten_operator.plan.key_set import KeyPlan, find_newer, plan_keys, sort_by_age
 from maskinporten_operator.plan.registration_fields import build_fields, order_scopes, plan_update
-from maskinporten_operator.plan.rotation import Rotation, judge_held_back, judge_request
+from maskinporten_operator.plan.rotation import (
+    AGE_RECHECK_SECONDS,
+    Rotation,
+    find_due,
+    judge_held_back,
+    judge_request,
+)
 from maskinporten_operator.plan.search import Found, judge_duplicates
 from maskinporten_operator.plan.secret import (
     CLIENT_JWK,
@@ -83,6 +89,7 @@ class Snapshot:
         server: Maskinporten's metadata.
         recent_mints: The ids of keys that this process made for its registration within the last hour.
         pending_key: A key that was minted and hasn't reached the Secret.
+        may_age: Whether its key may be replaced now for its age alone.
         uses: By the name of each Secret of its own, the containers that use it; None if nobody looked lately.
         found: Its registration; None if it is proven to have none.
         granted: Which of the consumed scopes may be registered.
@@ -106,6 +113,7 @@ class Snapshot:
     superseded: tuple[ObservedSecret, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     earlier_refusal: str | None = None
+    may_age: bool = False
     uses: Mapping[str, tuple[SecretUse, ...]] | None = None
     exposures: tuple[Exposure, ...] = ()
     unread: Blocker | None = None
@@ -121,6 +129,12 @@ class Snapshot:
     def registered_keys(self) -> tuple[PublicJwk, ...]:
         """The client's keys as read."""
         return tuple((self.registration.keys if self.registration else None) or ())
+
+    @property
+    def current_key(self) -> PublicJwk | None:
+        """The registered key that the Secret holds, whoever made it."""
+        held = self.secret.jwk if self.secret else None
+        return next((key for key in self.registered_keys if held and key.matches(held)), None)
 
     def sort_consumed(self, settings: RegistrationSettings) -> Consumption:
         """Tell the consumed scopes apart by what may be done with them."""
@@ -144,7 +158,7 @@ def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now:
     keys, rotation = KeyPlan(), Rotation()
     tries: list[Step] = []
     if choice := _choose_scopes(seen, consumption, settings):
-        rotation = _judge_rotation(seen, now)
+        rotation = _judge_rotation(seen, settings, now)
         keys = _plan_keys(seen, rotation, settings, now)
         steps += _plan_credentials(seen, choice, keys, settings)
         if consumption.tries and not keys.blocker:
@@ -161,7 +175,7 @@ def plan_maskinportenclient(seen: Snapshot, settings: RegistrationSettings, now:
         tuple(steps),
         keys.blocker,
         credentials_blocked=keys.blocker is not None,
-        next_look=_next_look(consumption, keys, settings),
+        next_look=_next_look(seen, consumption, keys, settings, now),
         unfinished=unfinished,
         key_waits=keys.is_waiting,
         asks_for_uses=keys.asks_for_holders,
@@ -290,19 +304,32 @@ def _plan_credentials(seen: Snapshot, choice: ScopeChoice, keys: KeyPlan, settin
     return steps
 
 
-def _next_look(consumption: Consumption, keys: KeyPlan, settings: RegistrationSettings) -> float | None:
-    """Access that is granted later comes without an edit."""
+def _next_look(
+    seen: Snapshot, consumption: Consumption, keys: KeyPlan, settings: RegistrationSettings, now: datetime
+) -> float | None:
+    """Access that is granted later comes without an edit, and so does the age of a key."""
     moments = [keys.next_look]
+    if due := find_key_due(seen, settings):
+        moments.append((due - now).total_seconds() + 1 if due > now else AGE_RECHECK_SECONDS)
     if consumption.missing or consumption.lost:
         moments.append(settings.grant_recheck)
     return min((one for one in moments if one is not None), default=None)
 
 
-def _judge_rotation(seen: Snapshot, now: datetime) -> Rotation:
-    resource, held = seen.resource, seen.secret.jwk if seen.secret else None
-    current = next((key for key in seen.registered_keys if held and key.matches(held)), None)
+def find_key_due(seen: Snapshot, settings: RegistrationSettings) -> datetime | None:
+    """Find when the key in the Secret has reached its age."""
+    current = seen.current_key
+    return find_due(seen.resource.meta.uid, current, settings.key_max_age) if current else None
+
+
+def _judge_rotation(seen: Snapshot, settings: RegistrationSettings, now: datetime) -> Rotation:
+    resource, current = seen.resource, seen.current_key
     reported = current is not None and _is_reported(seen, current.kid)
-    return judge_request(resource.meta, current, resource.status, reported=reported, now=now)
+    rotation = judge_request(resource.meta, current, resource.status, reported=reported, now=now)
+    due = find_key_due(seen, settings)
+    if rotation.reason or not (seen.may_age and due and due <= now):
+        return rotation
+    return replace(rotation, reason="the key has reached its age")
 
 
 def _plan_keys(seen: Snapshot, rotation: Rotation, settings: RegistrationSettings, now: datetime) -> KeyPlan:

@@ -23,6 +23,7 @@ class RegistrationSettings:
         default_scope: Registered when a spec consumes nothing; DigDir may refuse a client without scopes.
         forbidden_scopes: Names of scopes that no resource may consume; * stands for any characters.
         key_grace: How long a key that left the Secret stays registered, for pods that still use it.
+        key_max_age: The age at which a key is replaced; zero for never.
         scope_prefix: The prefix of exposed scopes.
         withdrawn_scopes: What becomes of a scope that leaves the spec.
         grant_recheck: Seconds between checks of a scope that isn't granted.
@@ -37,6 +38,7 @@ class RegistrationSettings:
     default_scope: str | None = None
     forbidden_scopes: tuple[str, ...] = ()
     key_grace: timedelta = timedelta(hours=24)
+    key_max_age: timedelta = timedelta(0)
     scope_prefix: str = "nav"
     withdrawn_scopes: Literal["Keep", "Deactivate"] = "Keep"
     grant_recheck: float = 180.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import ROTATED, Reason, Verdict
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 ONCE = "true"
 """The request that is removed when it was carried out; every other value stays, and is carried out once."""
 NO_REQUEST = frozenset({"", "false"})
+AGE_JITTER = 0.1
+"""The share of the maximum age over which the rotations of keys of one age are spread."""
+AGE_RECHECK_SECONDS = 300.0
+"""After which a key that has reached its age, and isn't to be replaced yet, is looked at again."""
 REPEAT_WINDOW = timedelta(hours=1)
 """How soon after its key was made the same request isn't a new one."""
 
@@ -72,20 +77,30 @@ def judge_request(
     return Rotation(notice=_judge_repeated(meta, current)) if stands or is_young else asked
 
 
+def find_due(uid: str, key: PublicJwk, max_age: timedelta) -> datetime | None:
+    """Find when a key has reached its age; by the resource's uid, so that it is the same after a restart."""
+    if not max_age or key.created is None:
+        return None
+    share = int.from_bytes(sha256(uid.encode()).digest()[:8]) / 2**64
+    return key.created + max_age * (1 - AGE_JITTER * share)
+
+
 def judge_held_back(refusal: Blocker) -> Verdict:
     """Say why the key in the Secret, which works, isn't replaced for the time being."""
     return Verdict(ROTATED, "False", refusal.reason, f"No new key is made; the present one works. {refusal.message}")
 
 
 def build_key_status(
-    resource: MaskinportenClient, registration: Registration, held: PrivateJwk | KeyDigest
+    resource: MaskinportenClient, registration: Registration, held: PrivateJwk | KeyDigest, max_age: timedelta
 ) -> dict[str, Any]:
     """Build what the status tells of the key in the Secret, and of the latest request that was carried out."""
     key = next((key for key in registration.keys or () if key.matches(held)), None)
     request = find_request(resource.meta)
     done = request if key and request and key.answers(request) else resource.status.rotation_request
-    created = format_time(key.created) if key and key.created else None
-    return {"id": held.kid} | ({"created": created} if created else {}) | ({"rotationRequest": done} if done else {})
+    due = find_due(resource.meta.uid, key, max_age) if key else None
+    moments = {"created": key.created if key else None, "nextRotation": due}
+    fields = {name: format_time(moment) for name, moment in moments.items() if moment}
+    return {"id": held.kid, **fields} | ({"rotationRequest": done} if done else {})
 
 
 def _judge_repeated(meta: ObjectMeta, current: PublicJwk) -> Verdict:

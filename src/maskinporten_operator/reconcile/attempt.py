@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from maskinporten_operator.reconcile.ports import Ports
     from maskinporten_operator.reconcile.progress import Progress
 
+OUTAGES = frozenset({Reason.DIGDIR_UNAVAILABLE, Reason.RATE_LIMITED})
+"""Reasons for which nothing is begun that can wait."""
 log = structlog.get_logger()
 
 
@@ -37,6 +39,8 @@ async def conclude(attempt: Awaitable[Outcome], progress: Progress[Any], ports: 
         except Exception as error:  # noqa: BLE001 - a fault of ours in one resource must not stop the others
             outcome = _internal_error(error)
         outcome = conflicts.weigh(outcome)
+        if outcome.verdicts and outcome.verdicts[0].reason in OUTAGES:
+            ports.memory.record_outage(ports.clock.monotonic())
         try:
             await report(outcome, progress, ports, correlation_id)
         except OperatorError as error:

@@ -29,6 +29,7 @@ from maskinporten_operator.reconcile.exposures import recall_exposures
 from maskinporten_operator.reconcile.finalize import finalize
 from maskinporten_operator.reconcile.namespace_state import find_namespace_state
 from maskinporten_operator.reconcile.observe import (
+    decide_age,
     find_stale,
     observe,
     observe_uses,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 async def reconcile_maskinportenclient(body: Mapping[str, Any], first_seen: FirstSeen, ports: Ports) -> Outcome:
     """Run one pass over a MaskinportenClient. Raises nothing but cancellation."""
-    progress = ClientProgress(parse(body))
+    progress = ClientProgress(parse(body), key_max_age=ports.settings.key_max_age)
     return await conclude(_attempt(progress, first_seen, ports), progress, ports)
 
 
@@ -77,6 +78,7 @@ async def _converge(
     seen = await observe(progress, spec, first_seen, ports)
     if isinstance(seen, Blocker):
         return not_ready(seen)
+    seen = decide_age(seen, ports)
     plan = plan_maskinportenclient(seen, ports.settings, ports.clock.now())
     if needs_secret(seen, plan, ports.settings):
         seen = await read_recalled(seen, progress, first_seen, ports)
@@ -122,6 +124,8 @@ def _judge(seen: Snapshot, plan: Plan, refusal: Blocker | None, progress: Client
     if not (seen.unread or plan.unfinished):
         progress.exposed_scopes = build_scope_status(exposures, ownership, ports.settings)
     blocker, notices = judge_maskinportenclient(left, plan, ports.settings)
+    if plan.rotation_notice:
+        ports.memory.end_aging(seen.resource.meta.uid)
     if verified := judge_credentials(seen, plan, progress, ports):
         notices = (*notices, verified)
     next_look = OWN_SCOPE_RECHECK_SECONDS if has_become_own(left, ports.settings) else plan.next_look

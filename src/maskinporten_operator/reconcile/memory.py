@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 MAX_REMEMBERED_MINTS = 16
+MAX_AGING = 4
+"""How many keys are replaced for their age at once, over all resources."""
+MIN_AGING_SECONDS = 60.0
+MAX_AGING_SECONDS = 1800.0
+"""How long one of them counts, at least and at most."""
+OUTAGE_SECONDS = 600.0
+"""How long after DigDir failed none is begun."""
 MAX_USES_AGE = 600.0
 """Seconds for which it is remembered who uses a Secret."""
 
@@ -77,6 +84,8 @@ class Memory:
         self._conflicts: dict[str, int] = {}
         self._rounds: dict[str, Round] = {}
         self._mutations: defaultdict[str, dict[ChildName, Mapping[str, Any]]] = defaultdict(dict)
+        self._aging: dict[str, float] = {}
+        self._outage_at = -math.inf
         self._uses: dict[str, tuple[float, Mapping[str, tuple[SecretUse, ...]]]] = {}
 
     def pending_key(self, uid: str) -> PrivateJwk | None:
@@ -107,6 +116,31 @@ class Memory:
         self._pending.pop(uid, None)
         self._published_at.pop(uid, None)
         self._uses.pop(uid, None)  # what was begun since then may use the key before
+
+    def begin_aging(self, uid: str, now: float) -> bool:
+        """Say whether a key may be replaced for its age (`now` in monotonic seconds); if so, it has a place.
+
+        It keeps it until the new key is delivered, and for a minute at least; none is given after an outage.
+        """
+        self._aging = {
+            one: began
+            for one, began in self._aging.items()
+            if now - began < MIN_AGING_SECONDS or (one in self._pending and now - began < MAX_AGING_SECONDS)
+        }
+        if uid in self._aging:
+            return True
+        if len(self._aging) >= MAX_AGING or now - self._outage_at < OUTAGE_SECONDS:
+            return False
+        self._aging[uid] = now
+        return True
+
+    def end_aging(self, uid: str) -> None:
+        """Give the place of a key back that can't be replaced now."""
+        self._aging.pop(uid, None)
+
+    def record_outage(self, now: float) -> None:
+        """Record that DigDir failed, or asked for fewer calls (`now` in monotonic seconds)."""
+        self._outage_at = now
 
     def record_uses(self, uid: str, uses: Mapping[str, tuple[SecretUse, ...]], now: float) -> None:
         """Remember who uses the Secret, until it has another key, or for some minutes (`now` in monotonic seconds)."""
@@ -216,6 +250,7 @@ class Memory:
     def forget(self, uid: str) -> None:
         """Forget all about a resource that is gone."""
         self._mutations.pop(uid, None)
+        self.end_aging(uid)
         self.record_delivery(uid)
         self._absent_since.pop(uid, None)
         self._waiting_since.pop(uid, None)

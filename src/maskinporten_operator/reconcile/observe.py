@@ -11,7 +11,13 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from maskinporten_operator.model.scopes import Granted
-from maskinporten_operator.plan.client_plan import Snapshot, check_proof, check_rival, check_secret_owner
+from maskinporten_operator.plan.client_plan import (
+    Snapshot,
+    check_proof,
+    check_rival,
+    check_secret_owner,
+    find_key_due,
+)
 from maskinporten_operator.plan.consumed_scopes import find_earlier_refusal, spread_tries
 from maskinporten_operator.plan.decisions import TOUCHES_REGISTRATION, UpdateScope
 from maskinporten_operator.plan.exposed_scopes import MAX_READS
@@ -187,6 +193,14 @@ def recall_refusals(seen: Snapshot, ports: Ports) -> Snapshot:
     """Give a snapshot with what DigDir has refused so far."""
     meta, now = seen.resource.meta, ports.clock.monotonic()
     return replace(seen, refused=ports.memory.find_refusals(meta.uid, meta.generation, seen.granted.certain, now))
+
+
+def decide_age(seen: Snapshot, ports: Ports) -> Snapshot:
+    """Decide whether the key may be replaced now, if it has reached its age: a few at a time, and at a quiet time."""
+    meta, due = seen.resource.meta, find_key_due(seen, ports.settings)
+    if due is None or due > ports.clock.now() or ports.known.children.is_rolling_out(meta.namespace, meta.name):
+        return seen
+    return replace(seen, may_age=ports.memory.begin_aging(meta.uid, ports.clock.monotonic()))
 
 
 async def observe_uses(seen: Snapshot, ports: Ports) -> Snapshot:

@@ -220,6 +220,9 @@ class Children(Protocol):
     def find_client(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Give a MaskinportenClient in its newest version, whoever made it."""
 
+    def is_rolling_out(self, namespace: str, name: str) -> bool:
+        """Whether the Application of that name is known to have a rollout under way."""
+
     def contains(self, kind: Kind, namespace: str, name: str) -> bool:
         """Whether there is an object of that name with our label."""
 

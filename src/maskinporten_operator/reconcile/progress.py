@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from maskinporten_operator.model.application import Application
@@ -66,6 +67,7 @@ class ClientProgress(Progress[MaskinportenClient]):
         key: The key in it.
         fingerprint: Of what is in the Secret; see `plan.secret.build_fingerprint`.
         exposed_scopes: What the status tells of the exposed scopes; None if the pass didn't get to know.
+        key_max_age: The age at which the key is replaced.
         tries: How many calls were made to find out which consumed scopes DigDir takes.
     """
 
@@ -74,6 +76,7 @@ class ClientProgress(Progress[MaskinportenClient]):
     key: PrivateJwk | KeyDigest | None = None
     fingerprint: str | None = None
     exposed_scopes: list[dict[str, Any]] | None = None
+    key_max_age: timedelta = timedelta(0)
     tries: int = 0
 
     def build_facts(self) -> dict[str, Any]:
@@ -90,7 +93,7 @@ class ClientProgress(Progress[MaskinportenClient]):
         if self.secret_name:
             facts["synchronizationSecretName"] = self.secret_name
         if self.registration and self.key:
-            facts["key"] = build_key_status(self.resource, self.registration, self.key)
+            facts["key"] = build_key_status(self.resource, self.registration, self.key, self.key_max_age)
         if self.fingerprint:
             facts["synchronizationHash"] = self.fingerprint
         if self.exposed_scopes or (

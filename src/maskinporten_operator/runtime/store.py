@@ -15,6 +15,7 @@ import msgspec
 
 from maskinporten_operator.model.application import ApplicationSpec, ApplicationStatus
 from maskinporten_operator.model.claims import Claim, claim_secret, find_claims
+from maskinporten_operator.model.conditions import AVAILABLE, Reason
 from maskinporten_operator.model.declared import UNREAD, keep_declared, name_unread
 from maskinporten_operator.model.maskinportenclient import (
     DIGDIRATOR_FINALIZERS,
@@ -328,6 +329,13 @@ class WatchedChildren:
     clients: WatchedResourceStore
     versions: VersionStore
     secrets: FirstLists
+    applications: WatchedResourceStore | None = None
+
+    def is_rolling_out(self, namespace: str, name: str) -> bool:
+        """Whether the Application of that name is known to have a rollout under way."""
+        entry = self.applications.find(Key(APPLICATION, namespace, name)) if self.applications else None
+        available = read_status(entry.body).find_condition(AVAILABLE) if entry else None
+        return available is not None and available.reason in {Reason.ROLLING_OUT, Reason.ROLLOUT_FAILED}
 
     async def secrets_listed(self) -> None:
         """Return when the Secrets with our label have been listed once, or that takes too long."""
