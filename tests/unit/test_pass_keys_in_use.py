@@ -1,5 +1,8 @@
 """A key stays registered while a pod may have it."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from maskinporten_operator.model.maskinportenclient import ROTATE_ANNOTATION
@@ -152,3 +155,22 @@ async def test_a_secret_of_an_earlier_version_isnt_written_for_the_sake_of_its_h
     await world.reconcile()
 
     assert world.writes == []
+
+
+async def test_who_uses_a_secret_is_looked_at_anew_once_it_has_another_key():
+    world = World(replace(SETTINGS, key_grace=timedelta(0)))
+    await world.settle()
+
+    async def rotate_at_once(request):
+        world.cluster.annotate(**{ROTATE_ANNOTATION: request})
+        for _ in range(3):
+            await world.reconcile()
+            world.clock.advance(2)
+
+    await rotate_at_once("request 1")
+    second = world.held.kid
+    assert world.kids == [second]
+
+    start_pod(world)
+    await rotate_at_once("request 2")
+    assert set(world.kids) == {second, world.held.kid}

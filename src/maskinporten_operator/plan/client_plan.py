@@ -420,7 +420,6 @@ def _check_secret(seen: Snapshot, keys: KeyPlan, *, changes_registration: bool) 
         jwk=None if isinstance(seen.secret, SecretSummary) else seen.secret.jwk,
         scopes=scopes,
         server=seen.server,
-        deliveries=seen.secret.deliveries,
     )
     return check_secret(seen.secret, desired)
 
