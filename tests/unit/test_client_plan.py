@@ -38,6 +38,7 @@ from maskinporten_operator.plan.decisions import (
 from maskinporten_operator.plan.exposed_scopes import Exposure
 from maskinporten_operator.plan.search import Absent, Found, Missing, Released, check_search
 from maskinporten_operator.plan.secret import ObservedSecret, build_secret
+from maskinporten_operator.plan.secret_uses import SecretUse
 from tests.specs import exposed
 from tests.unit.fakes import (
     NOW,
@@ -259,6 +260,27 @@ def test_a_scope_that_no_list_knows_is_tried_after_everything_else_and_before_th
 
     assert kinds(one) == [CreateScope, GrantAccess, TryScopes, ClearAnnotations]
     assert one.steps[2].names == (SCOPE,)
+
+
+EARLIER = registered(private_jwk(5), NOW - timedelta(days=90))
+RENAMED = {
+    "found": Found(registration(EARLIER, registered(HELD, NOW - timedelta(days=30)))),
+    "superseded": (
+        as_read(
+            build_secret(
+                resource().meta, "earlier", client_id="client-1", jwk=private_jwk(5), scopes=(SCOPE,), server=SERVER
+            )
+        ),
+    ),
+}
+
+
+def test_the_key_in_a_secret_of_an_earlier_name_stays_while_a_pod_uses_that_however_late_it_was_started():
+    used = {"earlier": (SecretUse("my-app-1", NOW),)}
+
+    assert kinds(plan(**RENAMED, uses=used)) == []
+    assert kinds(plan(**RENAMED, uses={})) == [PublishKeys]
+    assert plan(**RENAMED).asks_for_uses
 
 
 def test_while_no_key_can_be_made_nothing_is_tried():

@@ -10,7 +10,7 @@ import pytest
 from maskinporten_operator.model.jwk import PublicJwk
 from maskinporten_operator.plan.rotation import AGE_JITTER, AGE_RECHECK_SECONDS, find_due
 from maskinporten_operator.reconcile.memory import MAX_AGING, Memory
-from tests.unit.fakes import NOW, SETTINGS, iso, rsa_key
+from tests.unit.fakes import NOW, SETTINGS, iso, private_jwk, rsa_key
 from tests.unit.test_pass_rotation import VERIFYING, RealKeys
 from tests.unit.world import World
 
@@ -55,6 +55,17 @@ def test_few_places_are_given_and_each_is_kept_for_a_minute():
     assert memory.begin_aging("uid-0", 59.0)
     assert not memory.begin_aging("uid-9", 59.0)
     assert memory.begin_aging("uid-9", 60.0)
+
+
+def test_a_place_is_kept_while_the_new_key_waits_for_its_proof():
+    memory = Memory()
+    for number in range(MAX_AGING):
+        memory.begin_aging(f"uid-{number}", 0.0)
+    memory.record_mint("uid-0", "client-1", private_jwk(1), 1.0)
+
+    assert [memory.begin_aging(f"uid-{number}", 100.0) for number in range(5, 9)] == [True] * 3 + [False]
+    memory.record_delivery("uid-0")
+    assert memory.begin_aging("uid-8", 101.0)
 
 
 def test_after_an_outage_of_digdir_no_place_is_given_for_ten_minutes():
