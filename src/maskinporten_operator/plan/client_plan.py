@@ -41,9 +41,9 @@ from maskinporten_operator.plan.exposed_scopes import (
 from maskinporten_operator.plan.key_set import KeyPlan, find_newer, plan_keys, sort_by_age
 from maskinporten_operator.plan.registration_fields import build_fields, order_scopes, plan_update
 from maskinporten_operator.plan.rotation import (
-    AGE_RECHECK_SECONDS,
     Rotation,
     find_due,
+    find_recheck,
     judge_held_back,
     judge_request,
 )
@@ -310,7 +310,7 @@ def _next_look(
     """Access that is granted later comes without an edit, and so does the age of a key."""
     moments = [keys.next_look]
     if due := find_key_due(seen, settings):
-        moments.append((due - now).total_seconds() + 1 if due > now else AGE_RECHECK_SECONDS)
+        moments.append((due - now).total_seconds() + 1 if due > now else find_recheck(seen.resource.meta.uid))
     if consumption.missing or consumption.lost:
         moments.append(settings.grant_recheck)
     return min((one for one in moments if one is not None), default=None)

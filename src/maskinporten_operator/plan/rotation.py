@@ -28,7 +28,7 @@ NO_REQUEST = frozenset({"", "false"})
 AGE_JITTER = 0.1
 """The share of the maximum age over which the rotations of keys of one age are spread."""
 AGE_RECHECK_SECONDS = 300.0
-"""After which a key that has reached its age, and isn't to be replaced yet, is looked at again."""
+"""After about which a key that has reached its age, and isn't to be replaced yet, is looked at again."""
 REPEAT_WINDOW = timedelta(hours=1)
 """How soon after its key was made the same request isn't a new one."""
 
@@ -81,8 +81,20 @@ def find_due(uid: str, key: PublicJwk, max_age: timedelta) -> datetime | None:
     """Find when a key has reached its age; by the resource's uid, so that it is the same after a restart."""
     if not max_age or key.created is None:
         return None
-    share = int.from_bytes(sha256(uid.encode()).digest()[:8]) / 2**64
-    return key.created + max_age * (1 - AGE_JITTER * share)
+    return key.created + max_age * (1 - AGE_JITTER * _find_share(uid))
+
+
+def find_recheck(uid: str) -> float:
+    """Give the seconds until a key that is due and has no place yet is looked at again.
+
+    They differ by resource, so that those that wait don't all look at once, when few places are free.
+    """
+    return AGE_RECHECK_SECONDS * (0.5 + _find_share(uid))
+
+
+def _find_share(uid: str) -> float:
+    """Give a number from 0 to 1 that is the resource's own."""
+    return int.from_bytes(sha256(uid.encode()).digest()[:8]) / 2**64
 
 
 def judge_held_back(refusal: Blocker) -> Verdict:
