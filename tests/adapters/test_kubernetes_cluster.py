@@ -134,6 +134,8 @@ async def test_a_status_that_is_refused_in_every_form_is_counted():
     with pytest.raises(RejectedError):
         await cluster.write_status(parse_meta(APPLICATION, application_body({})), STATUS)
     assert counted == [APPLICATION]
+
+
 class Pods:
     """An API server that lists pods, a few at a time, or refuses to."""
 
