@@ -8,6 +8,8 @@ import threading
 import httpx
 import pytest
 
+from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
+from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from tests.node.trial import NAMES, PATIENCE, TEAM, ask_until, measured
 from tools.demo.token import new_key
 from tools.kube import POLICIES, SECRETS, credentials, wait_for
@@ -44,6 +46,12 @@ def consumer(trial, figures):
 def witness(trial, consumer):
     """A pod with the same Secret among its files that no policy isolates and nobody replaces."""
     return trial.start_pod("witness", files_of=SECRET)
+
+
+@pytest.fixture(scope="module")
+def holder(trial, consumer):
+    """A pod with the same Secret among its variables that nobody replaces."""
+    return trial.start_pod("holder", variables_of=SECRET)
 
 
 @pytest.fixture
@@ -123,7 +131,7 @@ class TestOnGcp:
         ask_until(trial, consumer, unreachable, is_refused)
 
     def test_a_rotated_key_reaches_mounted_files_and_replaces_the_pods_and_no_token_is_refused(
-        self, trial, consumer, witness, slow_maskinporten, figures
+        self, trial, consumer, witness, holder, slow_maskinporten, figures
     ):
         before = trial.ask(consumer, "/credentials")["files"]["kid"]
         assert trial.ask(witness, "/credentials")["files"]["kid"] == before
@@ -143,6 +151,20 @@ class TestOnGcp:
             asking.wait_for_one_more()
 
         assert asking.refused == []
+
+    def test_the_key_that_a_pod_has_among_its_variables_stays_registered(self, trial, consumer, holder):
+        held = trial.ask(holder, "/credentials")["environment"]["kid"]
+        assert held != trial.ask(trial.pods(TEAM, "app=my-app")[0], "/credentials")["environment"]["kid"]
+        resource = MASKINPORTEN_CLIENT.path(TEAM, "my-app")
+
+        trial.node.kubectl("annotate", "maskinportenclient", "my-app", "-n", TEAM, f"{RESYNC_ANNOTATION}=true")
+        wait_for(
+            lambda: RESYNC_ANNOTATION not in trial.kube.find(resource)["metadata"]["annotations"], PATIENCE, "a pass"
+        )
+
+        (client,) = trial.clients(TEAM)["my-app"]
+        assert held in [key["kid"] for key in client["keys"]]
+        assert is_issued(trial.ask(holder, "/token"))
 
 
 def find_successor(trial, earlier):

@@ -76,6 +76,7 @@ class Trial:
                 "platform": "gcp",
                 "maskinportenCidrs": self.maskinporten,
                 "keyPoolSize": 16,
+                "keyGrace": "1s",  # so that what keeps a key registered is that a pod has it
                 **self.list_lag,
             },
         }

@@ -448,7 +448,7 @@ def test_a_key_that_expires_within_thirty_days_is_posted_again_without_exp_and_n
     published = plan(key).publish
 
     assert not published.mint
-    assert published.reason == "the key expires soon"
+    assert published.reason == "a key expires soon"
     assert [key.kid for key in published.keep] == [IN_SECRET.kid]
     assert "exp" not in published.keep[0].members
 
@@ -463,6 +463,15 @@ def test_a_renewal_leaves_the_exp_of_all_other_keys_as_read():
     published = plan(registered(IN_SECRET, NOW - HOUR, lives=DAY), *others).publish
 
     assert [key.members["exp"] for key in published.keep[1:]] == [one.members["exp"] for one in reversed(others)]
+
+
+def test_a_key_that_a_pod_may_still_have_is_renewed_as_well():
+    old = own(5, NOW - 340 * DAY)
+
+    published = plan(registered(IN_SECRET, NOW - 300 * DAY), old, holders={old.kid: ("my-app-1",)}).publish
+
+    assert [key.kid for key in published.keep] == [IN_SECRET.kid, old.kid]
+    assert "exp" not in published.keep[1].members
 
 
 def test_a_foreign_key_in_the_secret_that_expires_soon_is_followed_by_a_new_one_and_not_renewed():

@@ -102,7 +102,7 @@ def plan_keys(
     if refusal:
         keys, mint, is_waiting = KeySet.classify(registered, current, superseded, now), None, False
     kept = keys.choose_kept(KEY_LIMIT - bool(mint), in_use, grace, now)
-    publish = _plan_publication(keys, kept, mint, now)
+    publish = _plan_publication(keys, kept, in_use, mint, now)
     looks = [_next_look(keys, kept, grace, now), wait if is_waiting else None]
     looks.append(REFUSED_RECHECK_SECONDS if refusal else None)
     next_look = min((one for one in looks if one is not None), default=None)
@@ -173,11 +173,14 @@ class Orphan:
         return self.since is not None and now - self.since > grace
 
 
-def _plan_publication(keys: KeySet, kept: Collection[PublicJwk], mint: str | None, now: datetime) -> PublishKeys | None:
-    """Publish a set without what isn't kept, with the key in use renewed if it expires soon, if anything changes."""
-    renewed = [key for key in keys.in_use if _expires_soon(key, now)]
+def _plan_publication(
+    keys: KeySet, kept: Collection[PublicJwk], holders: Collection[str], mint: str | None, now: datetime
+) -> PublishKeys | None:
+    """Publish a set without what isn't kept, with keys in use renewed that expire soon, if anything changes."""
+    in_use = [key for key in kept if key in keys.in_use or key.kid in holders]
+    renewed = [key for key in in_use if _expires_soon(key, now)]
     dropped = [key.kid for key in keys.ours if key not in kept]
-    reason = mint or (renewed and "the key expires soon") or (dropped and f"dropped {', '.join(dropped)}")
+    reason = mint or (renewed and "a key expires soon") or (dropped and f"dropped {', '.join(dropped)}")
     if not reason:
         return None
     keep = tuple(_to_request(key, renew=key in renewed) for key in (*kept, *keys.foreign))
