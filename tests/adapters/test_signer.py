@@ -153,7 +153,7 @@ def test_a_missing_library_is_told_with_its_extra_and_the_setting(monkeypatch, e
         SignerSource(name, KID, None)
 
     assert str(caught.value).startswith("ADMIN_SIGNER names a key of")
-    assert f"install maskinporten-operator[{extra}]" in str(caught.value)
+    assert f"install requirements/{extra}.txt" in str(caught.value)
 
 
 @pytest.mark.parametrize(("extra", "name"), NAMES.items())

@@ -47,8 +47,8 @@ def open_signer(reference: str) -> Signer:
         module = importlib.import_module(f"maskinporten_operator.adapters.signers.{provider.extra}_signer")
     except ImportError:
         raise SigningError(
-            f"ADMIN_SIGNER names a key of {provider.name}, whose library isn't installed: "
-            f"install maskinporten-operator[{provider.extra}], or an image that was built with SIGNER={provider.extra}"
+            f"ADMIN_SIGNER names a key of {provider.name}, whose library isn't installed: use an image that was built "
+            f"with --build-arg SIGNER={provider.extra}, or install requirements/{provider.extra}.txt"
         ) from None
     opened: Signer = module.open_signer(reference)
     return opened
