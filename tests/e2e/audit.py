@@ -39,7 +39,7 @@ class AuditLog:
     def mark(self) -> None:
         """Forget what has been written so far."""
         self._settle()
-        self._position = self._path.stat().st_size
+        self._position = self._path.read_bytes().rfind(b"\n") + 1  # a line may be half written
 
     def creations(self, namespace: str) -> list[tuple[str, int]]:
         """Give what the operator created in a namespace since the mark, or tried to: the resource and the answer."""

@@ -370,7 +370,11 @@ def renamed(children):
     """Take out what differs by name and by key: the names, the Secret's, and the hash of the credentials."""
     text = repr(children)
     for name in ("app", "fresh"):
-        text = text.replace(build_secret_name(name), "SECRET").replace(f"'{name}'", "'NAME'")
+        text = (
+            text.replace(build_secret_name(name), "SECRET")
+            .replace(f"'{name}'", "'NAME'")
+            .replace(f":{name}'", ":NAME'")
+        )
     start = text.find(CREDENTIALS_ANNOTATION) + len(CREDENTIALS_ANNOTATION) + 4
     return text[:start] + text[start + 16 :]
 

@@ -286,7 +286,7 @@ MAKES_AND_DELETES = {"get", "list", "watch", "create", "patch", "delete"}
         ("services", MAKES_AND_DELETES),
         *((kind.plural, MAKES_AND_DELETES) for kind in POLICY_KINDS),
         ("secrets", {"get", "list", "watch", "create", "patch"}),
-        ("pods", set()),
+        ("pods", {"list"}),
         ("configmaps", set()),
     ],
 )
@@ -315,7 +315,7 @@ def without_applications(cluster, kube):
         ("events", {"create"}),
         (APPLICATION.plural, set()),
         (DEPLOYMENT.plural, set()),
-        ("pods", set()),
+        ("pods", {"list"}),
         ("configmaps", set()),
     ],
 )
