@@ -601,10 +601,10 @@ def mutate(world, image="mirror.example.com/app:1"):
 async def test_what_admission_makes_of_a_child_is_neither_applied_again_nor_told(world):
     mutate(world)
     await world.settle()
-    told = list(world.announcer.announced)
+    announced = list(world.announcer.announced)
     await world.reconcile()
     assert world.writes == []
-    assert world.announcer.announced == told
+    assert world.announcer.announced == announced
 
 
 async def test_beside_what_admission_makes_of_a_child_a_change_is_still_undone_and_an_edit_applied(world):

@@ -171,7 +171,7 @@ class FewKeys:
         return rsa_key(20 + self.taken % 4)
 
 
-class Fleet:
+class ManyResources:
     """Many resources of one process, each in a world of its own, with a pass whenever the one before said."""
 
     def __init__(self, size, settings):
@@ -217,7 +217,7 @@ class Fleet:
 
 async def make_fleet(size, settings):
     """Resources whose keys were all made within an hour."""
-    fleet = Fleet(size, settings)
+    fleet = ManyResources(size, settings)
     for number in range(size):
         fleet.waiting[number] = (fleet.clock.passed + number * HOUR / size, number)
     await fleet.live(2 * HOUR)
