@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 
 import pytest
@@ -138,6 +139,15 @@ async def test_no_token_is_refused_over_many_rotations(world):
         await world.live(PROPAGATION + 20)
         assert world.held != before
         world.clock.advance(3600)
+
+
+async def test_a_grace_that_is_shorter_than_the_propagation_ends_no_rotation(world):
+    old, world.settings = world.held, replace(world.settings, key_grace=timedelta(seconds=1))
+    world.ask_to_rotate()
+    await world.live(PROPAGATION + 20)
+
+    assert world.held != old
+    assert world.key_pool.taken == 2
 
 
 async def test_a_rotation_costs_one_more_request_for_a_token_than_it_is_refused(world):

@@ -22,6 +22,7 @@ def plan(
     verifies=True,
     undelivered=frozenset(),
     superseded=(),
+    grace=DAY,
 ):
     return plan_keys(
         keys,
@@ -32,7 +33,7 @@ def plan(
         verifies=verifies,
         undelivered=undelivered,
         recent_mints=frozenset(),
-        grace=DAY,
+        grace=grace,
         now=NOW,
     )
 
@@ -51,6 +52,12 @@ def test_a_published_key_isnt_published_again_while_it_waits():
     assert keys.publish is None
     assert keys.is_waiting
     assert keys.next_look == 30.0
+
+
+def test_a_key_that_waits_stays_registered_however_short_the_grace_is():
+    waiting = registered(NEW, NOW - HOUR)
+
+    assert plan(IN_USE, waiting, pending=PendingKey(NEW.kid, 30.0), grace=timedelta(0)).publish is None
 
 
 def test_a_key_that_is_known_to_work_is_delivered():

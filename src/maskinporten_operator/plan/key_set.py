@@ -101,7 +101,8 @@ def plan_keys(
         return KeyPlan(blocker=refusal)
     if refusal:
         keys, mint, is_waiting = KeySet.classify(registered, current, superseded, now), None, False
-    kept = keys.choose_kept(KEY_LIMIT - bool(mint), in_use, grace, now)
+    waiting = {pending.kid} if pending and is_waiting else set()
+    kept = keys.choose_kept(KEY_LIMIT - bool(mint), in_use.keys() | waiting, grace, now)
     publish = _plan_publication(keys, kept, in_use, mint, now)
     looks = [_next_look(keys, kept, grace, now), wait if is_waiting else None]
     looks.append(REFUSED_RECHECK_SECONDS if refusal else None)
