@@ -42,7 +42,7 @@ def machine():
     try:
         require_node()
     except MissingToolError as error:
-        if os.environ.get("NODE_TESTS") == "required":
+        if os.environ.get("ALL_TESTS") == "required":
             pytest.fail(str(error))
         pytest.skip(str(error))
 

@@ -46,7 +46,10 @@ def token(tmp_path_factory, key):
     """The path of a PKCS#11 library, with a token that has the key."""
     module = next((one for one in MODULES if one.exists()), None)
     if module is None:
-        pytest.fail("SoftHSM isn't installed: tests/signers/debian-packages.txt names its package")
+        lacks = "SoftHSM isn't installed: tests/signers/debian-packages.txt names its package"
+        if os.environ.get("ALL_TESTS") == "required":
+            pytest.fail(lacks)
+        pytest.skip(lacks)
     folder = tmp_path_factory.mktemp("softhsm")
     (folder / "tokens").mkdir()
     (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
