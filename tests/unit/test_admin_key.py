@@ -21,7 +21,8 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, OperatorError, StandbyError, TransientError
 from maskinporten_operator.model.jwk import PublicJwk
 from maskinporten_operator.plan.admin_key import RECORD, AdminKeySettings, AdminSecret, Renewal, build_admin_kid
-from maskinporten_operator.reconcile.admin_key_pass import MAX_SECONDS, AdminKeyPorts, renew_admin_key
+from maskinporten_operator.plan.verification import MAX_SECONDS
+from maskinporten_operator.reconcile.admin_key_pass import AdminKeyPorts, renew_admin_key
 from maskinporten_operator.runtime.admin_key_renewal import RETRY_SECONDS, AdminKeyRenewal
 from tests.unit.fakes import SERVER, FakeClock, FakeKeyPool, FakeRandomness, Trips, port, rsa_key
 from tests.unit.world import ADMIN, RIGHTS, URL, Digdir, Tripping, admin_jwk

@@ -7,7 +7,8 @@ import pytest
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import TransientError
 from maskinporten_operator.model.tokens import TokenAnswer, TokenRequest, Trial
-from maskinporten_operator.runtime.verifier import MAX_AT_ONCE, MAX_SECONDS, RECHECK_SECONDS, TrialVerifier
+from maskinporten_operator.plan.verification import MAX_SECONDS
+from maskinporten_operator.runtime.verifier import MAX_AT_ONCE, RECHECK_SECONDS, TrialVerifier
 from tests.unit.fakes import private_jwk, resource
 from tests.unit.virtual_time import run_in_virtual_time
 

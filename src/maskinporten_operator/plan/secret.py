@@ -207,8 +207,8 @@ def judge_superseded(secrets: Sequence[ObservedSecret], secret_name: str, grace:
     hours = grace.total_seconds() / 3600
     message = (
         f"The spec doesn't name these Secrets of the resource any more, so they are left as they are: {names}. "
-        f"A key in them works for {hours:g} hours after a newer one was made: let workloads use Secret {secret_name}, "
-        "then remove them"
+        f"A key in them works for at least {hours:g} hours after a newer one was made: let workloads use "
+        f"Secret {secret_name}, then remove them"
     )
     return Verdict(SECRET_UNIQUE, "False", Reason.SUPERSEDED_SECRETS, message)
 

@@ -18,6 +18,11 @@ NO_SCOPES_WAIT = 120.0
 MAX_WAIT = 900.0
 """Seconds after which a key is delivered, whatever Maskinporten said of it: the old one expires."""
 
+FIRST_PAUSE, MAX_PAUSE = 2.0, 30.0
+"""Seconds between two requests for a token by the same credentials."""
+MAX_SECONDS = 900.0
+"""How long a token is asked for: teams have seen a key take a quarter of an hour to be known everywhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class PendingKey:

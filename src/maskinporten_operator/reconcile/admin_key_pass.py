@@ -15,6 +15,7 @@ from maskinporten_operator.model.errors import OperatorError, TransientError
 from maskinporten_operator.model.jwk import PrivateJwk
 from maskinporten_operator.model.tokens import TokenRequest
 from maskinporten_operator.plan.admin_key import AdminKeyPlan, Renewal, build_admin_kid, plan_admin_key
+from maskinporten_operator.plan.verification import FIRST_PAUSE, MAX_PAUSE, MAX_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.tokens import TokenAnswer
     from maskinporten_operator.plan.admin_key import AdminKeySettings, AdminSecret
     from maskinporten_operator.reconcile.ports import Clock, KeyPool, Randomness
-
-FIRST_PAUSE, MAX_PAUSE = 2.0, 30.0
-"""Seconds between two requests for a token by the new key."""
-MAX_SECONDS = 900.0
-"""How long a token is asked for: teams have seen a key take a quarter of an hour to be known everywhere."""
 
 
 class AdminKeys(Protocol):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.tokens import Trial
+from maskinporten_operator.plan.verification import FIRST_PAUSE, MAX_PAUSE, MAX_SECONDS
 from maskinporten_operator.runtime.queue import Key
 
 if TYPE_CHECKING:
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.model.tokens import TokenAnswer, TokenRequest
 
-FIRST_PAUSE = 2.0
-MAX_PAUSE = 30.0
-"""Seconds between two requests with the same credentials."""
-MAX_SECONDS = 900.0
-"""How long they are tried: teams have seen a key take a quarter of an hour to be known everywhere."""
 RECHECK_SECONDS = 3600.0
 """After which a pass may have credentials tried again that got no token."""
 MAX_AT_ONCE = 4
