@@ -43,7 +43,7 @@ def test_however_many_passes_of_a_namespace_hang_another_is_served_at_once(stage
     stage.wait_for_secret(calm, "old-secret", unlike=lost)
     stage.delete(calm, "old")
 
-    assert running() == WORKERS - 1
+    wait_for(lambda: running() == WORKERS - 1, PATIENCE, "only those passes left")
     stage.clear_faults()
     for number in range(WORKERS + 1):
         stage.wait_ready(namespace, f"api{number}")

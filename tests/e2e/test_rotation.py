@@ -70,8 +70,12 @@ def test_a_request_that_is_put_back_is_one_rotation_and_whoever_sets_it_is_named
     stage.create_ready(namespace)
     before = held_kid(stage.read_secret(namespace))
     stage.annotate(namespace, "app", rotate="true")
-    wait_for(lambda: held_kid(stage.read_secret(namespace)) != before, PATIENCE + PROPAGATION, "the rotation")
-    wait_for(lambda: "rotate" not in str(stage.kube.find_client(namespace, "app")["metadata"]), PATIENCE, "its removal")
+
+    def has_been_told():
+        client = stage.kube.find_client(namespace, "app")
+        return client["status"]["key"]["id"] != before and "rotate" not in str(client["metadata"])
+
+    wait_for(has_been_told, PATIENCE + PROPAGATION, "the rotation, in the status too")
 
     stage.annotate(namespace, "app", rotate="true")
     condition = stage.wait_for_reason(namespace, "app", "RequestRepeated", kind="Rotated")
