@@ -20,7 +20,8 @@ from maskinporten_operator.model.resources import (
     SERVICE,
 )
 from maskinporten_operator.plan.children import build_secret_name
-from maskinporten_operator.plan.workload import CREDENTIALS_ANNOTATION, CREDENTIALS_PATH
+from maskinporten_operator.plan.mounts import CREDENTIALS_PATH
+from maskinporten_operator.plan.workload import CREDENTIALS_ANNOTATION
 from tests.e2e.applications import CHILDREN, ENABLED, Applications, build_open_crd
 from tests.e2e.stage import NUMBERS, PATIENCE, SCOPE, held_kid
 from tools.generate.__main__ import ROOT

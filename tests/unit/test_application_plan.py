@@ -26,6 +26,7 @@ from maskinporten_operator.plan.application_plan import (
     plan_application,
 )
 from maskinporten_operator.plan.children import HASH_ANNOTATION, ChildName, build_secret_name
+from maskinporten_operator.plan.mounts import CREDENTIALS_VOLUME
 from maskinporten_operator.plan.outcomes import Retry
 from maskinporten_operator.plan.platform import Platform, Webproxy
 from tests.children import NAME, application_body, carry_out, keep, look, set_ready, settle
@@ -70,10 +71,13 @@ SPECS = st.fixed_dictionaries(
         "replicas": st.fixed_dictionaries({"min": st.integers(0, 3)}),
         "env": st.lists(ENV, max_size=1),
         "envFrom": st.lists(st.sampled_from([{"secret": "a"}, {"configmap": "a"}, {}]), max_size=2),
+        "filesFrom": st.lists(st.sampled_from([{"secret": "a"}, {"emptyDir": {}, "mountPath": "/a"}, {}]), max_size=2),
+        "preStopHook": st.sampled_from([{"exec": {"command": ["a"]}}, {"http": {"path": "/"}}, {}]),
+        "startup": PROBE,
         "resources": st.sampled_from([{}, {"limits": {"cpu": 1}}, {"requests": {"cpu": "1000m"}}]),
         "liveness": PROBE,
         "terminationGracePeriodSeconds": st.integers(0, 1),
-        "strategy": st.sampled_from([{"type": "Recreate"}, {}]),
+        "strategy": st.sampled_from([{"type": "Recreate"}, {"rollingUpdate": {"maxSurge": 0}}, {}]),
         "webproxy": st.booleans(),
         "accessPolicy": st.fixed_dictionaries({}, optional={"outbound": OUTBOUND}),
         "maskinporten": st.fixed_dictionaries({"enabled": st.booleans()}, optional={"scopes": SCOPES}),
@@ -150,7 +154,9 @@ def test_the_pods_get_credentials_exactly_when_they_use_maskinporten(spec, platf
     assert wired is bool(spec.get("maskinporten", {}).get("enabled"))
     assert (template["metadata"]["labels"].get("maskinporten") == "enabled") is wired
     assert ({"secretRef": {"name": build_secret_name(NAME)}} in container.get("envFrom", [])) is wired
-    assert bool(template["spec"].get("volumes")) is bool(container.get("volumeMounts")) is wired
+    volumes, mounts = template["spec"].get("volumes", []), container.get("volumeMounts", [])
+    assert [one["name"] for one in volumes] == [one["name"] for one in mounts]
+    assert (CREDENTIALS_VOLUME in [one["name"] for one in volumes]) is wired
 
 
 @pytest.mark.parametrize("backend", ["networkpolicy", "fqdn-gke", "cilium"])

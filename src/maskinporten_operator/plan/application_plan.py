@@ -27,9 +27,11 @@ from maskinporten_operator.plan.children import (
     check_child_owner,
     check_origin,
 )
+from maskinporten_operator.plan.container import find_unused_hooks
 from maskinporten_operator.plan.egress import POLICY_KINDS, find_unexpressed
 from maskinporten_operator.plan.egress_change import find_bridge
 from maskinporten_operator.plan.exposed_scopes import judge_repeated
+from maskinporten_operator.plan.mounts import find_unmounted
 from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
 from maskinporten_operator.plan.owner_references import is_adoptable, is_owned_by
 from maskinporten_operator.plan.workload import REPLICAS_ANNOTATION
@@ -274,6 +276,9 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
         for number, one in enumerate(spec.env_from)
         if not (one.configmap or one.secret or any(path.startswith(f"spec.envFrom[{number}].") for path in found))
     ]
+    found += [*find_unmounted(spec), *find_unused_hooks(spec)]
+    if spec.strategy.type == "Recreate" and spec.strategy.rolling_update:
+        found.append("spec.strategy.rollingUpdate (the type is Recreate)")
     last = {one.name: number for number, one in enumerate(spec.env)}
     found += [
         f"spec.env[{number}] (a later one has the same name)"
