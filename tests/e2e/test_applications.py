@@ -116,7 +116,7 @@ def test_everything_is_created_with_seven_writes_and_a_pass_without_news_makes_n
 
     audit.mark()
     passes = stage.passes
-    apps.edit(APPLICATION, {"metadata": {"labels": {"team": "mine"}}})
+    apps.edit(APPLICATION, {"metadata": {"annotations": {"example.com/owner": "me"}}})
     stage.wait_for_passes(1, passes)
     assert audit.count(apps.namespace) == []
 

@@ -138,7 +138,8 @@ def test_every_child_is_ours_in_our_namespace_watched_and_sealed(spec, platform)
         (owner,) = metadata["ownerReferences"]
         assert (metadata["namespace"], metadata["name"]) == (body["metadata"]["namespace"], child.name)
         assert (owner["uid"], owner["controller"]) == (body["metadata"]["uid"], True)
-        assert metadata["labels"] == {"app": NAME, "app.kubernetes.io/managed-by": "maskinporten-operator"}
+        known_by = {"app": NAME, "app.kubernetes.io/managed-by": "maskinporten-operator"}
+        assert metadata["labels"] == {**known_by, "team": body["metadata"]["namespace"]}
         assert metadata["annotations"][HASH_ANNOTATION]
 
 

@@ -5,16 +5,26 @@ import pytest
 from maskinporten_operator.model.application import ApplicationSpec, parse_application
 from maskinporten_operator.model.resources import DEPLOYMENT
 from maskinporten_operator.plan.application_plan import find_unsupported
-from maskinporten_operator.plan.children import ChildName, build_children
+from maskinporten_operator.plan.children import ChildName, Credentials, build_children
 from maskinporten_operator.plan.platform import Platform
-from tests.children import NAME, application_body, look
+from tests.children import FINGERPRINT, NAME, application_body, look
+
+DEPLOYED = ChildName(DEPLOYMENT, NAME)
+PLATFORM = Platform(cluster="some-cluster", backend="cilium", hosts=("maskinporten.no",))
 
 
-def deployment_of(**spec):
-    application = parse_application(application_body({"image": "example/app:1", **spec}))
+def children_of(metadata=None, platform=PLATFORM, credentials=None, **spec):
+    application = parse_application(application_body({"image": "example/app:1", **spec}, **(metadata or {})))
     assert isinstance(application.spec, ApplicationSpec), application.spec
-    children = build_children(application.meta, application.spec, Platform(cluster="some-cluster"), None)
-    return children[ChildName(DEPLOYMENT, NAME)]["spec"]
+    return build_children(application.meta, application.spec, platform, credentials)
+
+
+def deployment_of(metadata=None, platform=PLATFORM, **spec):
+    return children_of(metadata, platform, **spec)[DEPLOYED]["spec"]
+
+
+def pod_of(annotations, platform=PLATFORM, **spec):
+    return deployment_of({"annotations": annotations}, platform, **spec)["template"]["spec"]
 
 
 def container_of(**spec):
@@ -133,3 +143,130 @@ def test_what_has_no_effect_is_named(spec, named):
 def test_what_has_an_effect_is_not_named():
     spec = {"preStopHook": DRAIN, "startup": {"path": "/"}, "strategy": {"rollingUpdate": {"maxSurge": 2}}}
     assert unsupported(**spec, filesFrom=[{"configmap": "a"}, {"emptyDir": {}, "mountPath": "/c"}]) == []
+
+
+LABELS = {"team": "fisk", "logs.nais.io/flow-loki": "true", "domain": "kvote"}
+TRACKING = {
+    "app.kubernetes.io/instance": "a",
+    "argocd.argoproj.io/instance": "b",
+    "kustomize.toolkit.fluxcd.io/name": "c",
+}
+
+
+def test_an_applications_labels_are_on_all_that_it_owns_and_on_its_pods():
+    enabled = {"enabled": True}
+    credentials = Credentials("some-secret", FINGERPRINT)
+    children = children_of({"labels": LABELS}, credentials=credentials, maskinporten=enabled)
+    templates = [children[DEPLOYED]["spec"]["template"]]
+    assert {child.kind.name for child in children} >= {"MaskinportenClient", "Service", "Deployment"}
+    for one in (*children.values(), *templates):
+        assert LABELS.items() <= one["metadata"]["labels"].items()
+
+
+def test_without_a_team_the_namespace_is_the_team():
+    assert children_of()[DEPLOYED]["metadata"]["labels"]["team"] == "some-team"
+
+
+def test_the_labels_by_which_tools_know_what_they_applied_stay_on_the_application():
+    labels = children_of({"labels": TRACKING | {"app.kubernetes.io/managed-by": "Helm"}})[DEPLOYED]["metadata"][
+        "labels"
+    ]
+    assert labels == children_of()[DEPLOYED]["metadata"]["labels"]
+
+
+def test_the_labels_by_which_the_operator_knows_its_own_are_not_the_users():
+    labels = {"app": "another", "maskinporten": "no"}
+    template = children_of({"labels": labels}, credentials=Credentials("s", None), maskinporten={"enabled": True})
+    assert (
+        template[DEPLOYED]["spec"]["template"]["metadata"]["labels"].items()
+        >= {
+            "app": NAME,
+            "maskinporten": "enabled",
+        }.items()
+    )
+
+
+def test_the_cause_of_a_change_is_told_by_the_deployment_and_starts_no_new_pods():
+    cause = {"annotations": {"kubernetes.io/change-cause": "deploy 7f3e"}}
+    deployment = children_of(cause)[DEPLOYED]
+    assert deployment["metadata"]["annotations"]["kubernetes.io/change-cause"] == "deploy 7f3e"
+    assert deployment["spec"] == deployment_of()
+
+
+@pytest.mark.parametrize(
+    ("annotations", "ids"),
+    [
+        ({}, (1069, 1069, 1069)),
+        ({"nais.io/run-as-user": "101"}, (101, 101, 1069)),
+        ({"nais.io/run-as-group": "102"}, (1069, 102, 1069)),
+        ({"nais.io/run-as-user": "101", "nais.io/run-as-group": "102"}, (101, 102, 1069)),
+        ({"nais.io/run-as-user": "0"}, (1069, 1069, 1069)),
+        ({"nais.io/run-as-user": "nginx"}, (1069, 1069, 1069)),
+    ],
+)
+def test_a_container_runs_as_the_user_and_group_that_the_annotations_name_and_reads_its_credentials(annotations, ids):
+    context = pod_of(annotations)["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == ids
+    assert context["runAsNonRoot"]
+
+
+def test_where_the_platform_chooses_the_user_an_annotation_still_counts():
+    context = pod_of({"nais.io/run-as-user": "101"}, Platform(run_as_user=None))["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"], context.get("fsGroup")) == (101, 101, None)
+
+
+@pytest.mark.parametrize(("value", "is_read_only"), [("true", True), ("yes", True), ("false", False), ("False", False)])
+def test_a_read_only_root_comes_with_a_directory_to_write_to(value, is_read_only):
+    pod = pod_of({"nais.io/read-only-file-system": value})
+    (container,) = pod["containers"]
+    assert container["securityContext"].get("readOnlyRootFilesystem", False) is is_read_only
+    assert [one["mountPath"] for one in container.get("volumeMounts", [])] == (["/tmp"] if is_read_only else [])
+    assert pod.get("volumes", []) == ([{"name": "tmp", "emptyDir": {}}] if is_read_only else [])
+
+
+def test_a_directory_that_the_spec_mounts_there_is_the_one_to_write_to():
+    memory = {"emptyDir": {"medium": "Memory"}, "mountPath": "/tmp/"}
+    pod = pod_of({"nais.io/read-only-file-system": "true"}, filesFrom=[memory])
+    assert [one["name"] for one in pod["volumes"]] == ["files-0"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "named"),
+    [
+        ({"annotations": {"texas.nais.io/enabled": "true"}}, "metadata.annotations[texas.nais.io/enabled]"),
+        (
+            {"annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "8m"}},
+            "metadata.annotations[nginx.ingress.kubernetes.io/proxy-body-size]",
+        ),
+        (
+            {"annotations": {"digdir.nais.io/rotate": "true"}},
+            "metadata.annotations[digdir.nais.io/rotate] (write it on the MaskinportenClient)",
+        ),
+        (
+            {"annotations": {"nais.io/run-as-user": "root"}},
+            "metadata.annotations[nais.io/run-as-user] (no id of a user or group but root's)",
+        ),
+        ({"labels": {"app": "another"}}, "metadata.labels[app] (everything has the Application's name in it)"),
+        ({"labels": {"euthanaisa.nais.io/kill-after": "x"}}, "metadata.labels[euthanaisa.nais.io/kill-after]"),
+    ],
+)
+def test_a_label_or_annotation_without_an_effect_is_named(metadata, named):
+    application = parse_application(application_body({}, **metadata))
+    assert find_unsupported(look(application, {}), PLATFORM) == [named]
+
+
+def test_labels_and_annotations_that_ask_for_nothing_or_for_what_is_done_are_not_named():
+    metadata = {
+        "labels": LABELS | TRACKING | {"app": NAME},
+        "annotations": {
+            "nais.io/run-as-user": "101",
+            "nais.io/read-only-file-system": "false",
+            "digdir.nais.io/restart-on-rotation": "false",
+            "kubernetes.io/change-cause": "deploy",
+            "nais.io/deploymentCorrelationID": "1-2-3",
+            "kubectl.kubernetes.io/last-applied-configuration": "{}",
+            "example.com/owner": "us",
+        },
+    }
+    application = parse_application(application_body({}, **metadata))
+    assert find_unsupported(look(application, {}), PLATFORM) == []

@@ -28,9 +28,6 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.model.status_hint import StatusHint, read_status
 
-RESTART_ANNOTATION = "digdir.nais.io/restart-on-rotation"
-"""On an Application: `false` leaves the pods alone when the credentials change."""
-
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 APPLICATION_NAME_RULE = (
     f"self.metadata.name.size() <= {MAX_NAME_LENGTH} && self.metadata.name.matches(r'{NAME_PATTERN}')",

@@ -6,7 +6,7 @@ server, and by `parse`, since a cluster may serve the platform's own, laxer CRDs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -34,8 +34,6 @@ UNREADABLE = "unreadable"
 """Where a body that was read says which part is missing in it, and why."""
 
 
-MAX_ANNOTATION_LENGTH = 64
-"""Characters that count of an annotation's value."""
 ROTATION_MANAGERS = "rotationManagers"
 """Where the metadata that was read names the field managers of the annotation that asks for a new key."""
 
@@ -118,6 +116,7 @@ class ObjectMeta:
     finalizers: tuple[str, ...]
     annotations: Mapping[str, str]
     rotation_managers: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def asks(self, annotation: str) -> bool:
         """Whether the annotation is set to exactly `true`. Annotations are requests, never facts."""
@@ -151,6 +150,7 @@ def parse_meta(kind: Kind, body: Mapping[str, Any]) -> ObjectMeta:
         finalizers=tuple(meta.get("finalizers") or ()),
         annotations=meta.get("annotations") or {},
         rotation_managers=tuple(meta.get(ROTATION_MANAGERS) or ()),
+        labels=meta.get("labels") or {},
     )
 
 

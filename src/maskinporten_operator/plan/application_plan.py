@@ -17,6 +17,7 @@ from maskinporten_operator.model.conditions import (
 )
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, NETWORK_POLICY, SERVICE
 from maskinporten_operator.model.status_hint import read_status
+from maskinporten_operator.plan.application_metadata import find_unused_metadata
 from maskinporten_operator.plan.children import (
     ChildName,
     Credentials,
@@ -265,7 +266,7 @@ def judge_fields(seen: ApplicationSnapshot, platform: Platform) -> Verdict:
 def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]:
     """Find the paths of fields that are set and have no effect."""
     spec = seen.spec
-    found = list(seen.application.unread)
+    found = [*seen.application.unread, *find_unused_metadata(seen.application.meta)]
     if spec.gcp is not None:
         found.append("spec.gcp")
     if spec.webproxy and not platform.uses_webproxy(wanted=True):

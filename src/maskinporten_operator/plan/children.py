@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, UNREADABLE, Kind
+from maskinporten_operator.plan.application_metadata import build_child_metadata
 from maskinporten_operator.plan.comparison import find_difference, take_over
 from maskinporten_operator.plan.egress import build_network_policy_of, build_policies
 from maskinporten_operator.plan.owner_references import (
-    build_metadata,
     is_adoptable,
     is_owned_by,
     is_ownerless,
@@ -188,7 +188,7 @@ def _build_client(meta: ObjectMeta, spec: ApplicationSpec) -> dict[str, Any]:
     return {
         "apiVersion": MASKINPORTEN_CLIENT.api_version,
         "kind": MASKINPORTEN_CLIENT.name,
-        "metadata": build_metadata(meta),
+        "metadata": build_child_metadata(meta),
         "spec": {"secretName": build_secret_name(meta.name)} | ({"scopes": scopes} if scopes else {}),
     }
 

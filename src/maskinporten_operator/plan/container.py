@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.plan.security_context import build_container_security_context
 from maskinporten_operator.plan.webproxy import build_proxy_variables
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def build_container(
         "name": meta.name,
         "image": spec.image,
         "ports": [{"name": PORT_NAME, "containerPort": spec.port, "protocol": "TCP"}],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": build_container_security_context(meta),
     }
     optional = {
         "command": list(spec.command),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, GKE_FQDN_POLICY, NETWORK_POLICY
-from maskinporten_operator.plan.owner_references import build_metadata
+from maskinporten_operator.plan.application_metadata import build_child_metadata
 from maskinporten_operator.plan.platform import METADATA_SERVER, find_network
 
 if TYPE_CHECKING:
@@ -257,6 +257,6 @@ def _build_policy(kind: Kind, meta: ObjectMeta, name: str, spec: dict[str, Any])
     return {
         "apiVersion": kind.api_version,
         "kind": kind.name,
-        "metadata": build_metadata(meta, name),
+        "metadata": build_child_metadata(meta, name),
         "spec": spec,
     }

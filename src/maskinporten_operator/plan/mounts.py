@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 CREDENTIALS_PATH = "/var/run/secrets/nais.io/maskinporten"
 CREDENTIALS_VOLUME = "maskinporten-credentials"
+SCRATCH_PATH = "/tmp"  # noqa: S108 - of a container, not of this process
+SCRATCH_VOLUME = "tmp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,12 @@ class Mount:
         return {"name": self.name, "mountPath": self.path, **({"readOnly": True} if self.is_read_only else {})}
 
 
-def build_mounts(spec: ApplicationSpec, secret_name: str | None) -> list[Mount]:
-    """Build the mounts of what the spec names, and of the credentials if there are any."""
-    return [*_build_files(spec), *([_build_credentials(secret_name)] if secret_name else [])]
+def build_mounts(spec: ApplicationSpec, secret_name: str | None, *, needs_scratch: bool) -> list[Mount]:
+    """Build the mounts of what the spec names, of the credentials if there are any, and of a directory to write to."""
+    mounts = [*_build_files(spec), *([_build_credentials(secret_name)] if secret_name else [])]
+    if needs_scratch and all(one.path.rstrip("/") != SCRATCH_PATH for one in mounts):
+        mounts.append(Mount(SCRATCH_VOLUME, SCRATCH_PATH, {"emptyDir": {}}, is_read_only=False))
+    return mounts
 
 
 def find_unmounted(spec: ApplicationSpec) -> Iterator[str]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.application import RESTART_ANNOTATION, RollingUpdate
+from maskinporten_operator.model.application import RollingUpdate
+from maskinporten_operator.model.user_metadata import RESTART_ANNOTATION
+from maskinporten_operator.plan.application_metadata import (
+    build_change_cause,
+    build_child_labels,
+    build_child_metadata,
+)
 from maskinporten_operator.plan.container import PORT_NAME, build_container
 from maskinporten_operator.plan.mounts import build_mounts
-from maskinporten_operator.plan.owner_references import build_labels, build_metadata
+from maskinporten_operator.plan.security_context import build_pod_security_context, has_read_only_root
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.application import ApplicationSpec
@@ -32,18 +38,18 @@ def build_deployment(
         secret_name: The Secret with its credentials, if it uses Maskinporten.
         fingerprint: Of what is in the Secret; None if its changes shall leave the pods alone.
     """
-    labels = build_labels(meta)
-    pod_labels = labels | ({"maskinporten": "enabled"} if secret_name else {})
+    pod_labels = build_child_labels(meta) | ({"maskinporten": "enabled"} if secret_name else {})
     template: dict[str, Any] = {
         "metadata": {"labels": pod_labels},
         "spec": _build_pod(meta, spec, platform, secret_name),
     }
     if fingerprint:
         template["metadata"]["annotations"] = {CREDENTIALS_ANNOTATION: fingerprint}
+    cause = build_change_cause(meta)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": build_metadata(meta),
+        "metadata": build_child_metadata(meta) | ({"annotations": cause} if cause else {}),
         "spec": {
             "selector": {"matchLabels": {"app": meta.name}},
             "strategy": _build_strategy(spec),
@@ -78,23 +84,18 @@ def build_service(meta: ObjectMeta, spec: ApplicationSpec) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": build_metadata(meta),
+        "metadata": build_child_metadata(meta),
         "spec": {"type": "ClusterIP", "selector": {"app": meta.name}, "ports": [port]},
     }
 
 
 def _build_pod(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, secret_name: str | None) -> dict[str, Any]:
     """Build a pod that fits the restricted Pod Security standard, and has no credentials but those it asks for."""
-    user = platform.run_as_user
-    mounts = build_mounts(spec, secret_name)
+    mounts = build_mounts(spec, secret_name, needs_scratch=has_read_only_root(meta))
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "containers": [build_container(meta, spec, platform, secret_name, mounts)],
-        "securityContext": {
-            "runAsNonRoot": True,
-            **({"runAsUser": user, "runAsGroup": user, "fsGroup": user} if user else {}),
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": build_pod_security_context(meta, platform),
     }
     if mounts:
         pod["volumes"] = [one.build_volume() for one in mounts]
