@@ -124,8 +124,8 @@ def carry_out(plan: ApplicationPlan, application: Application, objects: Objects)
         match step:
             case ApplyChild(child, manifest):
                 after[child] = keep(manifest, after.get(child))
-            case SetReplicas(count):
-                patch = build_replicas(application.meta, count, after[deployment]["metadata"]["uid"])
+            case SetReplicas(asked, count):
+                patch = build_replicas(application.meta, asked, count, after[deployment])
                 after[deployment] = merge(after[deployment], patch)
             case DeleteChild(child):
                 del after[child]

@@ -11,14 +11,13 @@ import yaml
 from maskinporten_operator.config import ENV_PREFIX, Config, load_config
 from maskinporten_operator.model.resources import (
     CILIUM_POLICY,
-    DEPLOYMENT,
     FQDN_POLICY,
     GKE_FQDN_POLICY,
     MASKINPORTEN_CLIENT,
     MAX_BYTES,
     MAX_DEPTH,
     NETWORK_POLICY,
-    SERVICE,
+    WORKLOAD_KINDS,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
 from tests.cel import check_age
@@ -332,7 +331,7 @@ def test_several_replicas_are_apart_from_each_other_and_a_drain_leaves_one(rende
     assert not render().all("PodDisruptionBudget")
 
 
-CHILDREN = {MASKINPORTEN_CLIENT, DEPLOYMENT, SERVICE, *POLICY_KINDS}
+CHILDREN = {MASKINPORTEN_CLIENT, *WORKLOAD_KINDS, *POLICY_KINDS}
 
 
 def test_no_rule_has_a_wildcard_and_only_children_of_applications_are_deleted(render):
@@ -369,11 +368,11 @@ def test_every_child_of_an_application_may_be_made_and_deleted(render):
 @pytest.mark.parametrize(
     ("settings", "made"),
     [
-        ({"platform": "generic"}, {DEPLOYMENT, SERVICE}),
+        ({"platform": "generic"}, {*WORKLOAD_KINDS}),
         ({"platform": "gcp", "egress": "none", "workloads": False}, set()),
-        ({"platform": "generic", "egress": "networkpolicy"}, {DEPLOYMENT, SERVICE, NETWORK_POLICY}),
+        ({"platform": "generic", "egress": "networkpolicy"}, {*WORKLOAD_KINDS, NETWORK_POLICY}),
         ({"egress": "fqdn-gke", "workloads": False}, {NETWORK_POLICY, FQDN_POLICY, GKE_FQDN_POLICY}),
-        ({"egress": "cilium"}, {DEPLOYMENT, SERVICE, CILIUM_POLICY}),
+        ({"egress": "cilium"}, {*WORKLOAD_KINDS, CILIUM_POLICY}),
     ],
 )
 def test_what_the_settings_let_nobody_make_may_be_deleted_only(render, settings, made):

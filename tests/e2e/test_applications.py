@@ -14,13 +14,16 @@ from maskinporten_operator.model.resources import (
     CILIUM_POLICY,
     DEPLOYMENT,
     FQDN_POLICY,
+    HORIZONTAL_POD_AUTOSCALER,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     SECRET,
     SERVICE,
+    WORKLOAD_KINDS,
 )
 from maskinporten_operator.plan.children import build_secret_name
 from maskinporten_operator.plan.mounts import CREDENTIALS_PATH
+from maskinporten_operator.plan.scaling import REPLICAS_ANNOTATION
 from maskinporten_operator.plan.workload import CREDENTIALS_ANNOTATION
 from tests.e2e.applications import CHILDREN, ENABLED, Applications, build_open_crd
 from tests.e2e.stage import NUMBERS, PATIENCE, SCOPE, held_kid
@@ -102,7 +105,7 @@ def test_on_premises_the_variables_of_the_proxy_come_in_and_the_way_to_it_is_ope
     stage.restart()
 
 
-def test_everything_is_created_with_seven_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
+def test_everything_is_created_with_eight_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
     apps.create_available()
     wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
     own = [one for one in audit.count(apps.namespace) if one.resource not in {"secrets", "maskinportenclients/status"}]
@@ -110,9 +113,9 @@ def test_everything_is_created_with_seven_writes_and_a_pass_without_news_makes_n
     # The finalizer and the creation of the MaskinportenClient are two; the second is the Application's.
     assert counted["maskinportenclients"] == 2
     assert counted["deployments"] == 2  # its number of pods has a manager of its own
-    assert counted["services"] == counted["networkpolicies"] == 1
+    assert counted["services"] == counted["networkpolicies"] == counted["poddisruptionbudgets"] == 1
     assert counted["applications/status"] <= 2  # once Ready, once more when the pods are up
-    assert sum(counted.values()) - 1 <= 7
+    assert sum(counted.values()) - 1 <= 8
 
     audit.mark()
     passes = stage.passes
@@ -196,7 +199,10 @@ def test_fields_that_others_set_are_left_alone_and_a_scale_is_kept(stage, apps):
     assert apps.find(SERVICE)["metadata"]["labels"]["mesh"] == "yes"
 
     apps.patch(replicas={"min": 3})
-    apps.wait(lambda: apps.find(DEPLOYMENT)["spec"]["replicas"] == 3, "the spec's new number")
+    apps.wait(lambda: apps.find(DEPLOYMENT)["metadata"]["annotations"][REPLICAS_ANNOTATION] == "3", "it")
+    assert apps.find(DEPLOYMENT)["spec"]["replicas"] == 5
+    apps.patch(replicas={"min": 6})
+    apps.wait(lambda: apps.find(DEPLOYMENT)["spec"]["replicas"] == 6, "the spec's new number")
 
 
 def test_a_change_of_strategy_is_taken_by_the_api_server_in_both_directions(apps):
@@ -205,6 +211,49 @@ def test_a_change_of_strategy_is_taken_by_the_api_server_in_both_directions(apps
         apps.patch(strategy={"type": strategy})
         apps.wait(lambda wanted=strategy: apps.find(DEPLOYMENT)["spec"]["strategy"]["type"] == wanted, strategy)
         apps.wait_ready()
+
+
+EVERY_FIELD = {
+    "replicas": {
+        "min": 2,
+        "max": 6,
+        "scalingStrategy": {"cpu": {"thresholdPercentage": 70}, "scaleUpStabilizationWindowSeconds": 60},
+    },
+    "resources": {"requests": {"cpu": "100m"}},
+    "startup": {"path": "started", "periodSeconds": 5, "failureThreshold": 60},
+    "preStopHook": {"exec": {"command": ["/bin/drain"]}},
+    "strategy": {"rollingUpdate": {"maxSurge": "50%", "maxUnavailable": 1}},
+    "filesFrom": [
+        {"configmap": "conf"},
+        {"secret": "hush"},
+        {"persistentVolumeClaim": "disk"},
+        {"emptyDir": {"medium": "Memory"}, "mountPath": "/cache"},
+    ],
+}
+
+
+def test_every_field_is_taken_by_the_api_server_and_then_nothing_is_left_to_write(stage, apps, audit):
+    apps.create(**EVERY_FIELD)
+    annotations = {"nais.io/run-as-user": "101", "nais.io/read-only-file-system": "true"}
+    apps.edit(APPLICATION, {"metadata": {"annotations": annotations, "labels": {"team": "fisk"}}})
+    apps.wait_for_reason("MinimumReplicasAvailable", "Available")
+    apps.wait(lambda: template_of(apps)["spec"]["securityContext"]["runAsUser"] == 101, "the annotated user")
+    apps.wait(lambda: all(apps.find(kind) for kind in WORKLOAD_KINDS), "all children")
+    assert apps.find_condition("AllFieldsSupported")["status"] == "True"
+    for kind in (*WORKLOAD_KINDS, MASKINPORTEN_CLIENT):
+        assert apps.find(kind)["metadata"]["labels"]["team"] == "fisk"
+    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+
+    audit.mark()
+    passes = stage.passes
+    apps.edit(APPLICATION, {"metadata": {"annotations": {"example.com/owner": "me"}}})
+    stage.wait_for_passes(1, passes)
+    assert audit.count(apps.namespace) == []
+
+    apps.delete(HORIZONTAL_POD_AUTOSCALER)
+    apps.wait(lambda: apps.find(HORIZONTAL_POD_AUTOSCALER), "its return")
+    apps.patch(replicas={"disableAutoScaling": True})
+    apps.wait_gone(HORIZONTAL_POD_AUTOSCALER)
 
 
 def test_turned_off_the_client_resource_and_the_wiring_go_and_the_client_at_digdir_stays(stage, apps):

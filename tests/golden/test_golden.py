@@ -37,7 +37,7 @@ from maskinporten_operator.model.resources import (
     FQDN_POLICY,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
-    SERVICE,
+    WORKLOAD_KINDS,
 )
 from maskinporten_operator.plan.application_plan import (
     PATIENCE,
@@ -64,9 +64,7 @@ from tests.children import (
 
 CASES = Path(__file__).parent / "cases"
 BASE = {"name": "generic", "cluster": "some-cluster", "backend": "none", "hosts": ["test.maskinporten.no"]}
-KINDS = {
-    kind.name: kind for kind in (MASKINPORTEN_CLIENT, DEPLOYMENT, SERVICE, NETWORK_POLICY, FQDN_POLICY, CILIUM_POLICY)
-}
+KINDS = {kind.name: kind for kind in (MASKINPORTEN_CLIENT, *WORKLOAD_KINDS, NETWORK_POLICY, FQDN_POLICY, CILIUM_POLICY)}
 REFUSAL = {
     "status": "False",
     "reason": "RefusedByDigDir",

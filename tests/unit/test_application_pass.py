@@ -14,8 +14,10 @@ from maskinporten_operator.model.resources import (
     CILIUM_POLICY,
     DEPLOYMENT,
     FQDN_POLICY,
+    HORIZONTAL_POD_AUTOSCALER,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
     SERVICE,
 )
 from maskinporten_operator.plan.application_plan import PATIENCE
@@ -33,6 +35,7 @@ SPEC = {"image": "example/app:1", "maskinporten": {"enabled": True}}
 READS = {"find", "is"}
 CLIENT, POLICIES = (MASKINPORTEN_CLIENT, NAME), (NETWORK_POLICY, NAME)
 DEPLOYED, SERVED = (DEPLOYMENT, NAME), (SERVICE, NAME)
+BUDGET, AUTOSCALER = (POD_DISRUPTION_BUDGET, NAME), (HORIZONTAL_POD_AUTOSCALER, NAME)
 
 
 def refuse():
@@ -89,6 +92,7 @@ class ApplicationCluster:
 
     @port
     async def apply_replicas(self, manifest):
+        self.replicas_applied = manifest
         self.objects[DEPLOYED] = merge(self.objects[DEPLOYED], manifest)
         return copy.deepcopy(self.objects[DEPLOYED])
 
@@ -218,7 +222,7 @@ async def test_a_new_application_gets_its_client_first_and_its_pods_when_there_a
     assert world.writes == ["apply_maskinportenclient", "apply_networkpolicy", "apply_service"]
     world.answer()
     await world.reconcile()
-    assert world.writes == ["apply_deployment", "apply_replicas", "write_status"]
+    assert world.writes == ["apply_deployment", "apply_replicas", "apply_poddisruptionbudget", "write_status"]
     assert world.ready["status"] == "True"
     assert world.cluster.application["status"]["clientID"] == CLIENT_ID
     assert world.cluster.objects[DEPLOYED]["spec"]["replicas"] == 2
@@ -497,6 +501,38 @@ async def test_replicas_are_not_set_on_a_deployment_that_was_refused():
     await world.reconcile()
     assert "apply_replicas" not in world.writes
     assert world.ready["message"] == f"Deployment {NAME}: {refuse()}"
+
+
+async def test_nothing_scales_a_deployment_that_is_somebody_elses():
+    world = World({"image": "example/app:1", "replicas": {"max": 4}})
+    world.cluster.objects[DEPLOYED] = {"kind": "Deployment", "metadata": {"name": NAME, "uid": "theirs"}, "spec": {}}
+    for _ in range(2):  # in the first pass nobody has looked for it
+        await world.reconcile()
+        assert not {AUTOSCALER, BUDGET} & world.cluster.objects.keys()
+    assert world.ready["reason"] == "ChildConflict"
+
+
+async def test_somebody_elses_budget_for_disruptions_does_as_well():
+    world = World({"image": "example/app:1"})
+    theirs = {"kind": "PodDisruptionBudget", "metadata": {"name": NAME, "uid": "theirs"}, "spec": {"minAvailable": 1}}
+    world.cluster.objects[BUDGET] = copy.deepcopy(theirs)
+    for _ in range(2):  # in the first pass nobody has looked for it
+        await world.reconcile()
+        assert world.ready["status"] == "True"
+    assert world.cluster.objects[BUDGET] == theirs
+
+
+async def test_what_a_scaler_set_is_kept_only_if_nobody_sets_another_number_meanwhile(settled):
+    settled.cluster.objects[DEPLOYED]["spec"]["replicas"] = 8
+    settled.cluster.application["spec"]["replicas"] = {"min": 3}
+    await settled.reconcile()
+    assert settled.cluster.objects[DEPLOYED]["spec"]["replicas"] == 8
+    assert settled.cluster.replicas_applied["metadata"]["resourceVersion"] == "1"
+
+    settled.cluster.application["spec"]["replicas"] = {"min": 9}
+    await settled.reconcile()
+    assert settled.cluster.objects[DEPLOYED]["spec"]["replicas"] == 9
+    assert "resourceVersion" not in settled.cluster.replicas_applied["metadata"]
 
 
 async def test_a_fault_of_the_cluster_ends_the_pass_and_leaves_a_ready_application_ready(settled):

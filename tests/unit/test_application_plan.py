@@ -43,6 +43,7 @@ PLATFORMS = st.builds(
     hosts=st.just(HOSTS["hosts"]),
     cidrs=st.just(HOSTS["cidrs"]),
     webproxy=st.sampled_from([None, PROXY]),
+    has_nais_defaults=st.booleans(),
 )
 PROBE = st.fixed_dictionaries({"path": st.just("/")}, optional={"initialDelay": st.integers(0, 3), "port": st.just(1)})
 SCOPES = st.fixed_dictionaries(
@@ -68,7 +69,7 @@ SPECS = st.fixed_dictionaries(
         "image": st.sampled_from(["example/app:1", "example/app:2"]),
         "command": st.lists(st.sampled_from(["a", "b"]), max_size=2),
         "port": st.sampled_from([8080, 9000]),
-        "replicas": st.fixed_dictionaries({"min": st.integers(0, 3)}),
+        "replicas": st.fixed_dictionaries({"min": st.integers(0, 3)}, optional={"max": st.integers(0, 3)}),
         "env": st.lists(ENV, max_size=1),
         "envFrom": st.lists(st.sampled_from([{"secret": "a"}, {"configmap": "a"}, {}]), max_size=2),
         "filesFrom": st.lists(st.sampled_from([{"secret": "a"}, {"emptyDir": {}, "mountPath": "/a"}, {}]), max_size=2),
@@ -163,15 +164,16 @@ def test_the_pods_get_credentials_exactly_when_they_use_maskinporten(spec, platf
 @pytest.mark.parametrize("backend", ["networkpolicy", "fqdn-gke", "cilium"])
 def test_children_are_applied_before_what_needs_them_and_deleted_after_the_others_are_in_place(backend):
     platform = Platform(name="gcp", backend=backend, **HOSTS)
-    application = parse_application(application_body(ENABLED))
+    application = parse_application(application_body(ENABLED | {"replicas": {"max": 4}}))
     first = plan_application(look(application, {}), platform)
     objects = carry_out(first, application, {})
     objects[CLIENT] = set_ready(objects[CLIENT])
     steps = [*first.steps, *plan_application(look(application, objects), platform).steps]
     kinds = [step.child.kind.name for step in steps if isinstance(step, ApplyChild)]
     assert kinds[0] == "MaskinportenClient"
-    assert kinds[-2:] == ["Service", "Deployment"]
-    assert isinstance(steps[-1], SetReplicas)
+    assert kinds[-4:] == ["Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"]
+    (number,) = [at for at, step in enumerate(steps) if isinstance(step, SetReplicas)]
+    assert steps[number - 1].child == DEPLOYED
 
 
 def test_credentials_that_were_there_once_keep_the_pods_when_the_client_fails():
@@ -187,7 +189,7 @@ def test_replicas_that_were_not_set_after_a_creation_are_set_in_the_next_pass():
     spec = {"image": "example/app:1"}
     objects = settle(application_body(spec), Platform(), {})
     del objects[DEPLOYED]["metadata"]["annotations"]["digdir.nais.io/replicas"]
-    assert plan(spec, objects, Platform()).steps == (SetReplicas(2),)
+    assert plan(spec, objects, Platform()).steps == (SetReplicas(2, 2),)
 
 
 def test_turning_maskinporten_on_and_off_again_ends_where_it_began():

@@ -9,7 +9,7 @@ from maskinporten_operator.plan.children import HASH_ANNOTATION
 from maskinporten_operator.reconcile.memory import Memory
 from tests.children import NAME
 from tests.unit.fakes import CrashError
-from tests.unit.test_application_pass import CLIENT, DEPLOYED, POLICIES, SERVED, SPEC, World, refuse
+from tests.unit.test_application_pass import BUDGET, CLIENT, DEPLOYED, POLICIES, SERVED, SPEC, World, refuse
 
 EARLIER = {"apiVersion": "nais.io/v1alpha1", "kind": "Application", "name": NAME, "uid": "earlier", "controller": True}
 OTHER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "other", "uid": "other", "controller": True}
@@ -53,7 +53,8 @@ async def test_all_children_are_taken_back_and_no_pod_is_replaced(references, wa
     await settle(world)
 
     assert world.ready["status"] == "True"
-    assert {child: find_owners(one) for child, one in world.cluster.objects.items()} == {key: ["anew"] for key in ALL}
+    owners = {child: find_owners(one) for child, one in world.cluster.objects.items()}
+    assert owners == {key: ["anew"] for key in (*ALL, BUDGET)}
     for child, one in world.cluster.objects.items():
         assert one["spec"] == before[child]["spec"], child
         assert one["metadata"]["uid"] == before[child]["metadata"]["uid"], child

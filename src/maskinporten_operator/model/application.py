@@ -67,6 +67,32 @@ class Service(SpecModel):
     ]
 
 
+class CpuScaling(SpecModel):
+    """Scaling by the use of CPU."""
+
+    threshold_percentage: Annotated[
+        int, Field(default=50, ge=0, le=10_000, description="The share of the requested CPU that is aimed at.")
+    ]
+
+
+class ScalingStrategy(SpecModel):
+    """By what the number of pods is chosen."""
+
+    cpu: Annotated[CpuScaling | None, Field(default=None, description="By the use of CPU.")]
+    scale_up_stabilization_window_seconds: Annotated[
+        int, Field(default=0, ge=0, le=3600, description="Seconds for which more pods must be needed; 0 by default.")
+    ]
+    scale_down_stabilization_window_seconds: Annotated[
+        int,
+        Field(
+            default=0,
+            ge=0,
+            le=3600,
+            description="Seconds for which fewer pods must be enough; Kubernetes' 300 by default.",
+        ),
+    ]
+
+
 class Replicas(SpecModel):
     """How many pods."""
 
@@ -76,8 +102,25 @@ class Replicas(SpecModel):
             default=2,
             ge=0,
             le=10_000,
-            description="How many pods to begin with; 2 by default. A scaler may change it afterwards.",
+            description="How many pods at least; 2 by default. A scaler may set more afterwards.",
         ),
+    ]
+    max: Annotated[
+        int | None,
+        Field(default=None, ge=0, le=10_000, description="How many pods at most: with more than `min`, autoscaled."),
+    ]
+    cpu_threshold_percentage: Annotated[
+        int,
+        Field(
+            default=50,
+            ge=0,
+            le=10_000,
+            description="The share of the requested CPU that is aimed at, where `scalingStrategy` says nothing.",
+        ),
+    ]
+    disable_auto_scaling: Annotated[bool, Field(default=False, description="No autoscaler is made.")]
+    scaling_strategy: Annotated[
+        ScalingStrategy | None, Field(default=None, description="By what the number of pods is chosen.")
     ]
 
 

@@ -15,7 +15,14 @@ from maskinporten_operator.model.conditions import (
     Reason,
     Verdict,
 )
-from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, NETWORK_POLICY, SERVICE
+from maskinporten_operator.model.resources import (
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    MASKINPORTEN_CLIENT,
+    NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
+    WORKLOAD_KINDS,
+)
 from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.plan.application_metadata import find_unused_metadata
 from maskinporten_operator.plan.children import (
@@ -35,12 +42,13 @@ from maskinporten_operator.plan.exposed_scopes import judge_repeated
 from maskinporten_operator.plan.mounts import find_unmounted
 from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
 from maskinporten_operator.plan.owner_references import is_adoptable, is_owned_by
-from maskinporten_operator.plan.workload import REPLICAS_ANNOTATION
+from maskinporten_operator.plan.scaling import find_new_count, find_unscaled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from maskinporten_operator.model.application import Application, ApplicationSpec
+    from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.plan.platform import Platform
 
 PATIENCE = 3.0
@@ -74,6 +82,11 @@ class ApplicationSnapshot:
         return None if client["metadata"].get("deletionTimestamp") else client
 
     @property
+    def lacks_credentials(self) -> bool:
+        """Whether it uses Maskinporten, and its Secret has never existed."""
+        return self.spec.maskinporten.enabled and not self.credentials
+
+    @property
     def credentials(self) -> Credentials | None:
         """What is known of the Secret, once it has existed."""
         status = read_status(self.own_client or {})
@@ -91,10 +104,16 @@ class ApplyChild:
     reason: str
     bridges: bool = False
 
-    @property
-    def needs_policies(self) -> bool:
-        """Whether it must wait until each policy before it is in place: no pods without them, and none that closes."""
-        return self.child.kind in POLICY_KINDS or (self.child.kind == DEPLOYMENT and self.uid is None)
+    def needs_any(self, refused: Collection[Kind]) -> bool:
+        """Whether it must wait for something that was refused.
+
+        There are no new pods without their policies, no policy closes what one before it was to open, and nothing acts
+        on a Deployment that isn't the Application's.
+        """
+        if self.child.kind in {HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET}:
+            return DEPLOYMENT in refused
+        is_guarded = self.child.kind in POLICY_KINDS or (self.child.kind == DEPLOYMENT and self.uid is None)
+        return is_guarded and any(kind in refused for kind in POLICY_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +126,9 @@ class AdoptChild:
 
 @dataclass(frozen=True, slots=True)
 class SetReplicas:
-    """Apply the spec's number of pods to the Deployment: at its creation, and when that number changes."""
+    """Set the number of pods: at the Deployment's creation, and when the spec's minimum, `asked`, changes."""
 
+    asked: int
     count: int
 
 
@@ -153,29 +173,34 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
     desired = build_children(meta, seen.spec, platform, seen.credentials)
     steps: list[ApplicationStep] = []
     blockers: list[Blocker] = []
-    is_policy_blocked = False
+    blocked: set[Kind] = set()
     for child, manifest in desired.items():
         observed = seen.children.get(child)
         if observed and (blocker := check_child_owner(child, observed, meta, manifest)):
-            blockers.append(blocker)
-            is_policy_blocked |= child.kind in POLICY_KINDS
+            if not gives_way(child, blocker):
+                blockers.append(blocker)
+            blocked.add(child.kind)
             continue
         if reason := check_child(manifest, observed, seen.mutated.get(child)):
             steps.append(ApplyChild(child, manifest, observed["metadata"]["uid"] if observed else None, reason))
-        if child.kind == DEPLOYMENT and (count := _find_new_count(seen, observed)) is not None:
-            steps.append(SetReplicas(count))
+        if child.kind == DEPLOYMENT and (step := _plan_replicas(seen, platform, observed)):
+            steps.append(step)
     steps += [
         DeleteChild(child, observed["metadata"]["uid"])
         for child, observed in sorted(seen.children.items(), key=_find_turn)
         if observed and child not in desired and _is_pruned(child, observed, seen, platform)
     ]
-    if is_policy_blocked:
-        steps = [one for one in steps if not (isinstance(one, ApplyChild) and one.needs_policies)]
-    else:
+    steps = [one for one in steps if not (isinstance(one, ApplyChild) and one.needs_any(blocked))]
+    if blocked.isdisjoint(POLICY_KINDS):
         steps = _bridge(steps, desired, seen, platform)
     # A refusal tells more than a wait, and asks somebody to act.
     blocker = next((one for one in blockers if one.kind == "Rejected"), blockers[0] if blockers else None)
     return ApplicationPlan(tuple(steps), blocker)
+
+
+def gives_way(child: ChildName, blocker: Blocker) -> bool:
+    """Whether somebody else's object does as well: a budget for disruptions that no field asks for."""
+    return child.kind == POD_DISRUPTION_BUDGET and blocker.reason == Reason.CHILD_CONFLICT
 
 
 def judge(
@@ -244,7 +269,7 @@ def judge_workload(seen: ApplicationSnapshot, platform: Platform, deployment: Ma
         return Verdict(AVAILABLE, "Unknown", Reason.WORKLOAD_ELSEWHERE, message)
     if not seen.spec.image:
         return Verdict(AVAILABLE, "False", Reason.NO_IMAGE, "spec.image isn't set, so there is no workload")
-    if seen.spec.maskinporten.enabled and not seen.credentials:
+    if seen.lacks_credentials:
         message = "The Deployment is made when its Secret is there"
         return Verdict(AVAILABLE, "False", Reason.WAITING_FOR_CREDENTIALS, message)
     is_ours = deployment is not None and is_owned_by(deployment, seen.application.meta)
@@ -277,7 +302,7 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
         for number, one in enumerate(spec.env_from)
         if not (one.configmap or one.secret or any(path.startswith(f"spec.envFrom[{number}].") for path in found))
     ]
-    found += [*find_unmounted(spec), *find_unused_hooks(spec)]
+    found += [*find_unmounted(spec), *find_unused_hooks(spec), *find_unscaled(spec, platform)]
     if spec.strategy.type == "Recreate" and spec.strategy.rolling_update:
         found.append("spec.strategy.rollingUpdate (the type is Recreate)")
     last = {one.name: number for number, one in enumerate(spec.env)}
@@ -321,11 +346,16 @@ def _cut_path(field: str) -> str:
     return path[:MAX_PATH_LENGTH] + parenthesis + reason
 
 
-def _find_new_count(seen: ApplicationSnapshot, deployment: Mapping[str, Any] | None) -> int | None:
-    """Give the number of pods if the spec's isn't the one that was applied last; what a scaler set is left alone."""
-    count = seen.spec.replicas.min
-    annotations = (deployment["metadata"].get("annotations") or {}) if deployment else {}
-    return None if annotations.get(REPLICAS_ANNOTATION) == str(count) else count
+def _plan_replicas(
+    seen: ApplicationSnapshot, platform: Platform, deployment: Mapping[str, Any] | None
+) -> SetReplicas | None:
+    """Set the number of pods if the spec asks for another, or for as many as there were before its autoscaler."""
+    asked = seen.spec.replicas.min
+    count = find_new_count(seen.spec, platform, deployment)
+    autoscaler = seen.children.get(ChildName(HORIZONTAL_POD_AUTOSCALER, seen.application.meta.name))
+    if count is None and autoscaler and seen.spec.replicas.max == asked:
+        count = asked
+    return None if count is None else SetReplicas(asked, count)
 
 
 def _find_turn(item: tuple[ChildName, object]) -> int:
@@ -343,8 +373,8 @@ def _is_pruned(child: ChildName, observed: Mapping[str, Any], seen: ApplicationS
         return False
     if child.kind == MASKINPORTEN_CLIENT:
         return not seen.spec.maskinporten.enabled
-    if child.kind in {DEPLOYMENT, SERVICE}:
-        return platform.workloads and not seen.spec.image
+    if child.kind in WORKLOAD_KINDS:
+        return platform.workloads and not (seen.spec.image and seen.lacks_credentials)
     return True
 
 

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, UNREADABLE, Kind
+from maskinporten_operator.model.resources import (
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    MASKINPORTEN_CLIENT,
+    POD_DISRUPTION_BUDGET,
+    SERVICE,
+    UNREADABLE,
+    Kind,
+)
 from maskinporten_operator.plan.application_metadata import build_child_metadata
 from maskinporten_operator.plan.comparison import find_difference, take_over
 from maskinporten_operator.plan.egress import build_network_policy_of, build_policies
@@ -20,6 +28,12 @@ from maskinporten_operator.plan.owner_references import (
     is_owned_by,
     is_ownerless,
     was_owned_by_namesake,
+)
+from maskinporten_operator.plan.scaling import (
+    build_autoscaler,
+    build_disruption_budget,
+    has_disruption_budget,
+    is_autoscaled,
 )
 from maskinporten_operator.plan.workload import (
     CREDENTIALS_ANNOTATION,
@@ -82,6 +96,10 @@ def build_children(
             secret_name = credentials.secret_name if credentials and enabled else None
             fingerprint = choose_fingerprint(meta, credentials.fingerprint) if credentials and enabled else None
             found.append((DEPLOYMENT, build_deployment(meta, spec, platform, secret_name, fingerprint)))
+            if has_disruption_budget(spec, platform):
+                found.append((POD_DISRUPTION_BUDGET, build_disruption_budget(meta)))
+            if is_autoscaled(spec, platform):
+                found.append((HORIZONTAL_POD_AUTOSCALER, build_autoscaler(meta, spec, platform)))
     return {ChildName(kind, manifest["metadata"]["name"]): _seal(manifest) for kind, manifest in found}
 
 

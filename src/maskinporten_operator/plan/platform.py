@@ -69,6 +69,7 @@ class Platform:
         always: Networks that every policy opens, on each port.
         webproxy: The proxy, if there is one.
         run_as_user: The user and group of the pods; None where the cluster chooses them.
+        has_nais_defaults: Whether Applications get what the NAIS platform gives those that say nothing.
     """
 
     name: PlatformName = "generic"
@@ -83,6 +84,7 @@ class Platform:
     always: tuple[str, ...] = ()
     webproxy: Webproxy | None = None
     run_as_user: int | None = 1069
+    has_nais_defaults: bool = False
 
     def uses_webproxy(self, *, wanted: bool) -> bool:
         """Whether an application that wants the proxy gets it; never on gcp, where policies allow the hosts instead."""

@@ -13,17 +13,18 @@ from maskinporten_operator.plan.application_metadata import (
 )
 from maskinporten_operator.plan.container import PORT_NAME, build_container
 from maskinporten_operator.plan.mounts import build_mounts
+from maskinporten_operator.plan.scaling import REPLICAS_ANNOTATION
 from maskinporten_operator.plan.security_context import build_pod_security_context, has_read_only_root
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from maskinporten_operator.model.application import ApplicationSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.platform import Platform
 
 CREDENTIALS_ANNOTATION = "digdir.nais.io/credentials"
 """On the pod template: a hash that moves with the credentials, so that pods with old variables are replaced."""
-REPLICAS_ANNOTATION = "digdir.nais.io/replicas"
-"""On the Deployment: the number of pods that the spec asked for when it was last applied."""
 
 
 def build_deployment(
@@ -63,16 +64,21 @@ def choose_fingerprint(meta: ObjectMeta, fingerprint: str | None) -> str | None:
     return None if meta.annotations.get(RESTART_ANNOTATION) == "false" else fingerprint
 
 
-def build_replicas(meta: ObjectMeta, count: int, uid: str) -> dict[str, Any]:
-    """Build the number of pods, as a field manager of its own applies it to the Deployment with this uid."""
+def build_replicas(meta: ObjectMeta, asked: int, count: int, deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the number of pods, as a field manager of its own applies it to a Deployment that was read.
+
+    `asked` is the spec's. Where `count` is rather what a scaler set, nobody must have set another since.
+    """
+    version = {"resourceVersion": deployment["metadata"]["resourceVersion"]} if count != asked else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
             "name": meta.name,
             "namespace": meta.namespace,
-            "uid": uid,
-            "annotations": {REPLICAS_ANNOTATION: str(count)},
+            "uid": deployment["metadata"]["uid"],
+            **version,
+            "annotations": {REPLICAS_ANNOTATION: str(asked)},
         },
         "spec": {"replicas": count},
     }

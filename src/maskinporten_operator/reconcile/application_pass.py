@@ -19,7 +19,7 @@ from maskinporten_operator.model.resources import (
     DEPLOYMENT,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
-    SERVICE,
+    WORKLOAD_KINDS,
     InvalidSpec,
 )
 from maskinporten_operator.model.status_hint import read_status
@@ -30,6 +30,7 @@ from maskinporten_operator.plan.application_plan import (
     ApplyChild,
     DeleteChild,
     SetReplicas,
+    gives_way,
     judge,
     judge_client,
     plan_adoptions,
@@ -138,7 +139,7 @@ async def _adopt(
 
 
 def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
-    for kind in (SERVICE, DEPLOYMENT, *POLICY_KINDS):
+    for kind in (*WORKLOAD_KINDS, *POLICY_KINDS):
         yield ChildName(kind, _build_policy_name(meta, kind))
 
 
@@ -151,23 +152,24 @@ async def _execute(
 ) -> Blocker | None:
     """Carry out the plan; a child that is refused doesn't keep the others from being applied."""
     refusal: Blocker | None = None
-    is_policy_refused = False
+    refused: set[Kind] = set()
     for step in plan.steps:
         if isinstance(step, DeleteChild) and (refusal or plan.blocker):
             continue  # what was to replace it isn't there
-        if isinstance(step, ApplyChild) and step.needs_policies and is_policy_refused:
+        if isinstance(step, ApplyChild) and step.needs_any(refused):
             continue
         try:
             blocker = await _carry_out(step, seen, written, progress, cluster)
         except (RejectedError, WaitingError, TransientError) as error:
             blocker = error.blocker
-        if blocker:
+        if blocker and not (isinstance(step, ApplyChild) and gives_way(step.child, blocker)):
             refusal = refusal or _name_child(blocker, step)
             if blocker.kind == "Transient":
                 break  # an outage hits them all, and each would be waited for
-            if isinstance(step, ApplyChild) and step.child.kind in POLICY_KINDS:
-                is_policy_refused = True
-                await _take_back_bridge(plan, seen, written, cluster)
+            if isinstance(step, ApplyChild):
+                refused.add(step.child.kind)
+                if step.child.kind in POLICY_KINDS:
+                    await _take_back_bridge(plan, seen, written, cluster)
     return refusal
 
 
@@ -204,10 +206,10 @@ async def _carry_out(
         case AdoptChild(child, body):
             written[child] = await cluster.adopt(child.kind, body, meta)
             progress.note(f"took back {child}, which had lost its owner")
-        case SetReplicas(count):
+        case SetReplicas(asked, count):
             name = ChildName(DEPLOYMENT, meta.name)
             if deployment := written.get(name) or seen.children.get(name):  # else it was refused just now
-                manifest = build_replicas(meta, count, deployment["metadata"]["uid"])
+                manifest = build_replicas(meta, asked, count, deployment)
                 written[name] = await cluster.apply_replicas(manifest)
                 progress.note(f"set {count} replicas")
         case DeleteChild(child, uid):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LIST_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-KEPT = frozenset({"name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "ownerReferences"})
+KEPT = frozenset({"name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp", "ownerReferences"})
 FIRST_DELAY = 1.0
 MAX_DELAY = 15.0
 WATCH_SECONDS = "25"
