@@ -17,6 +17,7 @@ from maskinporten_operator.model.resources import (
     MAX_BYTES,
     MAX_DEPTH,
     NETWORK_POLICY,
+    SERVICE_ACCOUNT,
     WORKLOAD_KINDS,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
@@ -50,6 +51,7 @@ OTHER_VALUES = {
     "egress_always": ["192.0.2.2/32"],
     "metrics_address": "127.0.0.1:9090",
     "health_address": "[::]:9091",
+    "image_pull_secrets": ["some-registry"],
     "run_as_user": 2_147_483_647,
 }
 """Other values than the default, of settings for which none can be made up."""
@@ -360,7 +362,7 @@ def find_verbs(rendered, kind):
 
 
 def test_every_child_of_an_application_may_be_made_and_deleted(render):
-    rendered = render(settings={"applications": True, "platform": "gcp"})
+    rendered = render(settings={"applications": True, "platform": "gcp", "serviceAccounts": True})
     for kind in CHILDREN:
         assert find_verbs(rendered, kind) == {"get", "list", "watch", "create", "patch", "delete"}, kind
 
@@ -368,11 +370,11 @@ def test_every_child_of_an_application_may_be_made_and_deleted(render):
 @pytest.mark.parametrize(
     ("settings", "made"),
     [
-        ({"platform": "generic"}, {*WORKLOAD_KINDS}),
+        ({"platform": "generic"}, {*WORKLOAD_KINDS} - {SERVICE_ACCOUNT}),
         ({"platform": "gcp", "egress": "none", "workloads": False}, set()),
-        ({"platform": "generic", "egress": "networkpolicy"}, {*WORKLOAD_KINDS, NETWORK_POLICY}),
+        ({"egress": "networkpolicy", "serviceAccounts": True}, {*WORKLOAD_KINDS, NETWORK_POLICY}),
         ({"egress": "fqdn-gke", "workloads": False}, {NETWORK_POLICY, FQDN_POLICY, GKE_FQDN_POLICY}),
-        ({"egress": "cilium"}, {*WORKLOAD_KINDS, CILIUM_POLICY}),
+        ({"egress": "cilium", "serviceAccounts": True}, {*WORKLOAD_KINDS, CILIUM_POLICY}),
     ],
 )
 def test_what_the_settings_let_nobody_make_may_be_deleted_only(render, settings, made):

@@ -19,6 +19,7 @@ from maskinporten_operator.model.resources import (
     NETWORK_POLICY,
     SECRET,
     SERVICE,
+    SERVICE_ACCOUNT,
     WORKLOAD_KINDS,
 )
 from maskinporten_operator.plan.children import build_secret_name
@@ -105,7 +106,7 @@ def test_on_premises_the_variables_of_the_proxy_come_in_and_the_way_to_it_is_ope
     stage.restart()
 
 
-def test_everything_is_created_with_eight_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
+def test_everything_is_created_with_nine_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
     apps.create_available()
     wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
     own = [one for one in audit.count(apps.namespace) if one.resource not in {"secrets", "maskinportenclients/status"}]
@@ -114,8 +115,9 @@ def test_everything_is_created_with_eight_writes_and_a_pass_without_news_makes_n
     assert counted["maskinportenclients"] == 2
     assert counted["deployments"] == 2  # its number of pods has a manager of its own
     assert counted["services"] == counted["networkpolicies"] == counted["poddisruptionbudgets"] == 1
+    assert counted["horizontalpodautoscalers"] == 1
     assert counted["applications/status"] <= 2  # once Ready, once more when the pods are up
-    assert sum(counted.values()) - 1 <= 8
+    assert sum(counted.values()) - 1 <= 9
 
     audit.mark()
     passes = stage.passes
@@ -213,6 +215,7 @@ def test_a_change_of_strategy_is_taken_by_the_api_server_in_both_directions(apps
         apps.wait_ready()
 
 
+MADE = [kind for kind in WORKLOAD_KINDS if kind != SERVICE_ACCOUNT]
 EVERY_FIELD = {
     "replicas": {
         "min": 2,
@@ -226,7 +229,6 @@ EVERY_FIELD = {
     "filesFrom": [
         {"configmap": "conf"},
         {"secret": "hush"},
-        {"persistentVolumeClaim": "disk"},
         {"emptyDir": {"medium": "Memory"}, "mountPath": "/cache"},
     ],
 }
@@ -238,9 +240,9 @@ def test_every_field_is_taken_by_the_api_server_and_then_nothing_is_left_to_writ
     apps.edit(APPLICATION, {"metadata": {"annotations": annotations, "labels": {"team": "fisk"}}})
     apps.wait_for_reason("MinimumReplicasAvailable", "Available")
     apps.wait(lambda: template_of(apps)["spec"]["securityContext"]["runAsUser"] == 101, "the annotated user")
-    apps.wait(lambda: all(apps.find(kind) for kind in WORKLOAD_KINDS), "all children")
+    apps.wait(lambda: all(apps.find(kind) for kind in MADE), "all children")
     assert apps.find_condition("AllFieldsSupported")["status"] == "True"
-    for kind in (*WORKLOAD_KINDS, MASKINPORTEN_CLIENT):
+    for kind in (*MADE, MASKINPORTEN_CLIENT):
         assert apps.find(kind)["metadata"]["labels"]["team"] == "fisk"
     wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
 

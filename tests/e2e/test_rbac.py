@@ -25,7 +25,7 @@ from tools.stack import NAMESPACE, RELEASE, SERVICE_ACCOUNT
 pytestmark = pytest.mark.e2e
 
 TEAM, ELSEWHERE = "rights", "elsewhere"
-SETTINGS = {"applications": "true", "platform": "gcp", "maskinporten_hosts": "test.maskinporten.no"}
+SETTINGS = {"applications": "true", "platform": "gcp", "service_accounts": "true"}
 SILENT = {("update", "maskinportenclients/finalizers"), ("update", "applications/finalizers")}
 """Asked for by an admission plugin, which the audit log doesn't tell of; a test of their own is below."""
 AS_OPERATOR = f"--as=system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"

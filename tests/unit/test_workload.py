@@ -3,7 +3,7 @@
 import pytest
 
 from maskinporten_operator.model.application import ApplicationSpec, parse_application
-from maskinporten_operator.model.resources import DEPLOYMENT
+from maskinporten_operator.model.resources import DEPLOYMENT, SERVICE_ACCOUNT
 from maskinporten_operator.plan.application_plan import find_unsupported
 from maskinporten_operator.plan.children import ChildName, Credentials, build_children
 from maskinporten_operator.plan.platform import Platform
@@ -270,3 +270,70 @@ def test_labels_and_annotations_that_ask_for_nothing_or_for_what_is_done_are_not
     }
     application = parse_application(application_body({}, **metadata))
     assert find_unsupported(look(application, {}), PLATFORM) == []
+
+
+NAIS = Platform(has_nais_defaults=True)
+ALL_DEFAULTS = {"limits": {"memory": "512Mi"}, "requests": {"cpu": "200m", "memory": "256Mi"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "built"),
+    [
+        ({}, ALL_DEFAULTS),
+        ({"requests": {"cpu": 1}}, {**ALL_DEFAULTS, "requests": {"cpu": "1", "memory": "256Mi"}}),
+        ({"limits": {"cpu": "2"}}, {**ALL_DEFAULTS, "limits": {"cpu": "2", "memory": "512Mi"}}),
+        (
+            {"limits": {"memory": "128Mi"}},
+            {"limits": {"memory": "128Mi"}, "requests": {"cpu": "200m"}},
+        ),
+        (
+            {"requests": {"memory": "1Gi"}},
+            {"requests": {"cpu": "200m", "memory": "1Gi"}},
+        ),
+        (
+            {"limits": {"memory": "2Gi", "cpu": "100m"}, "requests": {"memory": "1Gi"}},
+            {"limits": {"memory": "2Gi", "cpu": "100m"}, "requests": {"memory": "1Gi"}},
+        ),
+    ],
+)
+def test_by_nais_defaults_resources_are_filled_in_where_that_contradicts_nothing(given, built):
+    assert pod_of({}, NAIS, resources=given)["containers"][0]["resources"] == built
+
+
+def test_by_nais_defaults_pods_prefer_different_nodes_and_have_a_read_only_root():
+    pod = pod_of({}, NAIS)
+    (preferred,) = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert preferred["podAffinityTerm"]["labelSelector"] == {"matchLabels": {"app": NAME}}
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"]
+    assert [one["name"] for one in pod["volumes"]] == ["tmp"]
+
+
+def test_the_annotation_that_wants_a_writable_root_gets_one():
+    container = pod_of({"nais.io/read-only-file-system": "false"}, NAIS)["containers"][0]
+    assert "readOnlyRootFilesystem" not in container["securityContext"]
+    assert "volumeMounts" not in container
+
+
+def test_an_empty_directory_doesnt_keep_the_node_from_being_removed():
+    annotations = deployment_of({}, NAIS)["template"]["metadata"]["annotations"]
+    assert annotations == {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}
+    assert "annotations" not in deployment_of()["template"]["metadata"]
+
+
+def test_without_nais_defaults_nothing_is_filled_in():
+    pod = pod_of({})
+    assert "resources" not in pod["containers"][0]
+    assert not {"affinity", "volumes", "serviceAccountName", "imagePullSecrets"} & pod.keys()
+
+
+def test_pods_run_as_a_service_account_of_their_own_without_its_token_where_the_cluster_wants_it():
+    platform = Platform(service_accounts=True)
+    account = children_of({"labels": LABELS}, platform)[ChildName(SERVICE_ACCOUNT, NAME)]
+    assert account["automountServiceAccountToken"] is False
+    assert account["metadata"]["labels"]["team"] == "fisk"
+    pod = pod_of({}, platform)
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == (NAME, False)
+
+
+def test_images_are_pulled_by_the_clusters_secrets():
+    assert pod_of({}, Platform(image_pull_secrets=("a", "b")))["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]

@@ -13,6 +13,7 @@ from maskinporten_operator.plan.platform import (
     choose_backend,
     find_fqdn_kind,
     find_published_addresses,
+    has_nais_defaults,
     parse_dns_server,
 )
 from maskinporten_operator.plan.registration_settings import RegistrationSettings
@@ -66,6 +67,9 @@ def build_platform(config: Config, served: Collection[Kind]) -> Platform:
         always=config.egress_always,
         webproxy=build_webproxy(config),
         run_as_user=config.run_as_user,
+        has_nais_defaults=has_nais_defaults(config.workload_defaults, config.platform),
+        service_accounts=config.service_accounts,
+        image_pull_secrets=config.image_pull_secrets,
     )
 
 

@@ -21,6 +21,7 @@ from maskinporten_operator.model.resources import (
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
+    SERVICE_ACCOUNT,
     WORKLOAD_KINDS,
 )
 from maskinporten_operator.model.status_hint import read_status
@@ -199,8 +200,8 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
 
 
 def gives_way(child: ChildName, blocker: Blocker) -> bool:
-    """Whether somebody else's object does as well: a budget for disruptions that no field asks for."""
-    return child.kind == POD_DISRUPTION_BUDGET and blocker.reason == Reason.CHILD_CONFLICT
+    """Whether somebody else's object does as well: no field of the spec asks for one."""
+    return child.kind in {POD_DISRUPTION_BUDGET, SERVICE_ACCOUNT} and blocker.reason == Reason.CHILD_CONFLICT
 
 
 def judge(

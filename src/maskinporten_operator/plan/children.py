@@ -17,6 +17,7 @@ from maskinporten_operator.model.resources import (
     MASKINPORTEN_CLIENT,
     POD_DISRUPTION_BUDGET,
     SERVICE,
+    SERVICE_ACCOUNT,
     UNREADABLE,
     Kind,
 )
@@ -39,6 +40,7 @@ from maskinporten_operator.plan.workload import (
     CREDENTIALS_ANNOTATION,
     build_deployment,
     build_service,
+    build_service_account,
     choose_fingerprint,
 )
 
@@ -91,6 +93,8 @@ def build_children(
         found.append((MASKINPORTEN_CLIENT, _build_client(meta, spec)))
     found += build_policies(meta, spec, platform)
     if platform.workloads and spec.image:
+        if platform.service_accounts:
+            found.append((SERVICE_ACCOUNT, build_service_account(meta)))
         found.append((SERVICE, build_service(meta, spec)))
         if credentials or not enabled:
             secret_name = credentials.secret_name if credentials and enabled else None
@@ -186,7 +190,9 @@ def check_child(
 def _find_difference(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> str | None:
     # Its kind can't differ, and an object from a list doesn't tell it.
     compared = {name: value for name, value in desired.items() if name not in {"apiVersion", "kind"}}
-    return find_difference(compared, observed, shared_lists=desired["kind"] in {DEPLOYMENT.name, SERVICE.name})
+    return find_difference(
+        compared, observed, shared_lists=desired["kind"] in {DEPLOYMENT.name, SERVICE.name, SERVICE_ACCOUNT.name}
+    )
 
 
 def _leave_out_marks(desired: Mapping[str, Any]) -> dict[str, Any]:

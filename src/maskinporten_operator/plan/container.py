@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from maskinporten_operator.plan.comparison import is_less
 from maskinporten_operator.plan.security_context import build_container_security_context
 from maskinporten_operator.plan.webproxy import build_proxy_variables
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 PORT_NAME = "http"
 PAUSE_SECONDS = 5
+DEFAULT_REQUESTS = {"cpu": "200m", "memory": "256Mi"}
+DEFAULT_LIMITS = {"memory": "512Mi"}
 
 
 def build_container(
@@ -27,13 +30,13 @@ def build_container(
         "name": meta.name,
         "image": spec.image,
         "ports": [{"name": PORT_NAME, "containerPort": spec.port, "protocol": "TCP"}],
-        "securityContext": build_container_security_context(meta),
+        "securityContext": build_container_security_context(meta, platform),
     }
     optional = {
         "command": list(spec.command),
         "env": _build_env(meta, spec, platform),
         "envFrom": _build_env_from(spec, secret_name),
-        "resources": _build_resources(spec),
+        "resources": build_resources(spec, platform),
         "livenessProbe": _build_probe(spec, spec.liveness),
         "readinessProbe": _build_probe(spec, spec.readiness),
         "startupProbe": _build_probe(spec, spec.startup),
@@ -113,9 +116,16 @@ def _build_request(path: str, port: int) -> dict[str, Any]:
     return {"path": path if path.startswith("/") else f"/{path}", "port": port, "scheme": "HTTP"}
 
 
-def _build_resources(spec: ApplicationSpec) -> dict[str, Any]:
-    given = {"limits": spec.resources.limits, "requests": spec.resources.requests}
-    return {part: {name: str(value) for name, value in given[part].items()} for part in given if given[part]}
+def build_resources(spec: ApplicationSpec, platform: Platform) -> dict[str, dict[str, str]]:
+    """Build the resources, with the NAIS platform's defaults where they contradict nothing."""
+    limits = {name: str(value) for name, value in spec.resources.limits.items()}
+    requests = {name: str(value) for name, value in spec.resources.requests.items()}
+    if platform.has_nais_defaults:
+        fitting = {name: one for name, one in DEFAULT_REQUESTS.items() if not is_less(limits.get(name), one)}
+        if not is_less(DEFAULT_LIMITS["memory"], requests.get("memory")):
+            limits = DEFAULT_LIMITS | limits
+        requests = fitting | requests
+    return {part: one for part, one in (("limits", limits), ("requests", requests)) if one}
 
 
 def _build_probe(spec: ApplicationSpec, probe: Probe | None) -> dict[str, Any] | None:

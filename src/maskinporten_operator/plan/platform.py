@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PlatformName = Literal["gcp", "onprem", "generic"]
 Backend = Literal["networkpolicy", "fqdn-gke", "cilium", "none"]
+Defaults = Literal["auto", "nais", "none"]
 Wanted = Literal["auto", "networkpolicy", "fqdn-gke", "cilium", "none"]
 
 PUBLISHED_ADDRESSES = {
@@ -70,6 +71,8 @@ class Platform:
         webproxy: The proxy, if there is one.
         run_as_user: The user and group of the pods; None where the cluster chooses them.
         has_nais_defaults: Whether Applications get what the NAIS platform gives those that say nothing.
+        service_accounts: Whether their pods run as a ServiceAccount of the Application's name.
+        image_pull_secrets: By what their images are pulled.
     """
 
     name: PlatformName = "generic"
@@ -85,6 +88,8 @@ class Platform:
     webproxy: Webproxy | None = None
     run_as_user: int | None = 1069
     has_nais_defaults: bool = False
+    service_accounts: bool = False
+    image_pull_secrets: tuple[str, ...] = ()
 
     def uses_webproxy(self, *, wanted: bool) -> bool:
         """Whether an application that wants the proxy gets it; never on gcp, where policies allow the hosts instead."""
@@ -103,6 +108,11 @@ def choose_backend(wanted: Wanted, platform: PlatformName, served: Collection[Ki
     if find_fqdn_kind(served):
         return "fqdn-gke"
     return "cilium" if CILIUM_POLICY in served else "networkpolicy"
+
+
+def has_nais_defaults(wanted: Defaults, platform: PlatformName) -> bool:
+    """Whether Applications get what the NAIS platform gives those that say nothing; `auto` is by the platform."""
+    return wanted == "nais" or (wanted == "auto" and platform != "generic")
 
 
 def find_fqdn_kind(served: Collection[Kind]) -> Kind | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.resources import HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET
 from maskinporten_operator.plan.application_metadata import build_child_metadata
+from maskinporten_operator.plan.container import build_resources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +107,7 @@ def find_unscaled(spec: ApplicationSpec, platform: Platform) -> list[str]:
 
 def has_cpu_request(spec: ApplicationSpec, platform: Platform) -> bool:
     """Whether there is something of which the load is a percentage; a limit is a request too."""
-    return platform.has_nais_defaults or "cpu" in spec.resources.requests or "cpu" in spec.resources.limits
+    return any("cpu" in one for one in build_resources(spec, platform).values())
 
 
 def _find_cpu_percentage(spec: ApplicationSpec) -> int:

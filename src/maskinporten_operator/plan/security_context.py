@@ -31,13 +31,13 @@ def build_pod_security_context(meta: ObjectMeta, platform: Platform) -> dict[str
     }
 
 
-def build_container_security_context(meta: ObjectMeta) -> dict[str, Any]:
+def build_container_security_context(meta: ObjectMeta, platform: Platform) -> dict[str, Any]:
     """Build what is the container's own."""
-    read_only = {"readOnlyRootFilesystem": True} if has_read_only_root(meta) else {}
+    read_only = {"readOnlyRootFilesystem": True} if has_read_only_root(meta, platform) else {}
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, **read_only}
 
 
-def has_read_only_root(meta: ObjectMeta) -> bool:
+def has_read_only_root(meta: ObjectMeta, platform: Platform) -> bool:
     """Whether the container can write to what is mounted only."""
     value = meta.annotations.get(READ_ONLY_ANNOTATION)
-    return value is not None and value.lower() != "false"
+    return platform.has_nais_defaults if value is None else value.lower() != "false"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.platform import Platform
 
+EVICTION_ANNOTATION = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 CREDENTIALS_ANNOTATION = "digdir.nais.io/credentials"
 """On the pod template: a hash that moves with the credentials, so that pods with old variables are replaced."""
 
@@ -44,8 +45,12 @@ def build_deployment(
         "metadata": {"labels": pod_labels},
         "spec": _build_pod(meta, spec, platform, secret_name),
     }
+    # An empty /tmp would keep the cluster's autoscaler from ever removing the node.
+    annotations = {EVICTION_ANNOTATION: "true"} if has_read_only_root(meta, platform) else {}
     if fingerprint:
-        template["metadata"]["annotations"] = {CREDENTIALS_ANNOTATION: fingerprint}
+        annotations[CREDENTIALS_ANNOTATION] = fingerprint
+    if annotations:
+        template["metadata"]["annotations"] = annotations
     cause = build_change_cause(meta)
     return {
         "apiVersion": "apps/v1",
@@ -84,6 +89,16 @@ def build_replicas(meta: ObjectMeta, asked: int, count: int, deployment: Mapping
     }
 
 
+def build_service_account(meta: ObjectMeta) -> dict[str, Any]:
+    """Build the ServiceAccount that the pods run as; none of them gets its token."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": build_child_metadata(meta),
+        "automountServiceAccountToken": False,
+    }
+
+
 def build_service(meta: ObjectMeta, spec: ApplicationSpec) -> dict[str, Any]:
     """Build the Service."""
     port = {"name": spec.service.protocol, "port": spec.service.port, "targetPort": PORT_NAME, "protocol": "TCP"}
@@ -97,17 +112,30 @@ def build_service(meta: ObjectMeta, spec: ApplicationSpec) -> dict[str, Any]:
 
 def _build_pod(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, secret_name: str | None) -> dict[str, Any]:
     """Build a pod that fits the restricted Pod Security standard, and has no credentials but those it asks for."""
-    mounts = build_mounts(spec, secret_name, needs_scratch=has_read_only_root(meta))
+    mounts = build_mounts(spec, secret_name, needs_scratch=has_read_only_root(meta, platform))
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "containers": [build_container(meta, spec, platform, secret_name, mounts)],
         "securityContext": build_pod_security_context(meta, platform),
     }
+    if platform.service_accounts:
+        pod["serviceAccountName"] = meta.name
+    if platform.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": one} for one in platform.image_pull_secrets]
+    if platform.has_nais_defaults:
+        pod["affinity"] = _build_affinity(meta)
     if mounts:
         pod["volumes"] = [one.build_volume() for one in mounts]
     if spec.termination_grace_period_seconds is not None:
         pod["terminationGracePeriodSeconds"] = spec.termination_grace_period_seconds
     return pod
+
+
+def _build_affinity(meta: ObjectMeta) -> dict[str, Any]:
+    """Prefer nodes on which none of its pods runs."""
+    term = {"labelSelector": {"matchLabels": {"app": meta.name}}, "topologyKey": "kubernetes.io/hostname"}
+    preferred = [{"weight": 10, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
 def _build_strategy(spec: ApplicationSpec) -> dict[str, Any]:
