@@ -28,9 +28,11 @@ from maskinporten_operator.plan.scaling import REPLICAS_ANNOTATION
 from maskinporten_operator.plan.workload import CREDENTIALS_ANNOTATION
 from tests.e2e.applications import CHILDREN, ENABLED, Applications, build_open_crd
 from tests.e2e.stage import NUMBERS, PATIENCE, SCOPE, held_kid
+from tools.follow import Following
 from tools.generate.__main__ import ROOT
 from tools.install import install_crd
-from tools.kube import credentials, wait_for
+from tools.kstatus import judge
+from tools.kube import APPLICATIONS, credentials, is_ready, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -510,6 +512,41 @@ def test_the_pods_fit_the_restricted_pod_security_standard(stage, apps):
 
     pods = stage.kube.request("GET", f"/api/v1/namespaces/{apps.namespace}/pods", labelSelector="app=app")["items"]
     assert len(pods) == 2
+
+
+def test_a_new_application_is_in_progress_by_kstatus_until_its_rollout_is_complete(stage, apps):
+    with Following(stage.cluster.admin_kubeconfig, apps.namespace, APPLICATIONS) as following:
+        bodies = [apps.create()]
+        for _, body in following.until(time.monotonic() + PATIENCE):
+            bodies.append(body)
+            if is_ready(body):
+                break
+    deployment = apps.find(DEPLOYMENT)
+
+    judged = [one["status"] for one in judge(bodies)]
+
+    assert bodies[0]["status"] == {"observedGeneration": -1}
+    assert judged == ["InProgress"] * (len(judged) - 1) + ["Current"]
+    assert deployment["status"]["availableReplicas"] == deployment["status"]["updatedReplicas"] == 2
+
+
+BLOCKED = {
+    "by a quota": ({}, "the API server refuses pods: exceeded quota: none"),
+    "by its size": ({"resources": {"requests": {"cpu": "9999"}}}, "no node takes a pod (Unschedulable): 0/1 nodes"),
+}
+
+
+@pytest.mark.parametrize(("spec", "words"), BLOCKED.values(), ids=BLOCKED)
+def test_pods_that_dont_come_up_say_why_long_before_the_rollout_has_failed(stage, apps, spec, words):
+    if not spec:
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+        path = f"/api/v1/namespaces/{apps.namespace}/resourcequotas"
+        stage.kube.request("POST", path, quota | {"spec": {"hard": {"pods": "0"}}})
+    apps.create(**spec)
+
+    assert words in apps.wait_for_reason("RolloutBlocked", "Available")["message"]
+    assert apps.find_condition()["status"] == "Unknown"
+    assert apps.find_condition("Reconciling")["status"] == apps.find_condition("Synchronized")["status"] == "True"
 
 
 def test_without_workloads_the_secret_and_the_policies_are_made_and_the_users_deployment_is_left_alone(stage, apps):

@@ -45,12 +45,15 @@ from maskinporten_operator.plan.application_plan import (
     ApplyChild,
     DeleteChild,
     SetReplicas,
+    Workload,
     judge,
     plan_application,
 )
 from maskinporten_operator.plan.children import HASH_ANNOTATION, ChildName, _seal, build_children
 from maskinporten_operator.plan.egress import FQDN_KINDS
+from maskinporten_operator.plan.owner_references import is_owned_by
 from maskinporten_operator.plan.platform import Platform, Webproxy, find_published_addresses, parse_dns_server
+from maskinporten_operator.plan.rollout import read_rollout
 from tests.children import (
     Objects,
     application_body,
@@ -171,7 +174,9 @@ def run(case: dict[str, Any]) -> dict[str, Any]:
 
 def judge_after(seen: ApplicationSnapshot, platform: Platform, hold: Any) -> dict[str, list[str]]:
     deployment = seen.children.get(ChildName(DEPLOYMENT, seen.application.meta.name))
-    outcome = judge(seen, platform, deployment, hold, PATIENCE + 1)
+    is_ours = deployment is not None and is_owned_by(deployment, seen.application.meta)
+    workload = Workload(read_rollout(deployment)) if deployment and is_ours else Workload()
+    outcome = judge(seen, platform, workload, hold, PATIENCE + 1)
     return {one.type: [one.status, str(one.reason), one.message] for one in outcome.verdicts}
 
 

@@ -14,6 +14,7 @@ from maskinporten_operator.model.conditions import (
     MASKINPORTEN_READY,
     READY,
     SCOPES_UNIQUE,
+    SYNCHRONIZED,
     Reason,
 )
 from maskinporten_operator.model.errors import RejectedError, TransientError
@@ -22,6 +23,7 @@ from maskinporten_operator.plan.application_plan import (
     PATIENCE,
     ApplyChild,
     SetReplicas,
+    Workload,
     judge,
     plan_application,
 )
@@ -29,6 +31,7 @@ from maskinporten_operator.plan.children import HASH_ANNOTATION, ChildName, buil
 from maskinporten_operator.plan.mounts import CREDENTIALS_VOLUME
 from maskinporten_operator.plan.outcomes import Retry
 from maskinporten_operator.plan.platform import Platform, Webproxy
+from maskinporten_operator.plan.rollout import read_rollout
 from tests.children import NAME, application_body, carry_out, keep, look, set_ready, settle
 from tests.specs import exposed
 
@@ -96,7 +99,9 @@ def plan(spec, objects, platform):
 
 def conclude(spec, objects, platform, *, error=None, waited=0.0):
     seen = look(parse_application(application_body(spec)), objects)
-    return judge(seen, platform, objects.get(DEPLOYED), error, waited)
+    deployment = objects.get(DEPLOYED)
+    workload = Workload(read_rollout(deployment)) if deployment else Workload()
+    return judge(seen, platform, workload, error, waited)
 
 
 def describe(objects):
@@ -223,10 +228,10 @@ def test_a_scope_that_is_written_twice_is_named_and_keeps_nothing_from_being_mad
 
     outcome = conclude(spec, objects, Platform())
 
-    ready, _, repeated, *_ = outcome.verdicts
+    synchronized, _, repeated, *_ = outcome.verdicts[1:]
     assert {CLIENT, DEPLOYED} < set(objects)
     assert objects[CLIENT]["spec"]["scopes"] == scopes
-    assert (ready.type, ready.status) == (READY, "True")
+    assert (synchronized.type, synchronized.status) == (SYNCHRONIZED, "True")
     assert (repeated.type, repeated.status) == (SCOPES_UNIQUE, "False")
     assert "a:b" in repeated.message
     assert "arbeid:some.scope.read" in repeated.message

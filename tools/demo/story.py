@@ -15,7 +15,7 @@ from tools.demo.stage import ROOT
 from tools.demo.terminal import UnexpectedError, expect
 from tools.demo.token import find_refusal, get_token, new_key, verify_token
 from tools.follow import Following
-from tools.kube import APPLICATIONS, CLIENTS, DEPLOYMENTS, POLICIES, credentials, is_ready, is_true, wait_for
+from tools.kube import APPLICATIONS, CLIENTS, DEPLOYMENTS, POLICIES, credentials, is_ready, wait_for
 from tools.progress import progress
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CHILDREN = (
     "service/my-app",
     "networkpolicy/my-app",
 )
-MILESTONES = ("Application: Ready=True", "Application: Available=True")
+MILESTONES = ("Application: Synchronized=True", "Application: Ready=True")
 PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi")
 SECONDS_TO_READY = 60.0
 SECONDS_TO_GO = 90.0
@@ -102,7 +102,7 @@ class Story:
         registered = stage.simulator.clients(DESCRIPTION)
         expect([one["client_id"] for one in registered] == [client_id], f"one client {client_id} at DigDir", registered)
         tell.succeed(f"DigDir has exactly one client {DESCRIPTION}: {client_id}")
-        self.summary["apply → Ready, Available"] = f"{seconds}, client {client_id}, 2 writes to DigDir"
+        self.summary["apply → Synchronized, Ready"] = f"{seconds}, client {client_id}, 2 writes to DigDir"
         return client_id
 
     def _show_result(self) -> None:
@@ -328,15 +328,13 @@ class Story:
                         shown[news] = seen - created
                         if not brief or news.startswith(MILESTONES):
                             tell.say(f"  +{seen - created:.2f} s  {news}")
-                if resource["kind"] == "Application" and is_ready(resource) and is_true(resource, "Available"):
+                if resource["kind"] == "Application" and is_ready(resource):
                     ready = next(moment for news, moment in shown.items() if news.startswith(MILESTONES[0]))
                     return resource, f"{ready:.2f} s and {seen - created:.2f} s"
                 if any(": Ready=False" in news for news in shown):
                     break  # time alone does not fix that
         application = self._read(APPLICATIONS, name)
-        raise UnexpectedError(
-            f"Ready=True and Available=True within {SECONDS_TO_READY:.0f} s", "; ".join(_find_news(application))
-        )
+        raise UnexpectedError(f"Ready=True within {SECONDS_TO_READY:.0f} s", "; ".join(_find_news(application)))
 
     def _delete(self, *, first_time: bool = False) -> None:
         tell, kubectl = self.terminal, self.stage.cluster.kubectl

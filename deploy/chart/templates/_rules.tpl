@@ -25,7 +25,7 @@ deleted, and without `create` on maskinportenclients no late write can bring one
   resources: [namespaces]
   verbs: [{{ ternary "get" "get, list, watch" (gt (len .Values.namespaces) 0) }}]
 {{- if .Values.rbac.pods }}
-# Seeing which pods use a Secret, before a key is given up that was in it.
+# Seeing which pods use a Secret, before a key is given up that was in it, and why pods of an Application don't come up.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.blockers import Blocker, rejected
@@ -12,6 +12,7 @@ from maskinporten_operator.model.conditions import (
     AVAILABLE,
     MASKINPORTEN_READY,
     READY,
+    SYNCHRONIZED,
     Reason,
     Verdict,
 )
@@ -43,6 +44,7 @@ from maskinporten_operator.plan.exposed_scopes import judge_repeated
 from maskinporten_operator.plan.mounts import find_unmounted
 from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
 from maskinporten_operator.plan.owner_references import is_adoptable, is_owned_by
+from maskinporten_operator.plan.rollout import Rollout, judge_pods, judge_rollout
 from maskinporten_operator.plan.scaling import find_new_count, find_unscaled
 
 if TYPE_CHECKING:
@@ -88,11 +90,31 @@ class ApplicationSnapshot:
         return self.spec.maskinporten.enabled and not self.credentials
 
     @property
+    def was_settled(self) -> bool:
+        """Whether the rollout of the Application's present generation was said to be complete, or to have failed."""
+        ready = self.application.status.find_condition(READY)
+        if ready is None or not ready.is_of(self.application.meta.generation):
+            return False
+        return ready.status == "True" or ready.reason == Reason.ROLLOUT_FAILED
+
+    @property
     def credentials(self) -> Credentials | None:
         """What is known of the Secret, once it has existed."""
         status = read_status(self.own_client or {})
         name = build_secret_name(self.application.meta.name)
         return Credentials(name, status.fingerprint) if status.secret_name == name else None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """How the pods are when a pass ends.
+
+    Attributes:
+        next_look: After how many seconds the pods are to be looked at again, which no watch tells of; None if not.
+    """
+
+    rollout: Rollout = field(default_factory=Rollout)
+    next_look: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +229,11 @@ def gives_way(child: ChildName, blocker: Blocker) -> bool:
 def judge(
     seen: ApplicationSnapshot,
     platform: Platform,
-    deployment: Mapping[str, Any] | None,
+    workload: Workload,
     error: Blocker | None,
     waited: float,
 ) -> Outcome:
-    """Say how a pass ended, that left `deployment` as it is and failed with `error` if it did.
+    """Say how a pass ended, that left the workload as it is and failed with `error` if it did.
 
     `waited` is how many seconds the client has not said how it is; within `PATIENCE` nothing is reported.
     """
@@ -223,7 +245,7 @@ def judge(
     verdicts = (
         client_verdict,
         judge_repeated_scopes(seen.spec),
-        judge_workload(seen, platform, deployment),
+        judge_workload(seen, platform, workload.rollout),
         judge_fields(seen, platform),
     )
     notices = tuple(verdict for verdict in verdicts if verdict)
@@ -233,8 +255,10 @@ def judge(
         message = f"The MaskinportenClient isn't ready: {client_verdict.message}"
         ready = Verdict(READY, client_verdict.status, client_verdict.reason, message)
         return Outcome((ready, *notices), None, logging.INFO)
-    ready = Verdict(READY, "True", Reason.SYNCHRONIZED, "Everything is as the spec says")
-    return Outcome((ready, *notices), None, logging.INFO)
+    synchronized = Verdict(SYNCHRONIZED, "True", Reason.SYNCHRONIZED, "Everything is as the spec says")
+    ready = _judge_rollout(seen, platform, workload) or replace(synchronized, type=READY)
+    retry = Retry(workload.next_look, failed=False) if workload.next_look else None
+    return Outcome((ready, synchronized, *notices), retry, logging.INFO)
 
 
 def check_webproxy(spec: ApplicationSpec, platform: Platform) -> Blocker | None:
@@ -263,7 +287,7 @@ def judge_repeated_scopes(spec: ApplicationSpec) -> Verdict | None:
     return judge_repeated(spec.maskinporten.scopes) if spec.maskinporten.enabled else None
 
 
-def judge_workload(seen: ApplicationSnapshot, platform: Platform, deployment: Mapping[str, Any] | None) -> Verdict:
+def judge_workload(seen: ApplicationSnapshot, platform: Platform, rollout: Rollout) -> Verdict:
     """Say whether the workload is up."""
     if not platform.workloads:
         message = "Workloads aren't made by this operator here: see to a Deployment with the label app yourself"
@@ -273,8 +297,17 @@ def judge_workload(seen: ApplicationSnapshot, platform: Platform, deployment: Ma
     if seen.lacks_credentials:
         message = "The Deployment is made when its Secret is there"
         return Verdict(AVAILABLE, "False", Reason.WAITING_FOR_CREDENTIALS, message)
-    is_ours = deployment is not None and is_owned_by(deployment, seen.application.meta)
-    return _judge_deployment(deployment if is_ours else None)
+    return judge_pods(rollout)
+
+
+def _judge_rollout(seen: ApplicationSnapshot, platform: Platform, workload: Workload) -> Verdict | None:
+    """Give why an Application isn't ready whose children are as its spec says; None if it is, or has no workload."""
+    available = judge_workload(seen, platform, workload.rollout)
+    if available.reason == Reason.WAITING_FOR_CREDENTIALS:
+        return replace(available, type=READY, status="Unknown")
+    if available.reason in {Reason.WORKLOAD_ELSEWHERE, Reason.NO_IMAGE}:
+        return None
+    return judge_rollout(workload.rollout)
 
 
 def judge_fields(seen: ApplicationSnapshot, platform: Platform) -> Verdict:
@@ -377,17 +410,3 @@ def _is_pruned(child: ChildName, observed: Mapping[str, Any], seen: ApplicationS
     if child.kind in WORKLOAD_KINDS:
         return platform.workloads and not (seen.spec.image and seen.lacks_credentials)
     return True
-
-
-def _judge_deployment(deployment: Mapping[str, Any] | None) -> Verdict:
-    # One message for every step of a rollout: each other one would be a write of the status.
-    rolling_out = Verdict(AVAILABLE, "False", Reason.ROLLING_OUT, "The Deployment's pods aren't up yet")
-    status = read_status(deployment or {})
-    available, progressing = status.find_condition("Available"), status.find_condition("Progressing")
-    is_available = available is not None and available.status == "True"
-    if progressing and progressing.status == "False":
-        which = "pods of an earlier version are available" if is_available else "too few pods are available"
-        message = f"The rollout failed, and {which}: {progressing.message}"
-        return Verdict(AVAILABLE, "True" if is_available else "False", Reason.ROLLOUT_FAILED, message)
-    # True while a rollout goes on, too, as long as enough pods of either version are up.
-    return Verdict(AVAILABLE, "True", Reason.AVAILABLE, "Enough pods are available") if is_available else rolling_out

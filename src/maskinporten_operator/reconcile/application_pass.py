@@ -30,6 +30,7 @@ from maskinporten_operator.plan.application_plan import (
     ApplyChild,
     DeleteChild,
     SetReplicas,
+    Workload,
     gives_way,
     judge,
     judge_client,
@@ -45,6 +46,8 @@ from maskinporten_operator.plan.children import (
 )
 from maskinporten_operator.plan.egress import FQDN_KINDS, POLICY_KINDS
 from maskinporten_operator.plan.outcomes import DONE, Outcome, not_ready, not_selected
+from maskinporten_operator.plan.owner_references import is_owned_by
+from maskinporten_operator.plan.rollout import ROLLOUT_PATIENCE, choose_trouble, find_next_look, read_rollout
 from maskinporten_operator.plan.workload import build_replicas
 from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.namespace_state import find_namespace_state
@@ -79,7 +82,7 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     if isinstance(application.spec, InvalidSpec):
         return not_ready(rejected(Reason.INVALID_SPEC, application.spec.message))
 
-    is_new = not application.status.fields and ports.memory.record_visit(application.meta.uid)
+    is_new = not application.status.conditions and ports.memory.record_visit(application.meta.uid)
     seen = await _observe(application, application.spec, ports, is_new=is_new)
     seen, refusal = await _adopt(seen, progress, ports)
     plan = plan_application(seen, ports.platform)
@@ -89,7 +92,7 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     written: Objects = {}
     error = await _execute(plan, seen, written, progress, ports.cluster)
     _record_mutations(plan, written, application.meta.uid, ports.memory)
-    return _judge(seen, written, refusal or error or plan.blocker, progress, ports)
+    return await _judge(seen, written, refusal or error or plan.blocker, progress, ports)
 
 
 async def _observe(
@@ -241,7 +244,7 @@ def _name_child(blocker: Blocker, step: ApplicationStep) -> Blocker:
     return blocker if blocker.message.startswith(what) else replace(blocker, message=f"{what}: {blocker.message}")
 
 
-def _judge(
+async def _judge(
     seen: ApplicationSnapshot,
     written: Objects,
     error: Blocker | None,
@@ -259,5 +262,24 @@ def _judge(
     else:
         ports.memory.record_answer(meta.uid)
         waited = 0.0
-    deployment = now_seen.children.get(ChildName(DEPLOYMENT, meta.name))
-    return judge(now_seen, ports.platform, deployment, error, waited)
+    workload = await _look_at_workload(now_seen, written, ports)
+    return judge(now_seen, ports.platform, workload, error, waited)
+
+
+async def _look_at_workload(seen: ApplicationSnapshot, written: Objects, ports: Ports) -> Workload:
+    """See how the rollout goes; of one that takes a while the pods are asked why."""
+    meta = seen.application.meta
+    name = ChildName(DEPLOYMENT, meta.name)
+    deployment = seen.children.get(name)
+    if deployment is None or not is_owned_by(deployment, meta):
+        return Workload()
+    was_settled = seen.was_settled and name not in written
+    rollout = read_rollout(deployment, was_settled=was_settled)
+    if rollout.is_complete and rollout.is_available:
+        ports.memory.record_rollout(meta.uid)
+        return Workload(rollout)
+    waited = ports.memory.count_rolling_out(meta.uid, ports.clock.monotonic())
+    if waited >= ROLLOUT_PATIENCE or rollout.failure:
+        trouble = choose_trouble(await ports.cluster.find_troubles(meta.namespace, meta.name))
+        rollout = read_rollout(deployment, trouble, was_settled=was_settled)
+    return Workload(rollout, find_next_look(rollout, waited))

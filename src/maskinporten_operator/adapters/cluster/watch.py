@@ -101,9 +101,11 @@ async def _list(
             return items, metadata["resourceVersion"]
 
 
-async def list_objects(api: ClusterApi, path: str, reduce: Reduce = lambda body: body) -> list[Mapping[str, Any]]:
-    """List objects, each as `reduce` makes it before the next one is read."""
-    items, _ = await _list(api, path, JSON, reduce, "", lambda: None, PageSize())
+async def list_objects(
+    api: ClusterApi, path: str, reduce: Reduce = lambda body: body, selector: str = ""
+) -> list[Mapping[str, Any]]:
+    """List objects, those that a selector of labels chooses, each as `reduce` makes it before the next one is read."""
+    items, _ = await _list(api, path, JSON, reduce, selector, lambda: None, PageSize())
     return items
 
 
