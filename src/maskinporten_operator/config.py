@@ -21,7 +21,7 @@ from maskinporten_operator.model.maskinportenclient import (
 )
 from maskinporten_operator.model.scopes import matches_any
 from maskinporten_operator.model.signer_reference import PKCS11, Pkcs11Uri, find_provider
-from maskinporten_operator.plan.platform import parse_dns_server
+from maskinporten_operator.plan.platform import parse_caller, parse_dns_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -320,6 +320,22 @@ class Config(BaseSettings):
         Words,
         Field(default=(), description="Networks that every policy opens, on each port, such as a metadata server's."),
     ]
+    inbound: Annotated[
+        Literal["auto", "networkpolicy", "none"],
+        Field(
+            default="auto",
+            description="Who may call Applications. networkpolicy: those whom accessPolicy.inbound or INBOUND_ALWAYS "
+            "names, and nobody else, as on NAIS. none: everybody. auto: networkpolicy on gcp and onprem, else none.",
+        ),
+    ]
+    inbound_always: Annotated[
+        Words,
+        Field(
+            default=("nais-system",),
+            description="Who may call every Application nevertheless, such as ingress controllers and Prometheus: "
+            "namespaces, with a label or without, and networks, such as ingress-nginx/app.kubernetes.io/name=x.",
+        ),
+    ]
     webproxy_address: Annotated[
         HttpUrl | None,
         Field(default=None, validate_default=True, description="The proxy by which pods on premises go out."),
@@ -468,6 +484,13 @@ class Config(BaseSettings):
         for one in servers:
             parse_dns_server(one)
         return servers
+
+    @field_validator("inbound_always")
+    @classmethod
+    def _check_callers(cls, callers: tuple[str, ...]) -> tuple[str, ...]:
+        for one in callers:
+            parse_caller(one)
+        return callers
 
     @field_validator("image_pull_secrets")
     @classmethod

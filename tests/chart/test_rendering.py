@@ -48,6 +48,7 @@ OTHER_VALUES = {
     "webproxy_exclude": [".example"],
     "webproxy_cidrs": ["192.0.2.1/32"],
     "egress_dns": ["openshift-dns:5353"],
+    "inbound_always": ["ingress-nginx"],
     "egress_always": ["192.0.2.2/32"],
     "metrics_address": "127.0.0.1:9090",
     "health_address": "[::]:9091",
@@ -371,7 +372,9 @@ def test_every_child_of_an_application_may_be_made_and_deleted(render):
     ("settings", "made"),
     [
         ({"platform": "generic"}, {*WORKLOAD_KINDS} - {SERVICE_ACCOUNT}),
-        ({"platform": "gcp", "egress": "none", "workloads": False}, set()),
+        ({"platform": "gcp", "egress": "none", "inbound": "none", "workloads": False}, set()),
+        ({"platform": "gcp", "egress": "none", "workloads": False}, {NETWORK_POLICY}),
+        ({"inbound": "networkpolicy", "workloads": False}, {NETWORK_POLICY}),
         ({"egress": "networkpolicy", "serviceAccounts": True}, {*WORKLOAD_KINDS, NETWORK_POLICY}),
         ({"egress": "fqdn-gke", "workloads": False}, {NETWORK_POLICY, FQDN_POLICY, GKE_FQDN_POLICY}),
         ({"egress": "cilium", "serviceAccounts": True}, {*WORKLOAD_KINDS, CILIUM_POLICY}),

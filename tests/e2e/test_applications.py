@@ -108,7 +108,7 @@ def test_on_premises_the_variables_of_the_proxy_come_in_and_the_way_to_it_is_ope
     stage.restart()
 
 
-def test_everything_is_created_with_nine_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
+def test_everything_is_created_with_ten_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
     apps.create_available()
     wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
     own = [one for one in audit.count(apps.namespace) if one.resource not in {"secrets", "maskinportenclients/status"}]
@@ -116,10 +116,10 @@ def test_everything_is_created_with_nine_writes_and_a_pass_without_news_makes_no
     # The finalizer and the creation of the MaskinportenClient are two; the second is the Application's.
     assert counted["maskinportenclients"] == 2
     assert counted["deployments"] == 2  # its number of pods has a manager of its own
-    assert counted["services"] == counted["networkpolicies"] == counted["poddisruptionbudgets"] == 1
-    assert counted["horizontalpodautoscalers"] == 1
+    assert counted["services"] == counted["poddisruptionbudgets"] == counted["horizontalpodautoscalers"] == 1
+    assert counted["networkpolicies"] == 2  # on the ways out, and on who may call it
     assert counted["applications/status"] <= 2  # once Ready, once more when the pods are up
-    assert sum(counted.values()) - 1 <= 9
+    assert sum(counted.values()) - 1 <= 10
 
     audit.mark()
     passes = stage.passes
@@ -219,6 +219,7 @@ def test_a_change_of_strategy_is_taken_by_the_api_server_in_both_directions(apps
 
 MADE = [kind for kind in WORKLOAD_KINDS if kind != SERVICE_ACCOUNT]
 EVERY_FIELD = {
+    "accessPolicy": {"inbound": {"rules": [{"application": "b", "namespace": "*"}]}},
     "replicas": {
         "min": 2,
         "max": 6,
@@ -244,6 +245,7 @@ def test_every_field_is_taken_by_the_api_server_and_then_nothing_is_left_to_writ
     apps.wait(lambda: template_of(apps)["spec"]["securityContext"]["runAsUser"] == 101, "the annotated user")
     apps.wait(lambda: all(apps.find(kind) for kind in MADE), "all children")
     assert apps.find_condition("AllFieldsSupported")["status"] == "True"
+    assert apps.find(NETWORK_POLICY, "app.inbound")["spec"]["ingress"][0]["from"][0]["podSelector"]
     for kind in (*MADE, MASKINPORTEN_CLIENT):
         assert apps.find(kind)["metadata"]["labels"]["team"] == "fisk"
     wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
@@ -498,7 +500,6 @@ def test_every_field_of_a_platform_manifest_is_kept_and_those_not_acted_on_are_n
         "spec.azure",
         "spec.replicas.max",
         "spec.replicas.cpuThresholdPercentage",
-        "spec.accessPolicy.inbound",
         "spec.accessPolicy.outbound.services",
     ):
         assert path in message

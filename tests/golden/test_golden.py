@@ -52,7 +52,13 @@ from maskinporten_operator.plan.application_plan import (
 from maskinporten_operator.plan.children import HASH_ANNOTATION, ChildName, _seal, build_children
 from maskinporten_operator.plan.egress import FQDN_KINDS
 from maskinporten_operator.plan.owner_references import is_owned_by
-from maskinporten_operator.plan.platform import Platform, Webproxy, find_published_addresses, parse_dns_server
+from maskinporten_operator.plan.platform import (
+    Platform,
+    Webproxy,
+    find_published_addresses,
+    parse_caller,
+    parse_dns_server,
+)
 from maskinporten_operator.plan.rollout import read_rollout
 from tests.children import (
     Objects,
@@ -82,8 +88,9 @@ def build_platform(fields: dict[str, Any]) -> Platform:
     if version := whole.get("fqdn_kind"):
         whole["fqdn_kind"] = next(kind for kind in FQDN_KINDS if kind.api_version == version)
     lists = {name: tuple(value) for name, value in whole.items() if isinstance(value, list)}
-    if "dns" in lists:
-        lists["dns"] = tuple(parse_dns_server(one) for one in lists["dns"])
+    for name, parse in {"dns": parse_dns_server, "inbound_always": parse_caller}.items():
+        if name in lists:
+            lists[name] = tuple(parse(one) for one in lists[name])
     lists["cidrs"] = lists.get("cidrs", find_published_addresses(lists["hosts"]))
     if proxy:
         lists["webproxy"] = Webproxy(**{k: tuple(v) if isinstance(v, list) else v for k, v in proxy.items()})

@@ -283,7 +283,7 @@ class External(SpecModel):
 
 
 class Rule(SpecModel):
-    """Another application that this one calls."""
+    """Another application, which this one calls or is called by."""
 
     application: Annotated[Target, Field(description="The application's name; `*` for all.")]
     namespace: Annotated[
@@ -318,9 +318,27 @@ class Outbound(SpecModel):
     ]
 
 
+class Inbound(SpecModel):
+    """Who may call the application."""
+
+    rules: Annotated[
+        tuple[Rule, ...],
+        Field(
+            default=(),
+            max_length=500,
+            json_schema_extra=list_of("atomic"),
+            description="Applications in the cluster.",
+        ),
+    ]
+
+
 class AccessPolicy(SpecModel):
     """Whom the application may talk to."""
 
+    inbound: Annotated[
+        Inbound | None,
+        Field(default=None, description="Who may call it: where the cluster restricts that, nobody else."),
+    ]
     outbound: Annotated[
         Outbound | None, Field(default=None, description="What it may call. Maskinporten's hosts need no mention.")
     ]

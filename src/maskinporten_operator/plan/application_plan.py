@@ -41,6 +41,7 @@ from maskinporten_operator.plan.container import find_unused_hooks
 from maskinporten_operator.plan.egress import POLICY_KINDS, find_unexpressed
 from maskinporten_operator.plan.egress_change import find_bridge
 from maskinporten_operator.plan.exposed_scopes import judge_repeated
+from maskinporten_operator.plan.inbound import find_unguarded
 from maskinporten_operator.plan.mounts import find_unmounted
 from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
 from maskinporten_operator.plan.owner_references import is_adoptable, is_owned_by
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from maskinporten_operator.model.application import Application, ApplicationSpec
-    from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.plan.platform import Platform
 
 PATIENCE = 3.0
@@ -127,16 +127,17 @@ class ApplyChild:
     reason: str
     bridges: bool = False
 
-    def needs_any(self, refused: Collection[Kind]) -> bool:
+    def needs_any(self, refused: Collection[ChildName]) -> bool:
         """Whether it must wait for something that was refused.
 
         There are no new pods without their policies, no policy closes what one before it was to open, and nothing acts
         on a Deployment that isn't the Application's.
         """
         if self.child.kind in {HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET}:
-            return DEPLOYMENT in refused
-        is_guarded = self.child.kind in POLICY_KINDS or (self.child.kind == DEPLOYMENT and self.uid is None)
-        return is_guarded and any(kind in refused for kind in POLICY_KINDS)
+            return any(one.kind == DEPLOYMENT for one in refused)
+        if self.child.kind == DEPLOYMENT and self.uid is None:
+            return any(one.kind in POLICY_KINDS for one in refused)
+        return self.child.is_egress and any(one.is_egress for one in refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +197,13 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
     desired = build_children(meta, seen.spec, platform, seen.credentials)
     steps: list[ApplicationStep] = []
     blockers: list[Blocker] = []
-    blocked: set[Kind] = set()
+    blocked: set[ChildName] = set()
     for child, manifest in desired.items():
         observed = seen.children.get(child)
         if observed and (blocker := check_child_owner(child, observed, meta, manifest)):
             if not gives_way(child, blocker):
                 blockers.append(blocker)
-            blocked.add(child.kind)
+            blocked.add(child)
             continue
         if reason := check_child(manifest, observed, seen.mutated.get(child)):
             steps.append(ApplyChild(child, manifest, observed["metadata"]["uid"] if observed else None, reason))
@@ -214,7 +215,7 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
         if observed and child not in desired and _is_pruned(child, observed, seen, platform)
     ]
     steps = [one for one in steps if not (isinstance(one, ApplyChild) and one.needs_any(blocked))]
-    if blocked.isdisjoint(POLICY_KINDS):
+    if not any(one.is_egress for one in blocked):
         steps = _bridge(steps, desired, seen, platform)
     # A refusal tells more than a wait, and asks somebody to act.
     blocker = next((one for one in blockers if one.kind == "Rejected"), blockers[0] if blockers else None)
@@ -345,7 +346,7 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
         for number, one in enumerate(spec.env)
         if number != last[one.name]
     ]
-    return found + find_unexpressed(spec, platform)
+    return found + find_unguarded(spec, platform) + find_unexpressed(spec, platform)
 
 
 def _bridge(
@@ -359,9 +360,9 @@ def _bridge(
     if platform.workloads and not seen.children.get(ChildName(DEPLOYMENT, meta.name)):
         return steps  # there are no pods
     there = {child: one for child, one in seen.children.items() if one and is_owned_by(one, meta)}
-    before = {child.kind: one for child, one in there.items() if child.kind in POLICY_KINDS}
-    after = {child.kind: one for child, one in desired.items() if child.kind in POLICY_KINDS}
-    changed = {one.child.kind for one in steps if isinstance(one, ApplyChild | DeleteChild)}
+    before = {child.kind: one for child, one in there.items() if child.is_egress}
+    after = {child.kind: one for child, one in desired.items() if child.is_egress}
+    changed = {one.child.kind for one in steps if isinstance(one, ApplyChild | DeleteChild) and one.child.is_egress}
     rules = find_bridge(before, after, changed)
     if rules is None:
         return steps

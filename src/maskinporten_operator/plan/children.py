@@ -15,6 +15,7 @@ from maskinporten_operator.model.resources import (
     DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
     MASKINPORTEN_CLIENT,
+    NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
     SERVICE,
     SERVICE_ACCOUNT,
@@ -23,7 +24,8 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.plan.application_metadata import build_child_metadata
 from maskinporten_operator.plan.comparison import find_difference, take_over
-from maskinporten_operator.plan.egress import build_network_policy_of, build_policies
+from maskinporten_operator.plan.egress import POLICY_KINDS, build_network_policy_of, build_policies
+from maskinporten_operator.plan.inbound import build_inbound_policy, is_guarded, is_inbound
 from maskinporten_operator.plan.owner_references import (
     is_adoptable,
     is_owned_by,
@@ -45,6 +47,8 @@ from maskinporten_operator.plan.workload import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from maskinporten_operator.model.application import ApplicationSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.platform import Platform
@@ -63,6 +67,11 @@ class ChildName(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind.name} {self.name}"
+
+    @property
+    def is_egress(self) -> bool:
+        """Whether it is a policy on ways out."""
+        return self.kind in POLICY_KINDS and not is_inbound(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +97,31 @@ def build_children(
     there are no credentials for an application that needs them there is no Deployment: its pods couldn't start.
     """
     found: list[tuple[Kind, dict[str, Any]]] = []
-    enabled = spec.maskinporten.enabled
-    if enabled:
+    if spec.maskinporten.enabled:
         found.append((MASKINPORTEN_CLIENT, _build_client(meta, spec)))
     found += build_policies(meta, spec, platform)
+    if is_guarded(spec, platform):
+        found.append((NETWORK_POLICY, build_inbound_policy(meta, spec, platform)))
     if platform.workloads and spec.image:
-        if platform.service_accounts:
-            found.append((SERVICE_ACCOUNT, build_service_account(meta)))
-        found.append((SERVICE, build_service(meta, spec)))
-        if credentials or not enabled:
-            secret_name = credentials.secret_name if credentials and enabled else None
-            fingerprint = choose_fingerprint(meta, credentials.fingerprint) if credentials and enabled else None
-            found.append((DEPLOYMENT, build_deployment(meta, spec, platform, secret_name, fingerprint)))
-            if has_disruption_budget(spec, platform):
-                found.append((POD_DISRUPTION_BUDGET, build_disruption_budget(meta)))
-            if is_autoscaled(spec, platform):
-                found.append((HORIZONTAL_POD_AUTOSCALER, build_autoscaler(meta, spec, platform)))
+        found += _build_workload(meta, spec, platform, credentials)
     return {ChildName(kind, manifest["metadata"]["name"]): _seal(manifest) for kind, manifest in found}
+
+
+def _build_workload(
+    meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, credentials: Credentials | None
+) -> Iterator[tuple[Kind, dict[str, Any]]]:
+    if platform.service_accounts:
+        yield SERVICE_ACCOUNT, build_service_account(meta)
+    yield SERVICE, build_service(meta, spec)
+    used = credentials if spec.maskinporten.enabled else None
+    if spec.maskinporten.enabled and not used:
+        return
+    secret_name, fingerprint = (used.secret_name, choose_fingerprint(meta, used.fingerprint)) if used else (None, None)
+    yield DEPLOYMENT, build_deployment(meta, spec, platform, secret_name, fingerprint)
+    if has_disruption_budget(spec, platform):
+        yield POD_DISRUPTION_BUDGET, build_disruption_budget(meta)
+    if is_autoscaled(spec, platform):
+        yield HORIZONTAL_POD_AUTOSCALER, build_autoscaler(meta, spec, platform)
 
 
 def build_bridge(meta: ObjectMeta, rules: list[dict[str, Any]]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from maskinporten_operator.plan.children import (
     find_mutation,
 )
 from maskinporten_operator.plan.egress import FQDN_KINDS, POLICY_KINDS
+from maskinporten_operator.plan.inbound import build_inbound_name
 from maskinporten_operator.plan.outcomes import DONE, Outcome, not_ready, not_selected
 from maskinporten_operator.plan.owner_references import is_owned_by
 from maskinporten_operator.plan.rollout import ROLLOUT_PATIENCE, choose_trouble, find_next_look, read_rollout
@@ -116,7 +117,7 @@ async def _observe(
         for child in _possible_children(meta)
         if ports.known.children.contains(child.kind, meta.namespace, child.name)
     ]
-    if any(child.kind in POLICY_KINDS and child not in desired for child in wanted):
+    if any(child.is_egress and child not in desired for child in wanted):
         # Its companion may not have been told of yet, and alone it would isolate the pods.
         wanted += [
             ChildName(kind, _build_policy_name(meta, kind)) for kind in (ports.platform.fqdn_kind, NETWORK_POLICY)
@@ -144,6 +145,7 @@ async def _adopt(
 def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
     for kind in (*WORKLOAD_KINDS, *POLICY_KINDS):
         yield ChildName(kind, _build_policy_name(meta, kind))
+    yield ChildName(NETWORK_POLICY, build_inbound_name(meta.name))
 
 
 def _build_policy_name(meta: ObjectMeta, kind: Kind) -> str:
@@ -155,7 +157,7 @@ async def _execute(
 ) -> Blocker | None:
     """Carry out the plan; a child that is refused doesn't keep the others from being applied."""
     refusal: Blocker | None = None
-    refused: set[Kind] = set()
+    refused: set[ChildName] = set()
     for step in plan.steps:
         if isinstance(step, DeleteChild) and (refusal or plan.blocker):
             continue  # what was to replace it isn't there
@@ -170,8 +172,8 @@ async def _execute(
             if blocker.kind == "Transient":
                 break  # an outage hits them all, and each would be waited for
             if isinstance(step, ApplyChild):
-                refused.add(step.child.kind)
-                if step.child.kind in POLICY_KINDS:
+                refused.add(step.child)
+                if step.child.is_egress:
                     await _take_back_bridge(plan, seen, written, cluster)
     return refusal
 
