@@ -219,6 +219,7 @@ def test_a_change_of_strategy_is_taken_by_the_api_server_in_both_directions(apps
 
 MADE = [kind for kind in WORKLOAD_KINDS if kind != SERVICE_ACCOUNT]
 EVERY_FIELD = {
+    "prometheus": {"enabled": True, "port": 9090},
     "accessPolicy": {"inbound": {"rules": [{"application": "b", "namespace": "*"}]}},
     "replicas": {
         "min": 2,
@@ -484,9 +485,8 @@ def test_a_name_of_63_characters_works_and_one_of_64_or_with_a_dot_is_refused(ap
 def test_every_field_of_a_platform_manifest_is_kept_and_those_not_acted_on_are_named(apps):
     extra = {
         "ingresses": ["https://app.example.no"],
-        "prometheus": {"enabled": True, "path": "/metrics"},
         "azure": {"application": {"enabled": True, "claims": {"groups": [{"id": "x"}]}}},
-        "replicas": {"min": 1, "max": 4, "cpuThresholdPercentage": 50},
+        "replicas": {"min": 5, "max": 4, "scalingStrategy": {"kafka": {"topic": "t"}}},
         "accessPolicy": {"inbound": {"rules": [{"application": "other"}]}, "outbound": {"rules": [], "services": []}},
     }
     kept = apps.create(**extra)["spec"]
@@ -496,10 +496,9 @@ def test_every_field_of_a_platform_manifest_is_kept_and_those_not_acted_on_are_n
     message = apps.find_condition("AllFieldsSupported")["message"]
     for path in (
         "spec.ingresses",
-        "spec.prometheus",
         "spec.azure",
         "spec.replicas.max",
-        "spec.replicas.cpuThresholdPercentage",
+        "spec.replicas.scalingStrategy.kafka",
         "spec.accessPolicy.outbound.services",
     ):
         assert path in message

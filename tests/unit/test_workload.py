@@ -337,3 +337,20 @@ def test_pods_run_as_a_service_account_of_their_own_without_its_token_where_the_
 
 def test_images_are_pulled_by_the_clusters_secrets():
     assert pod_of({}, Platform(image_pull_secrets=("a", "b")))["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("prometheus", "port", "path"),
+    [
+        ({"enabled": True}, "9000", "/metrics"),
+        ({"enabled": True, "port": "9090", "path": "/internal/prometheus"}, "9090", "/internal/prometheus"),
+        ({"enabled": True, "port": 9090, "path": ""}, "9090", "/metrics"),
+    ],
+)
+def test_pods_say_where_their_metrics_are(prometheus, port, path):
+    annotations = deployment_of(port=9000, prometheus=prometheus)["template"]["metadata"]["annotations"]
+    assert annotations == {"prometheus.io/scrape": "true", "prometheus.io/port": port, "prometheus.io/path": path}
+
+
+def test_pods_without_metrics_say_nothing():
+    assert "annotations" not in deployment_of(prometheus={"enabled": False, "path": "/m"})["template"]["metadata"]

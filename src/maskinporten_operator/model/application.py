@@ -199,6 +199,17 @@ class Probe(SpecModel):
     ]
 
 
+class Prometheus(SpecModel):
+    """Where Prometheus reads metrics."""
+
+    enabled: Annotated[bool, Field(default=False, description="Whether the pods are annotated for Prometheus.")]
+    port: Annotated[
+        Annotated[int | str, WithJsonSchema({"x-kubernetes-int-or-string": True})] | None,
+        Field(default=None, description="The port; that of the application by default."),
+    ]
+    path: Annotated[str, Field(default="/metrics", max_length=1024, description="The path; `/metrics` by default.")]
+
+
 class HttpHook(SpecModel):
     """An HTTP request before the container ends."""
 
@@ -402,6 +413,10 @@ class ApplicationSpec(SpecModel):
     resources: Annotated[Resources, Field(default=Resources(), description="CPU and memory.")]
     liveness: Annotated[Probe | None, Field(default=None, description="Failing, the container is started anew.")]
     readiness: Annotated[Probe | None, Field(default=None, description="Failing, the pod gets no calls.")]
+    prometheus: Annotated[
+        Prometheus | None,
+        Field(default=None, description="Where Prometheus reads metrics, by annotations of the pods."),
+    ]
     startup: Annotated[
         Probe | None, Field(default=None, description="Until it succeeds once, the other two aren't asked.")
     ]

@@ -45,8 +45,10 @@ def build_deployment(
         "metadata": {"labels": pod_labels},
         "spec": _build_pod(meta, spec, platform, secret_name),
     }
+    annotations = _build_scraping(spec)
     # An empty /tmp would keep the cluster's autoscaler from ever removing the node.
-    annotations = {EVICTION_ANNOTATION: "true"} if has_read_only_root(meta, platform) else {}
+    if has_read_only_root(meta, platform):
+        annotations[EVICTION_ANNOTATION] = "true"
     if fingerprint:
         annotations[CREDENTIALS_ANNOTATION] = fingerprint
     if annotations:
@@ -136,6 +138,15 @@ def _build_affinity(meta: ObjectMeta) -> dict[str, Any]:
     term = {"labelSelector": {"matchLabels": {"app": meta.name}}, "topologyKey": "kubernetes.io/hostname"}
     preferred = [{"weight": 10, "podAffinityTerm": term}]
     return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+
+
+def _build_scraping(spec: ApplicationSpec) -> dict[str, str]:
+    """Build the annotations by which Prometheus is commonly configured to find pods."""
+    asked = spec.prometheus
+    if asked is None or not asked.enabled:
+        return {}
+    values = {"scrape": "true", "port": str(asked.port or spec.port), "path": asked.path or "/metrics"}
+    return {f"prometheus.io/{name}": value for name, value in values.items()}
 
 
 def _build_strategy(spec: ApplicationSpec) -> dict[str, Any]:
