@@ -187,7 +187,7 @@ def test_a_child_that_is_edited_is_mended(stage, apps, kind, patch):
 
 
 def test_fields_that_others_set_are_left_alone_and_a_scale_is_kept(stage, apps):
-    apps.create_available()
+    apps.create_available(replicas={"disableAutoScaling": True})
     apps.edit(DEPLOYMENT, {"metadata": {"annotations": {"injected": "yes"}}})
     apps.edit(DEPLOYMENT, {"spec": {"template": {"metadata": {"annotations": {"sidecar": "yes"}}}}})
     apps.edit(SERVICE, {"metadata": {"labels": {"mesh": "yes"}}})

@@ -94,7 +94,7 @@ def find_new_count(spec: ApplicationSpec, platform: Platform, deployment: Mappin
 def find_unscaled(spec: ApplicationSpec, platform: Platform) -> list[str]:
     """Find what is said of scaling and has no effect, each with the reason."""
     replicas = spec.replicas
-    if replicas.max is None or replicas.disable_auto_scaling or replicas.max == replicas.min:
+    if not platform.workloads or replicas.max is None or replicas.disable_auto_scaling or replicas.max == replicas.min:
         return []
     if replicas.max < replicas.min:
         return ["spec.replicas.max (less than min)"]
