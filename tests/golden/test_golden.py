@@ -1,4 +1,6 @@
-"""Every case in `cases/` says what an Application makes of a cluster. It is a YAML file with these parts.
+"""What Applications make of a cluster: single rules in `cases/`, whole manifests as teams write them in `manifests/`.
+
+Each is a YAML file with these parts.
 
 `platform`: where the Application runs, the fields of `plan.platform.Platform` that differ from `BASE`.
 
@@ -72,6 +74,7 @@ from tests.children import (
 )
 
 CASES = Path(__file__).parent / "cases"
+MANIFESTS = Path(__file__).parent / "manifests"
 BASE = {"name": "generic", "cluster": "some-cluster", "backend": "none", "hosts": ["test.maskinporten.no"]}
 KINDS = {kind.name: kind for kind in (MASKINPORTEN_CLIENT, *WORKLOAD_KINDS, NETWORK_POLICY, FQDN_POLICY, CILIUM_POLICY)}
 REFUSAL = {
@@ -187,7 +190,10 @@ def judge_after(seen: ApplicationSnapshot, platform: Platform, hold: Any) -> dic
     return {one.type: [one.status, str(one.reason), one.message] for one in outcome.verdicts}
 
 
-@pytest.mark.parametrize("path", sorted(CASES.glob("*.yaml")), ids=lambda path: path.stem)
+PATHS = sorted([*CASES.glob("*.yaml"), *MANIFESTS.glob("*.yaml")])
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_an_application_makes_of_a_cluster_what_its_case_says(path):
     case = yaml.safe_load(path.read_text())
     assert case.keys() <= {"platform", "application", "before", "client", "existing", "expect"}
@@ -200,3 +206,4 @@ def test_an_application_makes_of_a_cluster_what_its_case_says(path):
 
 def test_there_are_cases():
     assert len(list(CASES.glob("*.yaml"))) >= 44
+    assert len(list(MANIFESTS.glob("*.yaml"))) >= 40
