@@ -11,7 +11,7 @@ from tests.children import NAME, application_body, keep, look, settle
 
 OPEN = Platform(cluster="here")
 CLOSED = Platform(cluster="here", guards_inbound=True)
-POLICY, EGRESS = ChildName(NETWORK_POLICY, f"{NAME}.inbound"), ChildName(NETWORK_POLICY, NAME)
+INBOUND, EGRESS = ChildName(NETWORK_POLICY, f"{NAME}.inbound"), ChildName(NETWORK_POLICY, NAME)
 DEPLOYED = ChildName(DEPLOYMENT, NAME)
 INGRESS = Pods("ingress-nginx", (("app", "nginx"),))
 
@@ -22,14 +22,14 @@ def body_of(*rules, **spec):
 
 
 def peers_of(*rules, platform=CLOSED):
-    policy = settle(body_of(*rules), platform, {})[POLICY]["spec"]
+    policy = settle(body_of(*rules), platform, {})[INBOUND]["spec"]
     assert policy["policyTypes"] == ["Ingress"]
     assert policy["podSelector"] == {"matchLabels": {"app": NAME}}
     return [peer for rule in policy["ingress"] for peer in rule["from"]]
 
 
 def test_nobody_may_call_an_application_that_names_nobody():
-    assert settle(body_of(), CLOSED, {})[POLICY]["spec"]["ingress"] == []
+    assert settle(body_of(), CLOSED, {})[INBOUND]["spec"]["ingress"] == []
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_those_whom_it_names_may_call_it(rule, peer):
 
 
 def test_a_rule_of_another_cluster_lets_nobody_in():
-    assert settle(body_of({"application": "b", "cluster": "there"}), CLOSED, {})[POLICY]["spec"]["ingress"] == []
+    assert settle(body_of({"application": "b", "cluster": "there"}), CLOSED, {})[INBOUND]["spec"]["ingress"] == []
 
 
 def test_those_whom_the_cluster_names_may_call_every_application():
@@ -74,7 +74,7 @@ def test_those_whom_the_cluster_names_may_call_every_application():
 
 def test_where_the_cluster_leaves_it_open_rules_are_named_and_nothing_is_closed():
     body = body_of({"application": "b"})
-    assert POLICY not in settle(body, OPEN, {})
+    assert INBOUND not in settle(body, OPEN, {})
     assert find_unsupported(look(parse_application(body), {}), OPEN) == [
         "spec.accessPolicy.inbound (who calls isn't restricted in this cluster)"
     ]
@@ -91,24 +91,24 @@ def test_what_others_read_in_a_rule_is_named():
 @pytest.mark.parametrize(("workloads", "is_closed"), [(True, False), (False, True)])
 def test_without_an_image_only_pods_that_others_make_are_closed(workloads, is_closed):
     platform = Platform(guards_inbound=True, workloads=workloads)
-    assert (POLICY in settle(application_body({}), platform, {})) is is_closed
+    assert (INBOUND in settle(application_body({}), platform, {})) is is_closed
 
 
 def test_pods_are_not_begun_before_it_is_known_who_may_call_them():
     plan = plan_application(look(parse_application(body_of()), {}), CLOSED)
     kinds = [step.child for step in plan.steps if isinstance(step, ApplyChild)]
-    assert kinds.index(POLICY) < kinds.index(DEPLOYED)
+    assert kinds.index(INBOUND) < kinds.index(DEPLOYED)
 
 
 def test_a_policy_of_that_name_that_is_somebody_elses_keeps_pods_from_being_begun_and_no_way_out_from_being_opened():
-    foreign = {"kind": "NetworkPolicy", "metadata": {"name": POLICY.name, "namespace": "some-team"}, "spec": {}}
+    foreign = {"kind": "NetworkPolicy", "metadata": {"name": INBOUND.name, "namespace": "some-team"}, "spec": {}}
     body = body_of(accessPolicy={"outbound": {"rules": [{"application": "b"}]}})
     platform = Platform(backend="networkpolicy", guards_inbound=True)
-    plan = plan_application(look(parse_application(body), {POLICY: keep(foreign)}), platform)
+    plan = plan_application(look(parse_application(body), {INBOUND: keep(foreign)}), platform)
     applied = {step.child for step in plan.steps if isinstance(step, ApplyChild)}
     assert plan.blocker
     assert EGRESS in applied
-    assert not {POLICY, DEPLOYED} & applied
+    assert not {INBOUND, DEPLOYED} & applied
 
 
 def test_a_change_of_who_may_call_leaves_the_ways_out_alone():
@@ -117,14 +117,14 @@ def test_a_change_of_who_may_call_leaves_the_ways_out_alone():
     objects = settle(body_of(accessPolicy=outbound), platform, {})
     body = body_of(accessPolicy={**outbound, "inbound": {"rules": [{"application": "c"}]}})
     plan = plan_application(look(parse_application(body), objects), platform)
-    assert [step.child for step in plan.steps] == [POLICY]
+    assert [step.child for step in plan.steps] == [INBOUND]
 
 
 def test_it_goes_where_the_cluster_no_longer_wants_it_and_the_policy_on_ways_out_stays():
     body = body_of(accessPolicy={"outbound": {"rules": [{"application": "b"}]}})
     objects = settle(body, Platform(backend="networkpolicy", guards_inbound=True), {})
     plan = plan_application(look(parse_application(body), objects), Platform(backend="networkpolicy"))
-    assert [step.child for step in plan.steps if isinstance(step, DeleteChild)] == [POLICY]
+    assert [step.child for step in plan.steps if isinstance(step, DeleteChild)] == [INBOUND]
     assert len(plan.steps) == 1
 
 
