@@ -23,7 +23,7 @@ from maskinporten_operator.model.resources import (
     WORKLOAD_KINDS,
 )
 from maskinporten_operator.plan.children import build_secret_name
-from maskinporten_operator.plan.mounts import CREDENTIALS_PATH
+from maskinporten_operator.plan.mounts import CREDENTIALS_PATH, CREDENTIALS_VOLUME
 from maskinporten_operator.plan.scaling import REPLICAS_ANNOTATION
 from maskinporten_operator.plan.workload import CREDENTIALS_ANNOTATION
 from tests.e2e.applications import CHILDREN, ENABLED, Applications, build_open_crd
@@ -271,7 +271,7 @@ def test_turned_off_the_client_resource_and_the_wiring_go_and_the_client_at_digd
 
     apps.wait_gone(MASKINPORTEN_CLIENT)
     apps.wait(lambda: "envFrom" not in template_of(apps)["spec"]["containers"][0], "a Deployment without credentials")
-    assert not template_of(apps)["spec"].get("volumes")
+    assert CREDENTIALS_VOLUME not in [one["name"] for one in template_of(apps)["spec"].get("volumes", [])]
     assert "clientID" not in apps.wait_ready()["status"]
     assert stage.registration(apps.namespace)["active"] is True
 
