@@ -10,9 +10,11 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import RejectedError, TransientError
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE
+from maskinporten_operator.plan.consumed_scopes import MADE_RECHECK_SECONDS
 from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.plan.rollout import ROLLOUT_PATIENCE
 from tests.children import NAME, NAMESPACE, keep
+from tests.specs import exposed
 from tests.unit import world as clients
 from tests.unit.fakes import SCOPE
 from tests.unit.test_application_pass import CLIENT, DEPLOYED, PLATFORM, SPEC, World
@@ -284,6 +286,17 @@ async def _a_client_that_consumes_what_nobody_granted() -> Cycle:
     yield "not granted", see_client(world), FAILED
 
 
+async def _a_client_that_consumes_what_it_exposes() -> Cycle:
+    world = clients.World()
+    await world.settle()
+    world.cluster.edit_spec(scopes={"consumes": [{"name": "nav:arbeid:mine"}], "exposes": [exposed("mine")]})
+    await world.reconcile()
+    yield "its scope made", see_client(world), IN_PROGRESS
+    world.clock.advance(MADE_RECHECK_SECONDS)
+    await world.reconcile()
+    yield "its scope registered", see_client(world), CURRENT
+
+
 CYCLES = (
     _an_application_that_is_created,
     _an_application_that_gets_a_new_image,
@@ -299,4 +312,5 @@ CYCLES = (
     _an_application_that_is_deleted,
     _a_client_during_outages,
     _a_client_that_consumes_what_nobody_granted,
+    _a_client_that_consumes_what_it_exposes,
 )

@@ -61,6 +61,20 @@ async def test_all_children_are_taken_back_and_no_pod_is_replaced(references, wa
         assert one["metadata"]["generation"] == before[child]["metadata"]["generation"], child
 
 
+@pytest.mark.parametrize(("label", "replaced"), [("velero.io/restore-name", False), ("restored-by", True)])
+async def test_a_label_that_a_tool_puts_on_what_it_restores_is_no_conflict(label, replaced):
+    world = await restore([EARLIER])
+    before = copy.deepcopy(world.cluster.objects[DEPLOYED]["spec"])
+    for body in (world.cluster.application, *world.cluster.objects.values()):
+        body["metadata"].setdefault("labels", {})[label] = "r1"
+
+    await settle(world)
+
+    owners = {child: find_owners(one) for child, one in world.cluster.objects.items()}
+    assert owners == {key: ["anew"] for key in (*ALL, BUDGET)}
+    assert (world.cluster.objects[DEPLOYED]["spec"] != before) == replaced
+
+
 async def test_a_deployment_is_taken_back_while_the_credentials_are_waited_for():
     world = await restore([EARLIER])
     world.cluster.objects[CLIENT].pop("status")

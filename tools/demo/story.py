@@ -252,7 +252,7 @@ class Story:
         path = "/spec/maskinporten/scopes/exposes/0/enabled"
         for enabled in (False, True):
             patch = json.dumps([{"op": "replace", "path": path, "value": enabled}])
-            tell.say(f"kubectl patch application {API} -n {TEAM} --type=json -p '{patch}'")
+            tell.say(f"kubectl patch applications.nais.io {API} -n {TEAM} --type=json -p '{patch}'")
             kubectl("patch", "application", API, "-n", TEAM, "--type=json", "-p", patch)
             wait_for(lambda: self._read_scope()["active"] is enabled, SECONDS_TO_READY, "the change at DigDir")  # noqa: B023
             if not enabled:
@@ -338,7 +338,7 @@ class Story:
 
     def _delete(self, *, first_time: bool = False) -> None:
         tell, kubectl = self.terminal, self.stage.cluster.kubectl
-        tell.say(f"kubectl delete application {APP} -n {TEAM}")
+        tell.say(f"kubectl delete applications.nais.io {APP} -n {TEAM}")
         kubectl("delete", "application", APP, "-n", TEAM, f"--timeout={SECONDS_TO_READY:.0f}s")
         slow = " (half a minute the first time: the kinds are new to it)" if first_time else ""
         tell.say(f"the Application is gone; now Kubernetes' garbage collector takes what it owned{slow}")

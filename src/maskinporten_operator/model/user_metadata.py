@@ -20,9 +20,9 @@ READ_DOMAINS = frozenset({"nais.io", "nginx.ingress.kubernetes.io", "haproxy.org
 MAX_ANNOTATION_LENGTH = 64
 """Characters that count of an annotation's value."""
 MAX_CHANGE_CAUSE_LENGTH = 1024
-TRACKING_DOMAINS = ("argocd.argoproj.io", "kustomize.toolkit.fluxcd.io", "helm.toolkit.fluxcd.io")
+TRACKING_DOMAINS = ("argocd.argoproj.io", "kustomize.toolkit.fluxcd.io", "helm.toolkit.fluxcd.io", "velero.io")
 TRACKING_LABELS = frozenset({"app.kubernetes.io/instance", "app.kubernetes.io/managed-by"})
-"""Labels by which tools know what they applied; what is made for a resource wasn't applied by them."""
+"""Labels by which tools know what they applied or restored; what is made for a resource wasn't applied by them."""
 
 
 def keep_annotations(annotations: Mapping[str, str] | None) -> dict[str, str]:

@@ -213,8 +213,11 @@ def _find_difference(desired: Mapping[str, Any], observed: Mapping[str, Any]) ->
 
 
 def _leave_out_marks(desired: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a manifest without what depends on its owner's uid, or on the key in the Secret."""
-    left_out = {"ownerReferences", HASH_ANNOTATION, CREDENTIALS_ANNOTATION}
+    """Give a manifest without what depends on its owner's uid, on the key in the Secret, or on labels.
+
+    A tool that restores the Application may label it, and so what it owns. Those that select were looked at before.
+    """
+    left_out = {"ownerReferences", "labels", HASH_ANNOTATION, CREDENTIALS_ANNOTATION}
 
     def leave_out(value: Any) -> Any:
         if not isinstance(value, Mapping):
