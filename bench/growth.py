@@ -8,7 +8,6 @@ import sys
 import time
 import uuid
 from collections import Counter
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -35,8 +34,10 @@ AUDIT_READS = Path(__file__).with_name("audit-reads.yaml")
 MIB = 2**20
 NAMESPACES = 20
 AT_ONCE = 500
-POLL_SECONDS = 3.0
-"""Between two looks at the metrics: each takes the operator a walk over all resources."""
+LOOK_SECONDS = 4.0
+"""Between two looks at the simulator's ledger; the metrics aren't looked at, as that costs the operator something."""
+IDLE_SECONDS = 90
+"""Of an interval of the resync, beside what the resync itself takes: for what is measured between two."""
 QUIET = 0.05
 """The share of a core below which the operator is at rest."""
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
@@ -71,7 +72,8 @@ class Growth:
         resync: Likewise.
         added: New resources beside them.
         count: How many these were.
-        latencies: Of further ones, one at a time: seconds until Ready.
+        idle: Of further ones, one at a time while nothing else goes on: seconds until Ready.
+        busy: Likewise, in the middle of a resync.
         resident: Memory after the resync, in MiB.
         peak: The most that it was until then.
     """
@@ -81,7 +83,8 @@ class Growth:
     resync: Cost
     added: Cost
     count: int
-    latencies: list[float]
+    idle: list[float]
+    busy: list[float]
     resident: float
     peak: float
 
@@ -155,6 +158,11 @@ class Meter:
             sum(sum(one.values()) for one in summary["operations"].values()),
         )
 
+    def count(self, operation: str) -> int:
+        """Count the calls of an operation of DigDir's."""
+        summary = self._lab.simulator.control("GET", f"ledger/summary?since={self._call}")
+        return sum(summary["operations"].get(operation, {}).values())
+
     def _read_calls(self) -> Iterator[str]:
         with self._audit.open("rb") as log:
             log.seek(self._offset)
@@ -174,11 +182,11 @@ def measure_growth(scale: Scale, tell: Callable[[str], None]) -> Section:
         "those about Events and the Lease left out; a restart until all were passed over and the process rests; "
         "seconds from before a POST until a watch saw Ready; memory: VmRSS after the resync, and VmHWM",
     )
+    tell(f"the stores with {scale.stored} resources")
+    _report_stores(section, scale.stored)
     for size in scale.growth:
         with Lab(audit_policy=AUDIT_READS) as lab:
             _report(section, measure_size(lab, size, scale, tell))
-    tell(f"the stores with {scale.stored} resources")
-    _report_stores(section, scale.stored)
     return section
 
 
@@ -188,38 +196,30 @@ def measure_size(lab: Lab, size: int, scale: Scale, tell: Callable[[str], None])
     ConvergedResources(lab, size, tell)
     lab.start_operator(key_pool_size="0")
     tell(f"{size} resources are adopted")
-    wait_until_passed(lab, size, size)
-    wait_for_rest(lab)
+    wait_until_passed(lab, size)
     lab.operator.stop()
     return measure_operator(lab, size, scale, tell)
 
 
 def measure_operator(lab: Lab, size: int, scale: Scale, tell: Callable[[str], None], label: str = "new") -> Growth:
-    """Measure an operator whose resources are converged."""
-    interval = max(30, size // 40)
+    """Measure an operator whose resources are converged: from its start to the end of its second resync."""
     tell(f"restart with {size}")
     meter = Meter(lab)
-    lab.start_operator(resync_interval=str(interval), key_pool_size="0")
-    wait_until_passed(lab, size, size)
-    wait_for_rest(lab)
+    pool = str(scale.added + 2 * scale.sequence)
+    lab.start_operator(resync_interval=str(IDLE_SECONDS + size // 100), key_pool_size=pool)
+    wait_until_passed(lab, size)
     restart = meter.read()
     tell(f"resync of {size}")
     passes = count_passes(lab)
-    meter = Meter(lab).begin()
-    wait_until_passed(lab, passes + size, size + 2 * interval)
+    meter = wait_for_resync(lab)
     wait_for_rest(lab)
     resync = meter.read()
     resident, peak = lab.operator.memory()[0] / MIB, lab.operator.peak_memory() / MIB
-    lab.operator.stop()
-
-    lab.start_operator(key_pool_size=str(scale.added + scale.sequence))
-    lab.warm_up(scale.added + scale.sequence)
-    wait_until_passed(lab, size, size)
-    wait_for_rest(lab)
+    if count_passes(lab) < passes + size:
+        raise BenchError("it rested in the middle of a resync")
     namespace = f"added-{label}-{uuid.uuid4().hex[:6]}"
     lab.kube.create_namespace(namespace)
-    with ExitStack() as stack:
-        following = stack.enter_context(Following(lab.cluster.admin_kubeconfig, namespace))
+    with Following(lab.cluster.admin_kubeconfig, namespace) as following:
         tell(f"{scale.added} beside {size}")
         names = [f"app-{number}" for number in range(scale.added)]
         meter = Meter(lab).begin()
@@ -227,15 +227,19 @@ def measure_operator(lab: Lab, size: int, scale: Scale, tell: Callable[[str], No
         wait_until_ready(following, names, 120)
         wait_for_rest(lab)
         added = meter.read()
-        latencies = []
-        for number in range(scale.sequence):
-            tell(f"one beside {size}, {number + 1} of {scale.sequence}")
-            name = f"one-{number}"
-            started = lab.create(namespace, [name])
-            latencies.append(wait_until_ready(following, [name], 60).at[name] - started)
-    lab.remove_all(namespace)
+        tell(f"one at a time beside {size}")
+        idle = [measure_one(lab, following, namespace, f"idle-{number}") for number in range(scale.sequence)]
+        tell(f"one at a time in a resync of {size}")
+        wait_for_resync(lab)
+        busy = [measure_one(lab, following, namespace, f"busy-{number}") for number in range(scale.sequence // 4)]
     lab.operator.stop()
-    return Growth(size, restart, resync, added, scale.added, latencies, resident, peak)
+    return Growth(size, restart, resync, added, scale.added, idle, busy, resident, peak)
+
+
+def measure_one(lab: Lab, following: Following, namespace: str, name: str) -> float:
+    """Create one resource; give the seconds until it was Ready."""
+    started = lab.create(namespace, [name])
+    return wait_until_ready(following, [name], 60, settle=0.5).at[name] - started
 
 
 def count_passes(lab: Lab) -> int:
@@ -243,14 +247,23 @@ def count_passes(lab: Lab) -> int:
     return int(lab.operator.metric("maskinporten_operator_reconcile_time_seconds_count"))
 
 
-def wait_until_passed(lab: Lab, count: int, size: int) -> None:
-    """Wait until the operator has made so many passes."""
+def wait_until_passed(lab: Lab, count: int) -> None:
+    """Wait until the operator has made so many passes since its start, and rests."""
 
     def enough() -> bool:
-        time.sleep(POLL_SECONDS)
+        wait_for_rest(lab)
         return count_passes(lab) >= count
 
-    wait_for(enough, 120 + size / 10, f"pass {count}")
+    wait_for(enough, 600, f"pass {count}")
+
+
+def wait_for_resync(lab: Lab) -> Meter:
+    """Wait for the list of DigDir's clients that a resync reads; give a meter that was begun a little before."""
+    before = meter = Meter(lab).begin()
+    while not meter.count("list-clients"):
+        before, meter = meter, Meter(lab).begin()
+        time.sleep(LOOK_SECONDS)
+    return before
 
 
 def wait_for_rest(lab: Lab) -> None:
@@ -278,8 +291,10 @@ def _report(section: Section, found: Growth) -> None:
     section.add(f"{n}: memory", found.resident, "MiB")
     section.add(f"{n}: memory, peak", found.peak, "MiB")
     section.add(f"{n}: new ones beside them, CPU each", found.added.cpu / found.count * 1000, "ms")
-    section.add(f"{n}: one beside them, Ready, median", median(found.latencies) * 1000, "ms")
-    section.add(f"{n}: one beside them, Ready, most", max(found.latencies) * 1000, "ms")
+    section.add(f"{n}: one beside them, Ready, median", median(found.idle) * 1000, "ms")
+    section.add(f"{n}: one beside them, Ready, most", max(found.idle) * 1000, "ms")
+    section.add(f"{n}: one in a resync, Ready, median", median(found.busy) * 1000, "ms")
+    section.add(f"{n}: one in a resync, Ready, most", max(found.busy) * 1000, "ms")
 
 
 def _report_stores(section: Section, size: int) -> None:

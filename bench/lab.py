@@ -40,10 +40,7 @@ class BenchError(Exception):
 
 @dataclass(slots=True)
 class Readiness:
-    """When each resource was seen to be ready, and verified (monotonic seconds), and how often readiness was lost.
-
-    An Application counts as ready when it is Synchronized: no node is there, so no pod comes up.
-    """
+    """When each resource was seen to be ready, and verified (monotonic seconds), and how often readiness was lost."""
 
     at: dict[str, float] = field(default_factory=dict)
     verified: dict[str, float] = field(default_factory=dict)
@@ -51,7 +48,7 @@ class Readiness:
 
     def take(self, name: str, seen: float, client: Any) -> None:
         """Take in what a resource was seen to be."""
-        if is_ready(client) or is_true(client, "Synchronized"):
+        if is_ready(client):
             self.at.setdefault(name, seen)
         elif name in self.at:
             self.relapses += 1
@@ -268,8 +265,8 @@ class Lab:
         return writes
 
 
-def wait_until_ready(following: Following, names: Sequence[str], seconds: float) -> Readiness:
-    """Follow until all are ready, and a little longer.
+def wait_until_ready(following: Following, names: Sequence[str], seconds: float, settle: float = SETTLE) -> Readiness:
+    """Follow until all are ready, and `settle` seconds longer.
 
     Raises:
         BenchError: Not all were within `seconds`.
@@ -284,6 +281,6 @@ def wait_until_ready(following: Following, names: Sequence[str], seconds: float)
             break
     else:
         raise BenchError(f"{len(found.at)} of {len(wanted)} were ready after {seconds:.0f} s")
-    for seen, client in following.until(time.monotonic() + SETTLE):
+    for seen, client in following.until(time.monotonic() + settle):
         found.take(client["metadata"]["name"], seen, client)
     return found
