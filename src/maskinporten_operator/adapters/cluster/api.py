@@ -6,18 +6,20 @@ import asyncio
 import math
 import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import aiohttp
+import msgspec
 from yaml import YAMLError
 
 from maskinporten_operator.adapters.cluster.bodies import read_at_most, read_event, read_lines, read_object
 from maskinporten_operator.adapters.cluster.kubernetes_package import (
-    ApiClient,
     ConfigException,
     Configuration,
     load_incluster_config,
     load_kube_config,
 )
+from maskinporten_operator.adapters.cluster.session import build_context
 from maskinporten_operator.adapters.cluster.status_errors import translate_exception, translate_response
 from maskinporten_operator.adapters.fence import OPEN
 
@@ -32,7 +34,12 @@ APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 
+AGENT = "maskinporten-operator"
 TIMEOUT = 10.0
+MAX_WATCH_SECONDS = 300.0
+CONNECTIONS = 100
+BUFFER = 2**21
+"""Bytes of an answer that are taken before anybody has read them: most of a page of a list."""
 SILENCE = 35.0
 """Seconds without a line after which a watch counts as dead: longer than the API server keeps an answer open."""
 
@@ -55,7 +62,6 @@ async def load_configuration() -> Configuration:
             await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError, ValueError, YAMLError) as error:
         raise ClusterUnknownError(f"no API server is configured ({type(error).__name__}): set KUBECONFIG") from None
-    configuration.client_session_kwargs = {"trust_env": False}  # a proxy for DigDir isn't one for the API server
     return configuration
 
 
@@ -67,13 +73,14 @@ class ClusterApi:
     ) -> None:
         """Every write passes `fence`; `observe` is called for every answer."""
         self.configuration = configuration
-        self._api = ApiClient(configuration)
+        self._session: aiohttp.ClientSession | None = None
         self._fence = fence
         self._observe = observe
 
     async def close(self) -> None:
         """End the connections."""
-        await self._api.close()  # type: ignore[no-untyped-call]
+        if self._session:
+            await self._session.close()
 
     async def request(
         self,
@@ -114,9 +121,9 @@ class ClusterApi:
             if not 200 <= response.status <= 299:
                 raise translate_response(response.status, await response.read(), response.headers)
             try:
-                data = await read_at_most(response.response.content, max_bytes)
+                data = await read_at_most(response.content, max_bytes)
             finally:
-                response.response.close()
+                response.close()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise translate_exception(error) from None
         self._observe()
@@ -131,11 +138,11 @@ class ClusterApi:
             OperatorError: It failed, or was silent for too long.
         """
         try:
-            response = await self._send("GET", path, query, None, JSON, accept, None)
+            response = await self._send("GET", path, query, None, JSON, accept, MAX_WATCH_SECONDS)
             if not 200 <= response.status <= 299:
                 raise translate_response(response.status, await response.read(), response.headers)
             on_begin()
-            lines = read_lines(response.response.content)
+            lines = read_lines(response.content)
             try:
                 while True:
                     async with asyncio.timeout(SILENCE):
@@ -144,22 +151,33 @@ class ClusterApi:
                         return
                     yield read_event(line)
             finally:
-                response.response.close()
+                response.close()
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             raise translate_exception(error) from None
 
     async def _send(
-        self, method: str, path: str, query: Query, body: Any, content_type: str, accept: str, seconds: float | None
-    ) -> Any:
-        headers = {"Accept": accept} | ({"Content-Type": content_type} if body is not None else {})
-        parameters = await self._api.param_serialize(
-            method=method,
-            resource_path=path,
-            query_params=list(query),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
+        self, method: str, path: str, query: Query, body: Any, content_type: str, accept: str, seconds: float
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": accept, "User-Agent": AGENT}
+        if token := await self.configuration.get_api_key_with_prefix("BearerToken"):
+            headers["Authorization"] = token
+        data = None
+        if body is not None:
+            headers["Content-Type"], data = content_type, msgspec.json.encode(body)
+        url = f"{self.configuration.host}{path}"
         with self._fence.hold(method) as left:
-            timeout = None if seconds is None else aiohttp.ClientTimeout(min(seconds, left), ceil_threshold=math.inf)
-            return await self._api.call_api(*parameters, _request_timeout=timeout)
+            timeout = aiohttp.ClientTimeout(min(seconds, left), ceil_threshold=math.inf)
+            return await self._open_session().request(
+                method, f"{url}?{urlencode(query)}" if query else url, data=data, headers=headers, timeout=timeout
+            )
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:  # no sooner, since it takes a running event loop
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=build_context(self.configuration)),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=BUFFER,
+                proxy=self.configuration.proxy,
+                trust_env=False,  # a proxy for DigDir isn't one for the API server
+            )
+        return self._session

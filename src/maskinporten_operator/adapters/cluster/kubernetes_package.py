@@ -27,10 +27,10 @@ def _some_home() -> Iterator[None]:
 
 
 with _some_home():
-    from kubernetes.aio.client import ApiClient, Configuration
+    from kubernetes.aio.client import Configuration
     from kubernetes.aio.config import ConfigException, kube_config, load_incluster_config, load_kube_config
 
-__all__ = ["ApiClient", "ConfigException", "Configuration", "load_incluster_config", "load_kube_config"]
+__all__ = ["ConfigException", "Configuration", "load_incluster_config", "load_kube_config"]
 
 
 def _write_in_memory(content: str | bytes, *_: object) -> str:

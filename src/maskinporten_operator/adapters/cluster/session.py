@@ -114,6 +114,19 @@ class _Limits:
         return response
 
 
+def build_context(configuration: Configuration) -> ssl.SSLContext:
+    """Build what the API server is known by, and what it knows us by if that is a certificate."""
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.disable_strict_ssl_verification:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context
+
+
 def open_session(
     configuration: Configuration, observer: Observer, reduced: Mapping[str, Reduce]
 ) -> aiohttp.ClientSession:
@@ -122,12 +135,6 @@ def open_session(
     What it lists or watches under a path in `reduced` is read within limits, and each object reduced by what stands
     there before it is given to kopf, which keeps what it is given in queues.
     """
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, configuration.key_file)
 
     async def authorize(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         if token := await configuration.get_api_key_with_prefix("BearerToken"):
@@ -151,7 +158,7 @@ def open_session(
             observer.on_watch(path)
         return response
 
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context)
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=build_context(configuration))
     middlewares = (observe, _Limits(reduced), authorize)
     return aiohttp.ClientSession(
         connector=connector, middlewares=middlewares, response_class=_Response, trust_env=False
