@@ -102,7 +102,10 @@ class StatusHint:
 
     def find_condition(self, kind: str) -> ConditionHint | None:
         """Find the condition of a type."""
-        return next((one for one in self.conditions if one.type == kind), None)
+        found = (
+            one for one in _find_list(self.fields, "conditions") if isinstance(one, dict) and one.get("type") == kind
+        )
+        return next(map(ConditionHint, found), None)
 
 
 def read_status(body: Mapping[str, Any]) -> StatusHint:
