@@ -11,10 +11,11 @@ from maskinporten_operator.adapters.cluster.discovery import find_served
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.resources import (
     APPLICATION,
+    DEPLOYMENT,
     FQDN_POLICY,
     GKE_FQDN_POLICY,
     MASKINPORTEN_CLIENT,
-    WORKLOAD_KINDS,
+    SERVICE,
     Kind,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
@@ -51,7 +52,7 @@ async def _look_for_kinds(api: ClusterApi, config: Config) -> frozenset[Kind]:
     watched, logged = watched_kinds(config), None
     while True:
         try:
-            served = await find_served(api, (*watched, *WORKLOAD_KINDS, *POLICY_KINDS))
+            served = await find_served(api, (*watched, DEPLOYMENT, SERVICE, *POLICY_KINDS))
             message = _find_lack(config, served)
             if message is None:
                 return served - {GKE_FQDN_POLICY} if FQDN_POLICY in served else served

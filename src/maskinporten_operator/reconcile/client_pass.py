@@ -10,6 +10,8 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.client_plan import (
+    OWN_SCOPE_RECHECK_SECONDS,
+    has_become_own,
     has_more_to_try,
     judge_maskinportenclient,
     needs_secret,
@@ -20,6 +22,7 @@ from maskinporten_operator.plan.exposed_scopes import build_scope_status
 from maskinporten_operator.plan.outcomes import DONE, Outcome, continue_next_pass, not_ready, not_selected, synchronized
 from maskinporten_operator.plan.registration_fields import check_description
 from maskinporten_operator.plan.search import Found
+from maskinporten_operator.plan.verification import FIRST_ANSWER_WAIT
 from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.credential_trials import judge_credentials
 from maskinporten_operator.reconcile.execute import execute
@@ -92,6 +95,8 @@ async def _converge(
     if not plan.unfinished:
         ports.memory.end_round(seen.resource.meta.uid)
     refusal = await execute(plan, seen, progress, ports)
+    if plan.delivers_key:
+        await ports.digdir.verifier.wait_for_answer(seen.resource.meta.uid, FIRST_ANSWER_WAIT)
     return _judge(seen, plan, refusal, progress, ports)
 
 
@@ -126,12 +131,13 @@ def _judge(seen: Snapshot, plan: Plan, refusal: Blocker | None, progress: Client
         ports.memory.end_aging(seen.resource.meta.uid)
     if verified := judge_credentials(seen, plan, progress, ports):
         notices = (*notices, verified)
+    next_look = OWN_SCOPE_RECHECK_SECONDS if has_become_own(left, ports.settings) else plan.next_look
     error = refusal or blocker
     if error is None:
-        return synchronized(notices, plan.next_look)
+        return synchronized(notices, next_look)
     if plan.unfinished:
         return continue_next_pass(error)
-    outcome = replace(not_ready(error, notices, plan.next_look), judged=not seen.unread)
+    outcome = replace(not_ready(error, notices, next_look), judged=not seen.unread)
     if outcome.retry and outcome.retry.delay is not None and has_more_to_try(left, ports.settings):
         delay = min(outcome.retry.delay, TRIES_RECHECK_SECONDS)
         outcome = replace(outcome, retry=replace(outcome.retry, delay=delay, patient=True))

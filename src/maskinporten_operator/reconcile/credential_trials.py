@@ -42,10 +42,15 @@ def find_pending(
     return PendingKey(key.kid, find_wait(ports.clock.monotonic() - published_at, trial))
 
 
-def begin_trial(seen: Snapshot, registration: Registration, key: PrivateJwk, ports: Ports) -> None:
-    """Have a key tried that was published just now."""
+def begin_trial(seen: Snapshot, registration: Registration, key: PrivateJwk, ports: Ports, *, waits: bool) -> None:
+    """Have a key tried that was published just now.
+
+    It either `waits` for that, or is delivered meanwhile: an answer that comes before the status is written needs no
+    second write.
+    """
     meta = seen.resource.meta
-    ports.memory.record_publication(meta.uid, ports.clock.monotonic())
+    if waits:
+        ports.memory.record_publication(meta.uid, ports.clock.monotonic())
     _try(meta, seen.spec, registration, key, seen.server, ports)
 
 

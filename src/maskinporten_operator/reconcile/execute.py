@@ -298,8 +298,8 @@ class _Execution:
         self.progress.registration = published
         what = f"published key {new.kid}" if new else "published the keys anew"
         self.progress.note(f"{what} ({step.reason})")
-        if new and not step.delivers:
-            begin_trial(self.seen, published, new, self.ports)
+        if new and self.ports.settings.verifies:
+            begin_trial(self.seen, published, new, self.ports, waits=not step.delivers)
 
     async def _write_secret(self, step: WriteSecret) -> None:
         registration, secret, meta = self.progress.registration, self.secret, self.progress.resource.meta

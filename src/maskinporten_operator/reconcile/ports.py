@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.tokens import TokenRequest, Trial
     from maskinporten_operator.plan.platform import Platform
     from maskinporten_operator.plan.registration_settings import RegistrationSettings
-    from maskinporten_operator.plan.rollout import PodTrouble
     from maskinporten_operator.plan.secret import ObservedSecret, SecretSummary
     from maskinporten_operator.plan.secret_uses import SecretUse
     from maskinporten_operator.reconcile.memory import Memory
@@ -41,9 +40,6 @@ class Cluster(Protocol):
 
     async def find_uses(self, namespace: str, secrets: Sequence[str]) -> Mapping[str, tuple[SecretUse, ...]]:
         """Find, by Secret, the running containers that use it; none where the operator may not list pods."""
-
-    async def find_troubles(self, namespace: str, app: str) -> Sequence[PodTrouble]:
-        """Find what keeps an application's pods from coming up; none where the operator may not list pods."""
 
     async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
         """Apply an object; `uid` is that of the one it must be, None to create it."""
@@ -75,6 +71,12 @@ class Verifier(Protocol):
 
     def verify(self, meta: ObjectMeta, subject: str, request: TokenRequest) -> Trial:
         """Give the trial of a resource's credentials, which `subject` names; it begins if it hasn't yet."""
+
+    async def wait_for_answer(self, uid: str, within: float) -> None:
+        """Return when the resource's trial under way has its first answer, or in `within` seconds.
+
+        An answer that somebody waited for has no pass made.
+        """
 
 
 class RegistrationIndex(Protocol):
