@@ -101,10 +101,33 @@ def set_ready(client: Mapping[str, Any], *, secret: bool = True, **condition: st
 
 
 def set_available(deployment: Mapping[str, Any]) -> dict[str, Any]:
-    """A Deployment whose pods are up."""
+    """A Deployment whose pods are up, all of its newest template."""
+    return set_rollout(deployment, progressing="NewReplicaSetAvailable")
+
+
+def set_rollout(
+    deployment: Mapping[str, Any],
+    *,
+    old: int = 0,
+    available: bool = True,
+    progressing: str = "ReplicaSetUpdated",
+    message: str = "",
+    refusal: str = "",
+) -> dict[str, Any]:
+    """A Deployment that its controller has seen, as it tells of a rollout: `old` pods of another template are left."""
+    count = deployment["spec"].get("replicas", 1)
+    has_failed = progressing == "ProgressDeadlineExceeded"
+    conditions = [
+        {"type": "Available", "status": "True" if available else "False"},
+        {"type": "Progressing", "status": str(not has_failed), "reason": progressing, "message": message},
+    ]
+    if refusal:
+        conditions.append({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": refusal})
     status = {
         "observedGeneration": deployment["metadata"]["generation"],
-        "conditions": [{"type": "Available", "status": "True"}, {"type": "Progressing", "status": "True"}],
+        "replicas": count + old,
+        "updatedReplicas": count,
+        "conditions": conditions,
     }
     return {**deployment, "status": status}
 
@@ -124,8 +147,8 @@ def carry_out(plan: ApplicationPlan, application: Application, objects: Objects)
         match step:
             case ApplyChild(child, manifest):
                 after[child] = keep(manifest, after.get(child))
-            case SetReplicas(count):
-                patch = build_replicas(application.meta, count, after[deployment]["metadata"]["uid"])
+            case SetReplicas(asked, count):
+                patch = build_replicas(application.meta, asked, count, after[deployment])
                 after[deployment] = merge(after[deployment], patch)
             case DeleteChild(child):
                 del after[child]

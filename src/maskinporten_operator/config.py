@@ -21,7 +21,7 @@ from maskinporten_operator.model.maskinportenclient import (
 )
 from maskinporten_operator.model.scopes import matches_any
 from maskinporten_operator.model.signer_reference import PKCS11, Pkcs11Uri, find_provider
-from maskinporten_operator.plan.platform import parse_dns_server
+from maskinporten_operator.plan.platform import parse_caller, parse_dns_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +37,8 @@ _REQUIREMENT = (
 )
 SELECTOR_PATTERN = rf"{_REQUIREMENT}(?:,{_REQUIREMENT})*"
 SERVICE_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?)")
-LEASE_PATTERN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
-KEY_SECRET_PATTERN = rf"{NAMESPACE_PATTERN}/{LEASE_PATTERN}/[-._a-zA-Z0-9]{{1,253}}"
+OBJECT_NAME_PATTERN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+KEY_SECRET_PATTERN = rf"{NAMESPACE_PATTERN}/{OBJECT_NAME_PATTERN}/[-._a-zA-Z0-9]{{1,253}}"
 OWN_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 SCOPES_PATTERN = r"[0-9A-Za-zæøåÆØÅ_./:*-]+"
 """A scope's characters, and * for any of them."""
@@ -320,6 +320,22 @@ class Config(BaseSettings):
         Words,
         Field(default=(), description="Networks that every policy opens, on each port, such as a metadata server's."),
     ]
+    inbound: Annotated[
+        Literal["auto", "networkpolicy", "none"],
+        Field(
+            default="auto",
+            description="Who may call Applications. networkpolicy: those whom accessPolicy.inbound or INBOUND_ALWAYS "
+            "names, and nobody else, as on NAIS. none: everybody. auto: networkpolicy on gcp and onprem, else none.",
+        ),
+    ]
+    inbound_always: Annotated[
+        Words,
+        Field(
+            default=("nais-system",),
+            description="Who may call every Application nevertheless, such as ingress controllers and Prometheus: "
+            "namespaces, with a label or without, and networks, such as ingress-nginx/app.kubernetes.io/name=x.",
+        ),
+    ]
     webproxy_address: Annotated[
         HttpUrl | None,
         Field(default=None, validate_default=True, description="The proxy by which pods on premises go out."),
@@ -342,6 +358,25 @@ class Config(BaseSettings):
             ge=1,
             le=2_147_483_647,
             description="The user and group that Applications run as; empty where the platform chooses, as OpenShift.",
+        ),
+    ]
+    workload_defaults: Annotated[
+        Literal["auto", "nais", "none"],
+        Field(
+            default="auto",
+            description="What Applications get whose spec says nothing of it. nais: what the NAIS platform gives them, "
+            "requests of 200m CPU and 256Mi and a limit of 512Mi memory, an autoscaler up to 4 pods, a read-only root "
+            "file system with an empty /tmp, and pods on different nodes if possible. auto: that on gcp and onprem.",
+        ),
+    ]
+    service_accounts: Annotated[
+        bool, Field(default=False, description="Whether each Application's pods run as a ServiceAccount of its name.")
+    ]
+    image_pull_secrets: Annotated[
+        Words,
+        Field(
+            default=(),
+            description="Secrets by which the images of Applications are pulled, in each of their namespaces.",
         ),
     ]
     workers: Annotated[int, Field(default=24, ge=1, le=256, description="How many resources are worked on at once.")]
@@ -450,6 +485,20 @@ class Config(BaseSettings):
             parse_dns_server(one)
         return servers
 
+    @field_validator("inbound_always")
+    @classmethod
+    def _check_callers(cls, callers: tuple[str, ...]) -> tuple[str, ...]:
+        for one in callers:
+            parse_caller(one)
+        return callers
+
+    @field_validator("image_pull_secrets")
+    @classmethod
+    def _check_pull_secrets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(OBJECT_NAME_PATTERN, one) for one in names):
+            raise ValueError("write names of Secrets")
+        return names
+
     @field_validator("maskinporten_cidrs", "webproxy_cidrs", "egress_always")
     @classmethod
     def _check_cidrs(cls, cidrs: tuple[str, ...]) -> tuple[str, ...]:
@@ -486,7 +535,7 @@ class Config(BaseSettings):
     @field_validator("lease_name")
     @classmethod
     def _check_lease_name(cls, name: str) -> str:
-        if not re.fullmatch(LEASE_PATTERN, name):
+        if not re.fullmatch(OBJECT_NAME_PATTERN, name):
             raise ValueError("write a name such as maskinporten-operator: small letters, digits, hyphens and dots")
         return name
 

@@ -11,14 +11,14 @@ import yaml
 from maskinporten_operator.config import ENV_PREFIX, Config, load_config
 from maskinporten_operator.model.resources import (
     CILIUM_POLICY,
-    DEPLOYMENT,
     FQDN_POLICY,
     GKE_FQDN_POLICY,
     MASKINPORTEN_CLIENT,
     MAX_BYTES,
     MAX_DEPTH,
     NETWORK_POLICY,
-    SERVICE,
+    SERVICE_ACCOUNT,
+    WORKLOAD_KINDS,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
 from tests.cel import check_age
@@ -48,9 +48,11 @@ OTHER_VALUES = {
     "webproxy_exclude": [".example"],
     "webproxy_cidrs": ["192.0.2.1/32"],
     "egress_dns": ["openshift-dns:5353"],
+    "inbound_always": ["ingress-nginx"],
     "egress_always": ["192.0.2.2/32"],
     "metrics_address": "127.0.0.1:9090",
     "health_address": "[::]:9091",
+    "image_pull_secrets": ["some-registry"],
     "run_as_user": 2_147_483_647,
 }
 """Other values than the default, of settings for which none can be made up."""
@@ -332,7 +334,7 @@ def test_several_replicas_are_apart_from_each_other_and_a_drain_leaves_one(rende
     assert not render().all("PodDisruptionBudget")
 
 
-CHILDREN = {MASKINPORTEN_CLIENT, DEPLOYMENT, SERVICE, *POLICY_KINDS}
+CHILDREN = {MASKINPORTEN_CLIENT, *WORKLOAD_KINDS, *POLICY_KINDS}
 
 
 def test_no_rule_has_a_wildcard_and_only_children_of_applications_are_deleted(render):
@@ -361,7 +363,7 @@ def find_verbs(rendered, kind):
 
 
 def test_every_child_of_an_application_may_be_made_and_deleted(render):
-    rendered = render(settings={"applications": True, "platform": "gcp"})
+    rendered = render(settings={"applications": True, "platform": "gcp", "serviceAccounts": True})
     for kind in CHILDREN:
         assert find_verbs(rendered, kind) == {"get", "list", "watch", "create", "patch", "delete"}, kind
 
@@ -369,11 +371,13 @@ def test_every_child_of_an_application_may_be_made_and_deleted(render):
 @pytest.mark.parametrize(
     ("settings", "made"),
     [
-        ({"platform": "generic"}, {DEPLOYMENT, SERVICE}),
-        ({"platform": "gcp", "egress": "none", "workloads": False}, set()),
-        ({"platform": "generic", "egress": "networkpolicy"}, {DEPLOYMENT, SERVICE, NETWORK_POLICY}),
+        ({"platform": "generic"}, {*WORKLOAD_KINDS} - {SERVICE_ACCOUNT}),
+        ({"platform": "gcp", "egress": "none", "inbound": "none", "workloads": False}, set()),
+        ({"platform": "gcp", "egress": "none", "workloads": False}, {NETWORK_POLICY}),
+        ({"inbound": "networkpolicy", "workloads": False}, {NETWORK_POLICY}),
+        ({"egress": "networkpolicy", "serviceAccounts": True}, {*WORKLOAD_KINDS, NETWORK_POLICY}),
         ({"egress": "fqdn-gke", "workloads": False}, {NETWORK_POLICY, FQDN_POLICY, GKE_FQDN_POLICY}),
-        ({"egress": "cilium"}, {DEPLOYMENT, SERVICE, CILIUM_POLICY}),
+        ({"egress": "cilium", "serviceAccounts": True}, {*WORKLOAD_KINDS, CILIUM_POLICY}),
     ],
 )
 def test_what_the_settings_let_nobody_make_may_be_deleted_only(render, settings, made):

@@ -14,18 +14,25 @@ from maskinporten_operator.model.resources import (
     CILIUM_POLICY,
     DEPLOYMENT,
     FQDN_POLICY,
+    HORIZONTAL_POD_AUTOSCALER,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     SECRET,
     SERVICE,
+    SERVICE_ACCOUNT,
+    WORKLOAD_KINDS,
 )
 from maskinporten_operator.plan.children import build_secret_name
-from maskinporten_operator.plan.workload import CREDENTIALS_ANNOTATION, CREDENTIALS_PATH
+from maskinporten_operator.plan.mounts import CREDENTIALS_PATH, CREDENTIALS_VOLUME
+from maskinporten_operator.plan.scaling import REPLICAS_ANNOTATION
+from maskinporten_operator.plan.workload import CREDENTIALS_ANNOTATION
 from tests.e2e.applications import CHILDREN, ENABLED, Applications, build_open_crd
 from tests.e2e.stage import NUMBERS, PATIENCE, SCOPE, held_kid
+from tools.follow import Following
 from tools.generate.__main__ import ROOT
 from tools.install import install_crd
-from tools.kube import credentials, wait_for
+from tools.kstatus import judge
+from tools.kube import APPLICATIONS, credentials, is_ready, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -101,7 +108,7 @@ def test_on_premises_the_variables_of_the_proxy_come_in_and_the_way_to_it_is_ope
     stage.restart()
 
 
-def test_everything_is_created_with_seven_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
+def test_everything_is_created_with_ten_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
     apps.create_available()
     wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
     own = [one for one in audit.count(apps.namespace) if one.resource not in {"secrets", "maskinportenclients/status"}]
@@ -109,13 +116,14 @@ def test_everything_is_created_with_seven_writes_and_a_pass_without_news_makes_n
     # The finalizer and the creation of the MaskinportenClient are two; the second is the Application's.
     assert counted["maskinportenclients"] == 2
     assert counted["deployments"] == 2  # its number of pods has a manager of its own
-    assert counted["services"] == counted["networkpolicies"] == 1
+    assert counted["services"] == counted["poddisruptionbudgets"] == counted["horizontalpodautoscalers"] == 1
+    assert counted["networkpolicies"] == 2  # on the ways out, and on who may call it
     assert counted["applications/status"] <= 2  # once Ready, once more when the pods are up
-    assert sum(counted.values()) - 1 <= 7
+    assert sum(counted.values()) - 1 <= 10
 
     audit.mark()
     passes = stage.passes
-    apps.edit(APPLICATION, {"metadata": {"labels": {"team": "mine"}}})
+    apps.edit(APPLICATION, {"metadata": {"annotations": {"example.com/owner": "me"}}})
     stage.wait_for_passes(1, passes)
     assert audit.count(apps.namespace) == []
 
@@ -179,7 +187,7 @@ def test_a_child_that_is_edited_is_mended(stage, apps, kind, patch):
 
 
 def test_fields_that_others_set_are_left_alone_and_a_scale_is_kept(stage, apps):
-    apps.create_available()
+    apps.create_available(replicas={"disableAutoScaling": True})
     apps.edit(DEPLOYMENT, {"metadata": {"annotations": {"injected": "yes"}}})
     apps.edit(DEPLOYMENT, {"spec": {"template": {"metadata": {"annotations": {"sidecar": "yes"}}}}})
     apps.edit(SERVICE, {"metadata": {"labels": {"mesh": "yes"}}})
@@ -195,7 +203,10 @@ def test_fields_that_others_set_are_left_alone_and_a_scale_is_kept(stage, apps):
     assert apps.find(SERVICE)["metadata"]["labels"]["mesh"] == "yes"
 
     apps.patch(replicas={"min": 3})
-    apps.wait(lambda: apps.find(DEPLOYMENT)["spec"]["replicas"] == 3, "the spec's new number")
+    apps.wait(lambda: apps.find(DEPLOYMENT)["metadata"]["annotations"][REPLICAS_ANNOTATION] == "3", "it")
+    assert apps.find(DEPLOYMENT)["spec"]["replicas"] == 5
+    apps.patch(replicas={"min": 6})
+    apps.wait(lambda: apps.find(DEPLOYMENT)["spec"]["replicas"] == 6, "the spec's new number")
 
 
 def test_a_change_of_strategy_is_taken_by_the_api_server_in_both_directions(apps):
@@ -206,6 +217,52 @@ def test_a_change_of_strategy_is_taken_by_the_api_server_in_both_directions(apps
         apps.wait_ready()
 
 
+MADE = [kind for kind in WORKLOAD_KINDS if kind != SERVICE_ACCOUNT]
+EVERY_FIELD = {
+    "prometheus": {"enabled": True, "port": 9090},
+    "accessPolicy": {"inbound": {"rules": [{"application": "b", "namespace": "*"}]}},
+    "replicas": {
+        "min": 2,
+        "max": 6,
+        "scalingStrategy": {"cpu": {"thresholdPercentage": 70}, "scaleUpStabilizationWindowSeconds": 60},
+    },
+    "resources": {"requests": {"cpu": "100m"}},
+    "startup": {"path": "started", "periodSeconds": 5, "failureThreshold": 60},
+    "preStopHook": {"exec": {"command": ["/bin/drain"]}},
+    "strategy": {"rollingUpdate": {"maxSurge": "50%", "maxUnavailable": 1}},
+    "filesFrom": [
+        {"configmap": "conf"},
+        {"secret": "hush"},
+        {"emptyDir": {"medium": "Memory"}, "mountPath": "/cache"},
+    ],
+}
+
+
+def test_every_field_is_taken_by_the_api_server_and_then_nothing_is_left_to_write(stage, apps, audit):
+    apps.create(**EVERY_FIELD)
+    annotations = {"nais.io/run-as-user": "101", "nais.io/read-only-file-system": "true"}
+    apps.edit(APPLICATION, {"metadata": {"annotations": annotations, "labels": {"team": "fisk"}}})
+    apps.wait_for_reason("MinimumReplicasAvailable", "Available")
+    apps.wait(lambda: template_of(apps)["spec"]["securityContext"]["runAsUser"] == 101, "the annotated user")
+    apps.wait(lambda: all(apps.find(kind) for kind in MADE), "all children")
+    assert apps.find_condition("AllFieldsSupported")["status"] == "True"
+    assert apps.find(NETWORK_POLICY, "app.inbound")["spec"]["ingress"][0]["from"][0]["podSelector"]
+    for kind in (*MADE, MASKINPORTEN_CLIENT):
+        assert apps.find(kind)["metadata"]["labels"]["team"] == "fisk"
+    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+
+    audit.mark()
+    passes = stage.passes
+    apps.edit(APPLICATION, {"metadata": {"annotations": {"example.com/owner": "me"}}})
+    stage.wait_for_passes(1, passes)
+    assert audit.count(apps.namespace) == []
+
+    apps.delete(HORIZONTAL_POD_AUTOSCALER)
+    apps.wait(lambda: apps.find(HORIZONTAL_POD_AUTOSCALER), "its return")
+    apps.patch(replicas={"disableAutoScaling": True})
+    apps.wait_gone(HORIZONTAL_POD_AUTOSCALER)
+
+
 def test_turned_off_the_client_resource_and_the_wiring_go_and_the_client_at_digdir_stays(stage, apps):
     application = apps.create_available()
     client_id = application["status"]["clientID"]
@@ -214,7 +271,7 @@ def test_turned_off_the_client_resource_and_the_wiring_go_and_the_client_at_digd
 
     apps.wait_gone(MASKINPORTEN_CLIENT)
     apps.wait(lambda: "envFrom" not in template_of(apps)["spec"]["containers"][0], "a Deployment without credentials")
-    assert not template_of(apps)["spec"].get("volumes")
+    assert CREDENTIALS_VOLUME not in [one["name"] for one in template_of(apps)["spec"].get("volumes", [])]
     assert "clientID" not in apps.wait_ready()["status"]
     assert stage.registration(apps.namespace)["active"] is True
 
@@ -428,9 +485,8 @@ def test_a_name_of_63_characters_works_and_one_of_64_or_with_a_dot_is_refused(ap
 def test_every_field_of_a_platform_manifest_is_kept_and_those_not_acted_on_are_named(apps):
     extra = {
         "ingresses": ["https://app.example.no"],
-        "prometheus": {"enabled": True, "path": "/metrics"},
         "azure": {"application": {"enabled": True, "claims": {"groups": [{"id": "x"}]}}},
-        "replicas": {"min": 1, "max": 4, "cpuThresholdPercentage": 50},
+        "replicas": {"min": 5, "max": 4, "scalingStrategy": {"kafka": {"topic": "t"}}},
         "accessPolicy": {"inbound": {"rules": [{"application": "other"}]}, "outbound": {"rules": [], "services": []}},
     }
     kept = apps.create(**extra)["spec"]
@@ -440,11 +496,9 @@ def test_every_field_of_a_platform_manifest_is_kept_and_those_not_acted_on_are_n
     message = apps.find_condition("AllFieldsSupported")["message"]
     for path in (
         "spec.ingresses",
-        "spec.prometheus",
         "spec.azure",
         "spec.replicas.max",
-        "spec.replicas.cpuThresholdPercentage",
-        "spec.accessPolicy.inbound",
+        "spec.replicas.scalingStrategy.kafka",
         "spec.accessPolicy.outbound.services",
     ):
         assert path in message
@@ -458,6 +512,41 @@ def test_the_pods_fit_the_restricted_pod_security_standard(stage, apps):
 
     pods = stage.kube.request("GET", f"/api/v1/namespaces/{apps.namespace}/pods", labelSelector="app=app")["items"]
     assert len(pods) == 2
+
+
+def test_a_new_application_is_in_progress_by_kstatus_until_its_rollout_is_complete(stage, apps):
+    with Following(stage.cluster.admin_kubeconfig, apps.namespace, APPLICATIONS) as following:
+        bodies = [apps.create()]
+        for _, body in following.until(time.monotonic() + PATIENCE):
+            bodies.append(body)
+            if is_ready(body):
+                break
+    deployment = apps.find(DEPLOYMENT)
+
+    judged = [one["status"] for one in judge(bodies)]
+
+    assert bodies[0]["status"] == {"observedGeneration": -1}
+    assert judged == ["InProgress"] * (len(judged) - 1) + ["Current"]
+    assert deployment["status"]["availableReplicas"] == deployment["status"]["updatedReplicas"] == 2
+
+
+BLOCKED = {
+    "by a quota": ({}, "the API server refuses pods: exceeded quota: none"),
+    "by its size": ({"resources": {"requests": {"cpu": "9999"}}}, "no node takes a pod (Unschedulable): 0/1 nodes"),
+}
+
+
+@pytest.mark.parametrize(("spec", "words"), BLOCKED.values(), ids=BLOCKED)
+def test_pods_that_dont_come_up_say_why_long_before_the_rollout_has_failed(stage, apps, spec, words):
+    if not spec:
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+        path = f"/api/v1/namespaces/{apps.namespace}/resourcequotas"
+        stage.kube.request("POST", path, quota | {"spec": {"hard": {"pods": "0"}}})
+    apps.create(**spec)
+
+    assert words in apps.wait_for_reason("RolloutBlocked", "Available")["message"]
+    assert apps.find_condition()["status"] == "Unknown"
+    assert apps.find_condition("Reconciling")["status"] == apps.find_condition("Synchronized")["status"] == "True"
 
 
 def test_without_workloads_the_secret_and_the_policies_are_made_and_the_users_deployment_is_left_alone(stage, apps):

@@ -11,7 +11,7 @@ from maskinporten_operator.model.resources import (
     FQDN_POLICY,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
-    SERVICE,
+    WORKLOAD_KINDS,
 )
 from tests.e2e.applications import Applications, build_open_crd
 from tests.e2e.conftest import AUDIT_POLICY
@@ -25,7 +25,7 @@ from tools.stack import NAMESPACE, RELEASE, SERVICE_ACCOUNT
 pytestmark = pytest.mark.e2e
 
 TEAM, ELSEWHERE = "rights", "elsewhere"
-SETTINGS = {"applications": "true", "platform": "gcp", "maskinporten_hosts": "test.maskinporten.no"}
+SETTINGS = {"applications": "true", "platform": "gcp", "service_accounts": "true"}
 SILENT = {("update", "maskinportenclients/finalizers"), ("update", "applications/finalizers")}
 """Asked for by an admission plugin, which the audit log doesn't tell of; a test of their own is below."""
 AS_OPERATOR = f"--as=system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
@@ -73,13 +73,17 @@ def _open(address):
 
 
 def _make_and_mend(stage, apps):
-    apps.create(**_open("192.0.2.1"))
+    apps.create(**_open("192.0.2.1"), replicas={"max": 4})
     apps.wait_ready()
-    for kind in (DEPLOYMENT, SERVICE, NETWORK_POLICY):
+    for kind in (*WORKLOAD_KINDS, NETWORK_POLICY):
         apps.wait(lambda: apps.find(kind), kind.name)
     apps.wait(lambda: apps.find(FQDN_POLICY, "app-fqdn"), "FQDNNetworkPolicy")
     apps.patch(
-        image="example/app:2", service={"port": 81}, maskinporten={"clientName": "Another name"}, **_open("192.0.2.9")
+        image="example/app:2",
+        replicas={"max": 5},
+        service={"port": 81},
+        maskinporten={"clientName": "Another name"},
+        **_open("192.0.2.9"),
     )
     apps.patch(accessPolicy={"outbound": {"external": [{"ipv4": "192.0.2.9"}, {"host": "other.example.com"}]}})
     _wait_for_text(apps, FQDN_POLICY, "other.example.com", "app-fqdn")
@@ -95,7 +99,7 @@ def _make_and_mend(stage, apps):
 
 def _take_back(stage, apps):
     apps.patch(maskinporten={"enabled": False}, image=None)
-    for kind in (MASKINPORTEN_CLIENT, DEPLOYMENT, SERVICE):
+    for kind in (MASKINPORTEN_CLIENT, *WORKLOAD_KINDS):
         apps.wait_gone(kind)
     stage.delete(TEAM, "alone")
     apps.delete()

@@ -124,8 +124,9 @@ def test_a_namespace_that_is_restored_has_its_clients_and_keys_and_a_forged_obje
 
 
 def _strip(body):
-    """An object as a backup tool restores it: without what the API server set, its owners and its status."""
+    """An object as Velero restores it: labelled, and without what the API server set, its owners and its status."""
     metadata = {name: body["metadata"][name] for name in ("name", "labels", "annotations") if name in body["metadata"]}
+    metadata["labels"] = {**metadata.get("labels", {}), "velero.io/restore-name": "r1"}
     spec = {name: value for name, value in body.get("spec", {}).items() if name not in {"clusterIP", "clusterIPs"}}
     left = {name: value for name, value in body.items() if name in {"apiVersion", "kind", "data", "type"}}
     return left | {"metadata": metadata} | ({"spec": spec} if spec else {})

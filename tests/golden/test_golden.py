@@ -1,4 +1,6 @@
-"""Every case in `cases/` says what an Application makes of a cluster. It is a YAML file with these parts.
+"""What Applications make of a cluster: single rules in `cases/`, whole manifests as teams write them in `manifests/`.
+
+Each is a YAML file with these parts.
 
 `platform`: where the Application runs, the fields of `plan.platform.Platform` that differ from `BASE`.
 
@@ -37,7 +39,7 @@ from maskinporten_operator.model.resources import (
     FQDN_POLICY,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
-    SERVICE,
+    WORKLOAD_KINDS,
 )
 from maskinporten_operator.plan.application_plan import (
     PATIENCE,
@@ -45,12 +47,21 @@ from maskinporten_operator.plan.application_plan import (
     ApplyChild,
     DeleteChild,
     SetReplicas,
+    Workload,
     judge,
     plan_application,
 )
 from maskinporten_operator.plan.children import HASH_ANNOTATION, ChildName, _seal, build_children
 from maskinporten_operator.plan.egress import FQDN_KINDS
-from maskinporten_operator.plan.platform import Platform, Webproxy, find_published_addresses, parse_dns_server
+from maskinporten_operator.plan.owner_references import is_owned_by
+from maskinporten_operator.plan.platform import (
+    Platform,
+    Webproxy,
+    find_published_addresses,
+    parse_caller,
+    parse_dns_server,
+)
+from maskinporten_operator.plan.rollout import read_rollout
 from tests.children import (
     Objects,
     application_body,
@@ -63,10 +74,9 @@ from tests.children import (
 )
 
 CASES = Path(__file__).parent / "cases"
+MANIFESTS = Path(__file__).parent / "manifests"
 BASE = {"name": "generic", "cluster": "some-cluster", "backend": "none", "hosts": ["test.maskinporten.no"]}
-KINDS = {
-    kind.name: kind for kind in (MASKINPORTEN_CLIENT, DEPLOYMENT, SERVICE, NETWORK_POLICY, FQDN_POLICY, CILIUM_POLICY)
-}
+KINDS = {kind.name: kind for kind in (MASKINPORTEN_CLIENT, *WORKLOAD_KINDS, NETWORK_POLICY, FQDN_POLICY, CILIUM_POLICY)}
 REFUSAL = {
     "status": "False",
     "reason": "RefusedByDigDir",
@@ -81,8 +91,9 @@ def build_platform(fields: dict[str, Any]) -> Platform:
     if version := whole.get("fqdn_kind"):
         whole["fqdn_kind"] = next(kind for kind in FQDN_KINDS if kind.api_version == version)
     lists = {name: tuple(value) for name, value in whole.items() if isinstance(value, list)}
-    if "dns" in lists:
-        lists["dns"] = tuple(parse_dns_server(one) for one in lists["dns"])
+    for name, parse in {"dns": parse_dns_server, "inbound_always": parse_caller}.items():
+        if name in lists:
+            lists[name] = tuple(parse(one) for one in lists[name])
     lists["cidrs"] = lists.get("cidrs", find_published_addresses(lists["hosts"]))
     if proxy:
         lists["webproxy"] = Webproxy(**{k: tuple(v) if isinstance(v, list) else v for k, v in proxy.items()})
@@ -173,11 +184,16 @@ def run(case: dict[str, Any]) -> dict[str, Any]:
 
 def judge_after(seen: ApplicationSnapshot, platform: Platform, hold: Any) -> dict[str, list[str]]:
     deployment = seen.children.get(ChildName(DEPLOYMENT, seen.application.meta.name))
-    outcome = judge(seen, platform, deployment, hold, PATIENCE + 1)
+    is_ours = deployment is not None and is_owned_by(deployment, seen.application.meta)
+    workload = Workload(read_rollout(deployment)) if deployment and is_ours else Workload()
+    outcome = judge(seen, platform, workload, hold, PATIENCE + 1)
     return {one.type: [one.status, str(one.reason), one.message] for one in outcome.verdicts}
 
 
-@pytest.mark.parametrize("path", sorted(CASES.glob("*.yaml")), ids=lambda path: path.stem)
+PATHS = sorted([*CASES.glob("*.yaml"), *MANIFESTS.glob("*.yaml")])
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_an_application_makes_of_a_cluster_what_its_case_says(path):
     case = yaml.safe_load(path.read_text())
     assert case.keys() <= {"platform", "application", "before", "client", "existing", "expect"}
@@ -190,3 +206,4 @@ def test_an_application_makes_of_a_cluster_what_its_case_says(path):
 
 def test_there_are_cases():
     assert len(list(CASES.glob("*.yaml"))) >= 44
+    assert len(list(MANIFESTS.glob("*.yaml"))) >= 40

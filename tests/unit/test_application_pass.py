@@ -14,18 +14,32 @@ from maskinporten_operator.model.resources import (
     CILIUM_POLICY,
     DEPLOYMENT,
     FQDN_POLICY,
+    HORIZONTAL_POD_AUTOSCALER,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
     SERVICE,
 )
 from maskinporten_operator.plan.application_plan import PATIENCE
 from maskinporten_operator.plan.outcomes import REJECTED_RECHECK_SECONDS, Retry
 from maskinporten_operator.plan.owner_references import build_owner_reference
 from maskinporten_operator.plan.platform import Platform
+from maskinporten_operator.plan.rollout import LOOK_SECONDS, read_trouble
 from maskinporten_operator.reconcile.application_pass import reconcile_application
 from maskinporten_operator.reconcile.memory import Memory
 from maskinporten_operator.reconcile.ports import Known, Ports
-from tests.children import CLIENT_ID, NAME, NAMESPACE, UID, application_body, keep, merge, set_available, set_ready
+from tests.children import (
+    CLIENT_ID,
+    NAME,
+    NAMESPACE,
+    UID,
+    application_body,
+    keep,
+    merge,
+    set_available,
+    set_ready,
+    set_rollout,
+)
 from tests.unit.fakes import SETTINGS, FakeAnnouncer, FakeClock, FakeNamespaces, FakeRandomness, Trips, port
 
 PLATFORM = Platform(name="gcp", backend="networkpolicy", cidrs=("139.105.36.164/32",))
@@ -33,6 +47,7 @@ SPEC = {"image": "example/app:1", "maskinporten": {"enabled": True}}
 READS = {"find", "is"}
 CLIENT, POLICIES = (MASKINPORTEN_CLIENT, NAME), (NETWORK_POLICY, NAME)
 DEPLOYED, SERVED = (DEPLOYMENT, NAME), (SERVICE, NAME)
+BUDGET, AUTOSCALER = (POD_DISRUPTION_BUDGET, NAME), (HORIZONTAL_POD_AUTOSCALER, NAME)
 
 
 def refuse():
@@ -50,6 +65,7 @@ class ApplicationCluster:
         self.trips = trips
         self.application = body
         self.objects = {}
+        self.pods = []
         self.namespace_terminating = False
         self.refusals = {}
         self._version = 100
@@ -62,6 +78,10 @@ class ApplicationCluster:
     @port
     async def is_namespace_terminating(self, namespace):
         return self.namespace_terminating
+
+    @port
+    async def find_troubles(self, namespace, app):
+        return [read_trouble(pod) for pod in self.pods]
 
     @port
     async def apply(self, kind, manifest, uid):
@@ -89,6 +109,7 @@ class ApplicationCluster:
 
     @port
     async def apply_replicas(self, manifest):
+        self.replicas_applied = manifest
         self.objects[DEPLOYED] = merge(self.objects[DEPLOYED], manifest)
         return copy.deepcopy(self.objects[DEPLOYED])
 
@@ -173,6 +194,10 @@ class World:
         """The MaskinportenClient says how it is."""
         self.cluster.objects[CLIENT] = set_ready(self.cluster.objects[CLIENT], **condition)
 
+    def roll_out(self, **how):
+        """The Deployment's controller tells how the rollout goes."""
+        self.cluster.objects[DEPLOYED] = set_rollout(self.cluster.objects[DEPLOYED], **how)
+
     def edit(self, **spec):
         metadata = self.cluster.application["metadata"]
         generation = metadata["generation"] + 1
@@ -218,8 +243,9 @@ async def test_a_new_application_gets_its_client_first_and_its_pods_when_there_a
     assert world.writes == ["apply_maskinportenclient", "apply_networkpolicy", "apply_service"]
     world.answer()
     await world.reconcile()
-    assert world.writes == ["apply_deployment", "apply_replicas", "write_status"]
-    assert world.ready["status"] == "True"
+    assert world.writes == ["apply_deployment", "apply_replicas", "apply_poddisruptionbudget", "write_status"]
+    assert world.conditions["Synchronized"]["status"] == "True"
+    assert (world.ready["status"], world.ready["reason"]) == ("Unknown", "RollingOut")
     assert world.cluster.application["status"]["clientID"] == CLIENT_ID
     assert world.cluster.objects[DEPLOYED]["spec"]["replicas"] == 2
 
@@ -268,6 +294,62 @@ async def test_a_refusal_of_the_client_is_reported_at_once(world):
     assert world.writes == ["write_status"]
     assert (world.ready["status"], world.ready["reason"]) == ("False", "RefusedByDigDir")
     assert world.announcer.announced[-1][:2] == ("Warning", "RefusedByDigDir")
+
+
+# The rollout
+
+
+async def test_a_rollout_that_takes_a_while_has_the_pods_asked_why_and_the_status_written_once(world):
+    await world.reconcile()
+    world.answer()
+    await world.reconcile()
+    world.roll_out(available=False)
+    status = {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "full"}]}
+    world.cluster.pods = [{"metadata": {"name": "app-1"}, "status": status}]
+    early = await world.reconcile()
+    assert "find_troubles" not in world.trips.calls
+    world.clock.advance(early.retry.delay)
+
+    late = await world.reconcile()
+
+    assert world.ready["reason"] == world.conditions["Available"]["reason"] == "RolloutBlocked"
+    assert "no node takes a pod (Unschedulable): full" in world.conditions["Available"]["message"]
+    assert late.retry == Retry(LOOK_SECONDS, failed=False)
+    world.clock.advance(LOOK_SECONDS)
+    await world.reconcile()
+    assert world.writes == []
+
+
+async def test_a_rollout_that_failed_is_told_by_an_event_and_ends_with_the_next_version(settled):
+    settled.edit(image="example/app:2")
+    await settled.reconcile()
+    settled.roll_out(progressing="ProgressDeadlineExceeded", message="timed out")
+    outcome = await settled.reconcile()
+    assert settled.announcer.announced[-1][:2] == ("Warning", "RolloutFailed")
+    assert outcome.retry is None
+    settled.edit(image="example/app:3")
+    await settled.reconcile()
+    assert settled.ready["reason"] == "RollingOut"
+    settled.roll_out(progressing="NewReplicaSetAvailable")
+    await settled.reconcile()
+    assert settled.ready["status"] == "True"
+
+
+async def test_an_application_stays_ready_when_somebody_scales_it_or_pods_are_lost(settled):
+    settled.cluster.objects[DEPLOYED]["spec"]["replicas"] = 8
+    settled.cluster.objects[DEPLOYED]["metadata"]["generation"] += 1
+    await settled.reconcile()
+    assert settled.writes == []
+    settled.roll_out(progressing="NewReplicaSetAvailable", available=False)
+    await settled.reconcile()
+    assert settled.ready["status"] == "True"
+    assert settled.conditions["Available"]["status"] == "False"
+
+
+async def test_what_the_crd_gives_a_resource_without_a_status_is_no_status(world):
+    world.cluster.application["status"] = {"observedGeneration": -1}
+    await world.reconcile()
+    assert not [call for call in world.trips.calls if call.split("_")[0] in READS]
 
 
 # Nothing to do
@@ -499,6 +581,38 @@ async def test_replicas_are_not_set_on_a_deployment_that_was_refused():
     assert world.ready["message"] == f"Deployment {NAME}: {refuse()}"
 
 
+async def test_nothing_scales_a_deployment_that_is_somebody_elses():
+    world = World({"image": "example/app:1", "replicas": {"max": 4}})
+    world.cluster.objects[DEPLOYED] = {"kind": "Deployment", "metadata": {"name": NAME, "uid": "theirs"}, "spec": {}}
+    for _ in range(2):  # in the first pass nobody has looked for it
+        await world.reconcile()
+        assert not {AUTOSCALER, BUDGET} & world.cluster.objects.keys()
+    assert world.ready["reason"] == "ChildConflict"
+
+
+async def test_somebody_elses_budget_for_disruptions_does_as_well():
+    world = World({"image": "example/app:1"})
+    theirs = {"kind": "PodDisruptionBudget", "metadata": {"name": NAME, "uid": "theirs"}, "spec": {"minAvailable": 1}}
+    world.cluster.objects[BUDGET] = copy.deepcopy(theirs)
+    for _ in range(2):  # in the first pass nobody has looked for it
+        await world.reconcile()
+        assert world.conditions["Synchronized"]["status"] == "True"
+    assert world.cluster.objects[BUDGET] == theirs
+
+
+async def test_what_a_scaler_set_is_kept_only_if_nobody_sets_another_number_meanwhile(settled):
+    settled.cluster.objects[DEPLOYED]["spec"]["replicas"] = 8
+    settled.cluster.application["spec"]["replicas"] = {"min": 3}
+    await settled.reconcile()
+    assert settled.cluster.objects[DEPLOYED]["spec"]["replicas"] == 8
+    assert settled.cluster.replicas_applied["metadata"]["resourceVersion"] == "1"
+
+    settled.cluster.application["spec"]["replicas"] = {"min": 9}
+    await settled.reconcile()
+    assert settled.cluster.objects[DEPLOYED]["spec"]["replicas"] == 9
+    assert "resourceVersion" not in settled.cluster.replicas_applied["metadata"]
+
+
 async def test_a_fault_of_the_cluster_ends_the_pass_and_leaves_a_ready_application_ready(settled):
     settled.cluster.objects[DEPLOYED]["spec"]["strategy"] = {"type": "Recreate"}
     settled.trips.trip("apply_deployment", lambda: TransientError(Reason.CLUSTER_UNAVAILABLE, "no answer"))
@@ -612,7 +726,7 @@ async def test_beside_what_admission_makes_of_a_child_a_change_is_still_undone_a
     await world.settle()
     world.cluster.objects[DEPLOYED]["spec"]["template"]["spec"]["containers"][0]["image"] = "evil/app:1"
     await world.reconcile()
-    assert world.writes == ["apply_deployment"]
+    assert world.writes[0] == "apply_deployment"
     world.edit(image="example/app:2")
     await world.reconcile()
     assert world.writes[0] == "apply_deployment"

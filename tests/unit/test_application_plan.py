@@ -14,6 +14,7 @@ from maskinporten_operator.model.conditions import (
     MASKINPORTEN_READY,
     READY,
     SCOPES_UNIQUE,
+    SYNCHRONIZED,
     Reason,
 )
 from maskinporten_operator.model.errors import RejectedError, TransientError
@@ -22,12 +23,15 @@ from maskinporten_operator.plan.application_plan import (
     PATIENCE,
     ApplyChild,
     SetReplicas,
+    Workload,
     judge,
     plan_application,
 )
 from maskinporten_operator.plan.children import HASH_ANNOTATION, ChildName, build_secret_name
+from maskinporten_operator.plan.mounts import CREDENTIALS_VOLUME
 from maskinporten_operator.plan.outcomes import Retry
 from maskinporten_operator.plan.platform import Platform, Webproxy
+from maskinporten_operator.plan.rollout import read_rollout
 from tests.children import NAME, application_body, carry_out, keep, look, set_ready, settle
 from tests.specs import exposed
 
@@ -42,6 +46,9 @@ PLATFORMS = st.builds(
     hosts=st.just(HOSTS["hosts"]),
     cidrs=st.just(HOSTS["cidrs"]),
     webproxy=st.sampled_from([None, PROXY]),
+    has_nais_defaults=st.booleans(),
+    service_accounts=st.booleans(),
+    guards_inbound=st.booleans(),
 )
 PROBE = st.fixed_dictionaries({"path": st.just("/")}, optional={"initialDelay": st.integers(0, 3), "port": st.just(1)})
 SCOPES = st.fixed_dictionaries(
@@ -67,13 +74,16 @@ SPECS = st.fixed_dictionaries(
         "image": st.sampled_from(["example/app:1", "example/app:2"]),
         "command": st.lists(st.sampled_from(["a", "b"]), max_size=2),
         "port": st.sampled_from([8080, 9000]),
-        "replicas": st.fixed_dictionaries({"min": st.integers(0, 3)}),
+        "replicas": st.fixed_dictionaries({"min": st.integers(0, 3)}, optional={"max": st.integers(0, 3)}),
         "env": st.lists(ENV, max_size=1),
         "envFrom": st.lists(st.sampled_from([{"secret": "a"}, {"configmap": "a"}, {}]), max_size=2),
+        "filesFrom": st.lists(st.sampled_from([{"secret": "a"}, {"emptyDir": {}, "mountPath": "/a"}, {}]), max_size=2),
+        "preStopHook": st.sampled_from([{"exec": {"command": ["a"]}}, {"http": {"path": "/"}}, {}]),
+        "startup": PROBE,
         "resources": st.sampled_from([{}, {"limits": {"cpu": 1}}, {"requests": {"cpu": "1000m"}}]),
         "liveness": PROBE,
         "terminationGracePeriodSeconds": st.integers(0, 1),
-        "strategy": st.sampled_from([{"type": "Recreate"}, {}]),
+        "strategy": st.sampled_from([{"type": "Recreate"}, {"rollingUpdate": {"maxSurge": 0}}, {}]),
         "webproxy": st.booleans(),
         "accessPolicy": st.fixed_dictionaries({}, optional={"outbound": OUTBOUND}),
         "maskinporten": st.fixed_dictionaries({"enabled": st.booleans()}, optional={"scopes": SCOPES}),
@@ -91,7 +101,9 @@ def plan(spec, objects, platform):
 
 def conclude(spec, objects, platform, *, error=None, waited=0.0):
     seen = look(parse_application(application_body(spec)), objects)
-    return judge(seen, platform, objects.get(DEPLOYED), error, waited)
+    deployment = objects.get(DEPLOYED)
+    workload = Workload(read_rollout(deployment)) if deployment else Workload()
+    return judge(seen, platform, workload, error, waited)
 
 
 def describe(objects):
@@ -113,15 +125,22 @@ def test_after_what_was_planned_there_is_nothing_left_to_plan(spec, platform):
     assert plan(spec, objects, platform).blocker is None
 
 
+def take_number(objects):
+    """Take out the number of pods, which isn't lowered where a scaler may have set it."""
+    return objects.get(DEPLOYED, {"spec": {}})["spec"].pop("replicas", 0)
+
+
 @fewer
 @given(st.lists(st.tuples(SPECS, PLATFORMS), min_size=2, max_size=4))
-def test_the_way_to_a_spec_leaves_no_traces(steps):
+def test_the_way_to_a_spec_leaves_no_traces_but_more_pods(steps):
     objects = {}
     for spec, platform in steps:
         objects = settle(application_body(spec), platform, objects)
     spec, platform = steps[-1]
     wanted = describe(settle(application_body(spec), platform, {}))
     kept = {child: one for child, one in describe(objects).items() if platform.workloads or child in wanted}
+    if DEPLOYED in wanted:
+        assert take_number(kept) >= take_number(wanted)
     assert kept == wanted
 
 
@@ -134,7 +153,8 @@ def test_every_child_is_ours_in_our_namespace_watched_and_sealed(spec, platform)
         (owner,) = metadata["ownerReferences"]
         assert (metadata["namespace"], metadata["name"]) == (body["metadata"]["namespace"], child.name)
         assert (owner["uid"], owner["controller"]) == (body["metadata"]["uid"], True)
-        assert metadata["labels"] == {"app": NAME, "app.kubernetes.io/managed-by": "maskinporten-operator"}
+        known_by = {"app": NAME, "app.kubernetes.io/managed-by": "maskinporten-operator"}
+        assert metadata["labels"] == {**known_by, "team": body["metadata"]["namespace"]}
         assert metadata["annotations"][HASH_ANNOTATION]
 
 
@@ -150,21 +170,24 @@ def test_the_pods_get_credentials_exactly_when_they_use_maskinporten(spec, platf
     assert wired is bool(spec.get("maskinporten", {}).get("enabled"))
     assert (template["metadata"]["labels"].get("maskinporten") == "enabled") is wired
     assert ({"secretRef": {"name": build_secret_name(NAME)}} in container.get("envFrom", [])) is wired
-    assert bool(template["spec"].get("volumes")) is bool(container.get("volumeMounts")) is wired
+    volumes, mounts = template["spec"].get("volumes", []), container.get("volumeMounts", [])
+    assert [one["name"] for one in volumes] == [one["name"] for one in mounts]
+    assert (CREDENTIALS_VOLUME in [one["name"] for one in volumes]) is wired
 
 
 @pytest.mark.parametrize("backend", ["networkpolicy", "fqdn-gke", "cilium"])
 def test_children_are_applied_before_what_needs_them_and_deleted_after_the_others_are_in_place(backend):
     platform = Platform(name="gcp", backend=backend, **HOSTS)
-    application = parse_application(application_body(ENABLED))
+    application = parse_application(application_body(ENABLED | {"replicas": {"max": 4}}))
     first = plan_application(look(application, {}), platform)
     objects = carry_out(first, application, {})
     objects[CLIENT] = set_ready(objects[CLIENT])
     steps = [*first.steps, *plan_application(look(application, objects), platform).steps]
     kinds = [step.child.kind.name for step in steps if isinstance(step, ApplyChild)]
     assert kinds[0] == "MaskinportenClient"
-    assert kinds[-2:] == ["Service", "Deployment"]
-    assert isinstance(steps[-1], SetReplicas)
+    assert kinds[-4:] == ["Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"]
+    (number,) = [at for at, step in enumerate(steps) if isinstance(step, SetReplicas)]
+    assert steps[number - 1].child == DEPLOYED
 
 
 def test_credentials_that_were_there_once_keep_the_pods_when_the_client_fails():
@@ -180,7 +203,7 @@ def test_replicas_that_were_not_set_after_a_creation_are_set_in_the_next_pass():
     spec = {"image": "example/app:1"}
     objects = settle(application_body(spec), Platform(), {})
     del objects[DEPLOYED]["metadata"]["annotations"]["digdir.nais.io/replicas"]
-    assert plan(spec, objects, Platform()).steps == (SetReplicas(2),)
+    assert plan(spec, objects, Platform()).steps == (SetReplicas(2, 2),)
 
 
 def test_turning_maskinporten_on_and_off_again_ends_where_it_began():
@@ -214,10 +237,10 @@ def test_a_scope_that_is_written_twice_is_named_and_keeps_nothing_from_being_mad
 
     outcome = conclude(spec, objects, Platform())
 
-    ready, _, repeated, *_ = outcome.verdicts
+    synchronized, _, repeated, *_ = outcome.verdicts[1:]
     assert {CLIENT, DEPLOYED} < set(objects)
     assert objects[CLIENT]["spec"]["scopes"] == scopes
-    assert (ready.type, ready.status) == (READY, "True")
+    assert (synchronized.type, synchronized.status) == (SYNCHRONIZED, "True")
     assert (repeated.type, repeated.status) == (SCOPES_UNIQUE, "False")
     assert "a:b" in repeated.message
     assert "arbeid:some.scope.read" in repeated.message

@@ -9,7 +9,7 @@ from maskinporten_operator.plan.children import HASH_ANNOTATION
 from maskinporten_operator.reconcile.memory import Memory
 from tests.children import NAME
 from tests.unit.fakes import CrashError
-from tests.unit.test_application_pass import CLIENT, DEPLOYED, POLICIES, SERVED, SPEC, World, refuse
+from tests.unit.test_application_pass import BUDGET, CLIENT, DEPLOYED, POLICIES, SERVED, SPEC, World, refuse
 
 EARLIER = {"apiVersion": "nais.io/v1alpha1", "kind": "Application", "name": NAME, "uid": "earlier", "controller": True}
 OTHER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "other", "uid": "other", "controller": True}
@@ -53,11 +53,26 @@ async def test_all_children_are_taken_back_and_no_pod_is_replaced(references, wa
     await settle(world)
 
     assert world.ready["status"] == "True"
-    assert {child: find_owners(one) for child, one in world.cluster.objects.items()} == {key: ["anew"] for key in ALL}
+    owners = {child: find_owners(one) for child, one in world.cluster.objects.items()}
+    assert owners == {key: ["anew"] for key in (*ALL, BUDGET)}
     for child, one in world.cluster.objects.items():
         assert one["spec"] == before[child]["spec"], child
         assert one["metadata"]["uid"] == before[child]["metadata"]["uid"], child
         assert one["metadata"]["generation"] == before[child]["metadata"]["generation"], child
+
+
+@pytest.mark.parametrize(("label", "replaced"), [("velero.io/restore-name", False), ("restored-by", True)])
+async def test_a_label_that_a_tool_puts_on_what_it_restores_is_no_conflict(label, replaced):
+    world = await restore([EARLIER])
+    before = copy.deepcopy(world.cluster.objects[DEPLOYED]["spec"])
+    for body in (world.cluster.application, *world.cluster.objects.values()):
+        body["metadata"].setdefault("labels", {})[label] = "r1"
+
+    await settle(world)
+
+    owners = {child: find_owners(one) for child, one in world.cluster.objects.items()}
+    assert owners == {key: ["anew"] for key in (*ALL, BUDGET)}
+    assert (world.cluster.objects[DEPLOYED]["spec"] != before) == replaced
 
 
 async def test_a_deployment_is_taken_back_while_the_credentials_are_waited_for():

@@ -251,6 +251,8 @@ def test_all_that_applications_need_has_a_default_but_on_premises(load):
     config = load(applications=True)
 
     assert (config.workloads, config.platform, config.egress, config.run_as_user) == (True, "generic", "auto", 1069)
+    assert (config.inbound, config.inbound_always) == ("auto", ("nais-system",))
+    assert (config.workload_defaults, config.service_accounts, config.image_pull_secrets) == ("auto", False, ())
     assert (config.maskinporten_hosts, config.maskinporten_cidrs) == ((), ())
     assert (config.webproxy_address, config.webproxy_cidrs) == (None, ())
     assert config.webproxy_exclude == ("localhost", "127.0.0.1", ".local", ".svc")
@@ -335,7 +337,7 @@ def test_a_network_that_is_none_is_refused(load, setting, cidr):
     assert f"{ENV_PREFIX}{setting.upper()} (or --{setting.replace('_', '-')}): write networks" in text
 
 
-@pytest.mark.parametrize("setting", ["platform", "egress"])
+@pytest.mark.parametrize("setting", ["platform", "egress", "workload_defaults", "inbound"])
 def test_a_place_and_a_way_out_that_nobody_knows_are_refused(load, setting):
     assert f"{ENV_PREFIX}{setting.upper()} " in fault(load, **{setting: "elsewhere"})
 
@@ -360,6 +362,8 @@ def test_every_fault_about_applications_is_named_in_one_message_with_the_others(
         "maskinporten_cidrs": "maskinporten.no",
         "webproxy_cidrs": "proxy.test",
         "run_as_user": 0,
+        "image_pull_secrets": "https://registry.test",
+        "inbound_always": "everybody!",
     }
 
     lines = fault(load, applications=True, platform="onprem", **wrong).splitlines()
@@ -561,6 +565,8 @@ def test_wrong_and_missing_values_are_told_together(load):
         "egress_dns",
         "egress_always",
         "run_as_user",
+        "image_pull_secrets",
+        "inbound_always",
     ],
 )
 def test_a_key_written_where_it_doesnt_belong_is_not_shown(load, name):

@@ -6,8 +6,8 @@ from maskinporten_operator.model.application import parse_application
 from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, GKE_FQDN_POLICY, NETWORK_POLICY
 from maskinporten_operator.plan.egress import build_policies, find_targets
 from maskinporten_operator.plan.platform import (
-    DnsServer,
     Platform,
+    Pods,
     check_backend,
     choose_backend,
     find_fqdn_kind,
@@ -119,15 +119,15 @@ def test_gkes_own_policies_are_used_where_nothing_else_serves_the_kind():
 @pytest.mark.parametrize(
     ("text", "server"),
     [
-        ("kube-system", DnsServer("kube-system")),
-        ("openshift-dns:5353", DnsServer("openshift-dns", port=5353)),
-        ("kube-system/k8s-app=kube-dns:8053", DnsServer("kube-system", (("k8s-app", "kube-dns"),), port=8053)),
-        ("dns/dns.operator.openshift.io/daemonset-dns=default", DnsServer(
+        ("kube-system", Pods("kube-system")),
+        ("openshift-dns:5353", Pods("openshift-dns", port=5353)),
+        ("kube-system/k8s-app=kube-dns:8053", Pods("kube-system", (("k8s-app", "kube-dns"),), port=8053)),
+        ("dns/dns.operator.openshift.io/daemonset-dns=default", Pods(
             "dns", (("dns.operator.openshift.io/daemonset-dns", "default"),)
         )),
-        ("169.254.20.10", DnsServer(network="169.254.20.10/32")),
-        ("[fd00::10]:5353", DnsServer(network="fd00::10/128", port=5353)),
-        ("fd00::10", DnsServer(network="fd00::10/128")),
+        ("169.254.20.10", Pods(network="169.254.20.10/32")),
+        ("[fd00::10]:5353", Pods(network="fd00::10/128", port=5353)),
+        ("fd00::10", Pods(network="fd00::10/128")),
     ],
 )  # fmt: skip
 def test_where_pods_ask_for_names_is_written_as_a_namespace_or_an_address(text, server):

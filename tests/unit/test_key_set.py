@@ -595,6 +595,7 @@ def test_the_key_in_the_secret_is_never_dropped(situation):
     assert key_plan.publish is None or set(current) <= set(kept(key_plan))
 
 
+@settings(max_examples=400)  # about one in six has what this is about
 @given(situations())
 def test_a_rotation_never_drops_a_key_that_a_pod_may_have(situation):
     key_plan = decide(situation)
@@ -602,7 +603,9 @@ def test_a_rotation_never_drops_a_key_that_a_pod_may_have(situation):
     pending = {situation["pending"].kid} if situation["pending"] else set()
     expired = {key.kid for key in situation["registered"] if key.expires and key.expires <= NOW.timestamp()}
     held = situation["holders"] or {}
-    assume(current and held.keys() <= {key.kid for key in situation["registered"] if key.ours} - pending - expired)
+    may_be_read = {key.kid for key in situation["registered"] if key.ours} - pending - expired
+    if not (current and held.keys() <= may_be_read):
+        return
 
     assert key_plan.publish is None or held.keys() <= set(kept(key_plan)) or not current[0].ours
 

@@ -521,7 +521,7 @@ def test_resources_have_in_common_what_is_the_same_in_them(store):
 def test_only_what_decisions_may_depend_on_is_kept():
     metadata = {
         "managedFields": [{}],
-        "labels": {"a": "b"},
+        "labels": {"a": "b", "argocd.argoproj.io/instance": "x", "app.kubernetes.io/managed-by": "c"},
         "finalizers": ["others/finalizer", FINALIZER],
         "annotations": {"a": "b", "digdir.nais.io/preserve": "true", "digdir.nais.io/long": "x" * 100_000},
     }
@@ -532,9 +532,12 @@ def test_only_what_decisions_may_depend_on_is_kept():
     kept = trim(MASKINPORTEN_CLIENT, whole)
 
     before = body(10)
-    annotations = {"digdir.nais.io/preserve": "true", "digdir.nais.io/long": "x" * 64}
+    written = {
+        "annotations": {"digdir.nais.io/preserve": "true", "digdir.nais.io/long": "x" * 64},
+        "labels": {"a": "b", "app.kubernetes.io/managed-by": "c"},
+    }
     assert kept == {
-        "metadata": {**before["metadata"], "finalizers": [FINALIZER], "annotations": annotations, "labels": {}},
+        "metadata": {**before["metadata"], "finalizers": [FINALIZER], **written},
         "spec": before["spec"],
         "status": {"clientID": "some-id"},
         "unread": ["spec.foo"],

@@ -5,7 +5,14 @@ import asyncio
 import pytest
 
 from maskinporten_operator.model.maskinportenclient import FINALIZER
-from maskinporten_operator.model.resources import APPLICATION, DEPLOYMENT, MASKINPORTEN_CLIENT, parse_meta
+from maskinporten_operator.model.resources import (
+    APPLICATION,
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    MASKINPORTEN_CLIENT,
+    POD_DISRUPTION_BUDGET,
+    parse_meta,
+)
 from maskinporten_operator.model.resources import SECRET as SECRET_KIND
 from maskinporten_operator.plan.secret import SecretSummary
 from maskinporten_operator.runtime.owned_changes import SUMMARY, OwnedChanges, WatchedSecrets
@@ -243,6 +250,50 @@ async def test_of_two_kinds_objects_of_one_name_are_told_apart(world):
     world.changes.listen(DEPLOYMENT).on_change(secret(10))
 
     assert await world.queued() == {OWNER}
+
+
+UNSTEADY = pytest.mark.parametrize("kind", [HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET], ids=lambda it: it.name)
+
+
+@UNSTEADY
+async def test_a_status_that_moves_all_the_time_queues_nobody(world, kind):
+    listener = world.changes.listen(kind)
+    listener.on_change(secret(10) | {"generation": 1})
+    assert await world.queued() == {OWNER}
+
+    listener.on_change(secret(11) | {"generation": 1})
+    assert await world.queued() == set()
+
+
+@UNSTEADY
+@pytest.mark.parametrize(
+    "change", [{"generation": 2}, {"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"uid": "another"}], ids=str
+)
+async def test_whatever_else_moves_in_such_an_object_queues_the_owner(world, kind, change):
+    listener = world.changes.listen(kind)
+    listener.on_change(secret(10) | {"generation": 1})
+    await world.queued()
+
+    listener.on_change(secret(11) | {"generation": 1} | change)
+    assert await world.queued() == {OWNER}
+
+
+@UNSTEADY
+async def test_its_deletion_queues_the_owner_and_so_does_one_that_takes_its_place(world, kind):
+    listener = world.changes.listen(kind)
+    for change in (listener.on_change, listener.on_delete, listener.on_change):
+        change(secret(10))
+        assert await world.queued() == {OWNER}
+
+
+@UNSTEADY
+async def test_the_first_status_after_a_write_of_ours_queues_nobody(world, kind):
+    world.versions.record_own_write(Key(kind, NAMESPACE, SECRET), 10)
+    world.changes.take_write(kind, secret(10) | {"generation": 1, "labels": {"app": NAME, "team": "some-team"}})
+    await world.queued()
+
+    world.changes.listen(kind).on_change(secret(11) | {"generation": 1, "labels": {"app": NAME}})
+    assert await world.queued() == set()
 
 
 async def test_a_complete_list_of_one_kind_says_nothing_of_another(world):

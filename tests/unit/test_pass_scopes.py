@@ -1793,6 +1793,20 @@ async def test_an_own_scope_that_needs_a_grant_to_oneself_is_left_out_and_told_a
     assert world.ready == "True"
 
 
+async def test_a_scope_that_the_resource_makes_itself_is_consumed_by_its_next_pass_and_nobody_is_warned():
+    world = World(spec=spec(exposed("mine.read"), consumes=(SCOPE, "nav:arbeid:mine.read")))
+
+    first = await world.reconcile()
+
+    assert (world.ready, world.condition["reason"]) == ("Unknown", "ScopesPending")
+    assert world.find_condition("ScopesGranted")["status"] == "Unknown"
+    world.clock.advance(first.retry.delay)
+    await world.reconcile()
+    assert world.ready == "True"
+    assert set(world.client.scopes) == {SCOPE, "nav:arbeid:mine.read"}
+    assert {kind for kind, *_ in world.announcer.announced} == {"Normal"}
+
+
 async def test_an_own_scope_that_needs_no_grant_costs_two_writes():
     world = World(spec=spec(consumes=(SCOPE, OWN)))
     world.digdir.add_scope(OWN, "made by hand")

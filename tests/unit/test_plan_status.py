@@ -215,11 +215,19 @@ def test_a_long_message_is_cut():
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
-    [("True", "Synchronized"), ("False", "FailedSynchronization"), ("Unknown", "Retrying")],
+    ("states", "words"),
+    [
+        ({"Ready": "True"}, "Synchronized"),
+        ({"Ready": "False"}, "FailedSynchronization"),
+        ({"Ready": "Unknown"}, "Retrying"),
+        ({"Ready": "Unknown", "Synchronized": "True"}, "Synchronized"),
+        ({"Ready": "False", "Synchronized": "True"}, "Synchronized"),
+        ({"Ready": "True", "Synchronized": "True"}, "RolloutComplete"),
+        ({"Ready": "False", "Synchronized": "False"}, "FailedSynchronization"),
+    ],
 )
-def test_ready_in_the_words_of_earlier_tools(status, words):
-    assert build_synchronization_state({"status": status}) == words
+def test_ready_in_the_words_of_earlier_tools(states, words):
+    assert build_synchronization_state(states) == words
 
 
 # A fault not_the_resources_fault
@@ -242,7 +250,29 @@ def test_a_pass_that_failed_before_it_judged_anything_else_leaves_the_other_cond
     judged = build(not_ready(RejectedError(Reason.KEY_CHURN, "m").blocker, ()), before)
 
     assert kept in failed["conditions"]
-    assert [one["type"] for one in judged["conditions"]] == ["Ready"]
+    assert [one["type"] for one in judged["conditions"]] == ["Ready", "Stalled"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kinds"),
+    [
+        (synchronized((), None), []),
+        (refused("m"), ["Stalled"]),
+        (not_ready(TransientError(Reason.DIGDIR_UNAVAILABLE, "m").blocker), ["Reconciling"]),
+        (not_ready(WaitingError(Reason.AWAITING_LIST, "m", 1.0).blocker), ["Reconciling"]),
+    ],
+)
+def test_what_takes_time_is_reconciling_and_what_somebody_must_mend_is_stalled_and_else_neither_is_there(
+    outcome, kinds
+):
+    for before in (
+        READY_STATUS,
+        build(refused()),
+        build(not_ready(WaitingError(Reason.AWAITING_LIST, "", 1.0).blocker)),
+    ):
+        found = [one for one in build(outcome, before)["conditions"] if one["type"] in {"Reconciling", "Stalled"}]
+        assert [one["type"] for one in found] == kinds
+        assert all((one["status"], one["message"]) == ("True", "m") for one in found)
 
 
 def ready_resource(**changes):

@@ -53,7 +53,7 @@ async def world():
 
 
 async def test_an_event_with_news_queues_the_resource_and_one_without_nobody(world):
-    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", world.change(metadata={"labels": {"a": "b"}}))
+    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", world.change(metadata={"annotations": {"a": "b"}}))
     assert await world.queued() == {CLIENT}
 
     world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", world.client)
@@ -145,6 +145,11 @@ async def test_a_resource_that_is_listed_again_tells_of_a_gap(world):
     world.router.on_event(MASKINPORTEN_CLIENT, None, world.client)
 
     assert world.gaps == 1
+
+
+async def test_a_label_of_a_maskinportenclient_that_somebody_changed_queues_its_application(world):
+    world.router.on_event(MASKINPORTEN_CLIENT, "MODIFIED", world.change(metadata={"labels": {"team": "another"}}))
+    assert await world.queued() == {CLIENT, CLIENT._replace(kind=APPLICATION)}
 
 
 async def test_what_is_remembered_of_a_resource_that_vanished_during_a_pass_is_forgotten_at_its_end(world):

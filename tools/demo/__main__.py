@@ -91,9 +91,9 @@ def _explain(stage: Stage, terminal: Terminal) -> None:
     for line in (
         f"export KUBECONFIG={stage.cluster.admin_kubeconfig}",
         f"alias kubectl={FOLDER}/bin/kubectl   # unless you have one",
-        f"kubectl get applications,maskinportenclients,deployments,pods,networkpolicies -n {TEAM}",
-        f"kubectl describe application {APP} -n {TEAM}",
-        f"kubectl edit application {APP} -n {TEAM}",
+        f"kubectl get applications.nais.io,maskinportenclients,deployments,pods,networkpolicies -n {TEAM}",
+        f"kubectl describe applications.nais.io {APP} -n {TEAM}",
+        f"kubectl edit applications.nais.io {APP} -n {TEAM}",
         f"kubectl annotate maskinportenclient {APP} -n {TEAM} digdir.nais.io/rotate=true",
         f"kubectl get secret {SECRET} -n {TEAM} -o yaml",
         "",

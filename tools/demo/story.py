@@ -15,7 +15,7 @@ from tools.demo.stage import ROOT
 from tools.demo.terminal import UnexpectedError, expect
 from tools.demo.token import find_refusal, get_token, new_key, verify_token
 from tools.follow import Following
-from tools.kube import APPLICATIONS, CLIENTS, DEPLOYMENTS, POLICIES, credentials, is_ready, is_true, wait_for
+from tools.kube import APPLICATIONS, CLIENTS, DEPLOYMENTS, POLICIES, credentials, is_ready, wait_for
 from tools.progress import progress
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CHILDREN = (
     "service/my-app",
     "networkpolicy/my-app",
 )
-MILESTONES = ("Application: Ready=True", "Application: Available=True")
+MILESTONES = ("Application: Synchronized=True", "Application: Ready=True")
 PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi")
 SECONDS_TO_READY = 60.0
 SECONDS_TO_GO = 90.0
@@ -102,7 +102,7 @@ class Story:
         registered = stage.simulator.clients(DESCRIPTION)
         expect([one["client_id"] for one in registered] == [client_id], f"one client {client_id} at DigDir", registered)
         tell.succeed(f"DigDir has exactly one client {DESCRIPTION}: {client_id}")
-        self.summary["apply → Ready, Available"] = f"{seconds}, client {client_id}, 2 writes to DigDir"
+        self.summary["apply → Synchronized, Ready"] = f"{seconds}, client {client_id}, 2 writes to DigDir"
         return client_id
 
     def _show_result(self) -> None:
@@ -252,7 +252,7 @@ class Story:
         path = "/spec/maskinporten/scopes/exposes/0/enabled"
         for enabled in (False, True):
             patch = json.dumps([{"op": "replace", "path": path, "value": enabled}])
-            tell.say(f"kubectl patch application {API} -n {TEAM} --type=json -p '{patch}'")
+            tell.say(f"kubectl patch applications.nais.io {API} -n {TEAM} --type=json -p '{patch}'")
             kubectl("patch", "application", API, "-n", TEAM, "--type=json", "-p", patch)
             wait_for(lambda: self._read_scope()["active"] is enabled, SECONDS_TO_READY, "the change at DigDir")  # noqa: B023
             if not enabled:
@@ -328,19 +328,17 @@ class Story:
                         shown[news] = seen - created
                         if not brief or news.startswith(MILESTONES):
                             tell.say(f"  +{seen - created:.2f} s  {news}")
-                if resource["kind"] == "Application" and is_ready(resource) and is_true(resource, "Available"):
+                if resource["kind"] == "Application" and is_ready(resource):
                     ready = next(moment for news, moment in shown.items() if news.startswith(MILESTONES[0]))
                     return resource, f"{ready:.2f} s and {seen - created:.2f} s"
                 if any(": Ready=False" in news for news in shown):
                     break  # time alone does not fix that
         application = self._read(APPLICATIONS, name)
-        raise UnexpectedError(
-            f"Ready=True and Available=True within {SECONDS_TO_READY:.0f} s", "; ".join(_find_news(application))
-        )
+        raise UnexpectedError(f"Ready=True within {SECONDS_TO_READY:.0f} s", "; ".join(_find_news(application)))
 
     def _delete(self, *, first_time: bool = False) -> None:
         tell, kubectl = self.terminal, self.stage.cluster.kubectl
-        tell.say(f"kubectl delete application {APP} -n {TEAM}")
+        tell.say(f"kubectl delete applications.nais.io {APP} -n {TEAM}")
         kubectl("delete", "application", APP, "-n", TEAM, f"--timeout={SECONDS_TO_READY:.0f}s")
         slow = " (half a minute the first time: the kinds are new to it)" if first_time else ""
         tell.say(f"the Application is gone; now Kubernetes' garbage collector takes what it owned{slow}")

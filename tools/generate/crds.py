@@ -23,6 +23,8 @@ HEADER = "# Generated from src/maskinporten_operator/model by `make generate`; e
 DROPPED = frozenset({"title", "default", "$defs"})
 """Titles say nothing new. Defaults would be written into stored objects; the descriptions tell them."""
 
+UNOBSERVED = {"observedGeneration": -1}
+"""The status of a resource that has none yet: kstatus takes one without an observed generation for current."""
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 COPIED = frozenset(
@@ -111,6 +113,7 @@ DEFINITIONS = {
         ApplicationStatus,
         (
             ("Ready", "string", f"{READY}.status"),
+            ("Reason", "string", f"{READY}.reason"),
             ("Client", "string", ".status.clientID"),
             ("Image", "string", ".spec.image"),
             AGE,
@@ -168,7 +171,7 @@ def build_crd(definition: Definition) -> Schema:
                                 "kind": {"type": "string"},
                                 "metadata": {"type": "object"},
                                 "spec": build_structural_schema(definition.spec, is_open=definition.open),
-                                "status": build_structural_schema(definition.status),
+                                "status": build_structural_schema(definition.status) | {"default": UNOBSERVED},
                             },
                         }
                     },

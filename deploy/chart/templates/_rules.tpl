@@ -25,7 +25,7 @@ deleted, and without `create` on maskinportenclients no late write can bring one
   resources: [namespaces]
   verbs: [{{ ternary "get" "get, list, watch" (gt (len .Values.namespaces) 0) }}]
 {{- if .Values.rbac.pods }}
-# Seeing which pods use a Secret, before a key is given up that was in it.
+# Seeing which pods use a Secret, before a key is given up that was in it, and why pods of an Application don't come up.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
@@ -46,6 +46,7 @@ over from other settings.
 {{- $clear := "get, list, watch, delete" -}}
 {{- /* To open a NetworkPolicy while the policy for host names beside it is deleted. */ -}}
 {{- $change := "get, list, watch, patch, delete" -}}
+{{- $inbound := ternary "none" $settings.inbound (and (eq $settings.inbound "auto") (eq $settings.platform "generic")) -}}
 {{- $egress := ternary "none" $settings.egress (and (eq $settings.egress "auto") (eq $settings.platform "generic")) -}}
 # Seeing what users ask for. No `patch`, and no `create`: an Application is the user's alone.
 - apiGroups: [nais.io]
@@ -63,16 +64,25 @@ over from other settings.
 - apiGroups: [nais.io]
   resources: [maskinportenclients]
   verbs: [create, delete]
-# The workload, and the way out by what settings.egress allows. `list` and `watch` ask for the metadata of our own only.
+# The workload, the way out by what settings.egress allows, and the way in. `list` and `watch` ask for the metadata of our own only.
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [{{ ternary $make $clear $settings.workloads }}]
 - apiGroups: [""]
   resources: [services]
   verbs: [{{ ternary $make $clear $settings.workloads }}]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [{{ ternary $make $clear (and $settings.workloads $settings.serviceAccounts) }}]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [{{ ternary $make $clear $settings.workloads }}]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [{{ ternary $make $clear $settings.workloads }}]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [{{ ternary $make (ternary $change $clear (eq $egress "none")) (has $egress (list "auto" "networkpolicy" "fqdn-gke")) }}]
+  verbs: [{{ ternary $make (ternary $change $clear (eq $egress "none")) (or (ne $inbound "none") (has $egress (list "auto" "networkpolicy" "fqdn-gke"))) }}]
 - apiGroups: [networking.gke.io]
   resources: [fqdnnetworkpolicies]
   verbs: [{{ ternary $make $clear (has $egress (list "auto" "fqdn-gke")) }}]

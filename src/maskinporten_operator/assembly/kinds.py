@@ -11,11 +11,10 @@ from maskinporten_operator.adapters.cluster.discovery import find_served
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.resources import (
     APPLICATION,
-    DEPLOYMENT,
     FQDN_POLICY,
     GKE_FQDN_POLICY,
     MASKINPORTEN_CLIENT,
-    SERVICE,
+    WORKLOAD_KINDS,
     Kind,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
@@ -52,7 +51,7 @@ async def _look_for_kinds(api: ClusterApi, config: Config) -> frozenset[Kind]:
     watched, logged = watched_kinds(config), None
     while True:
         try:
-            served = await find_served(api, (*watched, DEPLOYMENT, SERVICE, *POLICY_KINDS))
+            served = await find_served(api, (*watched, *WORKLOAD_KINDS, *POLICY_KINDS))
             message = _find_lack(config, served)
             if message is None:
                 return served - {GKE_FQDN_POLICY} if FQDN_POLICY in served else served

@@ -13,6 +13,9 @@ from maskinporten_operator.plan.platform import (
     choose_backend,
     find_fqdn_kind,
     find_published_addresses,
+    guards_inbound,
+    has_nais_defaults,
+    parse_caller,
     parse_dns_server,
 )
 from maskinporten_operator.plan.registration_settings import RegistrationSettings
@@ -64,8 +67,13 @@ def build_platform(config: Config, served: Collection[Kind]) -> Platform:
         fqdn_kind=find_fqdn_kind(served) or FQDN_POLICY,
         dns=tuple(parse_dns_server(one) for one in config.egress_dns),
         always=config.egress_always,
+        guards_inbound=guards_inbound(config.inbound, config.platform),
+        inbound_always=tuple(parse_caller(one) for one in config.inbound_always),
         webproxy=build_webproxy(config),
         run_as_user=config.run_as_user,
+        has_nais_defaults=has_nais_defaults(config.workload_defaults, config.platform),
+        service_accounts=config.service_accounts,
+        image_pull_secrets=config.image_pull_secrets,
     )
 
 

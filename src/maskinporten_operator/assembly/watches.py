@@ -11,12 +11,11 @@ from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_m
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.resources import (
     APPLICATION,
-    DEPLOYMENT,
     MASKINPORTEN_CLIENT,
     NAMESPACE,
     SECRET,
-    SERVICE,
     UNREADABLE,
+    WORKLOAD_KINDS,
     Kind,
 )
 from maskinporten_operator.plan.egress import POLICY_KINDS
@@ -113,7 +112,7 @@ class Watches:
         """Give a coroutine for each watch of what resources own, as far as it is `served`, and of namespaces."""
         owned = [(MASKINPORTEN_CLIENT, SECRET)]
         if APPLICATION in self._router.stores:
-            owned += [(APPLICATION, kind) for kind in (DEPLOYMENT, SERVICE, *POLICY_KINDS) if kind in served]
+            owned += [(APPLICATION, kind) for kind in (*WORKLOAD_KINDS, *POLICY_KINDS) if kind in served]
         return [
             *(
                 self._follow(

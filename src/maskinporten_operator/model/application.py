@@ -28,9 +28,6 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.model.status_hint import StatusHint, read_status
 
-RESTART_ANNOTATION = "digdir.nais.io/restart-on-rotation"
-"""On an Application: `false` leaves the pods alone when the credentials change."""
-
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 APPLICATION_NAME_RULE = (
     f"self.metadata.name.size() <= {MAX_NAME_LENGTH} && self.metadata.name.matches(r'{NAME_PATTERN}')",
@@ -51,6 +48,7 @@ Quantities = Annotated[
     WithJsonSchema({"type": "object", "additionalProperties": {"x-kubernetes-int-or-string": True}}),
 ]
 DnsName = Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN_PATTERN, max_length=253)]
+IntOrPercent = Annotated[int | str, WithJsonSchema({"x-kubernetes-int-or-string": True})]
 Target = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$", max_length=63)]
 
 
@@ -69,6 +67,32 @@ class Service(SpecModel):
     ]
 
 
+class CpuScaling(SpecModel):
+    """Scaling by the use of CPU."""
+
+    threshold_percentage: Annotated[
+        int, Field(default=50, ge=0, le=10_000, description="The share of the requested CPU that is aimed at.")
+    ]
+
+
+class ScalingStrategy(SpecModel):
+    """By what the number of pods is chosen."""
+
+    cpu: Annotated[CpuScaling | None, Field(default=None, description="By the use of CPU.")]
+    scale_up_stabilization_window_seconds: Annotated[
+        int, Field(default=0, ge=0, le=3600, description="Seconds for which more pods must be needed; 0 by default.")
+    ]
+    scale_down_stabilization_window_seconds: Annotated[
+        int,
+        Field(
+            default=0,
+            ge=0,
+            le=3600,
+            description="Seconds for which fewer pods must be enough; Kubernetes' 300 by default.",
+        ),
+    ]
+
+
 class Replicas(SpecModel):
     """How many pods."""
 
@@ -78,8 +102,25 @@ class Replicas(SpecModel):
             default=2,
             ge=0,
             le=10_000,
-            description="How many pods to begin with; 2 by default. A scaler may change it afterwards.",
+            description="How many pods at least; 2 by default. A scaler may set more afterwards.",
         ),
+    ]
+    max: Annotated[
+        int | None,
+        Field(default=None, ge=0, le=10_000, description="How many pods at most: with more than `min`, autoscaled."),
+    ]
+    cpu_threshold_percentage: Annotated[
+        int,
+        Field(
+            default=50,
+            ge=0,
+            le=10_000,
+            description="The share of the requested CPU that is aimed at, where `scalingStrategy` says nothing.",
+        ),
+    ]
+    disable_auto_scaling: Annotated[bool, Field(default=False, description="No autoscaler is made.")]
+    scaling_strategy: Annotated[
+        ScalingStrategy | None, Field(default=None, description="By what the number of pods is chosen.")
     ]
 
 
@@ -96,6 +137,42 @@ class EnvFrom(SpecModel):
 
     configmap: Annotated[DnsName | None, Field(default=None, description="The ConfigMap's name.")]
     secret: Annotated[DnsName | None, Field(default=None, description="The Secret's name.")]
+
+
+class EmptyDir(SpecModel):
+    """A directory that is empty when a pod starts, and goes with it."""
+
+    medium: Annotated[
+        Literal["Disk", "Memory"], Field(default="Disk", description="Where its files are; `Disk` by default.")
+    ]
+
+
+class FilesFrom(SpecModel):
+    """Files that are mounted into the container; of several sources in one the first counts, in this order."""
+
+    configmap: Annotated[DnsName | None, Field(default=None, description="The name of a ConfigMap.")]
+    secret: Annotated[DnsName | None, Field(default=None, description="The name of a Secret.")]
+    persistent_volume_claim: Annotated[
+        DnsName | None, Field(default=None, description="The name of a PersistentVolumeClaim.")
+    ]
+    empty_dir: Annotated[EmptyDir | None, Field(default=None, description="An empty directory; needs `mountPath`.")]
+    mount_path: Annotated[
+        str,
+        Field(
+            default="",
+            max_length=1024,
+            description="The directory; by default `/var/run/configmaps/<name>`, `/var/run/secrets` or "
+            "`/var/run/pvc/<name>`.",
+        ),
+    ]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the sources that are set, the one that counts first."""
+        named = ("configmap", "secret", "persistentVolumeClaim")
+        given = dict(zip(named, (self.configmap, self.secret, self.persistent_volume_claim), strict=True))
+        empty = ("emptyDir",) if self.empty_dir else ()
+        return (*(name for name, value in given.items() if value), *empty)
 
 
 class Resources(SpecModel):
@@ -122,12 +199,61 @@ class Probe(SpecModel):
     ]
 
 
+class Prometheus(SpecModel):
+    """Where Prometheus reads metrics."""
+
+    enabled: Annotated[bool, Field(default=False, description="Whether the pods are annotated for Prometheus.")]
+    port: Annotated[
+        Annotated[int | str, WithJsonSchema({"x-kubernetes-int-or-string": True})] | None,
+        Field(default=None, description="The port; that of the application by default."),
+    ]
+    path: Annotated[str, Field(default="/metrics", max_length=1024, description="The path; `/metrics` by default.")]
+
+
+class HttpHook(SpecModel):
+    """An HTTP request before the container ends."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024, description="The path that is asked for.")]
+    port: Annotated[Port | None, Field(default=None, description="The port; that of the application by default.")]
+
+
+class ExecHook(SpecModel):
+    """A command before the container ends."""
+
+    command: Annotated[
+        tuple[str, ...],
+        Field(
+            default=(),
+            max_length=1000,
+            json_schema_extra=list_of("atomic"),
+            description="The command and its arguments; no shell.",
+        ),
+    ]
+
+
+class PreStopHook(SpecModel):
+    """What is done before the container is asked to end."""
+
+    exec: Annotated[ExecHook | None, Field(default=None, description="Run a command in the container.")]
+    http: Annotated[HttpHook | None, Field(default=None, description="Send it an HTTP request.")]
+
+
+class RollingUpdate(SpecModel):
+    """How many pods may be more or fewer while they are replaced."""
+
+    max_surge: Annotated[IntOrPercent | None, Field(default=None, description="How many more; `25%` by default.")]
+    max_unavailable: Annotated[IntOrPercent | None, Field(default=None, description="How many fewer; 0 by default.")]
+
+
 class Strategy(SpecModel):
     """How a new version takes the place of the old."""
 
     type: Annotated[
         Literal["RollingUpdate", "Recreate"],
         Field(default="RollingUpdate", description="Pod by pod, or all at once; `RollingUpdate` by default."),
+    ]
+    rolling_update: Annotated[
+        RollingUpdate | None, Field(default=None, description="How many pods may be more or fewer meanwhile.")
     ]
 
 
@@ -168,7 +294,7 @@ class External(SpecModel):
 
 
 class Rule(SpecModel):
-    """Another application that this one calls."""
+    """Another application, which this one calls or is called by."""
 
     application: Annotated[Target, Field(description="The application's name; `*` for all.")]
     namespace: Annotated[
@@ -203,9 +329,27 @@ class Outbound(SpecModel):
     ]
 
 
+class Inbound(SpecModel):
+    """Who may call the application."""
+
+    rules: Annotated[
+        tuple[Rule, ...],
+        Field(
+            default=(),
+            max_length=500,
+            json_schema_extra=list_of("atomic"),
+            description="Applications in the cluster.",
+        ),
+    ]
+
+
 class AccessPolicy(SpecModel):
     """Whom the application may talk to."""
 
+    inbound: Annotated[
+        Inbound | None,
+        Field(default=None, description="Who may call it: where the cluster restricts that, nobody else."),
+    ]
     outbound: Annotated[
         Outbound | None, Field(default=None, description="What it may call. Maskinporten's hosts need no mention.")
     ]
@@ -257,9 +401,32 @@ class ApplicationSpec(SpecModel):
             description="ConfigMaps and Secrets whose values become variables.",
         ),
     ]
+    files_from: Annotated[
+        tuple[FilesFrom, ...],
+        Field(
+            default=(),
+            max_length=100,
+            json_schema_extra=list_of("atomic"),
+            description="ConfigMaps, Secrets, volumes and empty directories that are mounted.",
+        ),
+    ]
     resources: Annotated[Resources, Field(default=Resources(), description="CPU and memory.")]
     liveness: Annotated[Probe | None, Field(default=None, description="Failing, the container is started anew.")]
     readiness: Annotated[Probe | None, Field(default=None, description="Failing, the pod gets no calls.")]
+    prometheus: Annotated[
+        Prometheus | None,
+        Field(default=None, description="Where Prometheus reads metrics, by annotations of the pods."),
+    ]
+    startup: Annotated[
+        Probe | None, Field(default=None, description="Until it succeeds once, the other two aren't asked.")
+    ]
+    pre_stop_hook: Annotated[
+        PreStopHook | None,
+        Field(default=None, description="Done before the container ends; a pause of 5 seconds by default."),
+    ]
+    pre_stop_hook_path: Annotated[
+        str, Field(default="", max_length=1024, description="The path of an HTTP request that is made then instead.")
+    ]
     termination_grace_period_seconds: Annotated[
         int | None,
         Field(default=None, ge=0, le=86_400, description="Seconds to end in; Kubernetes' 30 by default."),

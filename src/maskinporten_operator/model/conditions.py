@@ -10,6 +10,11 @@ from enum import StrEnum
 from typing import Literal
 
 READY = "Ready"
+SYNCHRONIZED = "Synchronized"
+"""Of an Application: all that it owns is as its spec says, whether or not its pods are up."""
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+"""These two, and no condition at all where neither holds, are what kstatus looks at: `plan/status.py`."""
 REGISTRATION_UNIQUE = "RegistrationUnique"
 SECRET_UNIQUE = "SecretUnique"
 ALL_FIELDS_SUPPORTED = "AllFieldsSupported"
@@ -71,6 +76,7 @@ class Reason(StrEnum):
     AWAITING_CLIENT = "AwaitingClient"
     WAITING_FOR_CREDENTIALS = "WaitingForCredentials"
     ROLLING_OUT = "RollingOut"
+    ROLLOUT_BLOCKED = "RolloutBlocked"
     REGISTRATION_ABSENT = "RegistrationAbsent"
     MASS_ABSENCE = "MassAbsence"
     RATE_LIMITED = "RateLimited"

@@ -6,7 +6,7 @@ server, and by `parse`, since a cluster may serve the platform's own, laxer CRDs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -34,8 +34,6 @@ UNREADABLE = "unreadable"
 """Where a body that was read says which part is missing in it, and why."""
 
 
-MAX_ANNOTATION_LENGTH = 64
-"""Characters that count of an annotation's value."""
 ROTATION_MANAGERS = "rotationManagers"
 """Where the metadata that was read names the field managers of the annotation that asks for a new key."""
 
@@ -74,8 +72,13 @@ APPLICATION = Kind(f"{GROUP}/v1alpha1", "Application", "applications")
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 SECRET = Kind("v1", "Secret", "secrets")
 POD = Kind("v1", "Pod", "pods")
+SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 SERVICE = Kind("v1", "Service", "services")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
+HORIZONTAL_POD_AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+POD_DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+WORKLOAD_KINDS = (SERVICE_ACCOUNT, SERVICE, DEPLOYMENT, POD_DISRUPTION_BUDGET, HORIZONTAL_POD_AUTOSCALER)
+"""What an application runs by."""
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 FQDN_POLICY = Kind("networking.gke.io/v1alpha3", "FQDNNetworkPolicy", "fqdnnetworkpolicies")
 """That of the add-on which resolves the names itself."""
@@ -118,6 +121,7 @@ class ObjectMeta:
     finalizers: tuple[str, ...]
     annotations: Mapping[str, str]
     rotation_managers: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def asks(self, annotation: str) -> bool:
         """Whether the annotation is set to exactly `true`. Annotations are requests, never facts."""
@@ -151,6 +155,7 @@ def parse_meta(kind: Kind, body: Mapping[str, Any]) -> ObjectMeta:
         finalizers=tuple(meta.get("finalizers") or ()),
         annotations=meta.get("annotations") or {},
         rotation_managers=tuple(meta.get(ROTATION_MANAGERS) or ()),
+        labels=meta.get("labels") or {},
     )
 
 

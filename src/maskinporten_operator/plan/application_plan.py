@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.blockers import Blocker, rejected
@@ -12,11 +12,21 @@ from maskinporten_operator.model.conditions import (
     AVAILABLE,
     MASKINPORTEN_READY,
     READY,
+    SYNCHRONIZED,
     Reason,
     Verdict,
 )
-from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, NETWORK_POLICY, SERVICE
+from maskinporten_operator.model.resources import (
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    MASKINPORTEN_CLIENT,
+    NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
+    SERVICE_ACCOUNT,
+    WORKLOAD_KINDS,
+)
 from maskinporten_operator.model.status_hint import read_status
+from maskinporten_operator.plan.application_metadata import find_unused_metadata
 from maskinporten_operator.plan.children import (
     ChildName,
     Credentials,
@@ -27,15 +37,19 @@ from maskinporten_operator.plan.children import (
     check_child_owner,
     check_origin,
 )
+from maskinporten_operator.plan.container import find_unused_hooks
 from maskinporten_operator.plan.egress import POLICY_KINDS, find_unexpressed
 from maskinporten_operator.plan.egress_change import find_bridge
 from maskinporten_operator.plan.exposed_scopes import judge_repeated
+from maskinporten_operator.plan.inbound import find_unguarded
+from maskinporten_operator.plan.mounts import find_unmounted
 from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
 from maskinporten_operator.plan.owner_references import is_adoptable, is_owned_by
-from maskinporten_operator.plan.workload import REPLICAS_ANNOTATION
+from maskinporten_operator.plan.rollout import Rollout, judge_pods, judge_rollout
+from maskinporten_operator.plan.scaling import find_new_count, find_unscaled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from maskinporten_operator.model.application import Application, ApplicationSpec
     from maskinporten_operator.plan.platform import Platform
@@ -71,11 +85,36 @@ class ApplicationSnapshot:
         return None if client["metadata"].get("deletionTimestamp") else client
 
     @property
+    def lacks_credentials(self) -> bool:
+        """Whether it uses Maskinporten, and its Secret has never existed."""
+        return self.spec.maskinporten.enabled and not self.credentials
+
+    @property
+    def was_settled(self) -> bool:
+        """Whether the rollout of the Application's present generation was said to be complete, or to have failed."""
+        ready = self.application.status.find_condition(READY)
+        if ready is None or not ready.is_of(self.application.meta.generation):
+            return False
+        return ready.status == "True" or ready.reason == Reason.ROLLOUT_FAILED
+
+    @property
     def credentials(self) -> Credentials | None:
         """What is known of the Secret, once it has existed."""
         status = read_status(self.own_client or {})
         name = build_secret_name(self.application.meta.name)
         return Credentials(name, status.fingerprint) if status.secret_name == name else None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """How the pods are when a pass ends.
+
+    Attributes:
+        next_look: After how many seconds the pods are to be looked at again, which no watch tells of; None if not.
+    """
+
+    rollout: Rollout = field(default_factory=Rollout)
+    next_look: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +127,17 @@ class ApplyChild:
     reason: str
     bridges: bool = False
 
-    @property
-    def needs_policies(self) -> bool:
-        """Whether it must wait until each policy before it is in place: no pods without them, and none that closes."""
-        return self.child.kind in POLICY_KINDS or (self.child.kind == DEPLOYMENT and self.uid is None)
+    def needs_any(self, refused: Collection[ChildName]) -> bool:
+        """Whether it must wait for something that was refused.
+
+        There are no new pods without their policies, no policy closes what one before it was to open, and nothing acts
+        on a Deployment that isn't the Application's.
+        """
+        if self.child.kind in {HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET}:
+            return any(one.kind == DEPLOYMENT for one in refused)
+        if self.child.kind == DEPLOYMENT and self.uid is None:
+            return any(one.kind in POLICY_KINDS for one in refused)
+        return self.child.is_egress and any(one.is_egress for one in refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +150,9 @@ class AdoptChild:
 
 @dataclass(frozen=True, slots=True)
 class SetReplicas:
-    """Apply the spec's number of pods to the Deployment: at its creation, and when that number changes."""
+    """Set the number of pods: at the Deployment's creation, and when the spec's minimum, `asked`, changes."""
 
+    asked: int
     count: int
 
 
@@ -150,39 +197,44 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
     desired = build_children(meta, seen.spec, platform, seen.credentials)
     steps: list[ApplicationStep] = []
     blockers: list[Blocker] = []
-    is_policy_blocked = False
+    blocked: set[ChildName] = set()
     for child, manifest in desired.items():
         observed = seen.children.get(child)
         if observed and (blocker := check_child_owner(child, observed, meta, manifest)):
-            blockers.append(blocker)
-            is_policy_blocked |= child.kind in POLICY_KINDS
+            if not gives_way(child, blocker):
+                blockers.append(blocker)
+            blocked.add(child)
             continue
         if reason := check_child(manifest, observed, seen.mutated.get(child)):
             steps.append(ApplyChild(child, manifest, observed["metadata"]["uid"] if observed else None, reason))
-        if child.kind == DEPLOYMENT and (count := _find_new_count(seen, observed)) is not None:
-            steps.append(SetReplicas(count))
+        if child.kind == DEPLOYMENT and (step := _plan_replicas(seen, platform, observed)):
+            steps.append(step)
     steps += [
         DeleteChild(child, observed["metadata"]["uid"])
         for child, observed in sorted(seen.children.items(), key=_find_turn)
         if observed and child not in desired and _is_pruned(child, observed, seen, platform)
     ]
-    if is_policy_blocked:
-        steps = [one for one in steps if not (isinstance(one, ApplyChild) and one.needs_policies)]
-    else:
+    steps = [one for one in steps if not (isinstance(one, ApplyChild) and one.needs_any(blocked))]
+    if not any(one.is_egress for one in blocked):
         steps = _bridge(steps, desired, seen, platform)
     # A refusal tells more than a wait, and asks somebody to act.
     blocker = next((one for one in blockers if one.kind == "Rejected"), blockers[0] if blockers else None)
     return ApplicationPlan(tuple(steps), blocker)
 
 
+def gives_way(child: ChildName, blocker: Blocker) -> bool:
+    """Whether somebody else's object does as well: no field of the spec asks for one."""
+    return child.kind in {POD_DISRUPTION_BUDGET, SERVICE_ACCOUNT} and blocker.reason == Reason.CHILD_CONFLICT
+
+
 def judge(
     seen: ApplicationSnapshot,
     platform: Platform,
-    deployment: Mapping[str, Any] | None,
+    workload: Workload,
     error: Blocker | None,
     waited: float,
 ) -> Outcome:
-    """Say how a pass ended, that left `deployment` as it is and failed with `error` if it did.
+    """Say how a pass ended, that left the workload as it is and failed with `error` if it did.
 
     `waited` is how many seconds the client has not said how it is; within `PATIENCE` nothing is reported.
     """
@@ -194,7 +246,7 @@ def judge(
     verdicts = (
         client_verdict,
         judge_repeated_scopes(seen.spec),
-        judge_workload(seen, platform, deployment),
+        judge_workload(seen, platform, workload.rollout),
         judge_fields(seen, platform),
     )
     notices = tuple(verdict for verdict in verdicts if verdict)
@@ -204,8 +256,10 @@ def judge(
         message = f"The MaskinportenClient isn't ready: {client_verdict.message}"
         ready = Verdict(READY, client_verdict.status, client_verdict.reason, message)
         return Outcome((ready, *notices), None, logging.INFO)
-    ready = Verdict(READY, "True", Reason.SYNCHRONIZED, "Everything is as the spec says")
-    return Outcome((ready, *notices), None, logging.INFO)
+    synchronized = Verdict(SYNCHRONIZED, "True", Reason.SYNCHRONIZED, "Everything is as the spec says")
+    ready = _judge_rollout(seen, platform, workload) or replace(synchronized, type=READY)
+    retry = Retry(workload.next_look, failed=False) if workload.next_look else None
+    return Outcome((ready, synchronized, *notices), retry, logging.INFO)
 
 
 def check_webproxy(spec: ApplicationSpec, platform: Platform) -> Blocker | None:
@@ -234,18 +288,27 @@ def judge_repeated_scopes(spec: ApplicationSpec) -> Verdict | None:
     return judge_repeated(spec.maskinporten.scopes) if spec.maskinporten.enabled else None
 
 
-def judge_workload(seen: ApplicationSnapshot, platform: Platform, deployment: Mapping[str, Any] | None) -> Verdict:
+def judge_workload(seen: ApplicationSnapshot, platform: Platform, rollout: Rollout) -> Verdict:
     """Say whether the workload is up."""
     if not platform.workloads:
         message = "Workloads aren't made by this operator here: see to a Deployment with the label app yourself"
         return Verdict(AVAILABLE, "Unknown", Reason.WORKLOAD_ELSEWHERE, message)
     if not seen.spec.image:
         return Verdict(AVAILABLE, "False", Reason.NO_IMAGE, "spec.image isn't set, so there is no workload")
-    if seen.spec.maskinporten.enabled and not seen.credentials:
+    if seen.lacks_credentials:
         message = "The Deployment is made when its Secret is there"
         return Verdict(AVAILABLE, "False", Reason.WAITING_FOR_CREDENTIALS, message)
-    is_ours = deployment is not None and is_owned_by(deployment, seen.application.meta)
-    return _judge_deployment(deployment if is_ours else None)
+    return judge_pods(rollout)
+
+
+def _judge_rollout(seen: ApplicationSnapshot, platform: Platform, workload: Workload) -> Verdict | None:
+    """Give why an Application isn't ready whose children are as its spec says; None if it is, or has no workload."""
+    available = judge_workload(seen, platform, workload.rollout)
+    if available.reason == Reason.WAITING_FOR_CREDENTIALS:
+        return replace(available, type=READY, status="Unknown")
+    if available.reason in {Reason.WORKLOAD_ELSEWHERE, Reason.NO_IMAGE}:
+        return None
+    return judge_rollout(workload.rollout)
 
 
 def judge_fields(seen: ApplicationSnapshot, platform: Platform) -> Verdict:
@@ -263,7 +326,7 @@ def judge_fields(seen: ApplicationSnapshot, platform: Platform) -> Verdict:
 def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]:
     """Find the paths of fields that are set and have no effect."""
     spec = seen.spec
-    found = list(seen.application.unread)
+    found = [*seen.application.unread, *find_unused_metadata(seen.application.meta)]
     if spec.gcp is not None:
         found.append("spec.gcp")
     if spec.webproxy and not platform.uses_webproxy(wanted=True):
@@ -274,13 +337,16 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
         for number, one in enumerate(spec.env_from)
         if not (one.configmap or one.secret or any(path.startswith(f"spec.envFrom[{number}].") for path in found))
     ]
+    found += [*find_unmounted(spec), *find_unused_hooks(spec), *find_unscaled(spec, platform)]
+    if spec.strategy.type == "Recreate" and spec.strategy.rolling_update:
+        found.append("spec.strategy.rollingUpdate (the type is Recreate)")
     last = {one.name: number for number, one in enumerate(spec.env)}
     found += [
         f"spec.env[{number}] (a later one has the same name)"
         for number, one in enumerate(spec.env)
         if number != last[one.name]
     ]
-    return found + find_unexpressed(spec, platform)
+    return found + find_unguarded(spec, platform) + find_unexpressed(spec, platform)
 
 
 def _bridge(
@@ -294,9 +360,9 @@ def _bridge(
     if platform.workloads and not seen.children.get(ChildName(DEPLOYMENT, meta.name)):
         return steps  # there are no pods
     there = {child: one for child, one in seen.children.items() if one and is_owned_by(one, meta)}
-    before = {child.kind: one for child, one in there.items() if child.kind in POLICY_KINDS}
-    after = {child.kind: one for child, one in desired.items() if child.kind in POLICY_KINDS}
-    changed = {one.child.kind for one in steps if isinstance(one, ApplyChild | DeleteChild)}
+    before = {child.kind: one for child, one in there.items() if child.is_egress}
+    after = {child.kind: one for child, one in desired.items() if child.is_egress}
+    changed = {one.child.kind for one in steps if isinstance(one, ApplyChild | DeleteChild) and one.child.is_egress}
     rules = find_bridge(before, after, changed)
     if rules is None:
         return steps
@@ -315,11 +381,16 @@ def _cut_path(field: str) -> str:
     return path[:MAX_PATH_LENGTH] + parenthesis + reason
 
 
-def _find_new_count(seen: ApplicationSnapshot, deployment: Mapping[str, Any] | None) -> int | None:
-    """Give the number of pods if the spec's isn't the one that was applied last; what a scaler set is left alone."""
-    count = seen.spec.replicas.min
-    annotations = (deployment["metadata"].get("annotations") or {}) if deployment else {}
-    return None if annotations.get(REPLICAS_ANNOTATION) == str(count) else count
+def _plan_replicas(
+    seen: ApplicationSnapshot, platform: Platform, deployment: Mapping[str, Any] | None
+) -> SetReplicas | None:
+    """Set the number of pods if the spec asks for another, or for as many as there were before its autoscaler."""
+    asked = seen.spec.replicas.min
+    count = find_new_count(seen.spec, platform, deployment)
+    autoscaler = seen.children.get(ChildName(HORIZONTAL_POD_AUTOSCALER, seen.application.meta.name))
+    if count is None and autoscaler and seen.spec.replicas.max == asked:
+        count = asked
+    return None if count is None else SetReplicas(asked, count)
 
 
 def _find_turn(item: tuple[ChildName, object]) -> int:
@@ -337,20 +408,6 @@ def _is_pruned(child: ChildName, observed: Mapping[str, Any], seen: ApplicationS
         return False
     if child.kind == MASKINPORTEN_CLIENT:
         return not seen.spec.maskinporten.enabled
-    if child.kind in {DEPLOYMENT, SERVICE}:
-        return platform.workloads and not seen.spec.image
+    if child.kind in WORKLOAD_KINDS:
+        return platform.workloads and not (seen.spec.image and seen.lacks_credentials)
     return True
-
-
-def _judge_deployment(deployment: Mapping[str, Any] | None) -> Verdict:
-    # One message for every step of a rollout: each other one would be a write of the status.
-    rolling_out = Verdict(AVAILABLE, "False", Reason.ROLLING_OUT, "The Deployment's pods aren't up yet")
-    status = read_status(deployment or {})
-    available, progressing = status.find_condition("Available"), status.find_condition("Progressing")
-    is_available = available is not None and available.status == "True"
-    if progressing and progressing.status == "False":
-        which = "pods of an earlier version are available" if is_available else "too few pods are available"
-        message = f"The rollout failed, and {which}: {progressing.message}"
-        return Verdict(AVAILABLE, "True" if is_available else "False", Reason.ROLLOUT_FAILED, message)
-    # True while a rollout goes on, too, as long as enough pods of either version are up.
-    return Verdict(AVAILABLE, "True", Reason.AVAILABLE, "Enough pods are available") if is_available else rolling_out

@@ -11,24 +11,44 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.resources import DEPLOYMENT, MASKINPORTEN_CLIENT, SERVICE, UNREADABLE, Kind
+from maskinporten_operator.model.resources import (
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    MASKINPORTEN_CLIENT,
+    NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    UNREADABLE,
+    Kind,
+)
+from maskinporten_operator.plan.application_metadata import build_child_metadata
 from maskinporten_operator.plan.comparison import find_difference, take_over
-from maskinporten_operator.plan.egress import build_network_policy_of, build_policies
+from maskinporten_operator.plan.egress import POLICY_KINDS, build_network_policy_of, build_policies
+from maskinporten_operator.plan.inbound import build_inbound_policy, is_guarded, is_inbound
 from maskinporten_operator.plan.owner_references import (
-    build_metadata,
     is_adoptable,
     is_owned_by,
     is_ownerless,
     was_owned_by_namesake,
 )
+from maskinporten_operator.plan.scaling import (
+    build_autoscaler,
+    build_disruption_budget,
+    has_disruption_budget,
+    is_autoscaled,
+)
 from maskinporten_operator.plan.workload import (
     CREDENTIALS_ANNOTATION,
     build_deployment,
     build_service,
+    build_service_account,
     choose_fingerprint,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from maskinporten_operator.model.application import ApplicationSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.platform import Platform
@@ -47,6 +67,11 @@ class ChildName(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind.name} {self.name}"
+
+    @property
+    def is_egress(self) -> bool:
+        """Whether it is a policy on ways out."""
+        return self.kind in POLICY_KINDS and not is_inbound(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +97,31 @@ def build_children(
     there are no credentials for an application that needs them there is no Deployment: its pods couldn't start.
     """
     found: list[tuple[Kind, dict[str, Any]]] = []
-    enabled = spec.maskinporten.enabled
-    if enabled:
+    if spec.maskinporten.enabled:
         found.append((MASKINPORTEN_CLIENT, _build_client(meta, spec)))
     found += build_policies(meta, spec, platform)
+    if is_guarded(spec, platform):
+        found.append((NETWORK_POLICY, build_inbound_policy(meta, spec, platform)))
     if platform.workloads and spec.image:
-        found.append((SERVICE, build_service(meta, spec)))
-        if credentials or not enabled:
-            secret_name = credentials.secret_name if credentials and enabled else None
-            fingerprint = choose_fingerprint(meta, credentials.fingerprint) if credentials and enabled else None
-            found.append((DEPLOYMENT, build_deployment(meta, spec, platform, secret_name, fingerprint)))
+        found += _build_workload(meta, spec, platform, credentials)
     return {ChildName(kind, manifest["metadata"]["name"]): _seal(manifest) for kind, manifest in found}
+
+
+def _build_workload(
+    meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, credentials: Credentials | None
+) -> Iterator[tuple[Kind, dict[str, Any]]]:
+    if platform.service_accounts:
+        yield SERVICE_ACCOUNT, build_service_account(meta)
+    yield SERVICE, build_service(meta, spec)
+    used = credentials if spec.maskinporten.enabled else None
+    if spec.maskinporten.enabled and not used:
+        return
+    secret_name, fingerprint = (used.secret_name, choose_fingerprint(meta, used.fingerprint)) if used else (None, None)
+    yield DEPLOYMENT, build_deployment(meta, spec, platform, secret_name, fingerprint)
+    if has_disruption_budget(spec, platform):
+        yield POD_DISRUPTION_BUDGET, build_disruption_budget(meta)
+    if is_autoscaled(spec, platform):
+        yield HORIZONTAL_POD_AUTOSCALER, build_autoscaler(meta, spec, platform)
 
 
 def build_bridge(meta: ObjectMeta, rules: list[dict[str, Any]]) -> dict[str, Any]:
@@ -168,12 +207,17 @@ def check_child(
 def _find_difference(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> str | None:
     # Its kind can't differ, and an object from a list doesn't tell it.
     compared = {name: value for name, value in desired.items() if name not in {"apiVersion", "kind"}}
-    return find_difference(compared, observed, shared_lists=desired["kind"] in {DEPLOYMENT.name, SERVICE.name})
+    return find_difference(
+        compared, observed, shared_lists=desired["kind"] in {DEPLOYMENT.name, SERVICE.name, SERVICE_ACCOUNT.name}
+    )
 
 
 def _leave_out_marks(desired: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a manifest without what depends on its owner's uid, or on the key in the Secret."""
-    left_out = {"ownerReferences", HASH_ANNOTATION, CREDENTIALS_ANNOTATION}
+    """Give a manifest without what depends on its owner's uid, on the key in the Secret, or on labels.
+
+    A tool that restores the Application may label it, and so what it owns. Those that select were looked at before.
+    """
+    left_out = {"ownerReferences", "labels", HASH_ANNOTATION, CREDENTIALS_ANNOTATION}
 
     def leave_out(value: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -188,7 +232,7 @@ def _build_client(meta: ObjectMeta, spec: ApplicationSpec) -> dict[str, Any]:
     return {
         "apiVersion": MASKINPORTEN_CLIENT.api_version,
         "kind": MASKINPORTEN_CLIENT.name,
-        "metadata": build_metadata(meta),
+        "metadata": build_child_metadata(meta),
         "spec": {"secretName": build_secret_name(meta.name)} | ({"scopes": scopes} if scopes else {}),
     }
 

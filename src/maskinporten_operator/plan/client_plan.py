@@ -14,6 +14,7 @@ from maskinporten_operator.plan.consumed_scopes import (
     ScopeChoice,
     check_consumption,
     check_lists,
+    check_made,
     check_untried,
     choose_scopes,
     judge_consumption,
@@ -75,8 +76,6 @@ if TYPE_CHECKING:
     from maskinporten_operator.plan.verification import PendingKey
 
 SECRET_RECHECK_SECONDS = 5.0
-OWN_SCOPE_RECHECK_SECONDS = 1.0
-"""Seconds after which a resource may consume the scope that it has just made itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +145,7 @@ class Snapshot:
             prefix=settings.scope_prefix,
             earlier_refusal=self.earlier_refusal,
             tries_exhausted=self.tries_exhausted,
+            exposed={one.name for one in self.exposures if one.registered and one.registered.active},
         )
 
 
@@ -196,6 +196,7 @@ def judge_maskinportenclient(
         or seen.unread
         or check_lists(consumption)
         or check_untried(consumption)
+        or check_made(consumption)
         or check_consumption(consumption)
         or check_pending(unfinished=plan.unfinished)
     )
@@ -263,13 +264,6 @@ def check_rival(rival: str | None, secret: ObservedSecret | SecretSummary | None
         Reason.SECRET_CONFLICT,
         f"MaskinportenClient {rival}, which is older, names the same Secret: choose another secretName",
     )
-
-
-def has_become_own(seen: Snapshot, settings: RegistrationSettings) -> bool:
-    """Whether a consumed scope that wasn't granted is one that the resource itself exposes by now."""
-    active = {one.name for one in seen.exposures if one.registered and one.registered.active}
-    consumption = seen.sort_consumed(settings)
-    return not active.isdisjoint(set(consumption.missing) - consumption.refused.keys())
 
 
 def has_more_to_try(seen: Snapshot, settings: RegistrationSettings) -> bool:

@@ -34,6 +34,12 @@ def find_difference(desired: Any, observed: Any, path: str = "", *, shared_lists
     return path
 
 
+def is_less(first: str | None, second: str | None) -> bool:
+    """Whether the first of two quantities is less; what is missing or no quantity is neither less nor more."""
+    less, more = _parse_quantity(first or ""), _parse_quantity(second or "")
+    return less is not None and more is not None and less < more
+
+
 def take_over(desired: Any, observed: Any) -> Any:
     """Give a manifest the values that the object has where the manifest has any: what others made of it at a write."""
     if isinstance(desired, Mapping) and isinstance(observed, Mapping):

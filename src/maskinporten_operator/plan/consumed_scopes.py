@@ -17,7 +17,7 @@ from maskinporten_operator.plan.exposed_scopes import show
 from maskinporten_operator.plan.status import MAX_MESSAGE_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from maskinporten_operator.model.maskinportenclient import MaskinportenClient
     from maskinporten_operator.model.scopes import Granted
@@ -28,6 +28,8 @@ REFUSAL_RECHECK_SECONDS = 3600.0
 MAX_TRIES = 10
 """Scopes that one pass tries, each by a call of its own: names that nobody knows cost nothing to write."""
 TRIES_RECHECK_SECONDS = 10.0
+MADE_RECHECK_SECONDS = 1.0
+"""Seconds after which a resource may consume the scope that it has just made itself."""
 TRIES_SPREAD = 600.0
 """Seconds over which a new process spreads the tries of what an earlier one was refused."""
 MAX_REFUSAL_LENGTH = 150
@@ -51,6 +53,7 @@ class Consumption:
         due: Seconds until newer lists tell of those of `missing` that aren't known; 0 if the newest were asked.
         earlier_refusal: What the status tells of those that an earlier process was refused, until they are tried again.
         untried: Those of `registrable` that DigDir refused together with others, and that are still to be tried.
+        made: Those of `missing` that the resource itself exposes by now.
     """
 
     registrable: tuple[str, ...] = ()
@@ -66,6 +69,7 @@ class Consumption:
     unread: tuple[str, ...] = ()
     earlier_refusal: str | None = None
     untried: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ def sort_consumed(
     prefix: str = "",
     earlier_refusal: str | None = None,
     tries_exhausted: bool = False,
+    exposed: Collection[str] = (),
 ) -> Consumption:
     """Tell apart what may be registered, what is registered without a list that tells of it, and what is neither.
 
@@ -104,6 +109,7 @@ def sort_consumed(
         prefix: That of the organisation's own scopes, which are all listed: others of it don't exist.
         earlier_refusal: The status' message on those that an earlier process was refused, while they aren't tried yet.
         tries_exhausted: Whether a pass has made as many tries as it may, so that not all may have been made.
+        exposed: The resource's own scopes that are active.
     """
     refused = refused or {}
     listed = {name for name in written if name in granted.names and (name in registered or name not in refused)}
@@ -127,6 +133,7 @@ def sort_consumed(
         unread=granted.unread,
         earlier_refusal=earlier_refusal if deferred and lost | missing == deferred else None,
         untried=_choose(written, listed.difference(registered)) if tries_exhausted else (),
+        made=_choose(written, missing.intersection(exposed) - refused.keys()),
     )
 
 
@@ -165,7 +172,7 @@ def judge_consumption(consumption: Consumption) -> Verdict | None:
     """Say whether every consumed scope is granted; None if there are none."""
     if not (consumption.registrable or consumption.kept or consumption.lost or consumption.missing):
         return None
-    if wait := check_lists(consumption) or check_untried(consumption):
+    if wait := check_lists(consumption) or check_untried(consumption) or check_made(consumption):
         return Verdict(SCOPES_GRANTED, "Unknown", wait.reason, wait.message)
     message = _explain(consumption)
     if message is None:
@@ -192,6 +199,17 @@ def check_untried(consumption: Consumption) -> Blocker | None:
         Reason.SCOPES_NOT_GRANTED,
         f"Granted, and refused together with others: {show(consumption.untried)}. Each is about to be tried by itself",
         TRIES_RECHECK_SECONDS,
+    )
+
+
+def check_made(consumption: Consumption) -> Blocker | None:
+    """A scope that the resource has just made itself is registered by its next pass."""
+    if not consumption.made:
+        return None
+    return waiting(
+        Reason.SCOPES_PENDING,
+        f"Exposed by this resource itself, and registered in a moment: {show(consumption.made)}",
+        MADE_RECHECK_SECONDS,
     )
 
 

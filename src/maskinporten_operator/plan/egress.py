@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, GKE_FQDN_POLICY, NETWORK_POLICY
-from maskinporten_operator.plan.owner_references import build_metadata
+from maskinporten_operator.plan.application_metadata import build_child_metadata
 from maskinporten_operator.plan.platform import METADATA_SERVER, find_network
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.model.application import ApplicationSpec, External, Rule
     from maskinporten_operator.model.resources import Kind, ObjectMeta
-    from maskinporten_operator.plan.platform import DnsServer, Platform
+    from maskinporten_operator.plan.platform import Platform, Pods
 
 FQDN_KINDS = (FQDN_POLICY, GKE_FQDN_POLICY)
 POLICY_KINDS = (*FQDN_KINDS, CILIUM_POLICY, NETWORK_POLICY)
@@ -155,19 +155,20 @@ def _has_wildcards(kind: Kind) -> bool:
     return kind == GKE_FQDN_POLICY
 
 
-def _build_network_policy(meta: ObjectMeta, targets: EgressTargets, dns: Iterable[DnsServer]) -> dict[str, Any]:
+def _build_network_policy(meta: ObjectMeta, targets: EgressTargets, dns: Iterable[Pods]) -> dict[str, Any]:
     egress: list[dict[str, Any]] = [
-        {"to": [_build_dns_peer(one) for one in servers], "ports": _build_ports(((port, "UDP"), (port, "TCP")))}
+        {"to": [build_pods_peer(one) for one in servers], "ports": _build_ports(((port, "UDP"), (port, "TCP")))}
         for port, servers in _group_by_port(dns)
     ]
     for networks, ports in targets.networks:
         to = {"to": [{"ipBlock": {"cidr": one}} for one in networks]} if networks else {}
         egress.append({**to, "ports": _build_ports(ports)})  # an empty list, so that a port that is added differs
-    egress += [{"to": [_build_peer(rule)]} for rule in targets.rules]
+    egress += [{"to": [build_peer(rule)]} for rule in targets.rules]
     return build_network_policy_of(meta, egress)
 
 
-def _build_peer(rule: Rule) -> dict[str, Any]:
+def build_peer(rule: Rule) -> dict[str, Any]:
+    """Build the selectors of a NetworkPolicy for applications in the cluster."""
     pods = {} if rule.application == "*" else {"matchLabels": {"app": rule.application}}
     if rule.namespace is None:
         return {"podSelector": pods}
@@ -175,14 +176,15 @@ def _build_peer(rule: Rule) -> dict[str, Any]:
     return {"namespaceSelector": namespaces, "podSelector": pods}
 
 
-def _group_by_port(dns: Iterable[DnsServer]) -> list[tuple[int, list[DnsServer]]]:
-    groups: dict[int, list[DnsServer]] = {}
+def _group_by_port(dns: Iterable[Pods]) -> list[tuple[int, list[Pods]]]:
+    groups: dict[int, list[Pods]] = {}
     for one in dns:
         groups.setdefault(one.port, []).append(one)
     return list(groups.items())
 
 
-def _build_dns_peer(server: DnsServer) -> dict[str, Any]:
+def build_pods_peer(server: Pods) -> dict[str, Any]:
+    """Build the selectors of a NetworkPolicy for what the cluster's configuration names."""
     if server.network:
         return {"ipBlock": {"cidr": server.network}}
     pods = {"podSelector": {"matchLabels": dict(server.labels)}} if server.labels else {}
@@ -205,7 +207,7 @@ def _build_matches(names: Iterable[str]) -> dict[str, Any]:
     return {"matches": [{"pattern" if name.startswith("*.") else "name": name} for name in names]}
 
 
-def _build_cilium_policy(meta: ObjectMeta, targets: EgressTargets, dns: Iterable[DnsServer]) -> dict[str, Any]:
+def _build_cilium_policy(meta: ObjectMeta, targets: EgressTargets, dns: Iterable[Pods]) -> dict[str, Any]:
     egress = [rule for port, servers in _group_by_port(dns) for rule in _build_cilium_dns(port, servers)]
     for names, ports in targets.hosts:
         selectors = [{"matchPattern" if name.startswith("*.") else "matchName": name} for name in names]
@@ -218,7 +220,7 @@ def _build_cilium_policy(meta: ObjectMeta, targets: EgressTargets, dns: Iterable
     return _build_policy(CILIUM_POLICY, meta, meta.name, spec)
 
 
-def _build_cilium_dns(port: int, servers: Iterable[DnsServer]) -> list[dict[str, Any]]:
+def _build_cilium_dns(port: int, servers: Iterable[Pods]) -> list[dict[str, Any]]:
     """Build the ways to the names; Cilium also learns from the answers which addresses they stand for.
 
     An address is that of a cache on the node, which is a part of the node to Cilium unless it redirects to its pod.
@@ -257,6 +259,6 @@ def _build_policy(kind: Kind, meta: ObjectMeta, name: str, spec: dict[str, Any])
     return {
         "apiVersion": kind.api_version,
         "kind": kind.name,
-        "metadata": build_metadata(meta, name),
+        "metadata": build_child_metadata(meta, name),
         "spec": spec,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from maskinporten_operator.model.resources import CILIUM_POLICY, FQDN_POLICY, GKE_FQDN_POLICY, Kind
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PlatformName = Literal["gcp", "onprem", "generic"]
 Backend = Literal["networkpolicy", "fqdn-gke", "cilium", "none"]
+Defaults = Literal["auto", "nais", "none"]
+Callers = Literal["auto", "networkpolicy", "none"]
 Wanted = Literal["auto", "networkpolicy", "fqdn-gke", "cilium", "none"]
 
 PUBLISHED_ADDRESSES = {
@@ -43,8 +45,8 @@ class Webproxy:
 
 
 @dataclass(frozen=True, slots=True)
-class DnsServer:
-    """Where pods ask for names: pods of a namespace, all or those with the labels, or else the network of an address.
+class Pods:
+    """Pods of a namespace, all or those with the labels, or else a network.
 
     `port` is that of the pods themselves, since policies look at packets after a Service's address was replaced.
     """
@@ -67,8 +69,13 @@ class Platform:
         fqdn_kind: Which policies for host names `fqdn-gke` makes: the add-on's or GKE's own.
         dns: Where pods ask for names.
         always: Networks that every policy opens, on each port.
+        guards_inbound: Whether only those may call an Application whom its spec or `inbound_always` names.
+        inbound_always: Who may call every Application, such as ingress controllers; their ports say nothing.
         webproxy: The proxy, if there is one.
         run_as_user: The user and group of the pods; None where the cluster chooses them.
+        has_nais_defaults: Whether Applications get what the NAIS platform gives those that say nothing.
+        service_accounts: Whether their pods run as a ServiceAccount of the Application's name.
+        image_pull_secrets: By what their images are pulled.
     """
 
     name: PlatformName = "generic"
@@ -79,10 +86,15 @@ class Platform:
     port: int = 443
     cidrs: tuple[str, ...] = ()
     fqdn_kind: Kind = FQDN_POLICY
-    dns: tuple[DnsServer, ...] = (DnsServer("kube-system"), DnsServer(network="169.254.20.10/32"))
+    dns: tuple[Pods, ...] = (Pods("kube-system"), Pods(network="169.254.20.10/32"))
     always: tuple[str, ...] = ()
+    guards_inbound: bool = False
+    inbound_always: tuple[Pods, ...] = ()
     webproxy: Webproxy | None = None
     run_as_user: int | None = 1069
+    has_nais_defaults: bool = False
+    service_accounts: bool = False
+    image_pull_secrets: tuple[str, ...] = ()
 
     def uses_webproxy(self, *, wanted: bool) -> bool:
         """Whether an application that wants the proxy gets it; never on gcp, where policies allow the hosts instead."""
@@ -103,6 +115,16 @@ def choose_backend(wanted: Wanted, platform: PlatformName, served: Collection[Ki
     return "cilium" if CILIUM_POLICY in served else "networkpolicy"
 
 
+def guards_inbound(wanted: Callers, platform: PlatformName) -> bool:
+    """Whether callers are restricted; `auto` is by the platform, as the first policy closes a pod to all others."""
+    return wanted == "networkpolicy" or (wanted == "auto" and platform != "generic")
+
+
+def has_nais_defaults(wanted: Defaults, platform: PlatformName) -> bool:
+    """Whether Applications get what the NAIS platform gives those that say nothing; `auto` is by the platform."""
+    return wanted == "nais" or (wanted == "auto" and platform != "generic")
+
+
 def find_fqdn_kind(served: Collection[Kind]) -> Kind | None:
     """Find the kind of policies for host names on GKE: what the add-on serves by any version isn't GKE's own."""
     return next((kind for kind in (FQDN_POLICY, GKE_FQDN_POLICY) if kind in served), None)
@@ -120,7 +142,7 @@ def check_backend(wanted: Wanted, served: Collection[Kind]) -> str | None:
     )
 
 
-def parse_dns_server(text: str) -> DnsServer:
+def parse_dns_server(text: str) -> Pods:
     """Read `namespace`, `namespace/label=value` or an address, each with `:port` or without.
 
     Raises:
@@ -128,14 +150,37 @@ def parse_dns_server(text: str) -> DnsServer:
     """
     where, port = _split_port(text)
     if network := find_network(where):
-        return DnsServer(network=network, port=port)
+        return Pods(network=network, port=port)
+    if pods := _find_pods(where):
+        return replace(pods, port=port)
+    raise ValueError(
+        "write namespaces or addresses, such as kube-system:53, openshift-dns/app=dns:5353 or 169.254.20.10"
+    )
+
+
+def parse_caller(text: str) -> Pods:
+    """Read `namespace`, `namespace/label=value` or a network.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if pods := _find_pods(text):
+        return pods
+    try:
+        return Pods(network=str(ipaddress.ip_network(text)))
+    except ValueError:
+        raise ValueError(
+            "write namespaces or networks, such as ingress-nginx, nais-system/app=x or 192.0.2.0/24"
+        ) from None
+
+
+def _find_pods(where: str) -> Pods | None:
+    """Read a namespace, with a label or without."""
     namespace, slash, label = where.partition("/")
     match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9./_-]*)=([A-Za-z0-9._-]*)", label)
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace) or (slash and not match):
-        raise ValueError(
-            "write namespaces or addresses, such as kube-system:53, openshift-dns/app=dns:5353 or 169.254.20.10"
-        )
-    return DnsServer(namespace, ((match[1], match[2]),) if match else (), port=port)
+        return None
+    return Pods(namespace, ((match[1], match[2]),) if match else ())
 
 
 def _split_port(text: str) -> tuple[str, int]:

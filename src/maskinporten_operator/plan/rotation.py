@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import ROTATED, Reason, Verdict
 from maskinporten_operator.model.maskinportenclient import ROTATE_ANNOTATION
-from maskinporten_operator.model.resources import MAX_ANNOTATION_LENGTH
+from maskinporten_operator.model.user_metadata import MAX_ANNOTATION_LENGTH
 from maskinporten_operator.plan.status import format_time
 
 if TYPE_CHECKING:

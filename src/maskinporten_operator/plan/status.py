@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import (
@@ -10,12 +11,15 @@ from maskinporten_operator.model.conditions import (
     CONSUMERS_VALID,
     MASKINPORTEN_READY,
     READY,
+    RECONCILING,
     REGISTRATION_UNIQUE,
     ROTATED,
     SCOPES_DECLARED,
     SCOPES_GRANTED,
     SCOPES_UNIQUE,
     SECRET_UNIQUE,
+    STALLED,
+    SYNCHRONIZED,
     VERIFIED,
 )
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from maskinporten_operator.model.conditions import Verdict
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.model.status_hint import ConditionHint, StatusHint
     from maskinporten_operator.plan.outcomes import Outcome
@@ -32,9 +37,14 @@ MOVED_BY_CHANGES = frozenset({"synchronizationTime", "correlationID"})
 BEYOND_NAIS = frozenset({"registeredScopes", "exposedScopes", "observedGeneration", "clientID", "key"})
 """Fields that NAIS's own CRDs may not know and prune. What brings one for the first time changes a condition too."""
 MAX_MESSAGE_LENGTH = 1024
+ABNORMAL_TYPES = frozenset({RECONCILING, STALLED})
+"""Conditions that are True or absent, whatever else a pass judged."""
 OWN_TYPES = frozenset(
     {
         READY,
+        SYNCHRONIZED,
+        RECONCILING,
+        STALLED,
         MASKINPORTEN_READY,
         AVAILABLE,
         SCOPES_GRANTED,
@@ -60,11 +70,12 @@ def build_status(
 ) -> dict[str, Any]:
     """Build the complete status of the generation that was judged; of what isn't among `facts`, as it is."""
     conditions = _build_conditions(current.conditions, outcome, generation, now)
+    states = {verdict.type: verdict.status for verdict in outcome.verdicts}
     return {
         **current.fields,
         "conditions": conditions,
         "observedGeneration": generation,
-        "synchronizationState": build_synchronization_state(conditions[0]),
+        "synchronizationState": build_synchronization_state(states),
         "synchronizationTime": format_time(now),
         "correlationID": correlation_id,
         **facts,
@@ -92,9 +103,19 @@ def stays_ready(outcome: Outcome, meta: ObjectMeta, current: StatusHint, *, impa
     )
 
 
-def build_synchronization_state(ready: Mapping[str, Any]) -> str:
-    """Build the legacy `synchronizationState` from Ready."""
-    return {"True": "Synchronized", "False": "FailedSynchronization"}.get(ready["status"], "Retrying")
+def build_synchronization_state(states: Mapping[str, str]) -> str:
+    """Build the legacy `synchronizationState` from the conditions; an Application has one that its rollout ends in."""
+    if SYNCHRONIZED in states and states[READY] == "True":
+        return "RolloutComplete"
+    state = states.get(SYNCHRONIZED, states[READY])
+    return {"True": "Synchronized", "False": "FailedSynchronization"}.get(state, "Retrying")
+
+
+def add_synchronized(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+    """Add `Synchronized` to an Application's verdicts, if the pass failed before it was judged: `Ready` says why."""
+    if not verdicts or any(one.type == SYNCHRONIZED for one in verdicts):
+        return verdicts
+    return (verdicts[0], replace(verdicts[0], type=SYNCHRONIZED), *verdicts[1:])
 
 
 def format_time(moment: datetime) -> str:
@@ -105,12 +126,12 @@ def format_time(moment: datetime) -> str:
 def _build_conditions(
     current: Sequence[ConditionHint], outcome: Outcome, generation: int, now: datetime
 ) -> list[dict[str, Any]]:
-    """Ours first, in the order of the verdicts, then those of types that this operator never sets.
+    """Ours first, `Ready` before all, then those of types that this operator never sets.
 
     A pass that failed before it judged anything else leaves our other conditions as they are.
     """
-    verdicts = outcome.verdicts
-    given_up = OWN_TYPES if outcome.judged else {verdict.type for verdict in verdicts}
+    verdicts = (*outcome.verdicts, *_find_abnormal(outcome.verdicts[0]))
+    given_up = OWN_TYPES if outcome.judged else {verdict.type for verdict in verdicts} | ABNORMAL_TYPES
     before = {one.type: one for one in current}
     ours = [
         {
@@ -124,6 +145,15 @@ def _build_conditions(
         for verdict in verdicts
     ]
     return ours + [dict(one.fields) for one in current if one.type not in given_up]
+
+
+def _find_abnormal(ready: Verdict) -> tuple[Verdict, ...]:
+    """Find what kstatus looks at, which waits while `Reconciling` is True and gives up at `Stalled`.
+
+    `Ready` alone has it wait in either case. By our rule False asks somebody to act, and Unknown takes time.
+    """
+    kind = {"Unknown": RECONCILING, "False": STALLED}.get(ready.status)
+    return (replace(ready, type=kind, status="True"),) if kind else ()
 
 
 def _transition_time(before: ConditionHint | None, status: str) -> str | None:

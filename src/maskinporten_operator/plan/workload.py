@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.application import RESTART_ANNOTATION
-from maskinporten_operator.plan.owner_references import build_labels, build_metadata
-from maskinporten_operator.plan.webproxy import build_proxy_variables
+from maskinporten_operator.model.application import RollingUpdate
+from maskinporten_operator.model.user_metadata import RESTART_ANNOTATION
+from maskinporten_operator.plan.application_metadata import (
+    build_change_cause,
+    build_child_labels,
+    build_child_metadata,
+)
+from maskinporten_operator.plan.container import PORT_NAME, build_container
+from maskinporten_operator.plan.mounts import build_mounts
+from maskinporten_operator.plan.scaling import REPLICAS_ANNOTATION
+from maskinporten_operator.plan.security_context import build_pod_security_context, has_read_only_root
 
 if TYPE_CHECKING:
-    from maskinporten_operator.model.application import ApplicationSpec, Probe
+    from collections.abc import Mapping
+
+    from maskinporten_operator.model.application import ApplicationSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.platform import Platform
 
-CREDENTIALS_PATH = "/var/run/secrets/nais.io/maskinporten"
-CREDENTIALS_VOLUME = "maskinporten-credentials"
+EVICTION_ANNOTATION = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 CREDENTIALS_ANNOTATION = "digdir.nais.io/credentials"
 """On the pod template: a hash that moves with the credentials, so that pods with old variables are replaced."""
-REPLICAS_ANNOTATION = "digdir.nais.io/replicas"
-"""On the Deployment: the number of pods that the spec asked for when it was last applied."""
-PORT_NAME = "http"
 
 
 def build_deployment(
@@ -34,18 +40,24 @@ def build_deployment(
         secret_name: The Secret with its credentials, if it uses Maskinporten.
         fingerprint: Of what is in the Secret; None if its changes shall leave the pods alone.
     """
-    labels = build_labels(meta)
-    pod_labels = labels | ({"maskinporten": "enabled"} if secret_name else {})
+    pod_labels = build_child_labels(meta) | ({"maskinporten": "enabled"} if secret_name else {})
     template: dict[str, Any] = {
         "metadata": {"labels": pod_labels},
         "spec": _build_pod(meta, spec, platform, secret_name),
     }
+    annotations = _build_scraping(spec)
+    # An empty /tmp would keep the cluster's autoscaler from ever removing the node.
+    if has_read_only_root(meta, platform):
+        annotations[EVICTION_ANNOTATION] = "true"
     if fingerprint:
-        template["metadata"]["annotations"] = {CREDENTIALS_ANNOTATION: fingerprint}
+        annotations[CREDENTIALS_ANNOTATION] = fingerprint
+    if annotations:
+        template["metadata"]["annotations"] = annotations
+    cause = build_change_cause(meta)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": build_metadata(meta),
+        "metadata": build_child_metadata(meta) | ({"annotations": cause} if cause else {}),
         "spec": {
             "selector": {"matchLabels": {"app": meta.name}},
             "strategy": _build_strategy(spec),
@@ -59,18 +71,33 @@ def choose_fingerprint(meta: ObjectMeta, fingerprint: str | None) -> str | None:
     return None if meta.annotations.get(RESTART_ANNOTATION) == "false" else fingerprint
 
 
-def build_replicas(meta: ObjectMeta, count: int, uid: str) -> dict[str, Any]:
-    """Build the number of pods, as a field manager of its own applies it to the Deployment with this uid."""
+def build_replicas(meta: ObjectMeta, asked: int, count: int, deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the number of pods, as a field manager of its own applies it to a Deployment that was read.
+
+    `asked` is the spec's. Where `count` is rather what a scaler set, nobody must have set another since.
+    """
+    version = {"resourceVersion": deployment["metadata"]["resourceVersion"]} if count != asked else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
             "name": meta.name,
             "namespace": meta.namespace,
-            "uid": uid,
-            "annotations": {REPLICAS_ANNOTATION: str(count)},
+            "uid": deployment["metadata"]["uid"],
+            **version,
+            "annotations": {REPLICAS_ANNOTATION: str(asked)},
         },
         "spec": {"replicas": count},
+    }
+
+
+def build_service_account(meta: ObjectMeta) -> dict[str, Any]:
+    """Build the ServiceAccount that the pods run as; none of them gets its token."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": build_child_metadata(meta),
+        "automountServiceAccountToken": False,
     }
 
 
@@ -80,113 +107,58 @@ def build_service(meta: ObjectMeta, spec: ApplicationSpec) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": build_metadata(meta),
+        "metadata": build_child_metadata(meta),
         "spec": {"type": "ClusterIP", "selector": {"app": meta.name}, "ports": [port]},
     }
 
 
 def _build_pod(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, secret_name: str | None) -> dict[str, Any]:
     """Build a pod that fits the restricted Pod Security standard, and has no credentials but those it asks for."""
-    user = platform.run_as_user
+    mounts = build_mounts(spec, secret_name, needs_scratch=has_read_only_root(meta, platform))
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
-        "containers": [_build_container(meta, spec, platform, secret_name)],
-        "securityContext": {
-            "runAsNonRoot": True,
-            **({"runAsUser": user, "runAsGroup": user, "fsGroup": user} if user else {}),
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "containers": [build_container(meta, spec, platform, secret_name, mounts)],
+        "securityContext": build_pod_security_context(meta, platform),
     }
-    if secret_name:
-        # Readable for the pod's group, which is fsGroup, and for nobody else.
-        pod["volumes"] = [{"name": CREDENTIALS_VOLUME, "secret": {"secretName": secret_name, "defaultMode": 0o440}}]
+    if platform.service_accounts:
+        pod["serviceAccountName"] = meta.name
+    if platform.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": one} for one in platform.image_pull_secrets]
+    if platform.has_nais_defaults:
+        pod["affinity"] = _build_affinity(meta)
+    if mounts:
+        pod["volumes"] = [one.build_volume() for one in mounts]
     if spec.termination_grace_period_seconds is not None:
         pod["terminationGracePeriodSeconds"] = spec.termination_grace_period_seconds
     return pod
 
 
-def _build_strategy(spec: ApplicationSpec) -> dict[str, Any]:
-    """Build the strategy, with the API server's defaults written out.
+def _build_affinity(meta: ObjectMeta) -> dict[str, Any]:
+    """Prefer nodes on which none of its pods runs."""
+    term = {"labelSelector": {"matchLabels": {"app": meta.name}}, "topologyKey": "kubernetes.io/hostname"}
+    preferred = [{"weight": 10, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
-    Defaults that it filled in would have no owner, and stay when the type changes to Recreate, which forbids them.
+
+def _build_scraping(spec: ApplicationSpec) -> dict[str, str]:
+    """Build the annotations by which Prometheus is commonly configured to find pods."""
+    asked = spec.prometheus
+    if asked is None or not asked.enabled:
+        return {}
+    values = {"scrape": "true", "port": str(asked.port or spec.port), "path": asked.path or "/metrics"}
+    return {f"prometheus.io/{name}": value for name, value in values.items()}
+
+
+def _build_strategy(spec: ApplicationSpec) -> dict[str, Any]:
+    """Build the strategy, with the defaults written out: no pod goes before another is ready, as on the NAIS platform.
+
+    What the API server filled in would have no owner, and stay when the type changes to Recreate, which forbids it.
     """
     if spec.strategy.type == "Recreate":
         return {"type": "Recreate"}
-    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
-
-
-def _build_container(
-    meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, secret_name: str | None
-) -> dict[str, Any]:
-    container: dict[str, Any] = {
-        "name": meta.name,
-        "image": spec.image,
-        "ports": [{"name": PORT_NAME, "containerPort": spec.port, "protocol": "TCP"}],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    optional = {
-        "command": list(spec.command),
-        "env": _build_env(meta, spec, platform),
-        "envFrom": _build_env_from(spec, secret_name),
-        "resources": _build_resources(spec),
-        "livenessProbe": _build_probe(spec, spec.liveness),
-        "readinessProbe": _build_probe(spec, spec.readiness),
-    }
-    if secret_name:
-        optional["volumeMounts"] = [{"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_PATH, "readOnly": True}]
-    return container | {name: value for name, value in optional.items() if value}
-
-
-def _build_env(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) -> list[dict[str, Any]]:
-    """Build the platform's variables, then the user's, which may refer to those before them and win over them."""
-    written = [one.model_dump(by_alias=True, exclude_none=True) for one in spec.variables]
-    names = {one["name"] for one in written}
-    proxied = {name.upper() for name in names}  # libraries differ in which case wins
-    given = [one for one in _build_platform_variables(meta, spec, platform) if one["name"] not in names]
-    if platform.uses_webproxy(wanted=spec.webproxy) and platform.webproxy:
-        proxy = build_proxy_variables(platform.webproxy)
-        given += [{"name": name, "value": value} for name, value in proxy.items() if name.upper() not in proxied]
-    return given + written
-
-
-def _build_platform_variables(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) -> list[dict[str, Any]]:
-    """Build the variables by which an application on NAIS knows itself."""
-    values = {
-        "NAIS_APP_NAME": meta.name,
-        "NAIS_NAMESPACE": meta.namespace,
-        "NAIS_APP_IMAGE": spec.image or "",
-        "NAIS_CLUSTER_NAME": platform.cluster,
-        "NAIS_CLIENT_ID": f"{platform.cluster}:{meta.namespace}:{meta.name}",
-        "PORT": str(spec.port),
-        "BIND_ADDRESS": f"0.0.0.0:{spec.port}",
-    }
-    pod = {"name": "NAIS_POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}
-    return [*({"name": name, "value": value} for name, value in values.items()), pod]
-
-
-def _build_env_from(spec: ApplicationSpec, secret_name: str | None) -> list[dict[str, Any]]:
-    sources: list[dict[str, Any]] = []
-    for one in spec.env_from:
-        if one.configmap:
-            sources.append({"configMapRef": {"name": one.configmap}})
-        if one.secret:
-            sources.append({"secretRef": {"name": one.secret}})
-    # Last, since of two sources with one variable the later wins.
-    return sources + ([{"secretRef": {"name": secret_name}}] if secret_name else [])
-
-
-def _build_resources(spec: ApplicationSpec) -> dict[str, Any]:
-    given = {"limits": spec.resources.limits, "requests": spec.resources.requests}
-    return {part: {name: str(value) for name, value in given[part].items()} for part in given if given[part]}
-
-
-def _build_probe(spec: ApplicationSpec, probe: Probe | None) -> dict[str, Any] | None:
-    if probe is None:
-        return None
-    return {
-        "httpGet": {"path": probe.path, "port": probe.port or spec.port, "scheme": "HTTP"},
-        "initialDelaySeconds": probe.initial_delay,
-        "periodSeconds": probe.period_seconds,
-        "timeoutSeconds": probe.timeout,
-        "failureThreshold": probe.failure_threshold,
-    }
+    given = spec.strategy.rolling_update or RollingUpdate()
+    surge = "25%" if given.max_surge is None else given.max_surge
+    unavailable = given.max_unavailable
+    if unavailable is None:
+        unavailable = 1 if surge in {0, "0", "0%"} else 0  # one of the two must let a pod be replaced
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}

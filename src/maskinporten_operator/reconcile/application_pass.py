@@ -19,7 +19,7 @@ from maskinporten_operator.model.resources import (
     DEPLOYMENT,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
-    SERVICE,
+    WORKLOAD_KINDS,
     InvalidSpec,
 )
 from maskinporten_operator.model.status_hint import read_status
@@ -30,6 +30,8 @@ from maskinporten_operator.plan.application_plan import (
     ApplyChild,
     DeleteChild,
     SetReplicas,
+    Workload,
+    gives_way,
     judge,
     judge_client,
     plan_adoptions,
@@ -43,7 +45,10 @@ from maskinporten_operator.plan.children import (
     find_mutation,
 )
 from maskinporten_operator.plan.egress import FQDN_KINDS, POLICY_KINDS
+from maskinporten_operator.plan.inbound import build_inbound_name
 from maskinporten_operator.plan.outcomes import DONE, Outcome, not_ready, not_selected
+from maskinporten_operator.plan.owner_references import is_owned_by
+from maskinporten_operator.plan.rollout import ROLLOUT_PATIENCE, choose_trouble, find_next_look, read_rollout
 from maskinporten_operator.plan.workload import build_replicas
 from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.namespace_state import find_namespace_state
@@ -78,7 +83,7 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     if isinstance(application.spec, InvalidSpec):
         return not_ready(rejected(Reason.INVALID_SPEC, application.spec.message))
 
-    is_new = not application.status.fields and ports.memory.record_visit(application.meta.uid)
+    is_new = not application.status.conditions and ports.memory.record_visit(application.meta.uid)
     seen = await _observe(application, application.spec, ports, is_new=is_new)
     seen, refusal = await _adopt(seen, progress, ports)
     plan = plan_application(seen, ports.platform)
@@ -88,7 +93,7 @@ async def _attempt(progress: ApplicationProgress, ports: Ports) -> Outcome:
     written: Objects = {}
     error = await _execute(plan, seen, written, progress, ports.cluster)
     _record_mutations(plan, written, application.meta.uid, ports.memory)
-    return _judge(seen, written, refusal or error or plan.blocker, progress, ports)
+    return await _judge(seen, written, refusal or error or plan.blocker, progress, ports)
 
 
 async def _observe(
@@ -112,7 +117,7 @@ async def _observe(
         for child in _possible_children(meta)
         if ports.known.children.contains(child.kind, meta.namespace, child.name)
     ]
-    if any(child.kind in POLICY_KINDS and child not in desired for child in wanted):
+    if any(child.is_egress and child not in desired for child in wanted):
         # Its companion may not have been told of yet, and alone it would isolate the pods.
         wanted += [
             ChildName(kind, _build_policy_name(meta, kind)) for kind in (ports.platform.fqdn_kind, NETWORK_POLICY)
@@ -138,8 +143,9 @@ async def _adopt(
 
 
 def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
-    for kind in (SERVICE, DEPLOYMENT, *POLICY_KINDS):
+    for kind in (*WORKLOAD_KINDS, *POLICY_KINDS):
         yield ChildName(kind, _build_policy_name(meta, kind))
+    yield ChildName(NETWORK_POLICY, build_inbound_name(meta.name))
 
 
 def _build_policy_name(meta: ObjectMeta, kind: Kind) -> str:
@@ -151,23 +157,24 @@ async def _execute(
 ) -> Blocker | None:
     """Carry out the plan; a child that is refused doesn't keep the others from being applied."""
     refusal: Blocker | None = None
-    is_policy_refused = False
+    refused: set[ChildName] = set()
     for step in plan.steps:
         if isinstance(step, DeleteChild) and (refusal or plan.blocker):
             continue  # what was to replace it isn't there
-        if isinstance(step, ApplyChild) and step.needs_policies and is_policy_refused:
+        if isinstance(step, ApplyChild) and step.needs_any(refused):
             continue
         try:
             blocker = await _carry_out(step, seen, written, progress, cluster)
         except (RejectedError, WaitingError, TransientError) as error:
             blocker = error.blocker
-        if blocker:
+        if blocker and not (isinstance(step, ApplyChild) and gives_way(step.child, blocker)):
             refusal = refusal or _name_child(blocker, step)
             if blocker.kind == "Transient":
                 break  # an outage hits them all, and each would be waited for
-            if isinstance(step, ApplyChild) and step.child.kind in POLICY_KINDS:
-                is_policy_refused = True
-                await _take_back_bridge(plan, seen, written, cluster)
+            if isinstance(step, ApplyChild):
+                refused.add(step.child)
+                if step.child.is_egress:
+                    await _take_back_bridge(plan, seen, written, cluster)
     return refusal
 
 
@@ -204,10 +211,10 @@ async def _carry_out(
         case AdoptChild(child, body):
             written[child] = await cluster.adopt(child.kind, body, meta)
             progress.note(f"took back {child}, which had lost its owner")
-        case SetReplicas(count):
+        case SetReplicas(asked, count):
             name = ChildName(DEPLOYMENT, meta.name)
             if deployment := written.get(name) or seen.children.get(name):  # else it was refused just now
-                manifest = build_replicas(meta, count, deployment["metadata"]["uid"])
+                manifest = build_replicas(meta, asked, count, deployment)
                 written[name] = await cluster.apply_replicas(manifest)
                 progress.note(f"set {count} replicas")
         case DeleteChild(child, uid):
@@ -239,7 +246,7 @@ def _name_child(blocker: Blocker, step: ApplicationStep) -> Blocker:
     return blocker if blocker.message.startswith(what) else replace(blocker, message=f"{what}: {blocker.message}")
 
 
-def _judge(
+async def _judge(
     seen: ApplicationSnapshot,
     written: Objects,
     error: Blocker | None,
@@ -257,5 +264,24 @@ def _judge(
     else:
         ports.memory.record_answer(meta.uid)
         waited = 0.0
-    deployment = now_seen.children.get(ChildName(DEPLOYMENT, meta.name))
-    return judge(now_seen, ports.platform, deployment, error, waited)
+    workload = await _look_at_workload(now_seen, written, ports)
+    return judge(now_seen, ports.platform, workload, error, waited)
+
+
+async def _look_at_workload(seen: ApplicationSnapshot, written: Objects, ports: Ports) -> Workload:
+    """See how the rollout goes; of one that takes a while the pods are asked why."""
+    meta = seen.application.meta
+    name = ChildName(DEPLOYMENT, meta.name)
+    deployment = seen.children.get(name)
+    if deployment is None or not is_owned_by(deployment, meta):
+        return Workload()
+    was_settled = seen.was_settled and name not in written
+    rollout = read_rollout(deployment, was_settled=was_settled)
+    if rollout.is_complete and rollout.is_available:
+        ports.memory.record_rollout(meta.uid)
+        return Workload(rollout)
+    waited = ports.memory.count_rolling_out(meta.uid, ports.clock.monotonic())
+    if waited >= ROLLOUT_PATIENCE or rollout.failure:
+        trouble = choose_trouble(await ports.cluster.find_troubles(meta.namespace, meta.name))
+        rollout = read_rollout(deployment, trouble, was_settled=was_settled)
+    return Workload(rollout, find_next_look(rollout, waited))

@@ -10,8 +10,6 @@ from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.maskinportenclient import parse
 from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.client_plan import (
-    OWN_SCOPE_RECHECK_SECONDS,
-    has_become_own,
     has_more_to_try,
     judge_maskinportenclient,
     needs_secret,
@@ -131,13 +129,12 @@ def _judge(seen: Snapshot, plan: Plan, refusal: Blocker | None, progress: Client
         ports.memory.end_aging(seen.resource.meta.uid)
     if verified := judge_credentials(seen, plan, progress, ports):
         notices = (*notices, verified)
-    next_look = OWN_SCOPE_RECHECK_SECONDS if has_become_own(left, ports.settings) else plan.next_look
     error = refusal or blocker
     if error is None:
-        return synchronized(notices, next_look)
+        return synchronized(notices, plan.next_look)
     if plan.unfinished:
         return continue_next_pass(error)
-    outcome = replace(not_ready(error, notices, next_look), judged=not seen.unread)
+    outcome = replace(not_ready(error, notices, plan.next_look), judged=not seen.unread)
     if outcome.retry and outcome.retry.delay is not None and has_more_to_try(left, ports.settings):
         delay = min(outcome.retry.delay, TRIES_RECHECK_SECONDS)
         outcome = replace(outcome, retry=replace(outcome.retry, delay=delay, patient=True))

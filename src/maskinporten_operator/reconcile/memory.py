@@ -78,6 +78,7 @@ class Memory:
         self._mints: dict[str, tuple[tuple[float, str], ...]] = {}  # those of which a key was made last come last
         self._absent_since: dict[str, float] = {}
         self._waiting_since: dict[str, float] = {}
+        self._rolling_out_since: dict[str, float] = {}
         self._visited: set[str] = set()
         self._refusals: defaultdict[str, dict[str, Refusal]] = defaultdict(dict)
         self._tried: set[str] = set()
@@ -224,6 +225,14 @@ class Memory:
         """Record that the child has a `Ready` of its generation."""
         self._waiting_since.pop(uid, None)
 
+    def count_rolling_out(self, uid: str, now: float) -> float:
+        """Count the seconds since the Application's pods were first found not to be up."""
+        return now - self._rolling_out_since.setdefault(uid, now)
+
+    def record_rollout(self, uid: str) -> None:
+        """Record that the pods are up."""
+        self._rolling_out_since.pop(uid, None)
+
     def conflicts(self, uid: str) -> int:
         """Count the latest passes in a row that ended in a conflict."""
         return self._conflicts.get(uid, 0)
@@ -254,6 +263,7 @@ class Memory:
         self.record_delivery(uid)
         self._absent_since.pop(uid, None)
         self._waiting_since.pop(uid, None)
+        self.record_rollout(uid)
         self._visited.discard(uid)
         self._tried.discard(uid)
         self._refusals.pop(uid, None)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.tokens import TokenRequest, Trial
     from maskinporten_operator.plan.platform import Platform
     from maskinporten_operator.plan.registration_settings import RegistrationSettings
+    from maskinporten_operator.plan.rollout import PodTrouble
     from maskinporten_operator.plan.secret import ObservedSecret, SecretSummary
     from maskinporten_operator.plan.secret_uses import SecretUse
     from maskinporten_operator.reconcile.memory import Memory
@@ -40,6 +41,9 @@ class Cluster(Protocol):
 
     async def find_uses(self, namespace: str, secrets: Sequence[str]) -> Mapping[str, tuple[SecretUse, ...]]:
         """Find, by Secret, the running containers that use it; none where the operator may not list pods."""
+
+    async def find_troubles(self, namespace: str, app: str) -> Sequence[PodTrouble]:
+        """Find what keeps an application's pods from coming up; none where the operator may not list pods."""
 
     async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
         """Apply an object; `uid` is that of the one it must be, None to create it."""

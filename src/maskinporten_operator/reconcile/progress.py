@@ -11,8 +11,10 @@ from maskinporten_operator.model.maskinportenclient import MaskinportenClient
 from maskinporten_operator.model.resources import InvalidSpec
 from maskinporten_operator.plan.registration_fields import order_scopes
 from maskinporten_operator.plan.rotation import build_key_status
+from maskinporten_operator.plan.status import add_synchronized
 
 if TYPE_CHECKING:
+    from maskinporten_operator.model.conditions import Verdict
     from maskinporten_operator.model.jwk import KeyDigest, PrivateJwk
     from maskinporten_operator.model.registrations import Registration
 
@@ -55,6 +57,10 @@ class Progress(Generic[R]):
     def build_facts(self) -> dict[str, Any]:
         """Build the status fields that this pass can tell, besides the conditions."""
         return {}
+
+    def complete(self, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+        """Give the verdicts of a pass with those that each resource of the kind has, wherever the pass ended."""
+        return verdicts
 
 
 @dataclass
@@ -116,3 +122,7 @@ class ApplicationProgress(Progress[Application]):
     def build_facts(self) -> dict[str, Any]:
         """Build the field of the client's id; null if there is none any more."""
         return {} if self.client_id is None else {"clientID": self.client_id or None}
+
+    def complete(self, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+        """Add `Synchronized`."""
+        return add_synchronized(verdicts)

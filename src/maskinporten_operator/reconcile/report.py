@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from maskinporten_operator.model.conditions import CONSUMERS_VALID, READY, SCOPES_DECLARED
@@ -37,6 +38,7 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
         OperatorError: The status couldn't be written; the next pass writes it.
     """
     resource, current = progress.resource, progress.resource.status
+    outcome = replace(outcome, verdicts=progress.complete(outcome.verdicts))
     news = _find_actions(progress.actions)
     try:
         if outcome.verdicts and not stays_ready(outcome, resource.meta, current, impaired=progress.impaired):

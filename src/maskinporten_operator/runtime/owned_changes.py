@@ -7,7 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from maskinporten_operator.model.resources import SECRET
+import msgspec
+
+from maskinporten_operator.model.resources import HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET, SECRET
 from maskinporten_operator.plan.owner_references import APP_LABEL
 from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
 from maskinporten_operator.runtime.store import key_of
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     Metadata = Mapping[str, Any]
 
 
+UNSTEADY_KINDS = frozenset({HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET})
+"""Kinds with a status that moves all the time, and that nobody here reads."""
 SUMMARY = "summary"
 """Beside an object's metadata: the summary of a Secret."""
 
@@ -47,6 +51,7 @@ class OwnedChanges:
         self._on_secrets_listed = on_secrets_listed
         self._owners: dict[Key, tuple[Key, ...]] = {}
         self._owned: dict[Key, tuple[Key, ...]] = {}
+        self._marks: dict[Key, int] = {}
         self._unsettled: defaultdict[Key, dict[Key, int]] = defaultdict(dict)
 
     def listen(self, kind: Kind) -> OwnedListener:
@@ -86,7 +91,7 @@ class OwnedChanges:
         owners = self._find_owners(key, metadata)
         self._record_owners(key, owners)  # whom a list without the object wakes up
         version = int(metadata["resourceVersion"])
-        if not self._versions.offer(key, version):
+        if not self._versions.offer(key, version) or not self._has_changed(key, metadata):
             return
         for owner in self._find_concerned(key, owners):
             if self._queue.is_running(owner):
@@ -107,6 +112,7 @@ class OwnedChanges:
         Its controlling owner's pass wrote it; all others that it concerns are queued.
         """
         key = key_of(kind, metadata)
+        self._has_changed(key, metadata)
         references = metadata.get("ownerReferences") or ()
         writer = self._find_owners(key, {"ownerReferences": [one for one in references if one.get("controller")]})
         for other in self._find_concerned(key, self._find_owners(key, metadata)).difference(writer):
@@ -122,7 +128,18 @@ class OwnedChanges:
         if any(version != self._versions.own(key) for key, version in changes.items()):
             self._queue.add(owner, Priority.CHANGE)
 
+    def _has_changed(self, key: Key, metadata: Metadata) -> bool:
+        """Whether more than a status changed since the last look; remembers that."""
+        if key.kind not in UNSTEADY_KINDS:
+            return True
+        parts = [metadata.get(part) for part in ("uid", "generation", "deletionTimestamp", "ownerReferences")]
+        made_for = (metadata.get("labels") or {}).get(APP_LABEL)
+        mark = hash(msgspec.json.encode([*parts, made_for], order="sorted"))
+        before, self._marks[key] = self._marks.get(key), mark
+        return mark != before
+
     def _take_absence(self, key: Key) -> None:
+        self._marks.pop(key, None)
         self._versions.remove(key)
         for owner in self._find_concerned(key, self._record_owners(key, ())):
             self._queue.add(owner, Priority.REPAIR)

@@ -142,4 +142,10 @@ class Router:
 def _visible(body: Body) -> tuple[Any, ...]:
     """Give what an Application depends on in its MaskinportenClient."""
     metadata = body.get("metadata") or {}
-    return body.get("spec"), body.get("status"), metadata.get("deletionTimestamp"), metadata.get("ownerReferences")
+    return (
+        body.get("spec"),
+        body.get("status"),
+        metadata.get("deletionTimestamp"),
+        metadata.get("ownerReferences"),
+        metadata.get("labels"),
+    )

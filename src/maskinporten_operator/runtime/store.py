@@ -27,14 +27,14 @@ from maskinporten_operator.model.maskinportenclient import (
 from maskinporten_operator.model.resources import (
     APPLICATION,
     MASKINPORTEN_CLIENT,
-    MAX_ANNOTATION_LENGTH,
     ROTATION_MANAGERS,
     SECRET,
     UNREADABLE,
     InvalidSpec,
 )
 from maskinporten_operator.model.status_hint import read_status
-from maskinporten_operator.plan.owner_references import APP_LABEL, MANAGED_BY_LABEL
+from maskinporten_operator.model.user_metadata import keep_annotations, keep_labels
+from maskinporten_operator.plan.owner_references import MANAGED_BY_LABEL
 from maskinporten_operator.reconcile.ports import FirstSeen
 from maskinporten_operator.runtime.queue import Key
 from maskinporten_operator.runtime.versions import Versions
@@ -61,9 +61,7 @@ METADATA = frozenset(
     {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"}
     | {"ownerReferences", ROTATION_MANAGERS}
 )
-LABELS = (APP_LABEL, MANAGED_BY_LABEL)
 FINALIZERS = frozenset({FINALIZER, *DIGDIRATOR_FINALIZERS})
-DOMAIN = "digdir.nais.io/"
 
 
 @dataclass(slots=True)
@@ -370,9 +368,9 @@ def trim(kind: Kind, body: Body) -> Body:
     metadata = body["metadata"]
     kept = {name: value for name, value in metadata.items() if name in METADATA}
     kept["finalizers"] = [one for one in metadata.get("finalizers") or () if one in FINALIZERS]
-    kept["annotations"] = _find_own_annotations(metadata)
+    kept["annotations"] = keep_annotations(metadata.get("annotations"))
     labels = metadata.get("labels") or {}
-    kept["labels"] = {name: labels[name] for name in LABELS if name in labels}
+    kept["labels"] = keep_labels(labels) | {name: labels[name] for name in (MANAGED_BY_LABEL,) if name in labels}
     kept |= {name: sys.intern(kept[name]) for name in ("namespace", "name")}
     omissions = {UNREADABLE: body.get(UNREADABLE), UNREAD: body.get(UNREAD) or name_unread(spec, body.get("spec"))}
     return {
@@ -417,9 +415,5 @@ def has_valid_spec(body: Body) -> bool:
 def decisive(body: Body) -> tuple[Any, ...]:
     """Give what decisions depend on: a change of it asks for a pass."""
     metadata = body["metadata"]
-    return metadata.get("generation"), metadata.get("deletionTimestamp"), _find_own_annotations(metadata)
-
-
-def _find_own_annotations(metadata: Body) -> dict[str, str]:
-    annotations = metadata.get("annotations") or {}
-    return {name: value[:MAX_ANNOTATION_LENGTH] for name, value in annotations.items() if name.startswith(DOMAIN)}
+    requests = keep_annotations(metadata.get("annotations"))
+    return metadata.get("generation"), metadata.get("deletionTimestamp"), requests, keep_labels(metadata.get("labels"))

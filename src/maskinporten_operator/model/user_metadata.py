@@ -1,0 +1,47 @@
+"""What is read of the labels and annotations that users and their tools write on resources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OWN_DOMAIN = "digdir.nais.io"
+RESTART_ANNOTATION = "digdir.nais.io/restart-on-rotation"
+"""On an Application: `false` leaves the pods alone when the credentials change."""
+RUN_AS_USER_ANNOTATION = "nais.io/run-as-user"
+RUN_AS_GROUP_ANNOTATION = "nais.io/run-as-group"
+READ_ONLY_ANNOTATION = "nais.io/read-only-file-system"
+CHANGE_CAUSE_ANNOTATION = "kubernetes.io/change-cause"
+"""What `kubectl rollout history` shows of a change."""
+READ_DOMAINS = frozenset({"nais.io", "nginx.ingress.kubernetes.io", "haproxy.org", "prometheus.io"})
+"""Of annotations that ask for something, on the NAIS platform at least; those below `nais.io` do too."""
+MAX_ANNOTATION_LENGTH = 64
+"""Characters that count of an annotation's value."""
+MAX_CHANGE_CAUSE_LENGTH = 1024
+TRACKING_DOMAINS = ("argocd.argoproj.io", "kustomize.toolkit.fluxcd.io", "helm.toolkit.fluxcd.io", "velero.io")
+TRACKING_LABELS = frozenset({"app.kubernetes.io/instance", "app.kubernetes.io/managed-by"})
+"""Labels by which tools know what they applied or restored; what is made for a resource wasn't applied by them."""
+
+
+def keep_annotations(annotations: Mapping[str, str] | None) -> dict[str, str]:
+    """Keep the annotations that may ask for something, with as much of their values as counts."""
+    kept = {name: one[:MAX_ANNOTATION_LENGTH] for name, one in (annotations or {}).items() if _is_request(name)}
+    if annotations and CHANGE_CAUSE_ANNOTATION in annotations:
+        kept[CHANGE_CAUSE_ANNOTATION] = annotations[CHANGE_CAUSE_ANNOTATION][:MAX_CHANGE_CAUSE_LENGTH]
+    return kept
+
+
+def keep_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Keep the labels that say something of the application, and not by which tool it was applied."""
+    return {name: value for name, value in (labels or {}).items() if not _tracks(name)}
+
+
+def _is_request(name: str) -> bool:
+    domain = name.partition("/")[0]
+    return "/" in name and (domain in READ_DOMAINS or domain.endswith(".nais.io"))
+
+
+def _tracks(label: str) -> bool:
+    return label in TRACKING_LABELS or label.partition("/")[0] in TRACKING_DOMAINS
