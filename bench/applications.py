@@ -68,8 +68,8 @@ def measure_applications(scale: Scale, tell: Callable[[str], None]) -> Section:
         section.add("Ready, then not", readiness.relapses, exactly=0)
         section.add("clients at the API", len(ours), exactly=size)
         section.add("API writes per Application", traffic.api_writes / size, exactly=2)
-        section.add("own Kubernetes writes, most for one", max(own.values()), most=7)
-        section.add("own Kubernetes writes, per Application", sum(own.values()) / size, most=7)
+        section.add("own Kubernetes writes, most for one", max(own.values()), most=10)
+        section.add("own Kubernetes writes, per Application", sum(own.values()) / size, most=10)
         for write, count in sorted(Counter(write.resource for write in traffic.writes.elements()).items()):
             section.add(f"  {write}, per Application", count / size)
         section.add("create → all Ready", max(readiness.at.values()) - started, "s")

@@ -40,7 +40,10 @@ class BenchError(Exception):
 
 @dataclass(slots=True)
 class Readiness:
-    """When each resource was seen to be ready, and verified (monotonic seconds), and how often readiness was lost."""
+    """When each resource was seen to be ready, and verified (monotonic seconds), and how often readiness was lost.
+
+    An Application counts as ready when it is Synchronized: no node is there, so no pod comes up.
+    """
 
     at: dict[str, float] = field(default_factory=dict)
     verified: dict[str, float] = field(default_factory=dict)
@@ -48,7 +51,7 @@ class Readiness:
 
     def take(self, name: str, seen: float, client: Any) -> None:
         """Take in what a resource was seen to be."""
-        if is_ready(client):
+        if is_ready(client) or is_true(client, "Synchronized"):
             self.at.setdefault(name, seen)
         elif name in self.at:
             self.relapses += 1

@@ -21,7 +21,8 @@ from maskinporten_operator.model.resources import (
     ObjectMeta,
     parse_meta,
 )
-from maskinporten_operator.plan.owner_references import build_owner_reference
+from maskinporten_operator.plan.owner_references import APP_LABEL, build_owner_reference
+from maskinporten_operator.plan.rollout import PodTrouble, read_trouble
 from maskinporten_operator.plan.secret import ObservedSecret
 from maskinporten_operator.plan.secret_uses import SecretUse, find_uses
 
@@ -113,6 +114,16 @@ class KubernetesCluster:
         except RejectedError:
             return {}
         return {name: tuple(use for pod in pods for use in pod[name]) for name in secrets}
+
+    async def find_troubles(self, namespace: str, app: str) -> Sequence[PodTrouble]:
+        """Find what keeps an application's pods from coming up; none where the operator may not list pods."""
+        try:
+            pods = await list_objects(
+                self._api, POD.path(namespace), lambda pod: {"trouble": read_trouble(pod)}, f"{APP_LABEL}={app}"
+            )
+        except RejectedError:
+            return ()
+        return [pod["trouble"] for pod in pods]
 
     async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
         """Apply an object; `uid` is that of the one it must be, None to create it."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LIST_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-KEPT = frozenset({"name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "ownerReferences"})
+KEPT = frozenset({"name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp", "ownerReferences"})
 FIRST_DELAY = 1.0
 MAX_DELAY = 15.0
 WATCH_SECONDS = "25"
@@ -101,9 +101,11 @@ async def _list(
             return items, metadata["resourceVersion"]
 
 
-async def list_objects(api: ClusterApi, path: str, reduce: Reduce = lambda body: body) -> list[Mapping[str, Any]]:
-    """List objects, each as `reduce` makes it before the next one is read."""
-    items, _ = await _list(api, path, JSON, reduce, "", lambda: None, PageSize())
+async def list_objects(
+    api: ClusterApi, path: str, reduce: Reduce = lambda body: body, selector: str = ""
+) -> list[Mapping[str, Any]]:
+    """List objects, those that a selector of labels chooses, each as `reduce` makes it before the next one is read."""
+    items, _ = await _list(api, path, JSON, reduce, selector, lambda: None, PageSize())
     return items
 
 
