@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -126,6 +127,16 @@ class Stage:
         self.trail.look_at(self.operator)
         assert self.operator.stop() == 0
         return self.start_ready(**settings)
+
+    def wait_until_quiet(self) -> None:
+        """Wait until no pass has ended for a while."""
+
+        def look() -> bool:
+            passes = self.passes
+            time.sleep(1.5)
+            return self.passes == passes
+
+        wait_for(look, PATIENCE, "quiet")
 
     @property
     def passes(self) -> float:

@@ -3,7 +3,6 @@
 import collections
 import itertools
 import json
-import time
 from hashlib import sha256
 
 import httpx
@@ -110,7 +109,7 @@ def test_on_premises_the_variables_of_the_proxy_come_in_and_the_way_to_it_is_ope
 
 def test_everything_is_created_with_ten_writes_and_a_pass_without_news_makes_none(stage, apps, audit):
     apps.create_available()
-    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    stage.wait_until_quiet()
     own = [one for one in audit.count(apps.namespace) if one.resource not in {"secrets", "maskinportenclients/status"}]
     counted = collections.Counter(one.resource for one in own)
     # The finalizer and the creation of the MaskinportenClient are two; the second is the Application's.
@@ -133,7 +132,7 @@ def test_a_restart_and_a_resync_write_nothing(stage, apps, audit):
         apps.create(f"app-{number}")
     for number in range(5):
         apps.wait_for_reason("MinimumReplicasAvailable", "Available", f"app-{number}")
-    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    stage.wait_until_quiet()
 
     audit.mark()
     since = stage.sequence
@@ -143,13 +142,6 @@ def test_a_restart_and_a_resync_write_nothing(stage, apps, audit):
     assert audit.count(apps.namespace) == []
     assert stage.writes(since) == []
     stage.restart()
-
-
-def is_quiet(stage):
-    """Whether no pass ended for a while."""
-    passes = stage.passes
-    time.sleep(1.5)
-    return stage.passes == passes
 
 
 @pytest.mark.parametrize("kind", CHILDREN, ids=lambda kind: kind.name)
@@ -177,7 +169,7 @@ def test_a_child_that_is_deleted_comes_back(stage, apps, kind):
 )
 def test_a_child_that_is_edited_is_mended(stage, apps, kind, patch):
     apps.create_available()
-    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    stage.wait_until_quiet()
     before = apps.find(kind)["spec"]
 
     edited = apps.edit(kind, patch)
@@ -327,7 +319,7 @@ def test_a_rotated_key_replaces_the_pods_unless_the_user_said_no(stage, apps):
 
     apps.wait(lambda: held_kid(credentials(apps.find_secret())) != old, "a new key")
     apps.wait(lambda: template_of(apps)["metadata"]["annotations"][CREDENTIALS_ANNOTATION] != before, "new pods")
-    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    stage.wait_until_quiet()
     assert apps.find(DEPLOYMENT, "steady")["metadata"]["generation"] == steady
 
 
@@ -389,7 +381,7 @@ def test_a_child_of_that_name_that_isnt_ours_is_never_taken_over(stage, apps, ki
 
     condition = apps.wait_for_reason("ChildConflict")
     assert f"{kind.name} app exists" in condition["message"]
-    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    stage.wait_until_quiet()
     assert apps.find(kind)["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
     if kind == MASKINPORTEN_CLIENT:
@@ -412,7 +404,7 @@ def test_toggled_back_and_forth_it_ends_as_a_fresh_apply_of_the_last_spec(stage,
     apps.patch(**last)
     apps.wait_ready()
     apps.wait_for_reason("MinimumReplicasAvailable", "Available")
-    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    stage.wait_until_quiet()
     apps.create_available("fresh", **last)
 
     toggled, fresh = apps.describe_children(), apps.describe_children("fresh")

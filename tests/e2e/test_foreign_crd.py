@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from maskinporten_operator.model.resources import APPLICATION
+from tests.e2e.applications import Applications
 from tests.e2e.audit import AuditLog
 from tests.e2e.conftest import AUDIT_POLICY
 from tests.e2e.stage import PATIENCE, exposed, held_kid
@@ -14,6 +16,7 @@ from tools.kube import wait_for
 pytestmark = pytest.mark.e2e
 
 LAX_CRD = Path(__file__).with_name("lax-crd.yaml")
+NAIS_CRD = Path(__file__).with_name("nais-application-crd.yaml")
 NAMES = [f"app-{number}" for number in range(6)]
 SPEC = {"secretName": "app-secret", "scopes": {"consumes": [{"name": "skatt:some.scope"}]}}
 INVALID = {
@@ -162,3 +165,21 @@ def test_an_invalid_spec_blocks_no_deletion_for_good_and_scopes_are_found_by_des
     assert stage.scope("nav:arbeid:invalid.read")["active"] is False
     assert stage.consumers("nav:arbeid:invalid.read") == set()
     assert stage.registration(namespace, "api")["active"] is False
+
+
+def test_with_the_crd_of_nais_an_application_has_a_status_in_the_form_that_it_wants_written_once(stage, namespace):
+    install_crd(stage.cluster, NAIS_CRD)
+    stage.restart(applications="true", platform="gcp")
+    apps = Applications(stage, namespace)
+    apps.create()
+    apps.wait_for_reason("Synchronized", "MaskinportenReady")
+
+    status = apps.find()["status"]
+    assert isinstance(status["synchronizationTime"], int)
+    assert {one["type"] for one in status["conditions"]} >= {"Ready", "MaskinportenReady", "Available"}
+
+    stage.wait_until_quiet()
+    audit, passes = AuditLog(stage.cluster), stage.passes
+    apps.edit(APPLICATION, {"metadata": {"annotations": {"digdir.nais.io/look": "again"}}})
+    stage.wait_for_passes(1, passes)
+    assert audit.count() == []
