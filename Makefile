@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
-WORKERS ?= 3
+WORKERS ?= 5
 
 .PHONY: help
 help: ## Show this list
@@ -47,7 +47,7 @@ demo-down: venv ## Stop a demo that was left running
 
 ##@ Test
 .PHONY: test
-test: venv signers ## All tests, on a real control plane too (WORKERS=4: four files at a time)
+test: venv signers ## All tests, on a real control plane too (WORKERS=3: three files at a time)
 	@$(BIN)/python -m tools.cluster build > /dev/null
 	@$(BIN)/python -m tools.cluster helm3 > /dev/null
 	@# What takes longest comes first, by tests/conftest.py, and not the files with the most tests
