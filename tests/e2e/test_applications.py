@@ -3,6 +3,7 @@
 import collections
 import itertools
 import json
+import time
 from hashlib import sha256
 
 import httpx
@@ -241,7 +242,7 @@ def test_every_field_is_taken_by_the_api_server_and_then_nothing_is_left_to_writ
     assert apps.find(NETWORK_POLICY, "app.inbound")["spec"]["ingress"][0]["from"][0]["podSelector"]
     for kind in (*MADE, MASKINPORTEN_CLIENT):
         assert apps.find(kind)["metadata"]["labels"]["team"] == "fisk"
-    wait_for(lambda: is_quiet(stage), PATIENCE, "quiet")
+    stage.wait_until_quiet()
 
     audit.mark()
     passes = stage.passes
