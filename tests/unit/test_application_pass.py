@@ -21,6 +21,7 @@ from maskinporten_operator.model.resources import (
     SERVICE,
 )
 from maskinporten_operator.plan.application_plan import PATIENCE
+from maskinporten_operator.plan.children import HASH_ANNOTATION
 from maskinporten_operator.plan.outcomes import REJECTED_RECHECK_SECONDS, Retry
 from maskinporten_operator.plan.owner_references import build_owner_reference
 from maskinporten_operator.plan.platform import Platform
@@ -598,6 +599,33 @@ async def test_somebody_elses_budget_for_disruptions_does_as_well():
         await world.reconcile()
         assert world.conditions["Synchronized"]["status"] == "True"
     assert world.cluster.objects[BUDGET] == theirs
+
+
+async def test_an_upgrade_applies_each_child_once_and_leaves_the_number_of_pods():
+    world = World(SPEC | {"replicas": {"max": 6}}, PLATFORM)
+    await world.settle()
+    objects = world.cluster.objects
+    del objects[BUDGET], objects[AUTOSCALER]  # as an earlier version left it
+    for body in objects.values():
+        body["metadata"]["annotations"][HASH_ANNOTATION] = "of an earlier version"
+        del body["metadata"]["labels"]["team"]
+    del objects[DEPLOYED]["spec"]["template"]["spec"]["containers"][0]["lifecycle"]
+    objects[DEPLOYED]["spec"]["replicas"] = 5
+
+    world.platform = replace(PLATFORM, has_nais_defaults=True, guards_inbound=True)
+    world.memory = Memory()
+    generation = objects[DEPLOYED]["metadata"]["generation"]
+    writes = []
+    for _ in range(4):
+        await world.reconcile()
+        writes += [one for one in world.writes if one != "write_status"]
+        world.answer()
+
+    kinds = ["maskinportenclient", "networkpolicy", "networkpolicy", "service", "deployment"]
+    scaling = ["poddisruptionbudget", "horizontalpodautoscaler"]
+    assert writes == [f"apply_{kind}" for kind in (*kinds, *scaling)]
+    assert objects[DEPLOYED]["spec"]["replicas"] == 5
+    assert objects[DEPLOYED]["metadata"]["generation"] == generation + 1
 
 
 async def test_what_a_scaler_set_is_kept_only_if_nobody_sets_another_number_meanwhile(settled):
