@@ -22,6 +22,7 @@ from maskinporten_operator.model.resources import (
     SERVICE_ACCOUNT,
     WORKLOAD_KINDS,
 )
+from maskinporten_operator.model.user_metadata import DEPLOYMENT_ANNOTATION
 from maskinporten_operator.plan.children import build_secret_name
 from maskinporten_operator.plan.mounts import CREDENTIALS_PATH, CREDENTIALS_VOLUME
 from maskinporten_operator.plan.scaling import REPLICAS_ANNOTATION
@@ -521,6 +522,20 @@ def test_a_new_application_is_in_progress_by_kstatus_until_its_rollout_is_comple
     assert bodies[0]["status"] == {"observedGeneration": -1}
     assert judged == ["InProgress"] * (len(judged) - 1) + ["Current"]
     assert deployment["status"]["availableReplicas"] == deployment["status"]["updatedReplicas"] == 2
+
+
+def test_a_deployment_tool_of_nais_is_told_when_what_it_applied_is_up(stage, apps):
+    apps.create()
+    apps.edit(APPLICATION, {"metadata": {"annotations": {DEPLOYMENT_ANNOTATION: "its-deployment"}}})
+
+    def look():
+        events = stage.kube.request("GET", f"/api/v1/namespaces/{apps.namespace}/events")["items"]
+        return [one for one in events if one["reason"] == "RolloutComplete"]
+
+    (event,) = apps.wait(look, "the Event")
+    assert event["metadata"]["annotations"] == {DEPLOYMENT_ANNOTATION: "its-deployment"}
+    assert (event["reportingComponent"], event["involvedObject"]["name"]) == ("naiserator", "app")
+    assert event["lastTimestamp"] >= apps.find()["metadata"]["creationTimestamp"]
 
 
 BLOCKED = {

@@ -353,6 +353,64 @@ async def test_what_the_crd_gives_a_resource_without_a_status_is_no_status(world
     assert not [call for call in world.trips.calls if call.split("_")[0] in READS]
 
 
+# What NAIS's deployment tool waits for
+
+
+def deploy(world, number):
+    metadata = world.cluster.application["metadata"]
+    world.cluster.application["metadata"] = metadata | {
+        "annotations": {"nais.io/deploymentCorrelationID": f"deployment-{number}"}
+    }
+
+
+def told(world):
+    return [one[:2] for one in world.announcer.announced if one[1] in {"RolloutComplete", "FailedSynchronization"}]
+
+
+async def test_of_a_deployment_its_end_is_told_once_also_by_the_next_process(world):
+    deploy(world, 1)
+    await world.reconcile()
+    world.answer()
+    await world.reconcile()
+    assert told(world) == []
+    world.roll_out(progressing="NewReplicaSetAvailable")
+
+    await world.reconcile()
+
+    assert told(world) == [("Normal", "RolloutComplete")]
+    assert world.cluster.application["status"]["correlationID"] == "deployment-1"
+    world.memory = Memory()
+    await world.reconcile()
+    assert world.writes == []
+    assert len(told(world)) == 1
+
+
+async def test_a_deployment_that_changes_nothing_has_an_end_too(settled):
+    for number in (1, 2):
+        deploy(settled, number)
+        await settled.reconcile()
+        assert settled.writes == ["write_status"]
+        await settled.reconcile()
+        assert settled.writes == []
+    assert told(settled) == [("Normal", "RolloutComplete")] * 2
+
+
+async def test_a_deployment_that_failed_is_told_and_that_its_pods_came_up_after_all(settled):
+    deploy(settled, 1)
+    settled.edit(image="example/app:2")
+    await settled.reconcile()
+    settled.roll_out(progressing="ProgressDeadlineExceeded", message="timed out")
+    await settled.reconcile()
+    settled.roll_out(progressing="NewReplicaSetAvailable")
+    await settled.reconcile()
+    assert told(settled) == [("Warning", "FailedSynchronization"), ("Normal", "RolloutComplete")]
+
+
+async def test_without_a_deployment_none_is_told_of(settled):
+    assert told(settled) == []
+    assert settled.cluster.application["status"]["correlationID"] != "deployment-1"
+
+
 # Nothing to do
 
 

@@ -228,6 +228,7 @@ class ResourceStatus(BaseModel):
         Field(
             default=None,
             alias="correlationID",
-            description="Names the pass that last changed something; in logs.",
+            description="Names the pass that last changed something, in logs; of an Application that a deployment tool "
+            "of NAIS applied, the deployment.",
         ),
     ]

@@ -13,6 +13,8 @@ RESTART_ANNOTATION = "digdir.nais.io/restart-on-rotation"
 RUN_AS_USER_ANNOTATION = "nais.io/run-as-user"
 RUN_AS_GROUP_ANNOTATION = "nais.io/run-as-group"
 READ_ONLY_ANNOTATION = "nais.io/read-only-file-system"
+DEPLOYMENT_ANNOTATION = "nais.io/deploymentCorrelationID"
+"""On an Application: which deployment of NAIS's deployment tool applied it."""
 CHANGE_CAUSE_ANNOTATION = "kubernetes.io/change-cause"
 """What `kubectl rollout history` shows of a change."""
 READ_DOMAINS = frozenset({"nais.io", "nginx.ingress.kubernetes.io", "haproxy.org", "prometheus.io"})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.user_metadata import (
     CHANGE_CAUSE_ANNOTATION,
+    DEPLOYMENT_ANNOTATION,
     OWN_DOMAIN,
     READ_ONLY_ANNOTATION,
     RESTART_ANNOTATION,
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 TEAM_LABEL = "team"
 MAX_ID = 2_147_483_647
 ID_ANNOTATIONS = (RUN_AS_USER_ANNOTATION, RUN_AS_GROUP_ANNOTATION)
-ACTED_ON = frozenset({RESTART_ANNOTATION, READ_ONLY_ANNOTATION, CHANGE_CAUSE_ANNOTATION, *ID_ANNOTATIONS})
-SATISFIED = frozenset({"nais.io/deploymentCorrelationID", "nais.io/skipDeploymentMessage"})
+ACTED_ON = frozenset(
+    {RESTART_ANNOTATION, READ_ONLY_ANNOTATION, CHANGE_CAUSE_ANNOTATION, DEPLOYMENT_ANNOTATION, *ID_ANNOTATIONS}
+)
+SATISFIED = frozenset({"nais.io/skipDeploymentMessage"})
 """Set by deployment tools; what they ask for is so anyway."""
 EXPIRY_LABEL = "euthanaisa.nais.io/kill-after"
 

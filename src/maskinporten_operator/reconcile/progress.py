@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from maskinporten_operator.model.application import Application
 from maskinporten_operator.model.maskinportenclient import MaskinportenClient
 from maskinporten_operator.model.resources import InvalidSpec
+from maskinporten_operator.plan.deployment_news import find_deployment, find_deployment_news
 from maskinporten_operator.plan.registration_fields import order_scopes
 from maskinporten_operator.plan.rotation import build_key_status
 from maskinporten_operator.plan.status import add_synchronized
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.jwk import KeyDigest, PrivateJwk
     from maskinporten_operator.model.registrations import Registration
 
+News = tuple[Literal["Normal", "Warning"], str, str]
+"""An Event's type, reason and message."""
 R = TypeVar("R", MaskinportenClient, Application)
 
 
@@ -61,6 +64,10 @@ class Progress(Generic[R]):
     def complete(self, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
         """Give the verdicts of a pass with those that each resource of the kind has, wherever the pass ended."""
         return verdicts
+
+    def find_news(self, ready: Verdict) -> News | None:  # noqa: ARG002 - what it depends on where there is any
+        """Find what is to be told of how the resource is, besides what was done and what is wrong."""
+        return None
 
 
 @dataclass
@@ -120,9 +127,15 @@ class ApplicationProgress(Progress[Application]):
     client_id: str | None = None
 
     def build_facts(self) -> dict[str, Any]:
-        """Build the field of the client's id; null if there is none any more."""
-        return {} if self.client_id is None else {"clientID": self.client_id or None}
+        """Build the field of the client's id, null if there is none any more, and that of who deployed it."""
+        facts = {} if self.client_id is None else {"clientID": self.client_id or None}
+        deployment = find_deployment(self.resource.meta)
+        return facts | ({"correlationID": deployment} if deployment else {})
 
     def complete(self, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
         """Add `Synchronized`."""
         return add_synchronized(verdicts)
+
+    def find_news(self, ready: Verdict) -> News | None:
+        """Find what NAIS's deployment tool waits for."""
+        return find_deployment_news(self.resource.meta, ready, self.resource.status)

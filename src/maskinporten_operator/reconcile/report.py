@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import CONSUMERS_VALID, READY, SCOPES_DECLARED
 from maskinporten_operator.model.errors import OperatorError, RejectedError
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.status_hint import StatusHint
     from maskinporten_operator.plan.outcomes import Outcome
     from maskinporten_operator.reconcile.ports import Cluster, Ports
-    from maskinporten_operator.reconcile.progress import Action, Progress
-
-News = tuple[Literal["Normal", "Warning"], str, str]
+    from maskinporten_operator.reconcile.progress import Action, News, Progress
 
 
 WARNED_OF = frozenset({READY, CONSUMERS_VALID, SCOPES_DECLARED})
@@ -44,7 +42,9 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
         if outcome.verdicts and not stays_ready(outcome, resource.meta, current, impaired=progress.impaired):
             facts, now = progress.build_facts(), ports.clock.now()
             status = build_status(outcome, current, facts, progress.generation, now, correlation_id)
-            if check_status(current.fields, status):
+            told = progress.find_news(outcome.verdicts[0])
+            news += [told] if told else []
+            if told or check_status(current.fields, status):
                 progress.wrote = True
                 await ports.cluster.write_status(resource.meta, status)
             news += _find_warnings(outcome, current)
