@@ -10,6 +10,7 @@ from maskinporten_operator.model.resources import (
     MASKINPORTEN_CLIENT,
     NAMESPACE,
     NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
     SECRET,
     SERVICE,
     Kind,
@@ -35,11 +36,11 @@ BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 CLUSTER_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings")
 ROLES = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
 COMPARED = (
-    *(MASKINPORTEN_CLIENT, APPLICATION, SECRET, DEPLOYMENT, SERVICE, NETWORK_POLICY),
+    *(MASKINPORTEN_CLIENT, APPLICATION, SECRET, DEPLOYMENT, SERVICE, NETWORK_POLICY, POD_DISRUPTION_BUDGET),
     *(SERVICE_ACCOUNTS, BINDINGS, EVENTS),
 )
 GUARDED_NAMESPACES = (VICTIM, OPERATORS, "default")
-UNSETTLED = frozenset({DEPLOYMENT})
+UNSETTLED = frozenset({DEPLOYMENT, POD_DISRUPTION_BUDGET})
 """Kinds whose status others write at any time, and their resourceVersion with it."""
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -107,7 +108,8 @@ class Victim:
         stage.kube.create_namespace(VICTIM)
         spec = {"scopes": {"consumes": [{"name": SCOPE}], "exposes": [exposed("guarded.read", KOMMUNE)]}}
         self.api = stage.create_ready(VICTIM, "api", spec=spec)
-        self.shop = Applications(stage, VICTIM).create_available("shop")
+        # An autoscaler would warn all the time of metrics that nobody measures here
+        self.shop = Applications(stage, VICTIM).create_available("shop", replicas={"disableAutoScaling": True})
         self.client_id: str = self.api["status"]["clientID"]
         (self.public_key,) = stage.registration(VICTIM, "api")["keys"]
         stage.create_secret(OPERATORS, "maskinporten-operator-admin", {"client-id": "admin-client"})
