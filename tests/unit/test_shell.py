@@ -4,7 +4,6 @@ import asyncio
 import concurrent.futures
 import getpass
 import json
-from functools import partial
 
 import aiohttp
 import pytest
@@ -19,7 +18,6 @@ from maskinporten_operator.runtime.vitals import Vitals
 from tests.unit.fakes import resource_body
 
 PATH = MASKINPORTEN_CLIENT.path()
-REDUCED = {PATH: partial(trim, MASKINPORTEN_CLIENT)}
 DEADLINE = 20.0
 
 
@@ -29,6 +27,8 @@ class ApiServer:
     def __init__(self):
         self.watch_status = 200
         self.watches = 0
+        self.since = []
+        self.stays_open = True
         self.items = [json.dumps(resource_body())]
         self.news = []
         self.limits = []
@@ -54,12 +54,15 @@ class ApiServer:
         if "watch" not in request.query:
             return self._list(int(request.query.get("continue", 0)), int(request.query["limit"]))
         self.watches += 1
+        self.since.append(request.query["resourceVersion"])
         response = web.StreamResponse(status=self.watch_status)
         await response.prepare(request)
         if self.watch_status == 200:
             for one in self.news:
                 await response.write(b'{"type":"MODIFIED","object":%b}\n' % one.encode())
-            await asyncio.sleep(DEADLINE)
+            if self.stays_open:
+                await asyncio.sleep(DEADLINE)
+            self.news = []
         return response
 
     def _list(self, begin, limit):
@@ -97,7 +100,7 @@ async def shell(api, vitals):
     paths = vitals.expect_paths([PATH])
     stop, tasks = concurrent.futures.Future(), []
 
-    def start(on_event=lambda *_: None, session=lambda: open_session(configuration, paths, REDUCED)):
+    def start(on_event=lambda *_: None, session=lambda take: open_session(configuration, paths, takers(take))):
         tasks.append(asyncio.create_task(run_shell(on_event, session, api.url, [MASKINPORTEN_CLIENT], [], stop)))
         return tasks[0]
 
@@ -105,6 +108,11 @@ async def shell(api, vitals):
     stop.set_result(None)
     async with asyncio.timeout(DEADLINE):
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def takers(take):
+    """Give what takes in the resources, reduced as the operator reduces them."""
+    return {PATH: lambda event, body: take(MASKINPORTEN_CLIENT, event, trim(MASKINPORTEN_CLIENT, body))}
 
 
 async def until(condition):
@@ -189,8 +197,7 @@ class Failures(list):
 
 
 @pytest.mark.parametrize("where", ["items", "news"])
-@pytest.mark.parametrize("reduced", [{}, REDUCED], ids=["as it is", "reduced"])
-async def test_what_kopf_would_keep_in_an_object_is_neither_read_nor_written(shell, api, where, reduced):
+async def test_what_kopf_would_keep_in_an_object_is_neither_read_nor_written(shell, api, where):
     annotations = {"kopf.zalando.org/last-handled-configuration": '{"spec":', "kopf.zalando.org/enqueue": "{"}
     finalizers = ["kopf.zalando.org/KopfFinalizerMarker", "maskinporten-operator.nais.io/unused"]
     setattr(api, where, [build_odd(number, annotations=annotations, finalizers=finalizers) for number in range(2)])
@@ -198,13 +205,24 @@ async def test_what_kopf_would_keep_in_an_object_is_neither_read_nor_written(she
     configuration.host = api.url
     shell(
         lambda kind, event, body: seen.append(body["metadata"]["name"]),
-        lambda: open_session(configuration, failures, reduced),
+        lambda take: open_session(configuration, failures, takers(take)),
     )
     await until(lambda: {"odd-0", "odd-1"} <= set(seen) and api.watches)
     await asyncio.sleep(0.1)  # what kopf would write, it does after it has told of the object
 
     assert failures == []
     assert api.methods == {"GET"}
+
+
+async def test_a_watch_that_ends_is_opened_anew_after_its_last_event_and_nothing_is_told_twice(shell, api):
+    api.items, api.news = [build_odd(0), build_odd(1)], [build_odd(2, resourceVersion="7")]
+    api.stays_open = False
+    seen = []
+    shell(lambda kind, event, body: seen.append((event, body["metadata"]["name"])))
+    await until(lambda: len(api.since) > 2)
+
+    assert seen == [(None, "odd-0"), (None, "odd-1"), ("MODIFIED", "odd-2")]
+    assert api.since[:3] == ["1", "7", "7"]
 
 
 async def test_the_session_only_reads(api):
@@ -259,7 +277,7 @@ async def test_what_an_event_ends_in_ends_the_shell(shell):
 
 
 async def test_a_session_that_cant_be_opened_ends_the_shell(shell):
-    def fail():
+    def fail(_):
         raise FileNotFoundError("ca.crt")
 
     with pytest.raises(FileNotFoundError, match=r"ca\.crt"):
@@ -273,7 +291,7 @@ async def test_an_api_server_that_doesnt_answer_ends_nothing(shell, vitals, api,
     api.url = configuration.host
     tried = Failures()
 
-    task = shell(session=lambda: open_session(configuration, tried, {}))
+    task = shell(session=lambda _: open_session(configuration, tried, {}))
     await until(lambda: len(tried) > 2)
 
     assert not task.done()

@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Collection, Coroutine, Mapping
 
+    from aiohttp import ClientSession
+
     from maskinporten_operator.adapters.cluster.api import ClusterApi
     from maskinporten_operator.adapters.cluster.bodies import Reduce
     from maskinporten_operator.adapters.cluster.watch import Listener
     from maskinporten_operator.config import Config
     from maskinporten_operator.runtime.namespaces import WatchedNamespaces
     from maskinporten_operator.runtime.router import Router
+    from maskinporten_operator.runtime.shell import OnEvent
     from maskinporten_operator.runtime.vitals import Vitals
 
 
@@ -48,6 +51,10 @@ def summarize(body: Mapping[str, Any]) -> dict[str, Any]:
     """Keep of a Secret in a list its metadata, and what isn't secret of the rest."""
     kept = dict(reduce_metadata(body))
     return kept if UNREADABLE in body else {**kept, SUMMARY: summarize_secret(ObservedSecret(body))}
+
+
+def _take(on_event: OnEvent, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
+    on_event(kind, event, trim(kind, body))
 
 
 class Watches:
@@ -92,11 +99,14 @@ class Watches:
             FaultError: A kind is gone, or kopf ends by a fault again and again.
         """
         stores = self._router.stores
-        reduced = {kind.path(namespace): partial(trim, kind) for kind in stores for namespace in self._namespaces}
-        paths = self._vitals.expect_paths(reduced)
+        kinds = {kind.path(namespace): kind for kind in stores for namespace in self._namespaces}
+        paths = self._vitals.expect_paths(kinds)
         configuration = self._api.configuration
-        session = partial(open_session, configuration, paths, reduced)
         namespaces = tuple(one for one in self._namespaces if one is not None)
+
+        def session(on_event: OnEvent) -> ClientSession:
+            takers = {path: partial(_take, on_event, kind) for path, kind in kinds.items()}
+            return open_session(configuration, paths, takers)
 
         async def watch() -> None:
             await run_shell(self._router.on_event, session, configuration.host, stores, namespaces, stop)

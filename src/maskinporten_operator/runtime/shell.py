@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.model.resources import Kind
 
     OnEvent = Callable[[Kind, str | None, Mapping[str, Any]], None]
+    OpenSession = Callable[[OnEvent], aiohttp.ClientSession]
 
 FIRST_BACKOFFS = (1, 2, 4, 8)
 MAX_BACKOFF = 10
@@ -52,7 +53,7 @@ def is_outage(error: BaseException) -> bool:
 
 async def run_shell(
     on_event: OnEvent,
-    open_session: Callable[[], aiohttp.ClientSession],
+    open_session: OpenSession,
     server: str,
     kinds: Iterable[Kind],
     namespaces: Iterable[str],
@@ -66,7 +67,8 @@ async def run_shell(
     Args:
         on_event: Given, in the caller's loop, the kind, the type of each watch event (None in the first list, and in
             one after a gap) and the object.
-        open_session: Makes the session for the API server.
+        open_session: Makes the session for the API server, which gives what it reads to the function that it is given:
+            kopf's own way with each event and object costs more than all else that is done with it.
         server: Its address.
         kinds: What to watch.
         namespaces: Those to watch; all when empty.
@@ -78,7 +80,6 @@ async def run_shell(
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
-    shell = _Shell(open_session, server, stop)
 
     def settle(error: Exception | None) -> None:
         if not ended.done():
@@ -93,9 +94,11 @@ async def run_shell(
     def pass_on(kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         loop.call_soon_threadsafe(take, kind, event, body)
 
+    shell = _Shell(lambda: open_session(pass_on), server, stop)
+
     def run() -> None:
         try:
-            asyncio.run(shell.run(pass_on, tuple(kinds), tuple(namespaces)))
+            asyncio.run(shell.run(tuple(kinds), tuple(namespaces)))
         except Exception as error:  # noqa: BLE001 - as above
             loop.call_soon_threadsafe(settle, error)
         else:
@@ -122,10 +125,10 @@ class _Shell:
         self._fault = self._fault or error
         self._end()
 
-    async def run(self, on_event: OnEvent, kinds: tuple[Kind, ...], namespaces: tuple[str, ...]) -> None:
+    async def run(self, kinds: tuple[Kind, ...], namespaces: tuple[str, ...]) -> None:
         """Watch until the end is asked for."""
         stopping = self._expect_end()
-        registry = self._register(on_event, kinds, stopping)
+        registry = self._register(kinds, stopping)
         try:
             await kopf.operator(
                 registry=registry,
@@ -154,8 +157,8 @@ class _Shell:
         self._end = end
         return stopping
 
-    def _register(self, on_event: OnEvent, kinds: tuple[Kind, ...], stopping: asyncio.Event) -> kopf.OperatorRegistry:
-        """Register how kopf logs in, and what it does at an event."""
+    def _register(self, kinds: tuple[Kind, ...], stopping: asyncio.Event) -> kopf.OperatorRegistry:
+        """Register how kopf logs in, and what it watches: what there is a handler for."""
         registry = kopf.OperatorRegistry()
         delays = itertools.chain([0.0], EndlessBackoffs())
 
@@ -173,9 +176,9 @@ class _Shell:
 
         for kind in kinds:
 
-            @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural, param=kind)
-            async def enqueue(event: Mapping[str, Any], param: Any = None, **_: Any) -> None:
-                on_event(param, event["type"], event["object"])
+            @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)
+            async def ignore(**_: Any) -> None:
+                """Never called: the session takes in all objects."""
 
         return registry
 

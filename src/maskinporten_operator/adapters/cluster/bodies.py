@@ -73,8 +73,8 @@ def read_object(data: bytes | Raw) -> Body:
     return body | ({UNREADABLE: faults[0]} if faults else {})
 
 
-def read_event(line: bytes, reduce: Reduce = lambda body: body) -> Body:
-    """Read an event of a watch; `reduce` is given the objects that it tells of.
+def read_event(line: bytes) -> Body:
+    """Read an event of a watch.
 
     Raises:
         JSONDecodeError: It isn't one.
@@ -82,11 +82,10 @@ def read_event(line: bytes, reduce: Reduce = lambda body: body) -> Body:
     event = _read_members(line)
     with _translate():
         kind, raw = _value.decode(event["type"]), event["object"]
-    body = read_object(raw)
-    return {"type": kind, "object": reduce(body) if kind in CHANGES else body}
+    return {"type": kind, "object": read_object(raw)}
 
 
-def read_list(data: bytes, reduce: Reduce = lambda body: body) -> Body:
+def read_list(data: bytes, reduce: Callable[[Body], Any] = lambda body: body) -> Body:
     """Read a list; `reduce` is given each of its objects before the next one is read.
 
     Raises:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 from aiohttp import hdrs
 
-from maskinporten_operator.adapters.cluster.bodies import read_at_most, read_event, read_lines, read_list
+from maskinporten_operator.adapters.cluster.bodies import CHANGES, read_at_most, read_event, read_lines, read_list
 from maskinporten_operator.adapters.cluster.pages import PageSize
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from kubernetes.aio.client import Configuration
 
-    from maskinporten_operator.adapters.cluster.bodies import Reduce
+    Take = Callable[[str | None, Mapping[str, Any]], None]
+    """Takes in the type of an event, None in a list, and the object."""
 
 CONNECTIONS = 8
 
@@ -40,7 +42,7 @@ class _Response(aiohttp.ClientResponse):
     """An answer, of which a list may have been read within limits already.
 
     Attributes:
-        page: The list.
+        page: The list, without what was taken in.
     """
 
     page: Any = None
@@ -51,11 +53,11 @@ class _Response(aiohttp.ClientResponse):
 
 
 class _Events:
-    """The answer to a watch, with each of its events reduced."""
+    """The answer to a watch, of which each change is taken in, and only its version left."""
 
-    def __init__(self, content: aiohttp.StreamReader, reduce: Reduce) -> None:
+    def __init__(self, content: aiohttp.StreamReader, take: Take) -> None:
         self._content = content
-        self._reduce = reduce
+        self._take = take
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._content, name)
@@ -63,15 +65,20 @@ class _Events:
     async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
         """Give the events, each a line of JSON."""
         async for line in read_lines(self._content):
-            yield json.dumps(read_event(line, self._reduce)).encode() + b"\n"
+            event = read_event(line)
+            if event["type"] in CHANGES:
+                self._take(event["type"], event["object"])
+                version = event["object"]["metadata"]["resourceVersion"]
+                event = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version}}}
+            yield json.dumps(event).encode() + b"\n"
 
 
 class _Limits:
-    """Reads what is under the paths of `reduced` within limits; only reads are sent at all."""
+    """Reads what is under the paths of `takers` within limits, and gives it to these; only reads are sent at all."""
 
-    def __init__(self, reduced: Mapping[str, Reduce]) -> None:
-        self._reduced = reduced
-        self._pages = {path: PageSize() for path in reduced}
+    def __init__(self, takers: Mapping[str, Take]) -> None:
+        self._takers = takers
+        self._pages = {path: PageSize() for path in takers}
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -79,19 +86,19 @@ class _Limits:
         if request.method != hdrs.METH_GET:
             raise RuntimeError(f"{request.method} isn't for this session, which only reads")
         path = request.url.path
-        reduce = self._reduced.get(path)
-        if reduce is None:
+        take = self._takers.get(path)
+        if take is None:
             return await handler(request)
         if "watch" not in request.url.query:
-            return await self._read_page(request, handler, reduce, self._pages[path])
+            return await self._read_page(request, handler, take, self._pages[path])
         response = await handler(request)
         if response.ok:
-            response.content = _Events(response.content, reduce)  # type: ignore[assignment]
+            response.content = _Events(response.content, take)  # type: ignore[assignment]
         return response
 
     @staticmethod
     async def _read_page(
-        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType, reduce: Reduce, pages: PageSize
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType, take: Take, pages: PageSize
     ) -> aiohttp.ClientResponse:
         """Read a page of a list; with fewer objects than are asked for, if they are large."""
         data = None
@@ -110,7 +117,7 @@ class _Limits:
                 pages.shrink()
         pages.grow(len(data))
         assert isinstance(response, _Response)  # the session makes no other
-        response.page = read_list(data, reduce)
+        response.page = {**read_list(data, partial(take, None)), "items": []}
         return response
 
 
@@ -127,13 +134,11 @@ def build_context(configuration: Configuration) -> ssl.SSLContext:
     return context
 
 
-def open_session(
-    configuration: Configuration, observer: Observer, reduced: Mapping[str, Reduce]
-) -> aiohttp.ClientSession:
+def open_session(configuration: Configuration, observer: Observer, takers: Mapping[str, Take]) -> aiohttp.ClientSession:
     """Open a session that only reads; the token is read for every request, so a rotated one needs no new login.
 
-    What it lists or watches under a path in `reduced` is read within limits, and each object reduced by what stands
-    there before it is given to kopf, which keeps what it is given in queues.
+    What it lists or watches under a path in `takers` is read within limits, and given to what stands there, object by
+    object and in order. kopf is told only of versions, by bookmarks, so that it goes on from where the watch ended.
     """
 
     async def authorize(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -159,7 +164,7 @@ def open_session(
         return response
 
     connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=build_context(configuration))
-    middlewares = (observe, _Limits(reduced), authorize)
+    middlewares = (observe, _Limits(takers), authorize)
     return aiohttp.ClientSession(
         connector=connector, middlewares=middlewares, response_class=_Response, trust_env=False
     )
