@@ -66,11 +66,12 @@ def test_twenty_resources_at_once_become_twenty_clients_with_two_writes_each(sta
     assert len(stage.calls("list-clients")) <= 5
     assert not stage.calls("read-client", since)
     writes = collections.Counter(audit.count(namespace))
+    statuses = {name: writes.pop(("maskinportenclients/status", name)) for name in NAMES}
+    assert set(statuses.values()) <= {1, 2}  # the second where the answer of Maskinporten came late
     assert writes == collections.Counter(
         {
             **{("maskinportenclients", name): 1 for name in NAMES},
             **{("secrets", f"{name}-secret"): 1 for name in NAMES},
-            **{("maskinportenclients/status", name): 2 for name in NAMES},  # the second when it was verified
         }
     )
 

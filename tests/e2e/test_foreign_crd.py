@@ -66,8 +66,9 @@ def test_what_the_crd_drops_from_the_status_is_written_once_and_no_more(stage, n
         stage.create(namespace, name)
     for name in NAMES:
         stage.wait_ready(namespace, name)
-    written = [write for write in audit.count(namespace) if write.resource.endswith("/status")]
-    assert len(written) == 2 * len(NAMES)  # when it is ready, and when its credentials are verified
+    written = [write.name for write in audit.count(namespace) if write.resource.endswith("/status")]
+    # One tells of both, unless the answer of Maskinporten came late.
+    assert {name: written.count(name) in {1, 2} for name in NAMES} == dict.fromkeys(NAMES, True)
 
     audit.mark()
     passes = stage.passes
