@@ -108,7 +108,7 @@ class Story:
     def _show_result(self) -> None:
         tell = self.terminal
         tell.step("What it became")
-        self._get("application,maskinportenclient,deployment,service,networkpolicy,secret")
+        self._get("applications.nais.io,maskinportenclients.nais.io,deployment,service,networkpolicy,secret")
         tell.say("the Application's conditions:")
         application = self._read(APPLICATIONS, APP)
         tell.show(
@@ -140,23 +140,23 @@ class Story:
         template = self._read(DEPLOYMENTS, APP)["spec"]["template"]
         pod = template["spec"]
         container = pod["containers"][0]
+        volumes = {one["name"]: one["secret"]["secretName"] for one in pod.get("volumes", ()) if "secret" in one}
+        mounts = [one for one in container["volumeMounts"] if one["name"] in volumes]
         tell.say("the Deployment's pod template, as far as it is about that:")
         shown = {
             "metadata": {"labels": {"maskinporten": template["metadata"]["labels"].get("maskinporten")}},
             "spec": {
-                "containers": [{name: container.get(name) for name in ("name", "envFrom", "volumeMounts")}],
-                "volumes": [_shorten(one) for one in pod.get("volumes", ())],
+                "containers": [{name: container.get(name) for name in ("name", "envFrom")} | {"volumeMounts": mounts}],
+                # Without the mode, which YAML shows as a decimal number
+                "volumes": [{"name": name, "secret": {"secretName": secret}} for name, secret in volumes.items()],
             },
         }
         tell.show(yaml.safe_dump(shown, sort_keys=False).splitlines())
         sources = [one["secretRef"]["name"] for one in container.get("envFrom", ())]
         expect(sources == [SECRET], f"variables from {SECRET}", sources)
         tell.succeed(f"variables: the container has every value of {SECRET}")
-        volumes = {one["name"]: one["secret"]["secretName"] for one in pod.get("volumes", ())}
-        mounts = {
-            one["mountPath"]: (volumes.get(one["name"]), one.get("readOnly")) for one in container["volumeMounts"]
-        }
-        expect(mounts == {MOUNT: (SECRET, True)}, f"{SECRET} at {MOUNT}, read-only", mounts)
+        found = {one["mountPath"]: (volumes[one["name"]], one.get("readOnly")) for one in mounts}
+        expect(found == {MOUNT: (SECRET, True)}, f"{SECRET} at {MOUNT}, read-only", found)
         tell.succeed(f"files: the same values below {MOUNT}, read-only")
         rules = self._read(POLICIES, APP)["spec"]["egress"]
         tell.say("NetworkPolicy my-app, by published addresses, as this API server has no policies with host names:")
@@ -386,11 +386,6 @@ def _find_news(resource: Mapping[str, Any]) -> list[str]:
             for one in conditions
         ]
     return news
-
-
-def _shorten(volume: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the mode, which YAML shows as a decimal number."""
-    return {"name": volume["name"], "secret": {"secretName": volume["secret"]["secretName"]}}
 
 
 def _list_calls(calls: list[tuple[str, Any]]) -> str:
