@@ -211,7 +211,7 @@ def test_a_change_of_strategy_is_taken_by_the_api_server_in_both_directions(apps
         apps.wait_ready()
 
 
-MADE = [kind for kind in WORKLOAD_KINDS if kind != SERVICE_ACCOUNT]
+MADE = [MASKINPORTEN_CLIENT, *(kind for kind in WORKLOAD_KINDS if kind != SERVICE_ACCOUNT)]
 EVERY_FIELD = {
     "prometheus": {"enabled": True, "port": 9090},
     "accessPolicy": {"inbound": {"rules": [{"application": "b", "namespace": "*"}]}},
@@ -237,12 +237,14 @@ def test_every_field_is_taken_by_the_api_server_and_then_nothing_is_left_to_writ
     annotations = {"nais.io/run-as-user": "101", "nais.io/read-only-file-system": "true"}
     apps.edit(APPLICATION, {"metadata": {"annotations": annotations, "labels": {"team": "fisk"}}})
     apps.wait_for_reason("MinimumReplicasAvailable", "Available")
+
+    def find_teams():
+        return [(apps.find(kind) or {"metadata": {"labels": {}}})["metadata"]["labels"].get("team") for kind in MADE]
+
+    apps.wait(lambda: find_teams() == ["fisk"] * len(MADE), "all children with the label")
     apps.wait(lambda: template_of(apps)["spec"]["securityContext"]["runAsUser"] == 101, "the annotated user")
-    apps.wait(lambda: all(apps.find(kind) for kind in MADE), "all children")
     assert apps.find_condition("AllFieldsSupported")["status"] == "True"
     assert apps.find(NETWORK_POLICY, "app.inbound")["spec"]["ingress"][0]["from"][0]["podSelector"]
-    for kind in (*MADE, MASKINPORTEN_CLIENT):
-        assert apps.find(kind)["metadata"]["labels"]["team"] == "fisk"
     stage.wait_until_quiet()
 
     audit.mark()
