@@ -363,7 +363,7 @@ def deploy(world, number):
     }
 
 
-def told(world):
+def find_ends(world):
     return [one[:2] for one in world.announcer.announced if one[1] in {"RolloutComplete", "FailedSynchronization"}]
 
 
@@ -372,17 +372,17 @@ async def test_of_a_deployment_its_end_is_told_once_also_by_the_next_process(wor
     await world.reconcile()
     world.answer()
     await world.reconcile()
-    assert told(world) == []
+    assert find_ends(world) == []
     world.roll_out(progressing="NewReplicaSetAvailable")
 
     await world.reconcile()
 
-    assert told(world) == [("Normal", "RolloutComplete")]
+    assert find_ends(world) == [("Normal", "RolloutComplete")]
     assert world.cluster.application["status"]["correlationID"] == "deployment-1"
     world.memory = Memory()
     await world.reconcile()
     assert world.writes == []
-    assert len(told(world)) == 1
+    assert len(find_ends(world)) == 1
 
 
 async def test_a_deployment_that_changes_nothing_has_an_end_too(settled):
@@ -392,7 +392,7 @@ async def test_a_deployment_that_changes_nothing_has_an_end_too(settled):
         assert settled.writes == ["write_status"]
         await settled.reconcile()
         assert settled.writes == []
-    assert told(settled) == [("Normal", "RolloutComplete")] * 2
+    assert find_ends(settled) == [("Normal", "RolloutComplete")] * 2
 
 
 async def test_a_deployment_that_failed_is_told_and_that_its_pods_came_up_after_all(settled):
@@ -403,11 +403,11 @@ async def test_a_deployment_that_failed_is_told_and_that_its_pods_came_up_after_
     await settled.reconcile()
     settled.roll_out(progressing="NewReplicaSetAvailable")
     await settled.reconcile()
-    assert told(settled) == [("Warning", "FailedSynchronization"), ("Normal", "RolloutComplete")]
+    assert find_ends(settled) == [("Warning", "FailedSynchronization"), ("Normal", "RolloutComplete")]
 
 
 async def test_without_a_deployment_none_is_told_of(settled):
-    assert told(settled) == []
+    assert find_ends(settled) == []
     assert settled.cluster.application["status"]["correlationID"] != "deployment-1"
 
 

@@ -42,9 +42,9 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
         if outcome.verdicts and not stays_ready(outcome, resource.meta, current, impaired=progress.impaired):
             facts, now = progress.build_facts(), ports.clock.now()
             status = build_status(outcome, current, facts, progress.generation, now, correlation_id)
-            told = progress.find_news(outcome.verdicts[0])
-            news += [told] if told else []
-            if told or check_status(current.fields, status):
+            end = progress.find_news(outcome.verdicts[0])
+            news += [end] if end else []
+            if end or check_status(current.fields, status):
                 progress.wrote = True
                 await ports.cluster.write_status(resource.meta, status)
             news += _find_warnings(outcome, current)
