@@ -297,6 +297,30 @@ async def test_a_refusal_of_the_client_is_reported_at_once(world):
     assert world.announcer.announced[-1][:2] == ("Warning", "RefusedByDigDir")
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_credentials_that_come_while_a_pass_goes_on_make_nothing_ready_before_the_pods_have_them(is_new):
+    world = World()
+    if not is_new:
+        await world.settle()
+        world.edit(maskinporten={"enabled": True, "scopes": {"consumes": [{"name": "a:b"}]}})
+    apply = world.cluster.apply
+
+    async def apply_slowly(kind, manifest, uid):
+        answer = await apply(kind, manifest, uid)
+        if kind == MASKINPORTEN_CLIENT:
+            world.answer()
+            world.cluster.objects[CLIENT]["status"]["synchronizationHash"] = "the next"
+        return answer
+
+    world.cluster.apply = apply_slowly
+    await world.reconcile()
+    assert world.ready.get("observedGeneration", 0) < world.cluster.application["metadata"]["generation"]
+
+    await world.reconcile()
+
+    assert (world.ready["status"], world.ready["reason"]) == ("Unknown", "RollingOut")
+
+
 # The rollout
 
 

@@ -256,6 +256,9 @@ async def _judge(
     meta = seen.application.meta
     client = ports.known.children.find_client(meta.namespace, meta.name) or seen.client  # it may have got on meanwhile
     now_seen = ApplicationSnapshot(seen.application, seen.spec, client, {**seen.children, **written})
+    if now_seen.credentials != seen.credentials:
+        # Too late for what was planned: its change brings the next pass, and until then nothing is ready.
+        now_seen = replace(now_seen, client=written.get(ChildName(MASKINPORTEN_CLIENT, meta.name)) or seen.client)
     client_status = read_status((now_seen.own_client or {}) if seen.spec.maskinporten.enabled else {})
     progress.client_id = client_status.client_id or ""
     verdict = judge_client(now_seen)
