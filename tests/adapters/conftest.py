@@ -12,6 +12,7 @@ from digdir_simulator import Config, create_app, jws
 from digdir_simulator.faults import FaultOrder
 from digdir_simulator.in_process import InProcessTransport
 from digdir_simulator.seed import SeedGrant, SeedScope, grant, seed_scopes
+from maskinporten_operator.adapters.digdir import credentials
 from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
@@ -168,6 +169,22 @@ def fields(**changes):
         "access_token_lifetime": 3600,
         "scopes": ["skatt:some.scope"],
     } | changes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keys_are_made_once():
+    """A key is made of the same members once: to test whether its factors are primes takes longer than most tests."""
+    construct, made = credentials.jwk.construct, {}
+
+    def construct_once(members, algorithm):
+        text = json.dumps(members)
+        if text not in made:
+            made[text] = construct(members, algorithm)
+        return made[text]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(credentials.jwk, "construct", construct_once)
+        yield
 
 
 @pytest.fixture(scope="session")
