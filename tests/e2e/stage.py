@@ -31,7 +31,7 @@ SCOPE = "skatt:some.scope"
 DEFAULT_SCOPE = "nav:some/other/scope"
 SETTINGS = {
     "cluster_name": CLUSTER_NAME,
-    "key_pool_size": "1",
+    "key_pool_size": "4",
     "list_lag": "1s",
     "default_client_scope": DEFAULT_SCOPE,
     "log_level": "DEBUG",
