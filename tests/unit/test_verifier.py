@@ -78,39 +78,6 @@ def test_the_resource_looks_at_each_new_answer_and_at_no_other():
     play(life, *[UNKNOWN] * 6, ISSUED)
 
 
-@pytest.mark.parametrize("answer", [ISSUED, UNKNOWN, OUTAGE])
-def test_who_waits_for_the_first_answer_gets_it_and_nobody_is_told_of_it_besides(answer):
-    async def life(world):
-        world.seconds = 0.05
-        world.verify()
-        await world.verifier.wait_for_answer(META.uid, 0.2)
-
-        assert world.time() == 0.05
-        assert world.verify().answer == (None if answer is OUTAGE else answer)
-        await asyncio.sleep(1)
-        assert world.news == []
-
-        await world.verifier.wait_for_answer(META.uid, 0.2)  # it was asked already
-        await world.verifier.wait_for_answer("another", 0.2)  # it has no trial
-        assert world.time() == 1.05
-
-    play(life, answer)
-
-
-def test_an_answer_that_nobody_waits_for_any_more_is_news():
-    async def life(world):
-        world.seconds = 1
-        world.verify()
-        await world.verifier.wait_for_answer(META.uid, 0.2)
-
-        assert world.time() == 0.2
-        assert world.verify() == Trial()
-        await asyncio.sleep(2)
-        assert [key.name for key in world.news] == [META.name]
-
-    play(life, ISSUED)
-
-
 def test_after_a_quarter_of_an_hour_the_last_answer_stays():
     async def life(world):
         world.verify()

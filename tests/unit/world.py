@@ -343,9 +343,6 @@ class Trials:
         self.requests[subject] = request
         return self._trials.setdefault(subject, Trial())
 
-    async def wait_for_answer(self, uid, within):
-        pass
-
     async def ask(self):
         """Ask Maskinporten once for each that got no token."""
         for subject, request in self.requests.items():

@@ -213,11 +213,6 @@ class Plan:
     rotation_notice: Verdict | None = None
 
     @property
-    def delivers_key(self) -> bool:
-        """Whether a new key goes into the Secret."""
-        return any(isinstance(step, PublishKeys) and step.mint and step.delivers for step in self.steps)
-
-    @property
     def scopes(self) -> frozenset[str]:
         """The exposed scopes that the steps change."""
         return frozenset(step.scope for step in self.steps if isinstance(step, SCOPE_STEPS))

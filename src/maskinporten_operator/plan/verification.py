@@ -18,8 +18,6 @@ NO_SCOPES_WAIT = 120.0
 MAX_WAIT = 900.0
 """Seconds after which a key is delivered, whatever Maskinporten said of it: the old one expires."""
 
-FIRST_ANSWER_WAIT = 0.2
-"""Seconds for which a pass that delivered a key waits for the first answer, so that one status tells of both."""
 FIRST_PAUSE, MAX_PAUSE = 2.0, 30.0
 """Seconds between two requests for a token by the same credentials."""
 MAX_SECONDS = 900.0

@@ -20,7 +20,6 @@ from maskinporten_operator.plan.exposed_scopes import build_scope_status
 from maskinporten_operator.plan.outcomes import DONE, Outcome, continue_next_pass, not_ready, not_selected, synchronized
 from maskinporten_operator.plan.registration_fields import check_description
 from maskinporten_operator.plan.search import Found
-from maskinporten_operator.plan.verification import FIRST_ANSWER_WAIT
 from maskinporten_operator.reconcile.attempt import conclude
 from maskinporten_operator.reconcile.credential_trials import judge_credentials
 from maskinporten_operator.reconcile.execute import execute
@@ -93,8 +92,6 @@ async def _converge(
     if not plan.unfinished:
         ports.memory.end_round(seen.resource.meta.uid)
     refusal = await execute(plan, seen, progress, ports)
-    if plan.delivers_key:
-        await ports.digdir.verifier.wait_for_answer(seen.resource.meta.uid, FIRST_ANSWER_WAIT)
     return _judge(seen, plan, refusal, progress, ports)
 
 

@@ -76,12 +76,6 @@ class Verifier(Protocol):
     def verify(self, meta: ObjectMeta, subject: str, request: TokenRequest) -> Trial:
         """Give the trial of a resource's credentials, which `subject` names; it begins if it hasn't yet."""
 
-    async def wait_for_answer(self, uid: str, within: float) -> None:
-        """Return when the resource's trial under way has its first answer, or in `within` seconds.
-
-        An answer that somebody waited for has no pass made.
-        """
-
 
 class RegistrationIndex(Protocol):
     """The organisation's client registrations, from periodic lists and our own writes."""

@@ -27,16 +27,9 @@ MAX_AT_ONCE = 8
 
 @dataclass(slots=True)
 class _Entry:
-    """The trial of a resource's credentials, which `subject` names.
-
-    Attributes:
-        asked: Set when Maskinporten was asked once, whether or not it answered.
-        is_awaited: Whether a pass waits for that, so that it needn't be told.
-    """
+    """The trial of a resource's credentials, which `subject` names."""
 
     subject: str
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    is_awaited: bool = False
     trial: Trial = field(default_factory=Trial)
     ended: float = math.inf
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -72,19 +65,6 @@ class TrialVerifier:
             entry.task = asyncio.create_task(self._try(key, entry, request))
         return entry.trial
 
-    async def wait_for_answer(self, uid: str, within: float) -> None:
-        """Return when the resource's trial under way has its first answer, or in `within` seconds."""
-        if (entry := self._entries.get(uid)) is None or entry.asked.is_set():
-            return
-        entry.is_awaited = True
-        try:
-            async with asyncio.timeout(within):
-                await entry.asked.wait()
-        except TimeoutError:
-            pass
-        finally:
-            entry.is_awaited = False
-
     def forget(self, uid: str) -> None:
         """The resource is gone, or has other credentials."""
         entry = self._entries.pop(uid, None)
@@ -106,9 +86,7 @@ class TrialVerifier:
                 entry.ended = self._monotonic()
             if trial != entry.trial:
                 entry.trial = trial
-                if not entry.is_awaited:
-                    self._on_news(key)
-            entry.asked.set()
+                self._on_news(key)
             if not trial.is_over:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
