@@ -430,6 +430,21 @@ async def test_a_deployment_that_failed_is_told_and_that_its_pods_came_up_after_
     assert find_ends(settled) == [("Warning", "FailedSynchronization"), ("Normal", "RolloutComplete")]
 
 
+async def test_the_end_of_a_deployment_is_told_when_the_status_says_so_and_not_before(settled):
+    async def conflict(*_):
+        raise ConflictError(Reason.CLUSTER_UNAVAILABLE, "it changed meanwhile")
+
+    write_status, settled.cluster.write_status = settled.cluster.write_status, conflict
+    deploy(settled, 1)
+    await settled.reconcile()
+    assert find_ends(settled) == []
+
+    settled.cluster.write_status = write_status
+    await settled.reconcile()
+
+    assert find_ends(settled) == [("Normal", "RolloutComplete")]
+
+
 async def test_without_a_deployment_none_is_told_of(settled):
     assert find_ends(settled) == []
     assert settled.cluster.application["status"]["correlationID"] != "deployment-1"

@@ -43,11 +43,10 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
             facts, now = progress.build_facts(), ports.clock.now()
             status = build_status(outcome, current, facts, progress.generation, now, correlation_id)
             end = progress.find_news(outcome.verdicts[0])
-            news += [end] if end else []
             if end or check_status(current.fields, status):
                 progress.wrote = True
                 await ports.cluster.write_status(resource.meta, status)
-            news += _find_warnings(outcome, current)
+            news += [*([end] if end else []), *_find_warnings(outcome, current)]
     except RejectedError as error:
         # Nothing else tells of it where people look.
         news.append(("Warning", str(error.reason), f"The status can't be written: {error}"))
