@@ -48,7 +48,7 @@ Quantities = Annotated[
     WithJsonSchema({"type": "object", "additionalProperties": {"x-kubernetes-int-or-string": True}}),
 ]
 DnsName = Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN_PATTERN, max_length=253)]
-IntOrPercent = Annotated[int | str, WithJsonSchema({"x-kubernetes-int-or-string": True})]
+IntOrString = Annotated[int | str, WithJsonSchema({"x-kubernetes-int-or-string": True})]
 Target = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$", max_length=63)]
 
 
@@ -204,8 +204,7 @@ class Prometheus(SpecModel):
 
     enabled: Annotated[bool, Field(default=False, description="Whether the pods are annotated for Prometheus.")]
     port: Annotated[
-        Annotated[int | str, WithJsonSchema({"x-kubernetes-int-or-string": True})] | None,
-        Field(default=None, description="The port; that of the application by default."),
+        IntOrString | None, Field(default=None, description="The port; that of the application by default.")
     ]
     path: Annotated[str, Field(default="/metrics", max_length=1024, description="The path; `/metrics` by default.")]
 
@@ -241,8 +240,8 @@ class PreStopHook(SpecModel):
 class RollingUpdate(SpecModel):
     """How many pods may be more or fewer while they are replaced."""
 
-    max_surge: Annotated[IntOrPercent | None, Field(default=None, description="How many more; `25%` by default.")]
-    max_unavailable: Annotated[IntOrPercent | None, Field(default=None, description="How many fewer; 0 by default.")]
+    max_surge: Annotated[IntOrString | None, Field(default=None, description="How many more; `25%` by default.")]
+    max_unavailable: Annotated[IntOrString | None, Field(default=None, description="How many fewer; 0 by default.")]
 
 
 class Strategy(SpecModel):

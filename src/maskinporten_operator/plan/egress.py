@@ -183,12 +183,12 @@ def _group_by_port(dns: Iterable[Pods]) -> list[tuple[int, list[Pods]]]:
     return list(groups.items())
 
 
-def build_pods_peer(server: Pods) -> dict[str, Any]:
+def build_pods_peer(pods: Pods) -> dict[str, Any]:
     """Build the selectors of a NetworkPolicy for what the cluster's configuration names."""
-    if server.network:
-        return {"ipBlock": {"cidr": server.network}}
-    pods = {"podSelector": {"matchLabels": dict(server.labels)}} if server.labels else {}
-    return {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: server.namespace}}, **pods}
+    if pods.network:
+        return {"ipBlock": {"cidr": pods.network}}
+    selected = {"podSelector": {"matchLabels": dict(pods.labels)}} if pods.labels else {}
+    return {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: pods.namespace}}, **selected}
 
 
 def _build_fqdn_policy(kind: Kind, meta: ObjectMeta, hosts: Iterable[tuple[tuple[str, ...], Ports]]) -> dict[str, Any]:
