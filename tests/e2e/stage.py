@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds to wait for what should take one or two: the machine may be busy with something else."""
+QUIET = 1.5
+"""Seconds without a pass after which what was begun has ended."""
 CLUSTER_NAME = "test"
 SCOPE = "skatt:some.scope"
 DEFAULT_SCOPE = "nav:some/other/scope"
@@ -129,12 +131,14 @@ class Stage:
         return self.start_ready(**settings)
 
     def wait_until_quiet(self) -> None:
-        """Wait until no pass has ended for a while."""
+        """Wait until no pass has ended for `QUIET` seconds."""
+        passes, since = self.passes, time.monotonic()
 
         def look() -> bool:
-            passes = self.passes
-            time.sleep(1.5)
-            return self.passes == passes
+            nonlocal passes, since
+            if (latest := self.passes) != passes:
+                passes, since = latest, time.monotonic()
+            return time.monotonic() - since >= QUIET
 
         wait_for(look, PATIENCE, "quiet")
 

@@ -3,14 +3,13 @@
 import base64
 import contextlib
 import json
-import threading
 
 import httpx
 import pytest
 
 from maskinporten_operator.model.maskinportenclient import RESYNC_ANNOTATION
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
-from tests.node.trial import NAMES, PATIENCE, TEAM, ask_until, measured
+from tests.node.trial import NAMES, PATIENCE, TEAM, Repeating, ask_until, measured
 from tools.demo.token import new_key
 from tools.kube import POLICIES, SECRETS, credentials, wait_for
 
@@ -64,35 +63,23 @@ def slow_maskinporten(trial, consumer):
     trial.control("PATCH", "settings", {"propagation_delay_seconds": 0})
 
 
-class Asking:
+class Asking(Repeating):
     """The consumer's pods, by their variables, and the witness, by its files, ask for tokens all the time."""
 
     def __init__(self, trial, witness):
+        super().__init__(pause=0.5)
         self._trial, self._witness = trial, witness
-        self._ended = threading.Event()
-        self._rounds = 0
-        self._thread = threading.Thread(target=self._run)
         self.refused = []
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ended.set()
-        self._thread.join()
 
     def wait_for_one_more(self):
         """Wait until all have asked with what they have now."""
-        rounds = self._rounds
-        wait_for(lambda: self._rounds > rounds + 1, PATIENCE, "two rounds of tokens")
+        rounds = self.rounds
+        wait_for(lambda: self.rounds > rounds + 1, PATIENCE, "two rounds of tokens")
 
-    def _run(self):
-        while not self._ended.wait(0.5):
-            for pod in self._trial.pods(TEAM, "app=my-app"):
-                self._ask(pod, "/token")
-            self._ask(self._witness, "/token?from=files")
-            self._rounds += 1
+    def _do(self):
+        for pod in self._trial.pods(TEAM, "app=my-app"):
+            self._ask(pod, "/token")
+        self._ask(self._witness, "/token?from=files")
 
     def _ask(self, pod, path):
         with contextlib.suppress(httpx.HTTPError):  # a pod that comes or goes

@@ -4,49 +4,37 @@ import contextlib
 import json
 import os
 import signal
-import threading
 
 import httpx
 import pytest
 
 from maskinporten_operator.model.resources import APPLICATION, CILIUM_POLICY, FQDN_POLICY, NETWORK_POLICY
 from tests.e2e.applications import build_open_crd
-from tests.node.trial import PATIENCE, RELEASE, TEAM, ask_until
+from tests.node.trial import PATIENCE, PROGRAM, RELEASE, TEAM, Repeating, ask_until
 from tools.install import install_crd
 from tools.kube import wait_for
 from tools.node.workload.image import NAME as WORKLOAD
 
 PORT = 8080
-PROGRAM = "/bin/maskinporten-operator"
 NAME = "caller"
 FEWEST = 20
 """Connections in a run, also on a machine that has much else to do."""
 
 
-class Dialling:
+class Dialling(Repeating):
     """A pod opens a connection every 200 ms, as long as this is entered; `refused` has what it was told otherwise."""
 
     def __init__(self, trial, pod, address):
+        super().__init__(pause=0.2)
         self._ask = lambda: trial.ask(pod, f"/dial?to={address}")
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run)
         self.answers, self.refused = 0, []
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self):
-        while not self._ended.wait(0.2):
-            with contextlib.suppress(httpx.HTTPError):  # the API server's, by which the pod is asked
-                answer = self._ask()
-                self.answers += 1
-                if answer != {"open": True}:
-                    self.refused.append(answer)
+    def _do(self):
+        with contextlib.suppress(httpx.HTTPError):  # the API server's, by which the pod is asked
+            answer = self._ask()
+            self.answers += 1
+            if answer != {"open": True}:
+                self.refused.append(answer)
 
 
 @pytest.fixture(scope="module")

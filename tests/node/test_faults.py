@@ -8,13 +8,12 @@ import time
 import pytest
 
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
-from tests.node.trial import PATIENCE, measured
+from tests.node.trial import PATIENCE, PROGRAM, measured
 from tools.cluster import ControlPlaneError
 from tools.kube import credentials, wait_for
 from tools.stack import NAMESPACE, RELEASE
 
 BEFORE = ("before-0", "before-1", "before-2")
-PROGRAM = "/bin/maskinporten-operator"
 SECONDS_FROZEN = 30
 
 

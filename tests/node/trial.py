@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 import urllib.parse
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ NAMES = sorted(f"MASKINPORTEN_{name}" for name in (
     "CLIENT_ID", "CLIENT_JWK", "ISSUER", "JWKS_URI", "SCOPES", "TOKEN_ENDPOINT", "WELL_KNOWN_URL",
 ))  # fmt: skip
 """What a workload gets, in its environment and as files."""
+PROGRAM = "/bin/maskinporten-operator"
+"""What the operator's process is known by."""
 PATIENCE = 90.0
 """Seconds within which whatever is waited for comes about, on a machine that has much else to do."""
 
@@ -253,6 +256,29 @@ class Trial:
             except ControlPlaneError as error:
                 found.append(str(error))
         return "\n".join(found)
+
+
+class Repeating:
+    """Does something again and again in a thread, as long as this is entered: `_do` of those that inherit it."""
+
+    def __init__(self, pause):
+        self._pause = pause
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.rounds = 0
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self):
+        while not self._ended.wait(self._pause):
+            self._do()
+            self.rounds += 1
 
 
 def ask_until(trial, pod, path, right, namespace=TEAM, seconds=PATIENCE):
