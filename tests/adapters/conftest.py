@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import time
 
@@ -171,20 +172,21 @@ def fields(**changes):
     } | changes
 
 
-@pytest.fixture(scope="session", autouse=True)
-def keys_are_made_once():
+_CONSTRUCT = credentials.jwk.construct
+
+
+@functools.cache
+def _construct_once(members, algorithm):
+    return _CONSTRUCT(json.loads(members), algorithm)
+
+
+@pytest.fixture(autouse=True)
+def keys_are_made_once(monkeypatch):
     """A key is made of the same members once: to test whether its factors are primes takes longer than most tests."""
-    construct, made = credentials.jwk.construct, {}
-
-    def construct_once(members, algorithm):
-        text = json.dumps(members)
-        if text not in made:
-            made[text] = construct(members, algorithm)
-        return made[text]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(credentials.jwk, "construct", construct_once)
-        yield
+    # For each test anew: whoever else uses the library in this process gets its own function back
+    monkeypatch.setattr(
+        credentials.jwk, "construct", lambda members, algorithm: _construct_once(json.dumps(members), algorithm)
+    )
 
 
 @pytest.fixture(scope="session")
