@@ -134,8 +134,7 @@ class Applications:
             return wait_for(look, seconds, what)
         except TimeoutError as error:
             state = json.dumps((self.find(name=name) or {}).get("status"), indent=1)
-            log = self.stage.operator.output()[-3000:] if self.stage.operator else ""
-            raise AssertionError(f"{error}\nstatus: {state}\noperator:\n{log}") from None
+            raise AssertionError(f"{error}\nstatus: {state}") from None
 
 
 def build_open_crd(kind: Kind) -> dict[str, Any]:

@@ -14,6 +14,18 @@ from tools.proxy import ApiServerProxy
 
 AUDIT_POLICY = ROOT / "tests" / "e2e" / "audit-policy.yaml"
 
+LOG_LENGTH = 6000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Show the end of the operator's log with a failure."""
+    report = yield
+    stage = item.funcargs.get("bare_stage")
+    if report.failed and stage and stage.operator:
+        report.sections.append(("The operator's log", stage.operator.output()[-LOG_LENGTH:]))
+    return report
+
 
 @pytest.fixture(scope="package")
 def cluster():

@@ -355,8 +355,7 @@ class Stage:
         except TimeoutError as error:
             client = self.kube.find_client(namespace, name)
             state = json.dumps((client or {}).get("status"), indent=1)
-            log = self.operator.output()[-3000:] if self.operator else ""
-            raise AssertionError(f"{error}\nstatus: {state}\noperator:\n{log}") from None
+            raise AssertionError(f"{error}\nstatus: {state}") from None
 
 
 def exposed(name: str, *consumers: str, product: str = "arbeid", **more: Any) -> dict[str, Any]:
