@@ -64,6 +64,17 @@ class KubeClient:
             raise httpx.HTTPStatusError(response.text[:600], request=response.request, response=response)
         return response.content
 
+    def read_columns(self, path: str) -> dict[str, Any]:
+        """Read what `kubectl get` shows of an object, by the names of its columns.
+
+        From the API server's memory: what was written last may not be in it yet. A huge object costs hardly anything.
+        """
+        headers = {"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"}
+        query = {"resourceVersion": "0", "includeObject": "None"}
+        table = self._http.get(path, params=query, headers=headers).raise_for_status().json()
+        names = [column["name"] for column in table["columnDefinitions"]]
+        return dict(zip(names, table["rows"][0]["cells"], strict=True))
+
     def find(self, path: str) -> Any | None:
         """Read an object; None if there is none."""
         response = self._http.get(path)
