@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 CRDS = ("maskinportenclients.nais.io", "applications.nais.io")
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 VALUES: Mapping[str, Any] = {
-    "settings": {"clusterName": "test", "applications": True, "platform": "gcp", "serviceAccounts": True},
+    "settings": {
+        "clusterName": "test",
+        "applications": True,
+        "platform": "gcp",
+        "serviceAccounts": True,
+        "ingressClasses": ["*=nginx"],
+        "ingressControllers": ["nginx=ingress-nginx"],
+    },
     "credentials": {"existingSecret": "maskinporten-operator-admin"},
 }
 """With Applications and all that they may need; without credentials, as the operator runs as a process."""

@@ -21,7 +21,8 @@ from maskinporten_operator.model.maskinportenclient import (
 )
 from maskinporten_operator.model.scopes import matches_any
 from maskinporten_operator.model.signer_reference import PKCS11, Pkcs11Uri, find_provider
-from maskinporten_operator.plan.platform import parse_caller, parse_dns_server
+from maskinporten_operator.plan.ingress_classes import parse_controller, parse_ingress_class
+from maskinporten_operator.plan.platform import guards_inbound, parse_caller, parse_dns_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -336,6 +337,24 @@ class Config(BaseSettings):
             "namespaces, with a label or without, and networks, such as ingress-nginx/app.kubernetes.io/name=x.",
         ),
     ]
+    ingress_classes: Annotated[
+        Words,
+        Field(
+            default=(),
+            description="Which ingress class serves which hosts of spec.ingresses, by what they end in, the longest "
+            "first, such as intern.example.com=internal and *=nginx; with none, no Ingresses are made.",
+        ),
+    ]
+    ingress_controllers: Annotated[
+        Words,
+        Field(
+            default=(),
+            validate_default=True,
+            description="From where the controllers of a class call, which are let in to the Applications that it "
+            "serves, such as nginx=ingress-nginx or gce=130.211.0.0/22. Required for each class where callers are "
+            "restricted.",
+        ),
+    ]
     webproxy_address: Annotated[
         HttpUrl | None,
         Field(default=None, validate_default=True, description="The proxy by which pods on premises go out."),
@@ -491,6 +510,24 @@ class Config(BaseSettings):
         for one in callers:
             parse_caller(one)
         return callers
+
+    @field_validator("ingress_classes")
+    @classmethod
+    def _check_ingress_classes(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        for one in classes:
+            parse_ingress_class(one)
+        return classes
+
+    @field_validator("ingress_controllers")
+    @classmethod
+    def _check_controllers(cls, controllers: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = {parse_controller(one)[0] for one in controllers}
+        data = info.data
+        if data.get("applications") and guards_inbound(data.get("inbound", "none"), data.get("platform", "generic")):
+            used = {parse_ingress_class(one).name for one in data.get("ingress_classes", ())}
+            if missing := ", ".join(sorted(used - known)):
+                raise ValueError(f"must name those of {missing}: callers are restricted, so nobody else is let in")
+        return controllers
 
     @field_validator("image_pull_secrets")
     @classmethod

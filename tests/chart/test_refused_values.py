@@ -203,6 +203,17 @@ NEEDS_A_SENTENCE = {
         {"settings": {"applications": True, "platform": "onprem"}},
         "settings.webproxyAddress is missing",
     ),
+    "an ingress class whose controllers reach nobody": (
+        {
+            "settings": {
+                "applications": True,
+                "platform": "gcp",
+                "ingressClasses": ["example.com=nginx", "*=other"],
+                "ingressControllers": ["nginx=ingress-nginx", "another=a"],
+            }
+        },
+        "settings.ingressControllers names none of other",
+    ),
     "namespaces twice": ({"namespaces": ["a"], "namespaceSelector": "team"}, "unset one"),
     "a monitor of nothing": ({"serviceMonitor": {"enabled": True}, "service": {"enabled": False}}, "service.enabled"),
     "a drain that never ends": ({"replicas": 2, "podDisruptionBudget": {"minAvailable": 2}}, "less than replicas"),

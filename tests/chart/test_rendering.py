@@ -13,6 +13,7 @@ from maskinporten_operator.model.resources import (
     CILIUM_POLICY,
     FQDN_POLICY,
     GKE_FQDN_POLICY,
+    INGRESS,
     MASKINPORTEN_CLIENT,
     MAX_BYTES,
     MAX_DEPTH,
@@ -20,6 +21,7 @@ from maskinporten_operator.model.resources import (
     SERVICE_ACCOUNT,
     WORKLOAD_KINDS,
 )
+from maskinporten_operator.plan.children import OWNED_KINDS
 from maskinporten_operator.plan.egress import POLICY_KINDS
 from tests.cel import check_age
 from tests.chart.conftest import MIN_VALUES
@@ -49,6 +51,8 @@ OTHER_VALUES = {
     "webproxy_cidrs": ["192.0.2.1/32"],
     "egress_dns": ["openshift-dns:5353"],
     "inbound_always": ["ingress-nginx"],
+    "ingress_classes": ["intern.example.com=internal", "*=nginx"],
+    "ingress_controllers": ["internal=192.0.2.0/24", "nginx=ingress-nginx"],
     "egress_always": ["192.0.2.2/32"],
     "metrics_address": "127.0.0.1:9090",
     "health_address": "[::]:9091",
@@ -334,7 +338,7 @@ def test_several_replicas_are_apart_from_each_other_and_a_drain_leaves_one(rende
     assert not render().all("PodDisruptionBudget")
 
 
-CHILDREN = {MASKINPORTEN_CLIENT, *WORKLOAD_KINDS, *POLICY_KINDS}
+CHILDREN = {MASKINPORTEN_CLIENT, *OWNED_KINDS}
 
 
 def test_no_rule_has_a_wildcard_and_only_children_of_applications_are_deleted(render):
@@ -363,7 +367,8 @@ def find_verbs(rendered, kind):
 
 
 def test_every_child_of_an_application_may_be_made_and_deleted(render):
-    rendered = render(settings={"applications": True, "platform": "gcp", "serviceAccounts": True})
+    settings = {"platform": "gcp", "serviceAccounts": True, "ingressClasses": ["*=a"], "ingressControllers": ["a=b"]}
+    rendered = render(settings={"applications": True, **settings})
     for kind in CHILDREN:
         assert find_verbs(rendered, kind) == {"get", "list", "watch", "create", "patch", "delete"}, kind
 
@@ -372,6 +377,8 @@ def test_every_child_of_an_application_may_be_made_and_deleted(render):
     ("settings", "made"),
     [
         ({"platform": "generic"}, {*WORKLOAD_KINDS} - {SERVICE_ACCOUNT}),
+        ({"ingressClasses": ["*=nginx"]}, {*WORKLOAD_KINDS, INGRESS} - {SERVICE_ACCOUNT}),
+        ({"ingressClasses": ["*=nginx"], "workloads": False}, set()),
         ({"platform": "gcp", "egress": "none", "inbound": "none", "workloads": False}, set()),
         ({"platform": "gcp", "egress": "none", "workloads": False}, {NETWORK_POLICY}),
         ({"inbound": "networkpolicy", "workloads": False}, {NETWORK_POLICY}),

@@ -15,6 +15,7 @@ from maskinporten_operator.model.resources import (
     DEPLOYMENT,
     FQDN_POLICY,
     HORIZONTAL_POD_AUTOSCALER,
+    INGRESS,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     SECRET,
@@ -23,7 +24,8 @@ from maskinporten_operator.model.resources import (
     WORKLOAD_KINDS,
 )
 from maskinporten_operator.model.user_metadata import DEPLOYMENT_ANNOTATION
-from maskinporten_operator.plan.children import build_secret_name
+from maskinporten_operator.plan.children import ChildName, build_secret_name
+from maskinporten_operator.plan.ingress import build_ingress_name
 from maskinporten_operator.plan.mounts import CREDENTIALS_PATH, CREDENTIALS_VOLUME
 from maskinporten_operator.plan.scaling import REPLICAS_ANNOTATION
 from maskinporten_operator.plan.workload import CREDENTIALS_ANNOTATION
@@ -42,6 +44,8 @@ SETTINGS = {
     "platform": "gcp",
     "egress": "networkpolicy",
     "maskinporten_hosts": "test.maskinporten.no",
+    "ingress_classes": "example.com=nginx",
+    "ingress_controllers": "nginx=ingress-nginx",
     "key_pool_size": "32",
 }
 EXAMPLES = ROOT / "deploy" / "examples"
@@ -212,9 +216,11 @@ def test_a_change_of_strategy_is_taken_by_the_api_server_in_both_directions(apps
         apps.wait_ready()
 
 
+ROUTED = ChildName(INGRESS, build_ingress_name("app", "nginx"))
 MADE = [MASKINPORTEN_CLIENT, *(kind for kind in WORKLOAD_KINDS if kind != SERVICE_ACCOUNT)]
 EVERY_FIELD = {
     "prometheus": {"enabled": True, "port": 9090},
+    "ingresses": ["https://app.example.com/a", "https://app.example.com/b"],
     "accessPolicy": {"inbound": {"rules": [{"application": "b", "namespace": "*"}]}},
     "replicas": {
         "min": 2,
@@ -235,7 +241,11 @@ EVERY_FIELD = {
 
 def test_every_field_is_taken_by_the_api_server_and_then_nothing_is_left_to_write(stage, apps, audit):
     apps.create(**EVERY_FIELD)
-    annotations = {"nais.io/run-as-user": "101", "nais.io/read-only-file-system": "true"}
+    annotations = {
+        "nais.io/run-as-user": "101",
+        "nais.io/read-only-file-system": "true",
+        "nginx.ingress.kubernetes.io/proxy-body-size": "8m",
+    }
     apps.edit(APPLICATION, {"metadata": {"annotations": annotations, "labels": {"team": "fisk"}}})
     apps.wait_for_reason("MinimumReplicasAvailable", "Available")
 
@@ -245,7 +255,11 @@ def test_every_field_is_taken_by_the_api_server_and_then_nothing_is_left_to_writ
     apps.wait(lambda: find_teams() == ["fisk"] * len(MADE), "all children with the label")
     apps.wait(lambda: template_of(apps)["spec"]["securityContext"]["runAsUser"] == 101, "the annotated user")
     assert apps.find_condition("AllFieldsSupported")["status"] == "True"
-    assert apps.find(NETWORK_POLICY, "app.inbound")["spec"]["ingress"][0]["from"][0]["podSelector"]
+    (rule,) = apps.find(NETWORK_POLICY, "app.inbound")["spec"]["ingress"]
+    assert [one["namespaceSelector"] for one in rule["from"]][1]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "ingress-nginx"
+    }
+    assert "proxy-body-size" in json.dumps(apps.find(*ROUTED)["metadata"]["annotations"])
     stage.wait_until_quiet()
 
     audit.mark()
@@ -256,8 +270,12 @@ def test_every_field_is_taken_by_the_api_server_and_then_nothing_is_left_to_writ
 
     apps.delete(HORIZONTAL_POD_AUTOSCALER)
     apps.wait(lambda: apps.find(HORIZONTAL_POD_AUTOSCALER), "its return")
-    apps.patch(replicas={"disableAutoScaling": True})
+    apps.patch(replicas={"disableAutoScaling": True}, ingresses=["https://other.example.com"])
     apps.wait_gone(HORIZONTAL_POD_AUTOSCALER)
+    apps.wait(lambda: apps.find(*ROUTED)["spec"]["rules"][0]["host"] == "other.example.com", "the other host")
+    apps.patch(ingresses=["https://other.example.org"])
+    apps.wait_gone(*ROUTED)
+    apps.wait_for_reason("FieldsNotSupported", "AllFieldsSupported")
 
 
 def test_turned_off_the_client_resource_and_the_wiring_go_and_the_client_at_digdir_stays(stage, apps):

@@ -11,10 +11,9 @@ from maskinporten_operator.model.resources import (
     APPLICATION,
     DEPLOYMENT,
     MASKINPORTEN_CLIENT,
-    WORKLOAD_KINDS,
     InvalidSpec,
 )
-from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.plan.children import OWNED_KINDS
 from tests.specs import ACCEPTED, EVERY_FIELD, MAX_EXPOSED, REFUSED, consuming, exposed, exposing
 from tools.cluster import ControlPlaneError
 from tools.generate.__main__ import ROOT
@@ -27,7 +26,7 @@ NAMESPACE = "crd-tests"
 INSTALL = ROOT / "deploy" / "manifests" / "install.yaml"
 OPERATOR = "maskinporten-operator"
 PLURAL = MASKINPORTEN_CLIENT.plural
-GROUPS = {kind.plural: kind.group for kind in (MASKINPORTEN_CLIENT, APPLICATION, *WORKLOAD_KINDS, *POLICY_KINDS)}
+GROUPS = {kind.plural: kind.group for kind in (MASKINPORTEN_CLIENT, APPLICATION, *OWNED_KINDS)}
 
 LARGEST_SCOPES = [
     [exposed(f"{'a' * 150}{i:04}", "p" * 100) for i in range(MAX_EXPOSED)],
@@ -289,7 +288,7 @@ MAKES_AND_DELETES = {"get", "list", "watch", "create", "patch", "delete"}
         (f"{APPLICATION.plural}/status", {"patch"}),
         (f"{APPLICATION.plural}/finalizers", {"update"}),
         (PLURAL, MAKES_AND_DELETES),
-        *((kind.plural, MAKES_AND_DELETES) for kind in (*WORKLOAD_KINDS, *POLICY_KINDS)),
+        *((kind.plural, MAKES_AND_DELETES) for kind in OWNED_KINDS),
         ("secrets", {"get", "list", "watch", "create", "patch"}),
         ("pods", {"list"}),
         ("configmaps", set()),

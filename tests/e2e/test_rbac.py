@@ -9,10 +9,12 @@ from maskinporten_operator.model.resources import (
     CILIUM_POLICY,
     DEPLOYMENT,
     FQDN_POLICY,
+    INGRESS,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     WORKLOAD_KINDS,
 )
+from maskinporten_operator.plan.ingress import build_ingress_name
 from tests.e2e.applications import Applications, build_open_crd
 from tests.e2e.conftest import AUDIT_POLICY
 from tests.e2e.rights import EVERYWHERE, read_rights
@@ -25,7 +27,14 @@ from tools.stack import NAMESPACE, RELEASE, SERVICE_ACCOUNT
 pytestmark = pytest.mark.e2e
 
 TEAM, ELSEWHERE = "rights", "elsewhere"
-SETTINGS = {"applications": "true", "platform": "gcp", "service_accounts": "true"}
+SETTINGS = {
+    "applications": "true",
+    "platform": "gcp",
+    "service_accounts": "true",
+    "ingress_classes": "*=nginx",
+    "ingress_controllers": "nginx=ingress-nginx",
+}
+INGRESS_NAME = build_ingress_name("app", "nginx")
 SILENT = {("update", "maskinportenclients/finalizers"), ("update", "applications/finalizers")}
 """Asked for by an admission plugin, which the audit log doesn't tell of; a test of their own is below."""
 AS_OPERATOR = f"--as=system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
@@ -73,13 +82,14 @@ def _open(address):
 
 
 def _make_and_mend(stage, apps):
-    apps.create(**_open("192.0.2.1"), replicas={"max": 4})
+    apps.create(**_open("192.0.2.1"), replicas={"max": 4}, ingresses=["https://a.example.com"])
     apps.wait_ready()
     for kind in (*WORKLOAD_KINDS, NETWORK_POLICY):
         apps.wait(lambda: apps.find(kind), kind.name)
     apps.wait(lambda: apps.find(FQDN_POLICY, "app-fqdn"), "FQDNNetworkPolicy")
     apps.patch(
         image="example/app:2",
+        ingresses=["https://b.example.com"],
         replicas={"max": 5},
         service={"port": 81},
         maskinporten={"clientName": "Another name"},
@@ -88,6 +98,7 @@ def _make_and_mend(stage, apps):
     apps.patch(accessPolicy={"outbound": {"external": [{"ipv4": "192.0.2.9"}, {"host": "other.example.com"}]}})
     _wait_for_text(apps, FQDN_POLICY, "other.example.com", "app-fqdn")
     _wait_for_text(apps, DEPLOYMENT, "example/app:2")
+    _wait_for_text(apps, INGRESS, "b.example.com", INGRESS_NAME)
     apps.delete(DEPLOYMENT)
     apps.wait(lambda: apps.find(DEPLOYMENT), "the Deployment's return")
     stage.create_ready(TEAM, "alone")
@@ -101,6 +112,7 @@ def _take_back(stage, apps):
     apps.patch(maskinporten={"enabled": False}, image=None)
     for kind in (MASKINPORTEN_CLIENT, *WORKLOAD_KINDS):
         apps.wait_gone(kind)
+    apps.wait_gone(INGRESS, INGRESS_NAME)
     stage.delete(TEAM, "alone")
     apps.delete()
     apps.wait_gone()

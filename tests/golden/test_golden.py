@@ -27,7 +27,7 @@ is in place, the pods are up and there is one for each that the spec asks for. W
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -36,6 +36,7 @@ from maskinporten_operator.model.application import InvalidSpec, parse_applicati
 from maskinporten_operator.model.resources import (
     CILIUM_POLICY,
     DEPLOYMENT,
+    EXPOSURE_KINDS,
     FQDN_POLICY,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
@@ -53,6 +54,7 @@ from maskinporten_operator.plan.application_plan import (
 )
 from maskinporten_operator.plan.children import HASH_ANNOTATION, ChildName, _seal, build_children
 from maskinporten_operator.plan.egress import FQDN_KINDS
+from maskinporten_operator.plan.ingress_classes import parse_controller, parse_ingress_class
 from maskinporten_operator.plan.owner_references import is_owned_by
 from maskinporten_operator.plan.platform import (
     Platform,
@@ -73,10 +75,20 @@ from tests.children import (
     set_ready,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CASES = Path(__file__).parent / "cases"
 MANIFESTS = Path(__file__).parent / "manifests"
 BASE = {"name": "generic", "cluster": "some-cluster", "backend": "none", "hosts": ["test.maskinporten.no"]}
-KINDS = {kind.name: kind for kind in (MASKINPORTEN_CLIENT, *WORKLOAD_KINDS, NETWORK_POLICY, FQDN_POLICY, CILIUM_POLICY)}
+OWNED = (*WORKLOAD_KINDS, *EXPOSURE_KINDS, NETWORK_POLICY, FQDN_POLICY, CILIUM_POLICY)
+KINDS = {kind.name: kind for kind in (MASKINPORTEN_CLIENT, *OWNED)}
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "dns": parse_dns_server,
+    "inbound_always": parse_caller,
+    "ingress_classes": parse_ingress_class,
+    "ingress_controllers": parse_controller,
+}
 REFUSAL = {
     "status": "False",
     "reason": "RefusedByDigDir",
@@ -91,7 +103,7 @@ def build_platform(fields: dict[str, Any]) -> Platform:
     if version := whole.get("fqdn_kind"):
         whole["fqdn_kind"] = next(kind for kind in FQDN_KINDS if kind.api_version == version)
     lists = {name: tuple(value) for name, value in whole.items() if isinstance(value, list)}
-    for name, parse in {"dns": parse_dns_server, "inbound_always": parse_caller}.items():
+    for name, parse in PARSERS.items():
         if name in lists:
             lists[name] = tuple(parse(one) for one in lists[name])
     lists["cidrs"] = lists.get("cidrs", find_published_addresses(lists["hosts"]))

@@ -15,6 +15,7 @@ from maskinporten_operator.model.resources import (
     DEPLOYMENT,
     FQDN_POLICY,
     HORIZONTAL_POD_AUTOSCALER,
+    INGRESS,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
@@ -22,8 +23,9 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.plan.application_plan import PATIENCE
 from maskinporten_operator.plan.children import HASH_ANNOTATION
+from maskinporten_operator.plan.ingress_classes import parse_ingress_class
 from maskinporten_operator.plan.outcomes import REJECTED_RECHECK_SECONDS, Retry
-from maskinporten_operator.plan.owner_references import build_owner_reference
+from maskinporten_operator.plan.owner_references import build_owner_reference, is_owned_by
 from maskinporten_operator.plan.platform import Platform
 from maskinporten_operator.plan.rollout import LOOK_SECONDS, read_trouble
 from maskinporten_operator.reconcile.application_pass import reconcile_application
@@ -144,6 +146,10 @@ class LabelledObjects:
             return False
         return labels.get("app.kubernetes.io/managed-by") == "maskinporten-operator"
 
+    def find_owned(self, kind, meta):
+        named = [name for one, name in self.cluster.objects if one == kind and self.contains(kind, NAMESPACE, name)]
+        return tuple(name for name in named if is_owned_by(self.cluster.objects[kind, name], meta))
+
 
 class NoObjects:
     """What the watches know before they have told anything."""
@@ -153,6 +159,9 @@ class NoObjects:
 
     def contains(self, kind, namespace, name):
         return False
+
+    def find_owned(self, kind, meta):
+        return ()
 
 
 class World:
@@ -237,6 +246,34 @@ async def settled():
 
 
 # Creation
+
+
+async def test_an_ingress_is_made_and_goes_with_its_field_or_with_the_class_that_served_it(settled):
+    settled.platform = replace(settled.platform, ingress_classes=(parse_ingress_class("*=nginx"),))
+    settled.edit(ingresses=["https://app.example.com"])
+    await settled.reconcile()
+    assert settled.writes == ["apply_ingress", "write_status"]
+    settled.edit(ingresses=[])
+    await settled.reconcile()
+    assert settled.writes == ["delete_ingress", "write_status"]
+
+    settled.edit(ingresses=["https://app.example.com"])
+    await settled.reconcile()
+    settled.platform = replace(settled.platform, ingress_classes=(parse_ingress_class("*=other"),))
+    await settled.reconcile()
+    assert settled.writes == ["apply_ingress", "delete_ingress"]
+
+
+async def test_an_ingress_that_a_controllers_webhook_refuses_keeps_nothing_else_from_being_made(world):
+    world.platform = replace(world.platform, ingress_classes=(parse_ingress_class("*=nginx"),))
+    world.edit(ingresses=["https://app.example.com"])
+    refusal = 'host "app.example.com" and path "/" is already defined'
+    world.cluster.refusals = {INGRESS: lambda: RejectedError(Reason.REFUSED_BY_CLUSTER, refusal)}
+    await world.settle()
+    assert DEPLOYED in world.cluster.objects
+    assert (world.ready["status"], world.ready["reason"]) == ("False", "RefusedByCluster")
+    assert world.ready["message"].startswith("Ingress app-nginx-")
+    assert refusal in world.ready["message"]
 
 
 async def test_a_new_application_gets_its_client_first_and_its_pods_when_there_are_credentials(world):

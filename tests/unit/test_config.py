@@ -252,6 +252,7 @@ def test_all_that_applications_need_has_a_default_but_on_premises(load):
 
     assert (config.workloads, config.platform, config.egress, config.run_as_user) == (True, "generic", "auto", 1069)
     assert (config.inbound, config.inbound_always) == ("auto", ("nais-system",))
+    assert (config.ingress_classes, config.ingress_controllers) == ((), ())
     assert (config.workload_defaults, config.service_accounts, config.image_pull_secrets) == ("auto", False, ())
     assert (config.maskinporten_hosts, config.maskinporten_cidrs) == ((), ())
     assert (config.webproxy_address, config.webproxy_cidrs) == (None, ())
@@ -342,6 +343,34 @@ def test_a_place_and_a_way_out_that_nobody_knows_are_refused(load, setting):
     assert f"{ENV_PREFIX}{setting.upper()} " in fault(load, **{setting: "elsewhere"})
 
 
+CLASSES = {"ingress_classes": "intern.test=inner *=outer"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"applications": True, "platform": "gcp", **CLASSES, "ingress_controllers": "outer=a"},
+        {"applications": True, "inbound": "networkpolicy", **CLASSES, "ingress_controllers": "outer=a"},
+    ],
+)
+def test_where_callers_are_restricted_each_ingress_class_needs_the_place_of_its_controllers(load, settings):
+    text = fault(load, **settings)
+    assert f"{ENV_PREFIX}INGRESS_CONTROLLERS (or --ingress-controllers): must name those of inner: callers" in text
+    assert "must name those of inner, outer" in fault(load, **{**settings, "ingress_controllers": ""})
+    assert load(**{**settings, "ingress_controllers": "outer=a inner=b"}).ingress_classes == (
+        "intern.test=inner",
+        "*=outer",
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"applications": True}, {"platform": "gcp"}, {"applications": True, "platform": "gcp", "inbound": "none"}],
+)
+def test_where_everybody_may_call_controllers_need_not_be_named(load, settings):
+    assert load(**CLASSES, **settings).ingress_controllers == ()
+
+
 @pytest.mark.parametrize("user", ["0", "-1", "2147483648", "root"])
 def test_applications_never_run_as_root(load, user):
     assert f"{ENV_PREFIX}RUN_AS_USER " in fault(load, run_as_user=user)
@@ -364,6 +393,8 @@ def test_every_fault_about_applications_is_named_in_one_message_with_the_others(
         "run_as_user": 0,
         "image_pull_secrets": "https://registry.test",
         "inbound_always": "everybody!",
+        "ingress_classes": "nginx",
+        "ingress_controllers": "nginx",
     }
 
     lines = fault(load, applications=True, platform="onprem", **wrong).splitlines()
@@ -567,6 +598,8 @@ def test_wrong_and_missing_values_are_told_together(load):
         "run_as_user",
         "image_pull_secrets",
         "inbound_always",
+        "ingress_classes",
+        "ingress_controllers",
     ],
 )
 def test_a_key_written_where_it_doesnt_belong_is_not_shown(load, name):

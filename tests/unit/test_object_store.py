@@ -275,6 +275,15 @@ def test_annotations_of_others_dont_count(store):
     assert not store.has_moved(KEY, before)
 
 
+@pytest.mark.parametrize("name", ["nginx.ingress.kubernetes.io/server-snippet", "haproxy.org/backend-config-snippet"])
+def test_what_is_passed_on_to_a_controller_is_kept_as_a_whole_up_to_a_limit(name):
+    def kept(value):
+        return trim(APPLICATION, body(12, annotations={name: value}))["metadata"]["annotations"][name]
+
+    assert kept("x" * 4000) == "x" * 4000
+    assert len(kept("x" * 100_000)) == 4097
+
+
 def test_a_resource_that_is_gone_hasnt_moved(store):
     before = began(store)
     store.remove(KEY, UID)

@@ -468,3 +468,10 @@ async def test_the_secrets_that_a_resource_owns_are_known_without_a_call(world):
     world.secrets.on_delete(secret(14, name="another"))
 
     assert owned.find_owned(meta) == ()
+
+
+async def test_what_our_own_write_made_is_known_as_owned_before_the_watch_tells_of_it(world):
+    meta, owned = parse_meta(MASKINPORTEN_CLIENT, resource_body()), WatchedSecrets(world.changes)
+    world.changes.take_write(SECRET_KIND, secret(10, name="one"))
+
+    assert owned.find_owned(meta) == ("one",)

@@ -76,6 +76,15 @@
 {{- if and .Values.settings.applications (eq .Values.settings.platform "onprem") (not .Values.settings.webproxyAddress) -}}
 {{- fail "settings.webproxyAddress is missing: with applications on the platform onprem the way out is a proxy" -}}
 {{- end -}}
+{{- $settings := .Values.settings -}}
+{{- if and $settings.applications (or (eq $settings.inbound "networkpolicy") (and (eq $settings.inbound "auto") (ne $settings.platform "generic"))) -}}
+{{- range $settings.ingressClasses -}}
+{{- $class := regexReplaceAll "^[^=]*=" . "" -}}
+{{- if not (regexMatch (printf " %s=" (regexQuoteMeta $class)) (printf " %s" (join " " $settings.ingressControllers))) -}}
+{{- fail (printf "settings.ingressControllers names none of %s: where callers are restricted nobody would reach Applications by it; add %s=<namespace or network of the controller>" $class $class) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.namespaces .Values.namespaceSelector -}}
 {{- fail "namespaces and namespaceSelector are both set: those of a list are managed whatever their labels; unset one" -}}
 {{- end -}}

@@ -64,7 +64,8 @@ over from other settings.
 - apiGroups: [nais.io]
   resources: [maskinportenclients]
   verbs: [create, delete]
-# The workload, the way out by what settings.egress allows, and the way in. `list` and `watch` ask for the metadata of our own only.
+# The workload, the URLs that lead to it, the way out by what settings.egress allows, and the way in. `list` and `watch`
+# ask for the metadata of our own only.
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [{{ ternary $make $clear $settings.workloads }}]
@@ -80,6 +81,9 @@ over from other settings.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [{{ ternary $make $clear $settings.workloads }}]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [{{ ternary $make $clear (and $settings.workloads (gt (len $settings.ingressClasses) 0)) }}]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [{{ ternary $make (ternary $change $clear (eq $egress "none")) (or (ne $inbound "none") (has $egress (list "auto" "networkpolicy" "fqdn-gke"))) }}]

@@ -14,10 +14,9 @@ from maskinporten_operator.model.resources import (
     FQDN_POLICY,
     GKE_FQDN_POLICY,
     MASKINPORTEN_CLIENT,
-    WORKLOAD_KINDS,
     Kind,
 )
-from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.plan.children import OWNED_KINDS
 from maskinporten_operator.plan.platform import check_backend
 from maskinporten_operator.runtime.shutdown import cancel
 
@@ -51,7 +50,7 @@ async def _look_for_kinds(api: ClusterApi, config: Config) -> frozenset[Kind]:
     watched, logged = watched_kinds(config), None
     while True:
         try:
-            served = await find_served(api, (*watched, *WORKLOAD_KINDS, *POLICY_KINDS))
+            served = await find_served(api, (*watched, *OWNED_KINDS))
             message = _find_lack(config, served)
             if message is None:
                 return served - {GKE_FQDN_POLICY} if FQDN_POLICY in served else served

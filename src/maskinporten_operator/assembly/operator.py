@@ -217,11 +217,13 @@ class Operator:
 
     def _build_ports(self, config: Config) -> Ports:
         parts, clients = self._parts, self._router.stores[MASKINPORTEN_CLIENT]
+        applications = self._router.owned.get(APPLICATION)
         children = WatchedChildren(
             clients,
             self._router.versions,
             self._router.secret_lists,
             self._router.stores.get(APPLICATION),
+            applications.find_owned if applications else None,
         )
         return Ports(
             settings=build_registration_settings(config),

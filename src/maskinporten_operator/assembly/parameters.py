@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from maskinporten_operator.model.resources import FQDN_POLICY
+from maskinporten_operator.model.resources import FQDN_POLICY, INGRESS
+from maskinporten_operator.plan.ingress_classes import parse_controller, parse_ingress_class
 from maskinporten_operator.plan.platform import (
     Platform,
     Webproxy,
@@ -69,6 +70,8 @@ def build_platform(config: Config, served: Collection[Kind]) -> Platform:
         always=config.egress_always,
         guards_inbound=guards_inbound(config.inbound, config.platform),
         inbound_always=tuple(parse_caller(one) for one in config.inbound_always),
+        ingress_classes=tuple(parse_ingress_class(one) for one in config.ingress_classes if INGRESS in served),
+        ingress_controllers=tuple(parse_controller(one) for one in config.ingress_controllers),
         webproxy=build_webproxy(config),
         run_as_user=config.run_as_user,
         has_nais_defaults=has_nais_defaults(config.workload_defaults, config.platform),

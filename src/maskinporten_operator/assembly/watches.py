@@ -15,10 +15,9 @@ from maskinporten_operator.model.resources import (
     NAMESPACE,
     SECRET,
     UNREADABLE,
-    WORKLOAD_KINDS,
     Kind,
 )
-from maskinporten_operator.plan.egress import POLICY_KINDS
+from maskinporten_operator.plan.children import OWNED_KINDS
 from maskinporten_operator.plan.owner_references import MANAGED_BY, MANAGED_BY_LABEL
 from maskinporten_operator.plan.secret import ObservedSecret, summarize_secret
 from maskinporten_operator.runtime.faults import FaultError, Restarts
@@ -122,7 +121,7 @@ class Watches:
         """Give a coroutine for each watch of what resources own, as far as it is `served`, and of namespaces."""
         owned = [(MASKINPORTEN_CLIENT, SECRET)]
         if APPLICATION in self._router.stores:
-            owned += [(APPLICATION, kind) for kind in (*WORKLOAD_KINDS, *POLICY_KINDS) if kind in served]
+            owned += [(APPLICATION, kind) for kind in OWNED_KINDS if kind in served]
         return [
             *(
                 self._follow(

@@ -48,6 +48,7 @@ Quantities = Annotated[
     WithJsonSchema({"type": "object", "additionalProperties": {"x-kubernetes-int-or-string": True}}),
 ]
 DnsName = Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN_PATTERN, max_length=253)]
+Url = Annotated[str, StringConstraints(max_length=2048)]
 IntOrString = Annotated[int | str, WithJsonSchema({"x-kubernetes-int-or-string": True})]
 Target = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$", max_length=63)]
 
@@ -436,6 +437,16 @@ class ApplicationSpec(SpecModel):
         Field(
             default=False,
             description="On premises: go out by the web proxy, by variables in the container. Maskinporten needs it.",
+        ),
+    ]
+    ingresses: Annotated[
+        tuple[Url, ...],
+        Field(
+            default=(),
+            max_length=100,
+            json_schema_extra=list_of("atomic"),
+            description="By which URLs it is reached from outside the cluster: `https://`, a host, and a path if only "
+            "what is below it leads here.",
         ),
     ]
     access_policy: Annotated[

@@ -79,6 +79,9 @@ HORIZONTAL_POD_AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "h
 POD_DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 WORKLOAD_KINDS = (SERVICE_ACCOUNT, SERVICE, DEPLOYMENT, POD_DISRUPTION_BUDGET, HORIZONTAL_POD_AUTOSCALER)
 """What an application runs by."""
+INGRESS = Kind("networking.k8s.io/v1", "Ingress", "ingresses")
+EXPOSURE_KINDS = (INGRESS,)
+"""By what it is reached and measured from elsewhere."""
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 FQDN_POLICY = Kind("networking.gke.io/v1alpha3", "FQDNNetworkPolicy", "fqdnnetworkpolicies")
 """That of the add-on which resolves the names itself."""

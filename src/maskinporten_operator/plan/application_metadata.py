@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from maskinporten_operator.model.user_metadata import (
     CHANGE_CAUSE_ANNOTATION,
     DEPLOYMENT_ANNOTATION,
+    MAX_CONTROLLER_LENGTH,
     OWN_DOMAIN,
     READ_ONLY_ANNOTATION,
     RESTART_ANNOTATION,
     RUN_AS_GROUP_ANNOTATION,
     RUN_AS_USER_ANNOTATION,
+    is_for_controllers,
     keep_annotations,
     keep_labels,
 )
@@ -28,6 +30,8 @@ ACTED_ON = frozenset(
 )
 SATISFIED = frozenset({"nais.io/skipDeploymentMessage"})
 """Set by deployment tools; what they ask for is so anyway."""
+EXPRESSIONS = frozenset({"nginx.ingress.kubernetes.io/use-regex", "nginx.ingress.kubernetes.io/rewrite-target"})
+"""Annotations by which a controller takes paths for expressions, or puts parts of them in place of `$1`."""
 EXPIRY_LABEL = "euthanaisa.nais.io/kill-after"
 
 
@@ -53,20 +57,40 @@ def find_id(meta: ObjectMeta, annotation: str) -> int | None:
     return int(value) if value.isdecimal() and value.isascii() and 0 < int(value) <= MAX_ID else None
 
 
-def find_unused_metadata(meta: ObjectMeta) -> list[str]:
+def find_controller_annotations(meta: ObjectMeta) -> dict[str, str]:
+    """Find the annotations that are passed on to ingress controllers."""
+    return {
+        name: value
+        for name, value in meta.annotations.items()
+        if is_for_controllers(name) and not _find_obstacle(name, value)
+    }
+
+
+def find_unused_metadata(meta: ObjectMeta, *, has_ingress: bool = False) -> list[str]:
     """Find the labels and annotations that ask for something and have no effect, each with the reason if need be."""
     labels = []
     if meta.labels.get(APP_LABEL, meta.name) != meta.name:
         labels.append(f"metadata.labels[{APP_LABEL}] (everything has the Application's name in it)")
     if EXPIRY_LABEL in meta.labels:
         labels.append(f"metadata.labels[{EXPIRY_LABEL}]")
-    unused = [_explain_annotation(meta, name) for name in keep_annotations(meta.annotations)]
+    used = find_controller_annotations(meta) if has_ingress else {}
+    unused = [_explain_annotation(meta, name) for name in keep_annotations(meta.annotations) if name not in used]
     return labels + [f"metadata.annotations[{one}" for one in sorted(filter(None, unused))]
 
 
 def _explain_annotation(meta: ObjectMeta, name: str) -> str | None:
     if name in ID_ANNOTATIONS and find_id(meta, name) is None:
         return f"{name}] (no id of a user or group but root's)"
+    if is_for_controllers(name) and (obstacle := _find_obstacle(name, meta.annotations[name])):
+        return f"{name}] ({obstacle})"
     if name in ACTED_ON or name in SATISFIED:
         return None
     return f"{name}] (write it on the MaskinportenClient)" if name.startswith(f"{OWN_DOMAIN}/") else f"{name}]"
+
+
+def _find_obstacle(name: str, value: str) -> str | None:
+    """Find why an annotation can't be passed on: a part of it, or with other paths, would mean something else."""
+    if len(value) > MAX_CONTROLLER_LENGTH:
+        return f"more than {MAX_CONTROLLER_LENGTH} characters"
+    is_expression = name in EXPRESSIONS and (value == "true" or "$" in value)
+    return "paths are no expressions here" if is_expression else None

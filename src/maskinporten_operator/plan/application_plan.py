@@ -18,10 +18,13 @@ from maskinporten_operator.model.conditions import (
 )
 from maskinporten_operator.model.resources import (
     DEPLOYMENT,
+    EXPOSURE_KINDS,
     HORIZONTAL_POD_AUTOSCALER,
+    INGRESS,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
+    SERVICE,
     SERVICE_ACCOUNT,
     WORKLOAD_KINDS,
 )
@@ -42,6 +45,7 @@ from maskinporten_operator.plan.egress import POLICY_KINDS, find_unexpressed
 from maskinporten_operator.plan.egress_change import find_bridge
 from maskinporten_operator.plan.exposed_scopes import judge_repeated
 from maskinporten_operator.plan.inbound import find_unguarded
+from maskinporten_operator.plan.ingress import find_unrouted, has_ingress
 from maskinporten_operator.plan.mounts import find_unmounted
 from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
 from maskinporten_operator.plan.owner_references import is_adoptable, is_owned_by
@@ -131,8 +135,10 @@ class ApplyChild:
         """Whether it must wait for something that was refused.
 
         There are no new pods without their policies, no policy closes what one before it was to open, and nothing acts
-        on a Deployment that isn't the Application's.
+        on a Deployment or leads to a Service that isn't the Application's.
         """
+        if self.child.kind == INGRESS:
+            return any(one.kind == SERVICE for one in refused)
         if self.child.kind in {HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET}:
             return any(one.kind == DEPLOYMENT for one in refused)
         if self.child.kind == DEPLOYMENT and self.uid is None:
@@ -326,7 +332,8 @@ def judge_fields(seen: ApplicationSnapshot, platform: Platform) -> Verdict:
 def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]:
     """Find the paths of fields that are set and have no effect."""
     spec = seen.spec
-    found = [*seen.application.unread, *find_unused_metadata(seen.application.meta)]
+    is_routed = has_ingress(spec, platform)
+    found = [*seen.application.unread, *find_unused_metadata(seen.application.meta, has_ingress=is_routed)]
     if spec.gcp is not None:
         found.append("spec.gcp")
     if spec.webproxy and not platform.uses_webproxy(wanted=True):
@@ -346,7 +353,7 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
         for number, one in enumerate(spec.env)
         if number != last[one.name]
     ]
-    return found + find_unguarded(spec, platform) + find_unexpressed(spec, platform)
+    return found + find_unrouted(spec, platform) + find_unguarded(spec, platform) + find_unexpressed(spec, platform)
 
 
 def _bridge(
@@ -408,6 +415,8 @@ def _is_pruned(child: ChildName, observed: Mapping[str, Any], seen: ApplicationS
         return False
     if child.kind == MASKINPORTEN_CLIENT:
         return not seen.spec.maskinporten.enabled
+    if child.kind in EXPOSURE_KINDS:
+        return platform.workloads
     if child.kind in WORKLOAD_KINDS:
         return platform.workloads and not (seen.spec.image and seen.lacks_credentials)
     return True

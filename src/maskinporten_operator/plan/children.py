@@ -13,19 +13,23 @@ from maskinporten_operator.model.blockers import Blocker, rejected, waiting
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.resources import (
     DEPLOYMENT,
+    EXPOSURE_KINDS,
     HORIZONTAL_POD_AUTOSCALER,
+    INGRESS,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
     SERVICE,
     SERVICE_ACCOUNT,
     UNREADABLE,
+    WORKLOAD_KINDS,
     Kind,
 )
 from maskinporten_operator.plan.application_metadata import build_child_metadata
 from maskinporten_operator.plan.comparison import find_difference, take_over
 from maskinporten_operator.plan.egress import POLICY_KINDS, build_network_policy_of, build_policies
 from maskinporten_operator.plan.inbound import build_inbound_policy, is_guarded, is_inbound
+from maskinporten_operator.plan.ingress import build_ingresses
 from maskinporten_operator.plan.owner_references import (
     is_adoptable,
     is_owned_by,
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
 
 HASH_ANNOTATION = "digdir.nais.io/applied-hash"
 """On a child: a hash of the manifest last applied, by which a field is missed that the spec no longer has."""
+OWNED_KINDS = (*WORKLOAD_KINDS, *EXPOSURE_KINDS, *POLICY_KINDS)
+"""All that an Application may own but its MaskinportenClient."""
 MAX_SECRET_PREFIX_LENGTH = 54
 CHILD_RECHECK_SECONDS = 5.0
 
@@ -113,6 +119,7 @@ def _build_workload(
     if platform.service_accounts:
         yield SERVICE_ACCOUNT, build_service_account(meta)
     yield SERVICE, build_service(meta, spec)
+    yield from ((INGRESS, one) for one in build_ingresses(meta, spec, platform))
     used = credentials if spec.maskinporten.enabled else None
     if spec.maskinporten.enabled and not used:
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from maskinporten_operator.model.resources import NETWORK_POLICY
 from maskinporten_operator.plan.application_metadata import build_child_metadata
 from maskinporten_operator.plan.egress import build_peer, build_pods_peer
+from maskinporten_operator.plan.ingress import find_controllers
 
 if TYPE_CHECKING:
     from maskinporten_operator.model.application import ApplicationSpec
@@ -36,7 +37,8 @@ def build_inbound_policy(meta: ObjectMeta, spec: ApplicationSpec, platform: Plat
     """Build the policy; as long as it names nobody, it lets nobody in."""
     inbound = spec.access_policy.inbound
     named = [build_peer(one) for one in (inbound.rules if inbound else ()) if one.cluster in {None, platform.cluster}]
-    peers = named + [build_pods_peer(one) for one in platform.inbound_always]
+    always = (*find_controllers(spec, platform), *platform.inbound_always)
+    peers = named + [build_pods_peer(one) for one in dict.fromkeys(always)]
     return {
         "apiVersion": NETWORK_POLICY.api_version,
         "kind": NETWORK_POLICY.name,

@@ -58,6 +58,23 @@ class Pods:
 
 
 @dataclass(frozen=True, slots=True)
+class IngressClass:
+    """An ingress class and the hosts that it serves.
+
+    Attributes:
+        suffix: `example.com` is that host and all below it, `.example.com` only those below; empty is every host.
+    """
+
+    suffix: str
+    name: str
+
+    def serves(self, host: str) -> bool:
+        """Whether a host is one of those."""
+        below = self.suffix if self.suffix.startswith(".") else f".{self.suffix}"
+        return not self.suffix or host == self.suffix or host.endswith(below)
+
+
+@dataclass(frozen=True, slots=True)
 class Platform:
     """The platform that the cluster runs on.
 
@@ -71,6 +88,8 @@ class Platform:
         always: Networks that every policy opens, on each port.
         guards_inbound: Whether only those may call an Application whom its spec or `inbound_always` names.
         inbound_always: Who may call every Application, such as ingress controllers; their ports say nothing.
+        ingress_classes: Which ingress class serves which hosts; without any, no Ingresses are made.
+        ingress_controllers: By class, from where controllers call the Applications that it serves.
         webproxy: The proxy, if there is one.
         run_as_user: The user and group of the pods; None where the cluster chooses them.
         has_nais_defaults: Whether Applications get what the NAIS platform gives those that say nothing.
@@ -90,6 +109,8 @@ class Platform:
     always: tuple[str, ...] = ()
     guards_inbound: bool = False
     inbound_always: tuple[Pods, ...] = ()
+    ingress_classes: tuple[IngressClass, ...] = ()
+    ingress_controllers: tuple[tuple[str, Pods], ...] = ()
     webproxy: Webproxy | None = None
     run_as_user: int | None = 1069
     has_nais_defaults: bool = False

@@ -17,6 +17,7 @@ from maskinporten_operator.model.errors import (
 )
 from maskinporten_operator.model.resources import (
     DEPLOYMENT,
+    INGRESS,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     WORKLOAD_KINDS,
@@ -112,6 +113,7 @@ async def _observe(
     desired = build_children(meta, spec, ports.platform, seen.credentials)
     children: Objects = {ChildName(MASKINPORTEN_CLIENT, meta.name): client} if client else {}
     wanted = [child for child in desired if child.kind != MASKINPORTEN_CLIENT and not is_new]
+    wanted += [ChildName(INGRESS, name) for name in ports.known.children.find_owned(INGRESS, meta)]
     wanted += [
         child
         for child in _possible_children(meta)

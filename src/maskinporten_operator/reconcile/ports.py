@@ -230,6 +230,9 @@ class Children(Protocol):
     def contains(self, kind: Kind, namespace: str, name: str) -> bool:
         """Whether there is an object of that name with our label."""
 
+    def find_owned(self, kind: Kind, meta: ObjectMeta) -> tuple[str, ...]:
+        """Give the names of the objects of a kind with our label that an Application of this name owns."""
+
     async def secrets_listed(self) -> None:
         """Return when the Secrets with our label have been listed once, or that takes too long."""
 

@@ -115,7 +115,9 @@ class OwnedChanges:
         self._has_changed(key, metadata)
         references = metadata.get("ownerReferences") or ()
         writer = self._find_owners(key, {"ownerReferences": [one for one in references if one.get("controller")]})
-        for other in self._find_concerned(key, self._find_owners(key, metadata)).difference(writer):
+        owners = self._find_owners(key, metadata)
+        self._record_owners(key, owners)  # a pass that follows before the watch's event must know of it
+        for other in self._find_concerned(key, owners).difference(writer):
             self._queue.add(other, _find_urgency(kind))
 
     def find_owned(self, kind: Kind, owner: Key) -> tuple[str, ...]:

@@ -328,6 +328,7 @@ class WatchedChildren:
     versions: VersionStore
     secrets: FirstLists
     applications: WatchedResourceStore | None = None
+    find_names: Callable[[Kind, Key], tuple[str, ...]] | None = None
 
     def is_rolling_out(self, namespace: str, name: str) -> bool:
         """Whether the Application of that name is known to have a rollout under way."""
@@ -355,6 +356,10 @@ class WatchedChildren:
     def contains(self, kind: Kind, namespace: str, name: str) -> bool:
         """Whether there is an object of that name with our label."""
         return Key(kind, namespace, name) in self.versions
+
+    def find_owned(self, kind: Kind, meta: ObjectMeta) -> tuple[str, ...]:
+        """Give the names of the objects of a kind with our label that an Application of this name owns."""
+        return self.find_names(kind, Key(meta.kind, meta.namespace, meta.name)) if self.find_names else ()
 
 
 def key_of(kind: Kind, metadata: Body) -> Key:
