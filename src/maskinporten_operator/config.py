@@ -355,6 +355,14 @@ class Config(BaseSettings):
             "restricted.",
         ),
     ]
+    pod_monitors: Annotated[
+        bool,
+        Field(
+            default=True,
+            description="Whether Applications with spec.prometheus get a PodMonitor besides the annotations of their "
+            "pods, where the API server serves that kind.",
+        ),
+    ]
     webproxy_address: Annotated[
         HttpUrl | None,
         Field(default=None, validate_default=True, description="The proxy by which pods on premises go out."),

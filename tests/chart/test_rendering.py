@@ -11,13 +11,14 @@ import yaml
 from maskinporten_operator.config import ENV_PREFIX, Config, load_config
 from maskinporten_operator.model.resources import (
     CILIUM_POLICY,
+    EXPOSURE_KINDS,
     FQDN_POLICY,
     GKE_FQDN_POLICY,
-    INGRESS,
     MASKINPORTEN_CLIENT,
     MAX_BYTES,
     MAX_DEPTH,
     NETWORK_POLICY,
+    POD_MONITOR,
     SERVICE_ACCOUNT,
     WORKLOAD_KINDS,
 )
@@ -376,15 +377,16 @@ def test_every_child_of_an_application_may_be_made_and_deleted(render):
 @pytest.mark.parametrize(
     ("settings", "made"),
     [
-        ({"platform": "generic"}, {*WORKLOAD_KINDS} - {SERVICE_ACCOUNT}),
-        ({"ingressClasses": ["*=nginx"]}, {*WORKLOAD_KINDS, INGRESS} - {SERVICE_ACCOUNT}),
+        ({"platform": "generic"}, {*WORKLOAD_KINDS, POD_MONITOR} - {SERVICE_ACCOUNT}),
+        ({"podMonitors": False}, {*WORKLOAD_KINDS} - {SERVICE_ACCOUNT}),
+        ({"ingressClasses": ["*=nginx"]}, {*WORKLOAD_KINDS, *EXPOSURE_KINDS} - {SERVICE_ACCOUNT}),
         ({"ingressClasses": ["*=nginx"], "workloads": False}, set()),
         ({"platform": "gcp", "egress": "none", "inbound": "none", "workloads": False}, set()),
         ({"platform": "gcp", "egress": "none", "workloads": False}, {NETWORK_POLICY}),
         ({"inbound": "networkpolicy", "workloads": False}, {NETWORK_POLICY}),
-        ({"egress": "networkpolicy", "serviceAccounts": True}, {*WORKLOAD_KINDS, NETWORK_POLICY}),
+        ({"egress": "networkpolicy", "serviceAccounts": True}, {*WORKLOAD_KINDS, POD_MONITOR, NETWORK_POLICY}),
         ({"egress": "fqdn-gke", "workloads": False}, {NETWORK_POLICY, FQDN_POLICY, GKE_FQDN_POLICY}),
-        ({"egress": "cilium", "serviceAccounts": True}, {*WORKLOAD_KINDS, CILIUM_POLICY}),
+        ({"egress": "cilium", "serviceAccounts": True}, {*WORKLOAD_KINDS, POD_MONITOR, CILIUM_POLICY}),
     ],
 )
 def test_what_the_settings_let_nobody_make_may_be_deleted_only(render, settings, made):

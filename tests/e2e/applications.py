@@ -10,6 +10,7 @@ from maskinporten_operator.model.resources import (
     DEPLOYMENT,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
+    POD_MONITOR,
     SECRET,
     SERVICE,
     Kind,
@@ -157,3 +158,27 @@ def build_open_crd(kind: Kind) -> dict[str, Any]:
             ],
         },
     }
+
+
+def build_pod_monitor_crd() -> dict[str, Any]:
+    """Build a CRD of PodMonitors with those fields of the served one that are set here; others are pruned."""
+    text = {"type": "string"}
+    endpoint = {"type": "object", "properties": {"port": text, "path": text}}
+    selector = {"type": "object", "properties": {"matchLabels": {"type": "object", "additionalProperties": text}}}
+    spec = {
+        "type": "object",
+        "required": ["podMetricsEndpoints", "selector"],
+        "properties": {
+            "jobLabel": text,
+            "podTargetLabels": {"type": "array", "items": text},
+            "podMetricsEndpoints": {"type": "array", "items": endpoint},
+            "selector": selector,
+        },
+    }
+    crd = build_open_crd(POD_MONITOR)
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = {
+        "type": "object",
+        "required": ["spec"],
+        "properties": {"spec": spec},
+    }
+    return crd

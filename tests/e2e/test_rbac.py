@@ -12,10 +12,11 @@ from maskinporten_operator.model.resources import (
     INGRESS,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
+    POD_MONITOR,
     WORKLOAD_KINDS,
 )
 from maskinporten_operator.plan.ingress import build_ingress_name
-from tests.e2e.applications import Applications, build_open_crd
+from tests.e2e.applications import Applications, build_open_crd, build_pod_monitor_crd
 from tests.e2e.conftest import AUDIT_POLICY
 from tests.e2e.rights import EVERYWHERE, read_rights
 from tests.e2e.stage import PATIENCE
@@ -34,6 +35,7 @@ SETTINGS = {
     "ingress_classes": "*=nginx",
     "ingress_controllers": "nginx=ingress-nginx",
 }
+MEASURED = {"enabled": True, "port": 9090}
 INGRESS_NAME = build_ingress_name("app", "nginx")
 SILENT = {("update", "maskinportenclients/finalizers"), ("update", "applications/finalizers")}
 """Asked for by an admission plugin, which the audit log doesn't tell of; a test of their own is below."""
@@ -50,8 +52,8 @@ def namespaces(request):
 def cluster(namespaces):
     plugins = ["OwnerReferencesPermissionEnforcement"]
     with Cluster.create(name="mpo-rbac", audit_policy=AUDIT_POLICY, admission_plugins=plugins) as cluster:
-        for kind in (FQDN_POLICY, CILIUM_POLICY):
-            install_crd(cluster, json.dumps(build_open_crd(kind)))
+        for crd in (build_open_crd(FQDN_POLICY), build_open_crd(CILIUM_POLICY), build_pod_monitor_crd()):
+            install_crd(cluster, json.dumps(crd))
         for namespace in (TEAM, ELSEWHERE):
             ensure_namespace(cluster, namespace)
         install(cluster, {**VALUES, "namespaces": namespaces})
@@ -82,14 +84,15 @@ def _open(address):
 
 
 def _make_and_mend(stage, apps):
-    apps.create(**_open("192.0.2.1"), replicas={"max": 4}, ingresses=["https://a.example.com"])
+    apps.create(**_open("192.0.2.1"), replicas={"max": 4}, ingresses=["https://a.example.com"], prometheus=MEASURED)
     apps.wait_ready()
-    for kind in (*WORKLOAD_KINDS, NETWORK_POLICY):
+    for kind in (*WORKLOAD_KINDS, POD_MONITOR, NETWORK_POLICY):
         apps.wait(lambda: apps.find(kind), kind.name)
     apps.wait(lambda: apps.find(FQDN_POLICY, "app-fqdn"), "FQDNNetworkPolicy")
     apps.patch(
         image="example/app:2",
         ingresses=["https://b.example.com"],
+        prometheus={"path": "/other"},
         replicas={"max": 5},
         service={"port": 81},
         maskinporten={"clientName": "Another name"},
@@ -99,6 +102,8 @@ def _make_and_mend(stage, apps):
     _wait_for_text(apps, FQDN_POLICY, "other.example.com", "app-fqdn")
     _wait_for_text(apps, DEPLOYMENT, "example/app:2")
     _wait_for_text(apps, INGRESS, "b.example.com", INGRESS_NAME)
+    _wait_for_text(apps, POD_MONITOR, "/other")
+    assert apps.find(POD_MONITOR)["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "path": "/other"}]
     apps.delete(DEPLOYMENT)
     apps.wait(lambda: apps.find(DEPLOYMENT), "the Deployment's return")
     stage.create_ready(TEAM, "alone")
@@ -110,7 +115,7 @@ def _make_and_mend(stage, apps):
 
 def _take_back(stage, apps):
     apps.patch(maskinporten={"enabled": False}, image=None)
-    for kind in (MASKINPORTEN_CLIENT, *WORKLOAD_KINDS):
+    for kind in (MASKINPORTEN_CLIENT, *WORKLOAD_KINDS, POD_MONITOR):
         apps.wait_gone(kind)
     apps.wait_gone(INGRESS, INGRESS_NAME)
     stage.delete(TEAM, "alone")

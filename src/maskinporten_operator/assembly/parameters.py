@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from maskinporten_operator.model.resources import FQDN_POLICY, INGRESS
+from maskinporten_operator.model.resources import FQDN_POLICY, INGRESS, POD_MONITOR
 from maskinporten_operator.plan.ingress_classes import parse_controller, parse_ingress_class
 from maskinporten_operator.plan.platform import (
     Platform,
@@ -72,6 +72,7 @@ def build_platform(config: Config, served: Collection[Kind]) -> Platform:
         inbound_always=tuple(parse_caller(one) for one in config.inbound_always),
         ingress_classes=tuple(parse_ingress_class(one) for one in config.ingress_classes if INGRESS in served),
         ingress_controllers=tuple(parse_controller(one) for one in config.ingress_controllers),
+        pod_monitors=config.pod_monitors and POD_MONITOR in served,
         webproxy=build_webproxy(config),
         run_as_user=config.run_as_user,
         has_nais_defaults=has_nais_defaults(config.workload_defaults, config.platform),

@@ -203,7 +203,7 @@ class Probe(SpecModel):
 class Prometheus(SpecModel):
     """Where Prometheus reads metrics."""
 
-    enabled: Annotated[bool, Field(default=False, description="Whether the pods are annotated for Prometheus.")]
+    enabled: Annotated[bool, Field(default=False, description="Whether Prometheus is told of the pods.")]
     port: Annotated[
         IntOrString | None, Field(default=None, description="The port; that of the application by default.")
     ]
@@ -415,7 +415,7 @@ class ApplicationSpec(SpecModel):
     readiness: Annotated[Probe | None, Field(default=None, description="Failing, the pod gets no calls.")]
     prometheus: Annotated[
         Prometheus | None,
-        Field(default=None, description="Where Prometheus reads metrics, by annotations of the pods."),
+        Field(default=None, description="Where Prometheus reads metrics, by annotations of the pods and a PodMonitor."),
     ]
     startup: Annotated[
         Probe | None, Field(default=None, description="Until it succeeds once, the other two aren't asked.")

@@ -80,7 +80,9 @@ POD_DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionb
 WORKLOAD_KINDS = (SERVICE_ACCOUNT, SERVICE, DEPLOYMENT, POD_DISRUPTION_BUDGET, HORIZONTAL_POD_AUTOSCALER)
 """What an application runs by."""
 INGRESS = Kind("networking.k8s.io/v1", "Ingress", "ingresses")
-EXPOSURE_KINDS = (INGRESS,)
+POD_MONITOR = Kind("monitoring.coreos.com/v1", "PodMonitor", "podmonitors")
+"""Prometheus Operator's: from which pods metrics are read."""
+EXPOSURE_KINDS = (INGRESS, POD_MONITOR)
 """By what it is reached and measured from elsewhere."""
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 FQDN_POLICY = Kind("networking.gke.io/v1alpha3", "FQDNNetworkPolicy", "fqdnnetworkpolicies")

@@ -24,6 +24,7 @@ from maskinporten_operator.model.resources import (
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
+    POD_MONITOR,
     SERVICE,
     SERVICE_ACCOUNT,
     WORKLOAD_KINDS,
@@ -51,6 +52,7 @@ from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
 from maskinporten_operator.plan.owner_references import is_adoptable, is_owned_by
 from maskinporten_operator.plan.rollout import Rollout, judge_pods, judge_rollout
 from maskinporten_operator.plan.scaling import find_new_count, find_unscaled
+from maskinporten_operator.plan.scraping import find_unscraped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -229,8 +231,9 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
 
 
 def gives_way(child: ChildName, blocker: Blocker) -> bool:
-    """Whether somebody else's object does as well: no field of the spec asks for one."""
-    return child.kind in {POD_DISRUPTION_BUDGET, SERVICE_ACCOUNT} and blocker.reason == Reason.CHILD_CONFLICT
+    """Whether somebody else's object does as well: no field of the spec asks for one of our own."""
+    is_replaceable = child.kind in {POD_DISRUPTION_BUDGET, POD_MONITOR, SERVICE_ACCOUNT}
+    return is_replaceable and blocker.reason == Reason.CHILD_CONFLICT
 
 
 def judge(
@@ -344,7 +347,7 @@ def find_unsupported(seen: ApplicationSnapshot, platform: Platform) -> list[str]
         for number, one in enumerate(spec.env_from)
         if not (one.configmap or one.secret or any(path.startswith(f"spec.envFrom[{number}].") for path in found))
     ]
-    found += [*find_unmounted(spec), *find_unused_hooks(spec), *find_unscaled(spec, platform)]
+    found += [*find_unmounted(spec), *find_unused_hooks(spec), *find_unscaled(spec, platform), *find_unscraped(spec)]
     if spec.strategy.type == "Recreate" and spec.strategy.rolling_update:
         found.append("spec.strategy.rollingUpdate (the type is Recreate)")
     last = {one.name: number for number, one in enumerate(spec.env)}

@@ -19,6 +19,7 @@ from maskinporten_operator.model.resources import (
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
+    POD_MONITOR,
     SERVICE,
     SERVICE_ACCOUNT,
     UNREADABLE,
@@ -27,6 +28,7 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.plan.application_metadata import build_child_metadata
 from maskinporten_operator.plan.comparison import find_difference, take_over
+from maskinporten_operator.plan.container import PORT_NAME
 from maskinporten_operator.plan.egress import POLICY_KINDS, build_network_policy_of, build_policies
 from maskinporten_operator.plan.inbound import build_inbound_policy, is_guarded, is_inbound
 from maskinporten_operator.plan.ingress import build_ingresses
@@ -42,6 +44,7 @@ from maskinporten_operator.plan.scaling import (
     has_disruption_budget,
     is_autoscaled,
 )
+from maskinporten_operator.plan.scraping import build_pod_monitor, has_pod_monitor
 from maskinporten_operator.plan.workload import (
     CREDENTIALS_ANNOTATION,
     build_deployment,
@@ -120,6 +123,8 @@ def _build_workload(
         yield SERVICE_ACCOUNT, build_service_account(meta)
     yield SERVICE, build_service(meta, spec)
     yield from ((INGRESS, one) for one in build_ingresses(meta, spec, platform))
+    if has_pod_monitor(spec, platform):
+        yield POD_MONITOR, build_pod_monitor(meta, spec, platform, PORT_NAME)
     used = credentials if spec.maskinporten.enabled else None
     if spec.maskinporten.enabled and not used:
         return

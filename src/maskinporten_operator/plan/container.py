@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.plan.comparison import is_less
+from maskinporten_operator.plan.scraping import METRICS_PORT_NAME, find_metrics_port
 from maskinporten_operator.plan.security_context import build_container_security_context
 from maskinporten_operator.plan.webproxy import build_proxy_variables
 
@@ -29,7 +30,7 @@ def build_container(
     container: dict[str, Any] = {
         "name": meta.name,
         "image": spec.image,
-        "ports": [{"name": PORT_NAME, "containerPort": spec.port, "protocol": "TCP"}],
+        "ports": _build_ports(spec, platform),
         "securityContext": build_container_security_context(meta, platform),
     }
     optional = {
@@ -44,6 +45,11 @@ def build_container(
         "volumeMounts": [one.build_mount() for one in mounts],
     }
     return container | {name: value for name, value in optional.items() if value}
+
+
+def _build_ports(spec: ApplicationSpec, platform: Platform) -> list[dict[str, Any]]:
+    ports = {PORT_NAME: spec.port, METRICS_PORT_NAME: find_metrics_port(spec, platform)}
+    return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items() if port]
 
 
 def _build_env(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) -> list[dict[str, Any]]:

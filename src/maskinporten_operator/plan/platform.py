@@ -89,6 +89,7 @@ class Platform:
         guards_inbound: Whether only those may call an Application whom its spec or `inbound_always` names.
         inbound_always: Who may call every Application, such as ingress controllers; their ports say nothing.
         ingress_classes: Which ingress class serves which hosts; without any, no Ingresses are made.
+        pod_monitors: Whether Applications with metrics get a PodMonitor.
         ingress_controllers: By class, from where controllers call the Applications that it serves.
         webproxy: The proxy, if there is one.
         run_as_user: The user and group of the pods; None where the cluster chooses them.
@@ -111,6 +112,7 @@ class Platform:
     inbound_always: tuple[Pods, ...] = ()
     ingress_classes: tuple[IngressClass, ...] = ()
     ingress_controllers: tuple[tuple[str, Pods], ...] = ()
+    pod_monitors: bool = False
     webproxy: Webproxy | None = None
     run_as_user: int | None = 1069
     has_nais_defaults: bool = False

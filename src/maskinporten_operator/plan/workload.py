@@ -14,6 +14,7 @@ from maskinporten_operator.plan.application_metadata import (
 from maskinporten_operator.plan.container import PORT_NAME, build_container
 from maskinporten_operator.plan.mounts import build_mounts
 from maskinporten_operator.plan.scaling import REPLICAS_ANNOTATION
+from maskinporten_operator.plan.scraping import build_scrape_annotations
 from maskinporten_operator.plan.security_context import build_pod_security_context, has_read_only_root
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def build_deployment(
         "metadata": {"labels": pod_labels},
         "spec": _build_pod(meta, spec, platform, secret_name),
     }
-    annotations = _build_scraping(spec)
+    annotations = build_scrape_annotations(spec)
     # An empty /tmp would keep the cluster's autoscaler from ever removing the node.
     if has_read_only_root(meta, platform):
         annotations[EVICTION_ANNOTATION] = "true"
@@ -138,15 +139,6 @@ def _build_affinity(meta: ObjectMeta) -> dict[str, Any]:
     term = {"labelSelector": {"matchLabels": {"app": meta.name}}, "topologyKey": "kubernetes.io/hostname"}
     preferred = [{"weight": 10, "podAffinityTerm": term}]
     return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
-
-
-def _build_scraping(spec: ApplicationSpec) -> dict[str, str]:
-    """Build the annotations by which Prometheus is commonly configured to find pods."""
-    asked = spec.prometheus
-    if asked is None or not asked.enabled:
-        return {}
-    values = {"scrape": "true", "port": str(asked.port or spec.port), "path": asked.path or "/metrics"}
-    return {f"prometheus.io/{name}": value for name, value in values.items()}
 
 
 def _build_strategy(spec: ApplicationSpec) -> dict[str, Any]:

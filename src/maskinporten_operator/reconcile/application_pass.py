@@ -20,6 +20,7 @@ from maskinporten_operator.model.resources import (
     INGRESS,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
+    POD_MONITOR,
     WORKLOAD_KINDS,
     InvalidSpec,
 )
@@ -145,7 +146,7 @@ async def _adopt(
 
 
 def _possible_children(meta: ObjectMeta) -> Iterable[ChildName]:
-    for kind in (*WORKLOAD_KINDS, *POLICY_KINDS):
+    for kind in (*WORKLOAD_KINDS, POD_MONITOR, *POLICY_KINDS):
         yield ChildName(kind, _build_policy_name(meta, kind))
     yield ChildName(NETWORK_POLICY, build_inbound_name(meta.name))
 
