@@ -56,8 +56,12 @@ def test_those_whom_it_names_may_call_it(rule, peer):
     assert peers_of(rule) == [peer]
 
 
-def test_a_rule_of_another_cluster_lets_nobody_in():
-    assert settle(body_of({"application": "b", "cluster": "there"}), CLOSED, {})[INBOUND]["spec"]["ingress"] == []
+def test_a_rule_of_another_cluster_lets_nobody_in_and_is_named_and_an_empty_cluster_is_any():
+    body = body_of({"application": "b", "cluster": "there"}, {"application": "c", "cluster": ""})
+    (rule,) = settle(body, CLOSED, {})[INBOUND]["spec"]["ingress"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"app": "c"}}}]
+    named = find_unsupported(look(parse_application(body), {}), CLOSED)
+    assert named == ["spec.accessPolicy.inbound.rules[0] (of the cluster there)"]
 
 
 def test_those_whom_the_cluster_names_may_call_every_application():

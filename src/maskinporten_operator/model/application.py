@@ -305,6 +305,10 @@ class Rule(SpecModel):
         Field(default=None, max_length=63, description="The only cluster in which the rule holds; in all by default."),
     ]
 
+    def holds_in(self, cluster: str) -> bool:
+        """Whether the rule is one of this cluster's."""
+        return not self.cluster or self.cluster == cluster
+
 
 class Outbound(SpecModel):
     """What the application may call."""

@@ -87,7 +87,17 @@ def find_unexpressed(spec: ApplicationSpec, platform: Platform) -> list[str]:
             one.host and one.host.startswith("*.") and backend == "fqdn-gke" and not _has_wildcards(platform.fqdn_kind)
         ):
             found.append(f"{path}.host ({platform.fqdn_kind.version} of FQDNNetworkPolicy has no wildcards)")
-    return found
+    rules = outbound.rules if outbound else ()
+    return found + find_rules_of_others("spec.accessPolicy.outbound", rules, platform)
+
+
+def find_rules_of_others(path: str, rules: Iterable[Rule], platform: Platform) -> list[str]:
+    """Find the rules of other clusters, which have no effect in this one."""
+    return [
+        f"{path}.rules[{number}] (of the cluster {one.cluster})"
+        for number, one in enumerate(rules)
+        if not one.holds_in(platform.cluster)
+    ]
 
 
 def find_targets(spec: ApplicationSpec, platform: Platform) -> EgressTargets:
@@ -138,7 +148,7 @@ def _find_named(spec: ApplicationSpec, platform: Platform) -> EgressTargets:
     return EgressTargets(
         tuple(((one.host,), _find_ports(one) or ((HTTPS_PORT, "TCP"),)) for one in outbound.external if one.host),
         tuple(((f"{one.ipv4}/32",), _find_ports(one)) for one in outbound.external if one.ipv4),
-        tuple(one for one in outbound.rules if one.cluster in {None, platform.cluster}),
+        tuple(one for one in outbound.rules if one.holds_in(platform.cluster)),
     )
 
 

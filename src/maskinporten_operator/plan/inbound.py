@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.resources import NETWORK_POLICY
 from maskinporten_operator.plan.application_metadata import build_child_metadata
-from maskinporten_operator.plan.egress import build_peer, build_pods_peer
+from maskinporten_operator.plan.egress import build_peer, build_pods_peer, find_rules_of_others
 from maskinporten_operator.plan.ingress import find_controllers
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def is_guarded(spec: ApplicationSpec, platform: Platform) -> bool:
 def build_inbound_policy(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) -> dict[str, Any]:
     """Build the policy; as long as it names nobody, it lets nobody in."""
     inbound = spec.access_policy.inbound
-    named = [build_peer(one) for one in (inbound.rules if inbound else ()) if one.cluster in {None, platform.cluster}]
+    named = [build_peer(one) for one in (inbound.rules if inbound else ()) if one.holds_in(platform.cluster)]
     always = (*find_controllers(spec, platform), *platform.inbound_always)
     peers = named + [build_pods_peer(one) for one in dict.fromkeys(always)]
     return {
@@ -54,6 +54,9 @@ def build_inbound_policy(meta: ObjectMeta, spec: ApplicationSpec, platform: Plat
 
 def find_unguarded(spec: ApplicationSpec, platform: Platform) -> list[str]:
     """Find what is said of callers and has no effect."""
-    if platform.guards_inbound or not spec.access_policy.inbound:
+    inbound = spec.access_policy.inbound
+    if not inbound:
         return []
+    if platform.guards_inbound:
+        return find_rules_of_others("spec.accessPolicy.inbound", inbound.rules, platform)
     return ["spec.accessPolicy.inbound (who calls isn't restricted in this cluster)"]
