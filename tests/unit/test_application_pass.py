@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import ConflictError, RejectedError, TransientError, WaitingError
@@ -378,8 +379,13 @@ async def test_a_rollout_that_takes_a_while_has_the_pods_asked_why_and_the_statu
     assert "no node takes a pod (Unschedulable): full" in world.conditions["Available"]["message"]
     assert late.retry == Retry(LOOK_SECONDS, failed=False)
     world.clock.advance(LOOK_SECONDS)
-    await world.reconcile()
-    assert world.writes == []
+    with capture_logs() as logs:
+        await world.reconcile()
+        assert world.writes == []
+        assert logs == []
+        world.cluster.pods = []
+        await world.reconcile()
+    assert [one["reason"] for one in logs] == ["RollingOut"]
 
 
 async def test_a_rollout_that_failed_is_told_by_an_event_and_ends_with_the_next_version(settled):

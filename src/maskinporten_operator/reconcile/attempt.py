@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -95,9 +96,14 @@ def _internal_error(error: Exception) -> Outcome:
     return not_ready(Blocker("Transient", Reason.INTERNAL_ERROR, "A fault in the operator; its log tells where"))
 
 
+def _is_known(outcome: Outcome, progress: Progress[Any]) -> bool:
+    """Whether a pass that nobody needs to know of found what was said before, as many do while a rollout goes on."""
+    return outcome.level <= logging.INFO and not progress.wrote
+
+
 def _log(outcome: Outcome, progress: Progress[Any]) -> None:
     verdict = outcome.verdicts[0] if outcome.verdicts else None
-    if not progress.actions and (verdict is None or verdict.status == "True"):
+    if not progress.actions and (verdict is None or verdict.status == "True" or _is_known(outcome, progress)):
         return
     log.log(
         outcome.level,
