@@ -6,11 +6,21 @@ import ipaddress
 import os
 import re
 import ssl
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, HttpUrl, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -26,6 +36,8 @@ from maskinporten_operator.plan.platform import guards_inbound, parse_caller, pa
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic.fields import FieldInfo
 
 ENV_PREFIX = "MASKINPORTEN_OPERATOR_"
 API_PATH = "/api/v1"
@@ -711,7 +723,29 @@ class Config(BaseSettings):
         return path
 
 
-def load_config(**flags: Any) -> Config:
+def _make_optional(name: str, default: Any) -> tuple[Any, FieldInfo]:
+    """Give a setting a default, for a model that is `Config` in everything else."""
+    field = copy(Config.model_fields[name])
+    field.default, field.validate_default = default, False
+    return field.annotation, field
+
+
+OfflineConfig: type[Config] = create_model(
+    "OfflineConfig",
+    __base__=Config,
+    cluster_name=_make_optional("cluster_name", "some-cluster"),
+    digdir_base_url=_make_optional("digdir_base_url", HttpUrl("https://digdir.invalid/api/v1")),
+    maskinporten_well_known_url=_make_optional(
+        "maskinporten_well_known_url", HttpUrl("https://maskinporten.no/.well-known/oauth-authorization-server")
+    ),
+    admin_client_id=_make_optional("admin_client_id", "none"),
+    admin_jwk_file=_make_optional("admin_jwk_file", None),
+    applications=_make_optional("applications", default=True),
+)
+"""The settings for commands that call nothing, and need no credentials."""
+
+
+def load_config(model: type[Config] = Config, **flags: Any) -> Config:
     """Build the configuration from flags, which win, and the environment.
 
     Raises:
@@ -719,7 +753,7 @@ def load_config(**flags: Any) -> Config:
     """
     lines = [f"  {name}: there is no such setting" for name in _find_unknown_variables()]
     try:
-        config = Config(**{name: value for name, value in flags.items() if value is not None})
+        config = model(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         lines += [_explain(fault) for fault in error.errors(include_url=False, include_input=False)]
     if lines:

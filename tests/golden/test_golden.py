@@ -49,12 +49,14 @@ from maskinporten_operator.plan.application_plan import (
     DeleteChild,
     SetReplicas,
     Workload,
+    find_unsupported,
     judge,
     plan_application,
 )
 from maskinporten_operator.plan.children import HASH_ANNOTATION, ChildName, _seal, build_children
 from maskinporten_operator.plan.egress import FQDN_KINDS
 from maskinporten_operator.plan.ingress_classes import parse_controller, parse_ingress_class
+from maskinporten_operator.plan.manifest_findings import Rule, find_findings
 from maskinporten_operator.plan.owner_references import is_owned_by
 from maskinporten_operator.plan.platform import (
     Platform,
@@ -63,6 +65,7 @@ from maskinporten_operator.plan.platform import (
     parse_caller,
     parse_dns_server,
 )
+from maskinporten_operator.plan.registration_settings import RegistrationSettings
 from maskinporten_operator.plan.rollout import read_rollout
 from tests.children import (
     Objects,
@@ -214,6 +217,31 @@ def test_an_application_makes_of_a_cluster_what_its_case_says(path):
     if "reasons" not in expected:
         found.pop("reasons", None)
     assert found == expected
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_check_finds_in_a_manifest_what_the_operator_says_of_it(path):
+    case = yaml.safe_load(path.read_text())
+    manifest, expected = case["application"], case["expect"]
+    platform = build_platform(case.get("platform", {}))
+
+    found = find_findings(manifest, "some-namespace", RegistrationSettings("some-cluster", "some-name"), platform)
+
+    refused = [str(one) for one in found if one.rule.level == "error"]
+    without_effect = [one for one in found if one.rule == Rule.NOT_ACTED_ON]
+    if "error" in expected:
+        assert [one.partition(":")[0] for one in refused] == [
+            one.partition(":")[0] for one in expected["error"].split("; ")
+        ]
+    else:
+        _, reason, message = expected["conditions"]["Ready"]
+        assert refused == ([f"spec.webproxy: {message}"] if reason == "WebproxyRequired" else [])
+        spec = parse_application(build_body(manifest)).spec
+        fields = find_unsupported(
+            ApplicationSnapshot(parse_application(build_body(manifest)), spec, None, {}), platform
+        )
+        assert [one.path for one in without_effect] == [one.partition(" (")[0] for one in fields]
+        assert bool(fields) == (expected["conditions"]["AllFieldsSupported"][0] == "False")
 
 
 def test_there_are_cases():

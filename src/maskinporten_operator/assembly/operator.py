@@ -225,9 +225,12 @@ class Operator:
             self._router.stores.get(APPLICATION),
             applications.find_owned if applications else None,
         )
+        platform = build_platform(config, self._served)
+        if config.applications:
+            log.info("egress policies", backend=platform.backend, platform=platform.name)
         return Ports(
             settings=build_registration_settings(config),
-            platform=build_platform(config, self._served),
+            platform=platform,
             cluster=KubernetesCluster(
                 parts.api,
                 self._router.record_own_write,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from maskinporten_operator.model.resources import FQDN_POLICY, INGRESS, POD_MONITOR
 from maskinporten_operator.plan.ingress_classes import parse_controller, parse_ingress_class
 from maskinporten_operator.plan.platform import (
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.config import Config
     from maskinporten_operator.model.resources import Kind
-
-
-log = structlog.get_logger()
 
 
 def build_registration_settings(config: Config) -> RegistrationSettings:
@@ -55,8 +50,6 @@ def build_platform(config: Config, served: Collection[Kind]) -> Platform:
     well_known = config.maskinporten_well_known_url
     hosts = config.maskinporten_hosts or (str(well_known.host),)
     backend = choose_backend(config.egress, config.platform, served)
-    if config.applications:
-        log.info("egress policies", backend=backend, platform=config.platform)
     return Platform(
         name=config.platform,
         cluster=config.cluster_name,

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from maskinporten_operator.cli.check import check
 from maskinporten_operator.cli.doctor import doctor
 from maskinporten_operator.cli.inventory import inventory
 from maskinporten_operator.cli.options import config_options, load_or_exit
@@ -49,5 +50,6 @@ def run(**flags: Any) -> None:
         asyncio.run(run_operator(config))
 
 
+main.add_command(check)
 main.add_command(doctor)
 main.add_command(inventory)

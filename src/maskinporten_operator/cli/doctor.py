@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskinporten_operator.cli.options import config_options, load_or_exit
+from maskinporten_operator.cli.options import SIGNS, config_options, load_or_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,6 @@ SETTINGS = (
     ),
     *("access_token_lifetime", "scope_prefix", "default_client_scope", "list_lag", "ca_bundle", "log_level"),
 )
-SIGNS = {"passed": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
 NAME_WIDTH = 28
 
 

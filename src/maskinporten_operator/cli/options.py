@@ -17,21 +17,27 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
-def load_or_exit(flags: Mapping[str, Any]) -> Config:
+SIGNS = {"passed": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
+"""What stands before a line that says how something is."""
+
+
+def load_or_exit(flags: Mapping[str, Any], model: type[Config] = Config) -> Config:
     """Load the configuration from flags and environment; exit with 2 and a line for each fault if it can't be used."""
     try:
-        return load_config(**flags)
+        return load_config(model, **flags)
     except ConfigError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
 
 
-def config_options(command: Callable[..., Any], names: Collection[str] = Config.model_fields) -> Callable[..., Any]:
+def config_options(
+    command: Callable[..., Any], names: Collection[str] = Config.model_fields, model: type[Config] = Config
+) -> Callable[..., Any]:
     """Give a command an option for every setting, or for those of some names.
 
     Values are checked by the model, all at once, and not by click. The environment may hold any setting.
     """
-    for name, field in reversed(Config.model_fields.items()):
+    for name, field in reversed(model.model_fields.items()):
         if name not in names:
             continue
         help_text = f"{field.description}{_describe_default(field)}"

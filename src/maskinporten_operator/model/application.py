@@ -18,6 +18,7 @@ from maskinporten_operator.model.resources import (
     APPLICATION,
     DNS_SUBDOMAIN_PATTERN,
     MAX_NAME_LENGTH,
+    Fault,
     InvalidSpec,
     ObjectMeta,
     ResourceStatus,
@@ -487,9 +488,15 @@ def parse_application(body: Mapping[str, Any]) -> Application:
     """Turn the raw body into a model; never raises for anything that a user can write."""
     meta, spec = parse_meta(APPLICATION, body), parse_spec(ApplicationSpec, body)
     unread = name_unread(ApplicationSpec, body.get("spec"))
-    if len(meta.name) > MAX_NAME_LENGTH or "." in meta.name:
-        spec = InvalidSpec(f"metadata.name: {APPLICATION_NAME_RULE[1]}")
+    if fault := check_application_name(meta.name):
+        spec = InvalidSpec(str(fault))
     return Application(meta, spec, read_status(body), (*(body.get(UNREAD) or ()), *unread))
+
+
+def check_application_name(name: str) -> Fault | None:
+    """Say what is wrong with the name of an Application that Kubernetes takes."""
+    is_wrong = len(name) > MAX_NAME_LENGTH or "." in name
+    return Fault("metadata.name", APPLICATION_NAME_RULE[1]) if is_wrong else None
 
 
 class ApplicationStatus(ResourceStatus):

@@ -16,6 +16,7 @@ from maskinporten_operator.model.resources import (
     MASKINPORTEN_CLIENT,
     MAX_NAME_LENGTH,
     NAME_RULE,
+    Fault,
     InvalidSpec,
     ObjectMeta,
     ResourceStatus,
@@ -305,9 +306,14 @@ def parse(body: Mapping[str, Any]) -> MaskinportenClient:
     """Turn the raw body into a model; never raises for anything that a user can write."""
     meta = parse_meta(MASKINPORTEN_CLIENT, body)
     spec = parse_spec(MaskinportenClientSpec, body)
-    if len(meta.name) > MAX_NAME_LENGTH:
-        spec = InvalidSpec(f"metadata.name: {NAME_RULE[1]}")
+    if fault := check_name(meta.name):
+        spec = InvalidSpec(str(fault))
     return MaskinportenClient(meta, spec, read_status(body))
+
+
+def check_name(name: str) -> Fault | None:
+    """Say what is wrong with the name of a MaskinportenClient that Kubernetes takes."""
+    return Fault("metadata.name", NAME_RULE[1]) if len(name) > MAX_NAME_LENGTH else None
 
 
 class ExposedScopeStatus(BaseModel):

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 GROUP = "nais.io"
 
@@ -36,6 +37,13 @@ UNREADABLE = "unreadable"
 
 ROTATION_MANAGERS = "rotationManagers"
 """Where the metadata that was read names the field managers of the annotation that asks for a new key."""
+
+
+NAMED_BY_USERS = frozenset({"metadata.labels", "metadata.annotations"})
+QUOTED_NEVER = frozenset({"value", "command"})
+"""Fields in which somebody may have written what is secret."""
+KEY = "[key]"
+"""How pydantic says that a member's name is wrong, and not its value."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -134,6 +142,18 @@ class ObjectMeta:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a field, in words for its author; `path` begins at the object, as in `spec.env[0].name`."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        """Say where and what."""
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
 class InvalidSpec:
     """A spec that can't be parsed, and why, in words for its author. An outcome, not an exception."""
 
@@ -174,21 +194,40 @@ def parse_spec(model: type[S], body: Mapping[str, Any]) -> S | InvalidSpec:
         return InvalidSpec(_explain(error))
 
 
-def _explain(error: ValidationError, root: str = "spec", max_faults: int = 5) -> str:
+def find_faults(model: type[BaseModel], value: Any, root: str) -> list[Fault]:
+    """Find what the API server refuses of a part of an object, by the types of the schema: no text for a number."""
+    try:
+        model.model_validate_json(to_json(value), strict=True)
+    except ValidationError as error:
+        return _list_faults(error, root)
+    return []
+
+
+def _explain(error: ValidationError, max_faults: int = 5) -> str:
     """Say what is wrong and where, at most `max_faults` faults, each value cut to a readable length."""
-    faults = error.errors(include_url=False)
-    lines = [_explain_fault(root, fault) for fault in faults[:max_faults]]
+    faults = _list_faults(error, "spec")
+    lines = [str(fault) for fault in faults[:max_faults]]
     if len(faults) > max_faults:
         lines.append(f"and {len(faults) - max_faults} more")
     return "; ".join(lines)
 
 
-def _explain_fault(root: str, fault: Mapping[str, Any]) -> str:
+def _list_faults(error: ValidationError, root: str) -> list[Fault]:
+    return [Fault(build_path(root, fault["loc"]), _explain_fault(fault)) for fault in error.errors(include_url=False)]
+
+
+def build_path(root: str, parts: Iterable[str | int]) -> str:
+    """Build the path of a field; names of labels and annotations, which have dots in them, stand in brackets."""
     path = root
-    for part in fault["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    message = f"{path}: {fault['msg'].removeprefix('Value error, ')}"
-    if isinstance(value := fault["input"], str | int):
+    for part in parts:
+        if part != KEY:
+            path += f"[{part}]" if isinstance(part, int) or path in NAMED_BY_USERS else f".{part}"
+    return path
+
+
+def _explain_fault(fault: Mapping[str, Any]) -> str:
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if isinstance(value := fault["input"], str | int) and QUOTED_NEVER.isdisjoint(fault["loc"]):
         message += f" (it is {str(value)[:60]!r})"
     return message
 

@@ -33,6 +33,7 @@ MADE_RECHECK_SECONDS = 1.0
 TRIES_SPREAD = 600.0
 """Seconds over which a new process spreads the tries of what an earlier one was refused."""
 MAX_REFUSAL_LENGTH = 150
+IS_FORBIDDEN = "can't be consumed: the cluster's admin forbids it, or it is a right of the operator's own"
 OWN_SCOPES = "own scopes"
 """How `Granted.unread` names the list of the organisation's own scopes."""
 
@@ -160,12 +161,7 @@ def find_earlier_refusal(resource: MaskinportenClient) -> str | None:
 def check_forbidden(names: Iterable[str], settings: RegistrationSettings) -> str | None:
     """Say which scopes no resource may consume: DigDir, which might grant them, isn't asked."""
     forbidden = [name for name in names if settings.forbids(name)]
-    if not forbidden:
-        return None
-    return (
-        f"spec.scopes.consumes: {show(forbidden)} can't be consumed: the cluster's admin forbids it, or it is a right "
-        "of the operator's own"
-    )
+    return f"spec.scopes.consumes: {show(forbidden)} {IS_FORBIDDEN}" if forbidden else None
 
 
 def judge_consumption(consumption: Consumption) -> Verdict | None:

@@ -1,0 +1,124 @@
+"""`check`: what is wrong with manifests, before anybody applies them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maskinporten_operator.cli.options import SIGNS, config_options, load_or_exit
+from maskinporten_operator.config import OfflineConfig
+
+if TYPE_CHECKING:
+    from maskinporten_operator.assembly.manifest_check import CheckReport, Located
+
+SETTINGS = (
+    *("cluster_name", "platform", "workloads", "workload_defaults", "egress", "maskinporten_hosts"),
+    *(
+        "maskinporten_cidrs",
+        "inbound",
+        "ingress_classes",
+        "ingress_controllers",
+        "webproxy_address",
+        "forbidden_scopes",
+    ),
+)
+STATES = {"error": "failed", "warning": "warning"}
+COLOURS = {"error": "red", "warning": "yellow"}
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("-n", "--namespace", default="default", show_default=True, help="Of manifests that don't say.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json", "sarif"]),
+    default="text",
+    show_default=True,
+    help="How it is shown.",
+)
+@partial(config_options, names=SETTINGS, model=OfflineConfig)
+def check(files: tuple[Path, ...], namespace: str, output: str, **flags: Any) -> None:
+    """Check Applications and MaskinportenClients in files, before they are applied.
+
+    It takes files of YAML or JSON, directories with what is below them, and - for standard input. Nothing is called,
+    neither a cluster nor DigDir: what is judged are the manifests, by the rules of the operator itself and of its
+    CRDs. Other kinds are passed over, and in directories also files that don't mention nais.io.
+
+    \b
+    $ maskinporten-operator check nais.yaml
+    $ kustomize build . | maskinporten-operator check --platform gcp -
+    $ maskinporten-operator check -o sarif manifests/ > check.sarif
+
+    An error is what the API server or the operator would refuse, a warning what has no effect. The latter depends on
+    the cluster: options and the environment are the settings of `run`, by which its operator runs. What the API
+    server serves can't be seen: give --egress if the operator finds fqdn-gke or cilium there by itself.
+
+    Exit codes: 0 if there is no error, also with warnings, 1 if there are errors, 2 if an option is wrong or a file
+    can't be read.
+    """  # noqa: D301 - \b is click's mark for lines that stay lines
+    config = load_or_exit(flags, OfflineConfig)
+
+    # After the settings were read: wrong ones are told at once, and --help loads none of this.
+    from maskinporten_operator.assembly.manifest_check import UnreadableFileError, check_files  # noqa: PLC0415
+
+    try:
+        report = check_files(files, config, namespace)
+    except UnreadableFileError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    click.echo(_render(report, output), color=False if os.environ.get("NO_COLOR") else None)
+    sys.exit(1 if report.count("error") else 0)
+
+
+def _render(report: CheckReport, output: str) -> str:
+    if output == "text":
+        return "\n".join([*map(_render_finding, report.found), _summarize(report)])
+    if output == "json":
+        document: dict[str, Any] = {
+            "manifests": report.manifests,
+            "findings": [_build_finding(one) for one in report.found],
+        }
+    else:
+        from maskinporten_operator.cli.sarif import build_sarif  # noqa: PLC0415 - as above
+
+        document = build_sarif(report.found)
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _render_finding(one: Located) -> str:
+    """Render a finding as a line that editors find their way by, and one more for who can fix it."""
+    rule = one.finding.rule
+    place = f"{one.file}:{one.line}" if one.line else one.file
+    sign = click.style(f"{SIGNS[STATES[rule.level]]} {rule.level}", fg=COLOURS[rule.level])
+    return f"{place}: {sign}: {one.finding}\n    → {rule.remedy}"
+
+
+def _summarize(report: CheckReport) -> str:
+    if not (report.manifests or report.found):
+        return "There is no Application or MaskinportenClient."
+    errors, warnings = report.count("error"), report.count("warning")
+    return f"{_count(report.manifests, 'manifest')}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _build_finding(one: Located) -> dict[str, Any]:
+    finding = one.finding
+    return {
+        "file": one.file,
+        "line": one.line,
+        "level": finding.rule.level,
+        "rule": finding.rule.id,
+        "path": finding.path,
+        "message": finding.message,
+        "remedy": finding.rule.remedy,
+    }
