@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 WORKERS ?= 5
+# Without its notice of its successor: docs/decisions/0052-material-for-mkdocs-for-now.md
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .PHONY: help
 help: ## Show this list
@@ -84,12 +86,17 @@ format: venv ## Format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 .PHONY: check
-check: venv ## Lint, types, layers, generated files
+check: venv ## Lint, types, layers, generated files, links of the docs
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports | tail -3
 	@$(BIN)/python -m tools.generate --check
+	@$(MKDOCS) build --strict --quiet
+
+.PHONY: docs
+docs: venv ## Build the site of docs, and serve it at http://127.0.0.1:8000 (Ctrl-C ends it)
+	@$(MKDOCS) serve --strict
 
 ##@ Image
 .PHONY: image

@@ -14,6 +14,7 @@ from tools.cluster import find_built
 from tools.generate.chart import render_crd_template, render_schema, render_values
 from tools.generate.configuration import render_configuration
 from tools.generate.crds import DEFINITIONS, render_crd
+from tools.generate.decisions import render_decisions
 from tools.generate.manifests import INSTALL, render_install
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ CONDITIONS = {
 """When the chart installs a CRD: that of Applications may be another operator's."""
 OUTPUTS: Mapping[str, Callable[[], str]] = {
     "docs/configuration.md": render_configuration,
+    "docs/decisions/README.md": render_decisions,
     **{f"deploy/crds/{kind.plural}.{kind.group}.yaml": partial(render_crd, kind) for kind in DEFINITIONS},
     **{
         f"deploy/chart/templates/crds/{kind.plural}.yaml": partial(render_crd_template, kind, condition)
