@@ -56,7 +56,7 @@ def test_those_whom_it_names_may_call_it(rule, peer):
     assert peers_of(rule) == [peer]
 
 
-def test_a_rule_of_another_cluster_lets_nobody_in_and_is_named_and_an_empty_cluster_is_any():
+def test_a_rule_of_another_cluster_lets_nobody_in_and_is_named_and_no_cluster_means_all():
     body = body_of({"application": "b", "cluster": "there"}, {"application": "c", "cluster": ""})
     (rule,) = settle(body, CLOSED, {})[INBOUND]["spec"]["ingress"]
     assert rule["from"] == [{"podSelector": {"matchLabels": {"app": "c"}}}]
