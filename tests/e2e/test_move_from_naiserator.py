@@ -8,6 +8,7 @@ import pytest
 from maskinporten_operator.model.resources import (
     APPLICATION,
     DEPLOYMENT,
+    INGRESS,
     MASKINPORTEN_CLIENT,
     NETWORK_POLICY,
     POD,
@@ -15,13 +16,23 @@ from maskinporten_operator.model.resources import (
     Kind,
 )
 from maskinporten_operator.plan.children import build_secret_name
+from maskinporten_operator.plan.ingress import build_ingress_name
 from tests.e2e.applications import ENABLED, IMAGE, Applications
 from tests.e2e.stage import SCOPE
 from tools.follow import Following
 
 pytestmark = pytest.mark.e2e
 
-SETTINGS = {"applications": "true", "platform": "gcp", "egress": "networkpolicy", "key_pool_size": "8"}
+SETTINGS = {
+    "applications": "true",
+    "platform": "gcp",
+    "egress": "networkpolicy",
+    "ingress_classes": "*=nginx",
+    "ingress_controllers": "nginx=ingress-nginx",
+    "key_pool_size": "8",
+}
+HOST, ROUTED = "app.example.com", build_ingress_name("app", "nginx")
+BACKEND = {"service": {"name": "app", "port": {"number": 80}}}
 REPLICA_SET = Kind("apps/v1", "ReplicaSet", "replicasets")
 FINALIZER = "naiserator.nais.io/finalizer"
 LABELS = {"app": "app", "team": "some-team"}
@@ -47,6 +58,17 @@ SPECS = {
         "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}],
     },
     NETWORK_POLICY: {"podSelector": {"matchLabels": {"app": "app"}}, "policyTypes": ["Ingress", "Egress"]},
+    INGRESS: {
+        "ingressClassName": "nginx",
+        "rules": [
+            {
+                "host": HOST,
+                "http": {
+                    "paths": [{"path": "/a(/.*)?", "pathType": "ImplementationSpecific", "backend": BACKEND}],
+                },
+            }
+        ],
+    },
     DEPLOYMENT: {"replicas": 2, "selector": {"matchLabels": {"app": "app"}}, "template": TEMPLATE},
 }
 
@@ -64,11 +86,12 @@ def apps(stage, namespace):
 def leave_behind(apps):
     body = {"apiVersion": APPLICATION.api_version, "kind": APPLICATION.name}
     metadata = {"name": "app", "namespace": apps.namespace, "finalizers": [FINALIZER]}
-    spec = {"image": IMAGE, "maskinporten": ENABLED}
+    spec = {"image": IMAGE, "maskinporten": ENABLED, "ingresses": [f"https://{HOST}/a"]}
     made = apps.kube.request("POST", APPLICATION.path(apps.namespace), body | {"metadata": metadata, "spec": spec})
     owner = body | {"name": "app", "uid": made["metadata"]["uid"]}
     for kind, spec in SPECS.items():
-        metadata = {"name": "app", "namespace": apps.namespace, "labels": LABELS, "ownerReferences": [owner]}
+        name = ROUTED if kind == INGRESS else "app"
+        metadata = {"name": name, "namespace": apps.namespace, "labels": LABELS, "ownerReferences": [owner]}
         manifest = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, "spec": spec}
         apps.kube.request("POST", kind.path(apps.namespace), manifest, fieldManager="naiserator")
     apps.wait(lambda: is_up(apps.find(DEPLOYMENT)), "its pods")
@@ -87,7 +110,7 @@ def count_ready(pods):
 
 
 def test_the_pods_go_on_and_nothing_that_naiserator_wrote_stays_and_deletions_end(stage, apps):
-    in_namespace = ["-n", apps.namespace]
+    in_namespace, ingress = ["-n", apps.namespace], apps.find(INGRESS, ROUTED)
     with Following(stage.cluster.admin_kubeconfig, apps.namespace, POD.path("{namespace}")) as following:
         stage.cluster.kubectl("delete", "deployment", "app", "--cascade=orphan", *in_namespace)
         no_finalizers = json.dumps({"metadata": {"finalizers": None}})
@@ -109,5 +132,9 @@ def test_the_pods_go_on_and_nothing_that_naiserator_wrote_stays_and_deletions_en
     sets = apps.kube.request("GET", REPLICA_SET.path(apps.namespace))["items"]
     assert {one["metadata"]["ownerReferences"][0]["uid"] for one in sets} == {apps.find(DEPLOYMENT)["metadata"]["uid"]}
     assert sorted(one["spec"]["replicas"] for one in sets) == [0, 2]
+    moved = apps.find(INGRESS, ROUTED)
+    assert moved["metadata"]["uid"] == ingress["metadata"]["uid"]
+    (rule,) = moved["spec"]["rules"]
+    assert rule["http"]["paths"] == [{"path": "/a", "pathType": "Prefix", "backend": BACKEND}]
     apps.delete()
     apps.wait_gone()
