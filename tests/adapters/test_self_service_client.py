@@ -1,8 +1,10 @@
 """The self-service API through the real HTTP client: what it does, and what each failure becomes."""
 
 import asyncio
+import gc
 import socket
 import ssl
+import weakref
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -377,6 +379,22 @@ async def test_another_body_than_a_list_of_clients_is_not_believed(digdir, body)
     client = digdir.answering(lambda _: httpx.Response(200, content=body))
 
     assert type(await raised(client.list_owned_clients(OwnedClients("some-cluster:")))) is TransientError
+
+
+async def test_a_long_answer_goes_from_memory_once_it_was_read(digdir, monkeypatch):
+    answers = []
+
+    async def note(response):
+        answers.append(weakref.ref(response))
+
+    monkeypatch.setitem(digdir.http.event_hooks, "response", [note])
+    await digdir.client.list_owned_clients(OwnedClients("some-cluster:"))
+    gc.disable()  # which would come too late
+    try:
+        await digdir.client.list_owned_clients(OwnedClients("some-cluster:"))
+        assert answers[-1]() is None
+    finally:
+        gc.enable()
 
 
 async def test_others_get_their_turn_while_a_long_list_is_read(digdir):

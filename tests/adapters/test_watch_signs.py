@@ -1,6 +1,7 @@
-"""What a watch of metadata tells of itself: that it lives, and from when to when it works."""
+"""What a watch of metadata tells of itself: that it lives, and from when to when it works; and what it keeps."""
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -110,3 +111,22 @@ async def test_a_fault_ends_it(follow):
     _, end = await follow([EMPTY], [KeyError("odd")])
 
     assert isinstance(end, KeyError)
+
+
+async def test_what_was_listed_isnt_kept_while_it_watches():
+    class Item(dict):
+        pass
+
+    class Keeping(Listener):
+        def on_list(self, items, namespace):
+            self.listed = weakref.ref(items[0])
+
+    listener, signs = Keeping(), Signs()
+    api = Api([b'{"items": [{"metadata": {"name": "a"}}], "metadata": {"resourceVersion": "7"}}'], [[]])
+    task = asyncio.create_task(follow_metadata(api, SECRET, "", listener, None, signs, Item))
+    async with asyncio.timeout(DEADLINE):
+        while not signs.events:
+            await asyncio.sleep(0.001)
+
+    assert listener.listed() is None
+    task.cancel()

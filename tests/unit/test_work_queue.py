@@ -1,6 +1,8 @@
 """The work queue: each key once, the urgent first, never two passes over one key at the same time."""
 
 import asyncio
+import weakref
+from contextvars import ContextVar, copy_context
 
 import pytest
 
@@ -48,6 +50,22 @@ async def test_one_that_is_closed_takes_nothing_until_it_is_opened():
     queue.add(B)
 
     assert await take_all(queue) == [B]
+
+
+async def test_a_key_that_waits_keeps_nothing_that_the_pass_before_has_bound(queue):
+    class Bound:
+        pass
+
+    bound = ContextVar("bound")
+
+    def run_pass():
+        bound.set(Bound())
+        queue.add_after(A, 3600.0)
+        return weakref.ref(bound.get())
+
+    find_bound = copy_context().run(run_pass)
+
+    assert find_bound() is None
 
 
 async def test_it_tells_how_long_each_key_waited_and_the_longest_still_waits():

@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 from collections import Counter, deque
+from contextvars import Context
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,6 +84,7 @@ class WorkQueue:
         self._load: Counter[str] = Counter()  # how many passes of each namespace are under way
         self._again: dict[Key, Priority] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._context = Context()  # of all timers: each would keep what the pass that set it has bound
         self._failures: dict[Key, int] = {}
         self._actions: dict[Key, deque[float]] = {}
         self._closed = closed
@@ -117,7 +119,7 @@ class WorkQueue:
             return
         if timer:
             timer.cancel()
-        self._timers[key] = loop.call_later(delay, self._ring, key, priority)
+        self._timers[key] = loop.call_later(delay, self._ring, key, priority, context=self._context)
 
     def retry(self, key: Key, *, at_once: bool = False) -> None:
         """Ask for a pass after a delay that grows with the failures in a row; the first may be tried `at_once`."""

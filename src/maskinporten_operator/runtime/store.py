@@ -8,10 +8,7 @@ import sys
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from maskinporten_operator.model.application import ApplicationSpec, ApplicationStatus
 from maskinporten_operator.model.claims import Claim, claim_secret, find_claims
@@ -32,6 +29,7 @@ from maskinporten_operator.model.resources import (
     UNREADABLE,
     InvalidSpec,
 )
+from maskinporten_operator.model.shared_values import share_values
 from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.model.user_metadata import keep_annotations, keep_labels
 from maskinporten_operator.plan.owner_references import MANAGED_BY_LABEL
@@ -51,8 +49,6 @@ if TYPE_CHECKING:
     Body = Mapping[str, Any]
 
 MAX_WAIT_FOR_LISTS = 20.0
-SHARED = 4096
-"""Values that are remembered, to be shared by resources that have the same."""
 MODELS: dict[Kind, tuple[type[BaseModel], type[BaseModel]]] = {
     MASKINPORTEN_CLIENT: (MaskinportenClientSpec, MaskinportenClientStatus),
     APPLICATION: (ApplicationSpec, ApplicationStatus),
@@ -379,37 +375,15 @@ def trim(kind: Kind, body: Body) -> Body:
     kept |= {name: sys.intern(kept[name]) for name in ("namespace", "name")}
     omissions = {UNREADABLE: body.get(UNREADABLE), UNREAD: body.get(UNREAD) or name_unread(spec, body.get("spec"))}
     return {
-        "metadata": _share_values(kept),
-        "spec": _share_values(keep_declared(spec, body.get("spec") or {})),
-        "status": _share_values(keep_declared(status, read_status(body).fields)),
+        "metadata": share_values(kept),
+        "spec": _share_fields(keep_declared(spec, body.get("spec") or {})),
+        "status": _share_fields(keep_declared(status, read_status(body).fields)),
         **{name: what for name, what in omissions.items() if what},
     }
 
 
-def _share_values(fields: Any) -> Any:
-    """Let resources have in common what is the same in many of them: names of fields, conditions, lists of scopes.
-
-    A resource takes half as much memory by that. Nobody changes a body.
-    """
-    if not isinstance(fields, dict):
-        return fields
-    return {sys.intern(name): _share_each(one) if name == "conditions" else _share(one) for name, one in fields.items()}
-
-
-def _share_each(value: Any) -> Any:
-    return [_share(one) for one in value] if isinstance(value, list) else _share(value)
-
-
-def _share(value: Any) -> Any:
-    try:
-        return _decode(msgspec.json.encode(value)) if isinstance(value, dict | list) else value
-    except (msgspec.MsgspecError, RecursionError, ValueError):  # whatever somebody wrote
-        return value
-
-
-@lru_cache(maxsize=SHARED)
-def _decode(text: bytes) -> Any:
-    return msgspec.json.decode(text)
+def _share_fields(fields: Any) -> Any:
+    return share_values(fields) if isinstance(fields, dict) else fields
 
 
 def has_valid_spec(body: Body) -> bool:

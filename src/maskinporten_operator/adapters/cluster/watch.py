@@ -138,6 +138,7 @@ async def follow_metadata(
             items, version = await _list(api, path, accept, reduce, selector, signs.note, pages)
             reduce_first = None
             listener.on_list(items, namespace)
+            del items  # this coroutine keeps what it names for as long as the watch lasts
             delay = FIRST_DELAY
             await _watch(api, path, selector, version, listener, signs)
         except ExpiredError:

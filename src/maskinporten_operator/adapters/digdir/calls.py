@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SLICE = 200
 """Items of a long list that are read before others get their turn: they take a few milliseconds."""
+READ = httpx.ByteStream(b"")
+"""Takes the place of an answer's stream, which holds the answer: a long one would stay until garbage is collected."""
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -125,6 +127,7 @@ class Calls:
         try:
             response = await self._http.request(method, self._base_url + path, json=body, params=query)
             status_label = str(response.status_code)
+            response.stream = READ
         except httpx.HTTPError as error:
             raise translate_exception(error, operation, writes=writes) from None
         except WaitingError as error:  # of the token endpoint

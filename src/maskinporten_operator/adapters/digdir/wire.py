@@ -11,6 +11,7 @@ import msgspec
 from maskinporten_operator.model.jwk import PublicJwk
 from maskinporten_operator.model.registrations import Registration
 from maskinporten_operator.model.scopes import RegisteredScope
+from maskinporten_operator.model.shared_values import share_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +27,8 @@ def read_registration(body: Any) -> Registration:
     """
     if not isinstance(body, dict) or not isinstance(body.get("client_id"), str):
         raise ValueError("not a client")  # noqa: TRY004 - one error for a body of any other form
-    fields = {name: value for name, value in body.items() if name != "jwks"}
-    return Registration(body["client_id"], fields, _find_keys(body.get("jwks")))
+    fields = share_values({name: value for name, value in body.items() if name != "jwks"})
+    return Registration(fields["client_id"], fields, _find_keys(body.get("jwks")))
 
 
 def read_registrations(body: Any) -> tuple[Registration, ...]:
@@ -98,7 +99,7 @@ def read_keys(body: Any) -> tuple[PublicJwk, ...]:
     keys = body.get("keys") or [] if isinstance(body, dict) else None
     if not isinstance(keys, list) or not all(isinstance(key, dict) and key.get("kid") for key in keys):
         raise ValueError("not a key set")
-    return tuple(PublicJwk(key) for key in keys)
+    return tuple(PublicJwk(share_values(key)) for key in keys)
 
 
 @dataclass(frozen=True, slots=True)
