@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from contextvars import ContextVar, copy_context
+from itertools import pairwise
 
 import pytest
 
@@ -504,3 +505,33 @@ async def test_a_patient_retry_lets_everybody_else_go_first(queue, patient, orde
     queue.add(B, Priority.RETRY)
 
     assert [await take(queue), await take(queue)] == order
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_between_passes_that_wait_for_nothing_all_others_have_their_turn(queue, count):
+    order = []
+
+    class Quick(Gone):
+        async def reconcile(self, body, first_seen):
+            order.append("pass")
+            return await super().reconcile(body, first_seen)
+
+    async def do_something_else():
+        while True:
+            order.append("something else")
+            await asyncio.sleep(0)
+
+    store, keys = Quick(vanishes=False), [Key(MASKINPORTEN_CLIENT, f"ns-{number}", "a") for number in range(6)]
+    workers = Workers(
+        count, queue, {MASKINPORTEN_CLIENT: Controller(store, store.reconcile, lambda *_: None)}, Metrics()
+    )
+    for key in keys:
+        queue.add(key, Priority.RESYNC)
+    tasks = [asyncio.create_task(one) for one in (workers.run(), do_something_else())]
+    async with asyncio.timeout(DEADLINE):
+        while order.count("pass") < len(keys):
+            await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+
+    assert ("pass", "pass") not in pairwise(order)

@@ -77,6 +77,7 @@ class WorkQueue:
         self._observe_wait = observe_wait
         self._crowded_at = math.inf if workers is None else workers - workers // KEPT_SHARE
         self._turns: dict[Priority, Turns[Key]] = {priority: Turns() for priority in Priority}
+        self._turn = asyncio.Lock()  # to take a key
         self._news = asyncio.Event()  # who waits for a key looks again
         self._queued: dict[Key, Priority] = {}
         self._since: dict[Key, float] = {}
@@ -132,11 +133,19 @@ class WorkQueue:
         self._failures.pop(key, None)
 
     async def get(self) -> Key:
-        """Take the key that is next; `done` must follow."""
-        while (choice := self._choose()) is None:
-            self._news.clear()
-            await self._news.wait()
-        priority, namespace = choice
+        """Take the key that is next; `done` must follow.
+
+        Whatever else is ready runs before it is given, so passes that wait for nothing hold up nobody: thousands of
+        them may be due at once.
+        """
+        async with self._turn:
+            await asyncio.sleep(0)
+            while (choice := self._choose()) is None:
+                self._news.clear()
+                await self._news.wait()
+            return self._take(*choice)
+
+    def _take(self, priority: Priority, namespace: str) -> Key:
         key = self._turns[priority].take(namespace)
         del self._queued[key]
         self._observe_wait(key, asyncio.get_running_loop().time() - self._since.pop(key))
