@@ -49,6 +49,7 @@ class OwnedChanges:
         self._queue = queue
         self._note_gap = note_gap
         self._on_secrets_listed = on_secrets_listed
+        self._listed: set[tuple[Kind, str | None]] = set()  # the kinds that were, by namespace
         self._owners: dict[Key, tuple[Key, ...]] = {}
         self._owned: dict[Key, tuple[Key, ...]] = {}
         self._marks: dict[Key, int] = {}
@@ -60,7 +61,9 @@ class OwnedChanges:
 
     def take_list(self, kind: Kind, items: Iterable[Metadata], namespace: str | None) -> None:
         """Take in a complete list of a namespace or of all, as at the start and after a gap."""
-        self._note_gap()
+        if (kind, namespace) in self._listed:
+            self._note_gap()
+        self._listed.add((kind, namespace))
         listed = list(items)
         present = {key_of(kind, item["metadata"]) for item in listed}
         for key in self._versions:
