@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from maskinporten_operator.adapters.cluster.watch import reduce_to_name
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import (
     APPLICATION,
@@ -421,6 +422,26 @@ async def test_a_change_that_the_watch_missed_is_found_by_a_comparison(world):
     world.changes.compare(SECRET_KIND, {KEY_OF_SECRET: 10}, [{"metadata": secret(12)}])
 
     assert await world.queued() == {OWNER}
+
+
+async def test_of_what_is_known_a_comparison_takes_the_name_alone(world):
+    world.secrets.on_change(secret(10))
+    await world.queued()
+    assert not world.changes.is_news(SECRET_KIND, secret(10))
+
+    world.changes.compare(SECRET_KIND, {KEY_OF_SECRET: 10}, [reduce_to_name({"metadata": secret(10)})])
+
+    assert await world.queued() == set()
+    assert world.changes.find_owned(SECRET_KIND, OWNER) == (SECRET,)
+
+
+async def test_a_newer_version_is_news_and_one_of_which_no_watch_told_whose_it_is(world):
+    assert world.changes.is_news(SECRET_KIND, secret(10))
+    world.versions.record_own_write(KEY_OF_SECRET, 10)
+    assert world.changes.is_news(SECRET_KIND, secret(10))
+    world.secrets.on_list([{"metadata": secret(10)}])
+    assert not world.changes.is_news(SECRET_KIND, secret(10))
+    assert world.changes.is_news(SECRET_KIND, secret(11))
 
 
 async def test_a_deletion_that_the_watch_missed_is_found_by_a_comparison(world):

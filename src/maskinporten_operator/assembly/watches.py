@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.adapters.cluster.discovery import is_served
 from maskinporten_operator.adapters.cluster.session import open_session
-from maskinporten_operator.adapters.cluster.watch import follow_metadata, list_metadata, reduce_metadata
+from maskinporten_operator.adapters.cluster.watch import (
+    follow_metadata,
+    list_metadata,
+    reduce_metadata,
+    reduce_to_name,
+)
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.model.resources import (
     APPLICATION,
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.adapters.cluster.watch import Listener
     from maskinporten_operator.config import Config
     from maskinporten_operator.runtime.namespaces import WatchedNamespaces
+    from maskinporten_operator.runtime.owned_changes import OwnedChanges
     from maskinporten_operator.runtime.router import Router
     from maskinporten_operator.runtime.shell import OnEvent
     from maskinporten_operator.runtime.vitals import Vitals
@@ -50,6 +56,11 @@ def summarize(body: Mapping[str, Any]) -> dict[str, Any]:
     """Keep of a Secret in a list its metadata, and what isn't secret of the rest."""
     kept = dict(reduce_metadata(body))
     return kept if UNREADABLE in body else {**kept, SUMMARY: summarize_secret(ObservedSecret(body))}
+
+
+def _reduce_known(changes: OwnedChanges, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Keep of a Secret in a list of all what is news, and else its name: it may be one of ten thousand."""
+    return reduce_metadata(body) if changes.is_news(SECRET, body["metadata"]) else reduce_to_name(body)
 
 
 def _take(on_event: OnEvent, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
@@ -155,7 +166,8 @@ class Watches:
                 for key in versions
                 if key.kind == SECRET and namespace in {None, key.namespace}
             }
-            items, _ = await list_metadata(self._api, SECRET.path(namespace), SELECTOR)
+            reduce = partial(_reduce_known, changes)
+            items, _ = await list_metadata(self._api, SECRET.path(namespace), SELECTOR, reduce)
             changes.compare(SECRET, before, items)
 
     async def _follow(

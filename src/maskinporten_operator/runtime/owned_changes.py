@@ -79,14 +79,21 @@ class OwnedChanges:
     def compare(self, kind: Kind, before: Mapping[Key, int], items: Iterable[Metadata]) -> None:
         """Take in a list that was read besides the watch: what the watch missed is news.
 
-        `before` are the versions that were known before the list was begun.
+        `before` are the versions that were known before the list was begun. Of an item that isn't news, the name is
+        enough.
         """
         listed = {key_of(kind, item["metadata"]) for item in items}
         for key, version in before.items():
             if key not in listed and self._versions.newest(key) == version:
                 self._take_absence(key)
         for item in items:
-            self.take_change(kind, item["metadata"])
+            if "resourceVersion" in item["metadata"]:
+                self.take_change(kind, item["metadata"])
+
+    def is_news(self, kind: Kind, metadata: Metadata) -> bool:
+        """Whether an object isn't known as it is here, or not whose it is."""
+        key = key_of(kind, metadata)
+        return key not in self._owners or self._versions.newest(key) < int(metadata["resourceVersion"])
 
     def take_change(self, kind: Kind, metadata: Metadata) -> None:
         """Take in an object that was made or changed."""

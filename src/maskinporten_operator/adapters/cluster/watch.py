@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -61,14 +62,10 @@ class Signs(Protocol):
 
 
 async def list_metadata(
-    api: ClusterApi,
-    path: str,
-    selector: str = "",
-    give_sign: Callable[[], None] = lambda: None,
-    pages: PageSize | None = None,
+    api: ClusterApi, path: str, selector: str = "", reduce: Reduce | None = None
 ) -> tuple[list[Mapping[str, Any]], str]:
-    """List objects' metadata, as far as it is read here; give them and the list's resourceVersion."""
-    return await _list(api, path, LIST_METADATA, reduce_metadata, selector, give_sign, pages or PageSize())
+    """List objects' metadata, each as `reduce` makes it, by default what is read here, and the resourceVersion."""
+    return await _list(api, path, LIST_METADATA, reduce or reduce_metadata, selector, lambda: None, PageSize())
 
 
 async def _list(
@@ -115,6 +112,11 @@ def reduce_metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
     if made_for := (body["metadata"].get("labels") or {}).get(APP_LABEL):
         metadata["labels"] = {APP_LABEL: made_for}
     return {"metadata": metadata}
+
+
+def reduce_to_name(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Keep of an object's metadata what tells which one it is."""
+    return {"metadata": {name: sys.intern(body["metadata"][name]) for name in ("namespace", "name")}}
 
 
 async def follow_metadata(
