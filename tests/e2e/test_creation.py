@@ -1,5 +1,7 @@
 import collections
 import json
+import os
+import subprocess
 import threading
 import time
 import uuid
@@ -10,6 +12,7 @@ from jose import jwt
 
 from tests.e2e.stage import CLUSTER_NAME, PATIENCE, held_kid
 from tools.kube import is_ready, wait_for
+from tools.stack import BIN
 
 pytestmark = pytest.mark.e2e
 
@@ -168,3 +171,26 @@ def test_a_resync_writes_nothing_and_lists_once(stage, namespace, audit):
     assert not stage.calls("read-client", since)
     wait_for(lambda: len(stage.calls("list-clients", since)) >= 2, PATIENCE, "two lists")
     stage.restart()
+
+
+def test_the_status_command_shows_a_resource_by_the_rights_of_whoever_asks(stage, namespace):
+    created = stage.create_ready(namespace, "shown")
+    environment = {**os.environ, "KUBECONFIG": str(stage.cluster.admin_kubeconfig)}
+
+    def run(*arguments):
+        command = [BIN / "kubectl-maskinporten", "status", *arguments, "-n", namespace]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (shown,) = wait_for(
+        lambda: [one for one in json.loads(run("shown", "-o", "json")) if one["events"]], PATIENCE, "an Event"
+    )
+
+    assert shown["ready"]["status"] == "True"
+    assert shown["client_id"] == created["status"]["clientID"]
+    assert [(key["id"], key["is_current"], key["pods"]) for key in shown["keys"]] == [
+        (created["status"]["keyIDs"][0], True, [])
+    ]
+    assert all(scope["is_registered"] for scope in shown["consumed"])
+    assert "shown" in run()

@@ -226,6 +226,13 @@ def test_what_may_be_secret_is_never_quoted(text, output):
     assert "85123" not in outcome.output
 
 
+def test_nothing_moves_the_cursor_of_whoever_looks():
+    outcome = run("-", text=CLIENT + '  "\\e[2J": 1\n')
+
+    assert "spec.\\x1b[2J: no field of this kind" in outcome.stdout
+    assert "\x1b" not in outcome.stdout
+
+
 def test_people_are_told_what_is_wrong_and_who_can_fix_it():
     outcome = run(*SETTINGS, "manifests.yaml", catch_exceptions=False)
 

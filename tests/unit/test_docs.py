@@ -13,6 +13,7 @@ from maskinporten_operator.model.conditions import (
     VERIFIED,
     Reason,
 )
+from maskinporten_operator.plan.remedies import REMEDIES
 from tools.generate.__main__ import ROOT
 
 USING = (ROOT / "docs" / "using.md").read_text()
@@ -45,6 +46,13 @@ def test_every_reason_has_a_row_that_says_what_ready_is(reason):
 @pytest.mark.parametrize(("reason", "condition"), NOTICES.items())
 def test_every_reason_of_another_condition_is_told_with_it(reason, condition):
     assert re.search(rf"^\*\*`{condition}`\*\* .*`{reason}`", USING, re.MULTILINE)
+
+
+def test_every_row_says_who_can_fix_it_in_the_words_of_the_status_command():
+    cells = re.findall(r"^\| `(\w+)` \| [^|]* \| [^|]* \| ([^|]*) \|$", USING, re.MULTILINE)
+    said = {Reason(reason): re.sub(r"`|\[|\]\([^)]*\)", "", cell) for reason, cell in cells if reason in set(Reason)}
+
+    assert {reason: cell for reason, cell in said.items() if cell != "–"} == REMEDIES
 
 
 def test_there_is_no_row_for_a_reason_that_nobody_gives():

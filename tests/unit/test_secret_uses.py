@@ -149,3 +149,7 @@ def test_deliveries_are_written_down_for_keys_that_are_registered():
 @pytest.mark.parametrize("text", [None, "", "=", "kid", "kid=yesterday", "kid=2026-01-01T00:00:00"])
 def test_what_cant_be_read_of_deliveries_is_left_out(text):
     assert parse_deliveries(text) == {}
+
+
+def test_nobody_holds_a_key_where_there_is_none():
+    assert find_holders([SecretUse("pod", STARTED)], [], {}, NOW) == {}

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskinporten_operator.cli.options import SIGNS, config_options, load_or_exit
+from maskinporten_operator.cli.options import NOTHING, SIGNS, config_options, count, load_or_exit
 from maskinporten_operator.config import OfflineConfig
+from maskinporten_operator.model.conditions import escape
 
 if TYPE_CHECKING:
     from maskinporten_operator.assembly.manifest_check import CheckReport, Located
@@ -97,18 +98,14 @@ def _render_finding(one: Located) -> str:
     rule = one.finding.rule
     place = f"{one.file}:{one.line}" if one.line else one.file
     sign = click.style(f"{SIGNS[STATES[rule.level]]} {rule.level}", fg=COLOURS[rule.level])
-    return f"{place}: {sign}: {one.finding}\n    → {rule.remedy}"
+    return f"{place}: {sign}: {escape(str(one.finding))}\n    → {rule.remedy}"
 
 
 def _summarize(report: CheckReport) -> str:
     if not (report.manifests or report.found):
-        return "There is no Application or MaskinportenClient."
+        return NOTHING
     errors, warnings = report.count("error"), report.count("warning")
-    return f"{_count(report.manifests, 'manifest')}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{count(report.manifests, 'manifest')}: {count(errors, 'error')}, {count(warnings, 'warning')}"
 
 
 def _build_finding(one: Located) -> dict[str, Any]:

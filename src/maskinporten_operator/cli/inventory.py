@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskinporten_operator.cli.options import config_options, load_or_exit
+from maskinporten_operator.cli.tables import render_rows
 
 if TYPE_CHECKING:
     from maskinporten_operator.plan.classification import Inventory, Item
@@ -65,16 +66,11 @@ def render_json(found: Inventory, cluster: str) -> str:
 def render_table(found: Inventory) -> str:
     """Render it for people, in columns as kubectl does."""
     rows = [HEADINGS, *(_row(item) for item in found.items)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
-    lines = [
-        "   ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        for row in rows
-    ]
     foreign = (
         f"{found.foreign_clients} clients and {found.foreign_scopes} scopes of the organisation concern nobody here"
     )
     return "\n".join(
-        [*(lines if found.items else ["No resources, and nothing of this cluster at DigDir."]), "", foreign]
+        [*(render_rows(rows) if found.items else ["No resources, and nothing of this cluster at DigDir."]), "", foreign]
     )
 
 

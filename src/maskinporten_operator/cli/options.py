@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 SIGNS = {"passed": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
 """What stands before a line that says how something is."""
+NOTHING = "There is no Application or MaskinportenClient."
+
+
+def count(number: int, noun: str) -> str:
+    """Say how many there are of something."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def load_or_exit(flags: Mapping[str, Any], model: type[Config] = Config) -> Config:

@@ -103,10 +103,10 @@ class Verdict:
     message: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "message", _escape(self.message))
+        object.__setattr__(self, "message", escape(self.message))
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Give a text on one line, without what moves a terminal's cursor or turns the text around."""
     if text.isprintable():
         return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.jwk import KEY_LIMIT
@@ -99,7 +100,8 @@ def find_holders(
         now: The time.
     """
     holders: Holders = {}
-    for key, successor in zip(keys, [*keys[1:], None], strict=True):
+    for key, successor in pairwise([*keys, None]):
+        assert key
         begin = deliveries.get(key.kid) or key.created
         end = _find_latest_delivery(successor, deliveries)
         pods = {use.pod for use in uses if _may_have(use, begin, end, now)}

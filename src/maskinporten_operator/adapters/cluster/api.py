@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from maskinporten_operator.adapters.cluster.bodies import read_at_most, read_eve
 from maskinporten_operator.adapters.cluster.kubernetes_package import (
     ConfigException,
     Configuration,
+    list_kube_config_contexts,
     load_incluster_config,
     load_kube_config,
 )
@@ -35,6 +37,8 @@ MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 
 AGENT = "maskinporten-operator"
+OWN_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+DEFAULT_NAMESPACE = "default"
 TIMEOUT = 10.0
 MAX_WATCH_SECONDS = 300.0
 CONNECTIONS = 100
@@ -63,6 +67,17 @@ async def load_configuration() -> Configuration:
     except (ConfigException, OSError, ValueError, YAMLError) as error:
         raise ClusterUnknownError(f"no API server is configured ({type(error).__name__}): set KUBECONFIG") from None
     return configuration
+
+
+def find_namespace() -> str:
+    """Find the namespace that kubectl would take: that of the kubeconfig's context, in a pod its own, or `default`."""
+    try:
+        if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+            return OWN_NAMESPACE_FILE.read_text().strip()
+        _, current = list_kube_config_contexts()  # type: ignore[no-untyped-call]
+        return str(current["context"].get("namespace") or DEFAULT_NAMESPACE)
+    except (ConfigException, OSError, ValueError, YAMLError):
+        return DEFAULT_NAMESPACE
 
 
 class ClusterApi:

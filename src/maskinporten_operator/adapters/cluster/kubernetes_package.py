@@ -29,8 +29,9 @@ def _some_home() -> Iterator[None]:
 with _some_home():
     from kubernetes.aio.client import Configuration
     from kubernetes.aio.config import ConfigException, kube_config, load_incluster_config, load_kube_config
+    from kubernetes.aio.config.kube_config import list_kube_config_contexts
 
-__all__ = ["ConfigException", "Configuration", "load_incluster_config", "load_kube_config"]
+__all__ = ["ConfigException", "Configuration", "list_kube_config_contexts", "load_incluster_config", "load_kube_config"]
 
 
 def _write_in_memory(content: str | bytes, *_: object) -> str:

@@ -1,0 +1,59 @@
+"""Who can fix what a reason says, as `status` tells it; the documentation has the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maskinporten_operator.model.conditions import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REMEDIES: Mapping[Reason, str] = {
+    Reason.ROLLOUT_FAILED: "You: edit the Application. It goes on by itself when its pods come up after all",
+    Reason.INVALID_SPEC: "You: edit the resource. The cluster admin, if the message names a scope of FORBIDDEN_SCOPES",
+    Reason.NAMESPACE_NOT_SELECTED: (
+        "The cluster admin: give the namespace the label of NAMESPACE_SELECTOR. It is taken up at once"
+    ),
+    Reason.SECRET_CONFLICT: "You: choose another secretName, or remove the Secret",
+    Reason.SUPERSEDED_SECRETS: "You: remove them when no workload uses them",
+    Reason.REGISTRATION_RELEASED: (
+        "Whoever administers clients at DigDir can set it back. Or you: delete the resource and create it "
+        "again, for a new client"
+    ),
+    Reason.SCOPES_NOT_GRANTED: (
+        "The scope's owner, who must grant it to your organisation: noticed within minutes. Whoever exposes "
+        "it, if it is your organisation's own. You, if the scope's name is wrong"
+    ),
+    Reason.SCOPE_CONFLICT: (
+        "You: take it out of one of the two. Or whoever administers scopes at DigDir: set its description to "
+        "the one in the message"
+    ),
+    Reason.SCOPES_WITHDRAWN: "You: put it back with enabled: false to deactivate it",
+    Reason.DUPLICATE_SCOPES: "You: take out all but one",
+    Reason.CONSUMERS_REFUSED: "You: fix its orgno, or take it out",
+    Reason.DELEGATION_SOURCE_UNKNOWN: (
+        "You: take delegationSource out. Else the cluster admin: the operator's DigDir address"
+    ),
+    Reason.KEY_LIMIT_REACHED: "Whoever administers clients at DigDir: remove one",
+    Reason.KEY_CHURN: "You: find out what does that. Time: the next key is made when the first of them is an hour old",
+    Reason.REFUSED_BY_DIGDIR: "You, if it names something of the spec; else the cluster admin",
+    Reason.FORBIDDEN_BY_DIGDIR: "The cluster admin: the rights of the operator's own client",
+    Reason.REFUSED_BY_CLUSTER: "The cluster admin: RBAC, quotas, the installed CRD, or an admission webhook",
+    Reason.CHILD_CONFLICT: "You: remove or rename one of the two",
+    Reason.WEBPROXY_REQUIRED: "You: set spec.webproxy to true",
+    Reason.AWAITING_LIST: "Time: about ten seconds",
+    Reason.SCOPES_PENDING: "Time: further passes go on with it at once",
+    Reason.AWAITING_SECRET_REMOVAL: "Kubernetes' garbage collector: seconds",
+    Reason.AWAITING_CHILD_REMOVAL: "Kubernetes' garbage collector: seconds",
+    Reason.AWAITING_CLIENT: "Time: seconds",
+    Reason.ROLLING_OUT: "Time: as long as the pods take",
+    Reason.ROLLOUT_BLOCKED: "You, mostly: the message says what to fix. The cluster admin: quotas and nodes",
+    Reason.REGISTRATION_ABSENT: "Time: half a minute",
+    Reason.MASS_ABSENCE: "The cluster admin: see operating",
+    Reason.RATE_LIMITED: "Time: as long as DigDir said",
+    Reason.SIGNER_UNAVAILABLE: "The cluster admin: the message says what to check. Time: tried again likewise",
+    Reason.DIGDIR_UNAVAILABLE: "Time: tried again after 1, 2, 4 … 20 seconds, later where hundreds fail together",
+    Reason.CLUSTER_UNAVAILABLE: "Time: tried again likewise",
+    Reason.INTERNAL_ERROR: "The cluster admin: its log tells where",
+}
