@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,10 @@ def find(text, *settings):
     return [(one["rule"], one["line"], one["path"]) for one in found]
 
 
+LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise("abcdef")
+)
+"""A few lines of which aliases make more than a million fields."""
 CASES = {
     "a-text-for-a-number": (APPLICATION + '  port: "8080"\n', ("invalid-field", 6, "spec.port")),
     "a-number-for-a-text": (
@@ -119,6 +124,8 @@ CASES = {
     "a-text": ("not a manifest\n", ("no-manifest", 1, "")),
     "a-member-twice": (CLIENT + "  secretName: other\n", ("no-manifest", 7, "")),
     "a-type-of-its-own": (CLIENT + "  clientName: !secret x\n", ("no-manifest", 7, "")),
+    "what-json-cannot-hold": (CLIENT + "  clientName: !!binary /w==\n", ("no-manifest", 7, "")),
+    "more-fields-than-any-manifest-has": (LAUGHS, ("no-manifest", 1, "")),
     "what-no-text-holds": ("a: \x00\n", ("no-manifest", None, "")),
     "nested-without-end": ("[" * 100_000, ("no-manifest", None, "")),
     "an-alias-of-itself": ("a: &a [*a]\n", ("no-manifest", None, "")),
@@ -142,7 +149,7 @@ def test_there_is_a_case_for_each_rule():
         CLIENT,
         APPLICATION + "  image: registry.example/x:1\n",
         APPLICATION + "  resources: {limits: {cpu: 1, memory: 512Mi}}\n",
-        APPLICATION + "  image: null\n  env:\n    - {name: A, value: null}\n",
+        APPLICATION + "  image: null\n  resources: null\n  env:\n    - {name: A, value: null}\n",
         APPLICATION + "  env:\n    - {name: DAY, value: 2026-01-01}\n    - {name: TIME, value: 12:30}\n",
         APPLICATION.partition("spec")[0],
         "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: x}\nspec: {port: x}\n",

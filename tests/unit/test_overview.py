@@ -19,7 +19,7 @@ from tests.children import application_body
 from tests.unit.fakes import NOW, OTHER_SCOPE, SCOPE, SECRET, iso, resource_body
 
 DAY = timedelta(days=1)
-CURRENT, OLD, OLDEST = "mpo-c", "mpo-b", "mpo-a"
+CURRENT, OLD, OLDEST = "mpo-b", "mpo-a", "mpo-c"
 EVENT = {"reason": "RegisteredClient", "message": "registered client 1", "count": 1, "lastTimestamp": iso(NOW - DAY)}
 
 
@@ -75,9 +75,9 @@ your organisation's own. You, if the scope's name is wrong
               The key is replaced about 2026-03-31
   Client      some-client
   Secret      some-secret
-  Keys        mpo-c: in the Secret, 2 d old
-              mpo-b: not in the Secret, 40 d old; pods that may have it: old-pod
-              mpo-a: not in the Secret, 90 d old; no pod has it
+  Keys        mpo-b: in the Secret, 2 d old
+              mpo-a: not in the Secret, 40 d old; pods that may have it: old-pod
+              mpo-c: not in the Secret, 90 d old; no pod has it
   Consumes    ✓ skatt:some.scope
               ✗ krr:global/kontaktinformasjon.read
   Exposes     nav:arbeid:some.scope: Active, 1 consumer

@@ -79,8 +79,7 @@ def read_documents(text: str) -> list[Document]:
     Raises:
         NoManifestError: It is no YAML, and neither JSON; the text quotes nothing of it, which may be secret.
     """
-    # A tab between the members of JSON is no YAML, and can't be within one of its texts.
-    loader = _Loader(text.replace("\t", " ") if text.lstrip()[:1] in {"{", "["} else text)
+    loader = _Loader(text)
     try:
         return list(_read_documents(loader))
     except yaml.YAMLError as error:
