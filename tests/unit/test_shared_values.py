@@ -1,6 +1,7 @@
 """What is the same in many documents is kept once."""
 
 import json
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,25 @@ def test_parts_of_values_that_differ_are_in_common_too():
 
     assert one["conditions"] != other["conditions"]
     assert one["conditions"][0]["message"] is other["conditions"][0]["message"]
+
+
+def test_of_what_is_large_the_parts_are_in_common():
+    one, other = (
+        share_values(json.loads(json.dumps({"env": [{"name": "A", "value": text}] * 100}))) for text in ("x", "y")
+    )
+
+    assert one["env"][0] is one["env"][1]
+    assert one["env"][0]["name"] is other["env"][0]["name"]
+
+
+def test_nothing_large_is_kept_when_its_document_goes():
+    tracemalloc.start()
+    for number in range(50):
+        share_values({"image": f"{number}" * 100_000, "env": [{"name": "A", "value": f"{number}" * 100_000}]})
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert kept < 1_000_000
 
 
 def test_what_is_nested_deeper_than_anything_reads_is_given_back():

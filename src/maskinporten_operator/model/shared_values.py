@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MAX_REMEMBERED = 4096
 """Texts, and likewise lists and objects, that are remembered: those that came last."""
+MAX_SIZE = 1024
+"""Bytes as JSON of what is remembered. What is larger is seldom in several documents, and whoever writes one could fill
+the memory."""
 
 
 def share_values(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,15 +27,23 @@ def share_values(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def share(value: Any) -> Any:
-    """Give a value that is equal, and one object for all that are; what is nested too deeply is given back."""
+    """Give a value that is equal, and one object for all small ones that are.
+
+    Of a large one the parts are shared; what is nested too deeply is given back.
+    """
     if isinstance(value, str):
-        return _remember_text(value)
+        return _remember_text(value) if len(value) <= MAX_SIZE else value
     if not isinstance(value, dict | list):
         return value
     try:
-        return _remember_document(msgspec.json.encode(value))
+        encoded = msgspec.json.encode(value)
+        return _remember_document(encoded) if len(encoded) <= MAX_SIZE else _share_parts(value)
     except (msgspec.MsgspecError, RecursionError, ValueError):  # whatever somebody wrote
         return value
+
+
+def _share_parts(document: Any) -> Any:
+    return share_values(document) if isinstance(document, dict) else [share(one) for one in document]
 
 
 @lru_cache(maxsize=MAX_REMEMBERED)
@@ -42,5 +53,4 @@ def _remember_text(text: str) -> str:
 
 @lru_cache(maxsize=MAX_REMEMBERED)
 def _remember_document(encoded: bytes) -> Any:
-    document = msgspec.json.decode(encoded)
-    return share_values(document) if isinstance(document, dict) else [share(one) for one in document]
+    return _share_parts(msgspec.json.decode(encoded))
