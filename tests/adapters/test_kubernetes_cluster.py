@@ -8,9 +8,9 @@ import json
 import pytest
 
 from maskinporten_operator.adapters.cluster.kubernetes_cluster import KubernetesCluster
-from maskinporten_operator.adapters.cluster.status_errors import AbsentError
+from maskinporten_operator.adapters.cluster.status_errors import AbsentError, translate_response
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
+from maskinporten_operator.model.errors import ConflictError, ForbiddenError, RejectedError, TerminatingError
 from maskinporten_operator.model.resources import (
     APPLICATION,
     CILIUM_POLICY,
@@ -139,8 +139,15 @@ async def test_a_status_that_is_refused_in_every_form_is_counted():
 class Pods:
     """An API server that lists pods, a few at a time, or refuses to."""
 
-    def __init__(self, *pods, refusal=None):
-        self.pods, self.refusal, self.asked = pods, refusal, []
+    def __init__(self, *pods, refusal=None, may_list=True):
+        self.pods, self.refusal, self.may_list, self.asked = pods, refusal, may_list, []
+
+    async def request(self, method, path, *, body):
+        """Answer a question about rights, as the API server answers everybody."""
+        assert (method, path) == ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
+        asked = {"namespace": "some-team", "verb": "list", "resource": "pods"}
+        assert body["spec"]["resourceAttributes"] == asked
+        return {**body, "status": {"allowed": self.may_list}}
 
     async def request_page(self, path, query, *_):
         if self.refusal:
@@ -171,7 +178,20 @@ async def test_pods_are_listed_in_pages_and_only_what_uses_the_secret_is_kept():
     assert api.asked == ["/api/v1/namespaces/some-team/pods"] * 2
 
 
-async def test_without_the_right_to_list_pods_none_is_known():
-    api = Pods(refusal=RejectedError(Reason.REFUSED_BY_CLUSTER, "pods is forbidden"))
+PODS_FORBIDDEN = translate_response(403, b'{"message": "pods is forbidden"}', {})
 
-    assert await KubernetesCluster(api, lambda *_: None).find_uses("some-team", ["some-secret"]) == {}
+
+async def test_without_the_right_to_list_pods_none_is_known():
+    cluster = KubernetesCluster(Pods(refusal=PODS_FORBIDDEN, may_list=False), lambda *_: None)
+
+    assert await cluster.find_uses("some-team", ["some-secret"]) == {}
+    assert await cluster.find_troubles("some-team", "app") == []
+
+
+async def test_a_refusal_in_spite_of_the_right_to_list_pods_is_waited_for():
+    cluster = KubernetesCluster(Pods(refusal=PODS_FORBIDDEN, may_list=True), lambda *_: None)
+
+    with pytest.raises(ForbiddenError):
+        await cluster.find_uses("some-team", ["some-secret"])
+    with pytest.raises(ForbiddenError):
+        await cluster.find_troubles("some-team", "app")

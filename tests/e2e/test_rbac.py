@@ -137,6 +137,14 @@ def _wait_for_text(apps, kind, text, name="app"):
     apps.wait(lambda: text in json.dumps(apps.find(kind, name)), f"{text} in {kind.name}")
 
 
+def may_list(cluster, resource, namespace):
+    try:
+        cluster.kubectl("auth", "can-i", "list", resource, "--quiet", AS_OPERATOR, f"-n={namespace}")
+    except ControlPlaneError:
+        return False
+    return True
+
+
 def test_nothing_is_asked_for_that_isnt_granted(rights):
     assert rights.refused == set()
     assert rights.used <= rights.granted
@@ -163,15 +171,24 @@ def test_for_a_list_of_namespaces_nothing_is_granted_elsewhere(rights, namespace
 
 @pytest.mark.parametrize("resource", ["secrets", "maskinportenclients", "services"])
 def test_for_a_list_of_namespaces_nothing_can_be_listed_elsewhere(cluster, namespaces, resource):
-    def may_list(namespace):
-        try:
-            cluster.kubectl("auth", "can-i", "list", resource, "--quiet", AS_OPERATOR, f"-n={namespace}")
-        except ControlPlaneError:
-            return False
-        return True
+    assert may_list(cluster, resource, TEAM)
+    assert may_list(cluster, resource, ELSEWHERE) == (not namespaces)
 
-    assert may_list(TEAM)
-    assert may_list(ELSEWHERE) == (not namespaces)
+
+@pytest.mark.usefixtures("rights")
+def test_without_the_right_to_list_pods_a_replaced_key_goes_when_its_grace_is_over(bare_stage, cluster, namespaces):
+    install(cluster, {**VALUES, "namespaces": namespaces, "rbac": {"pods": False}})
+    wait_for(lambda: not may_list(cluster, "pods", TEAM), PATIENCE, "the end of the right")
+    bare_stage.create_ready(TEAM, "unseen")
+    secret = bare_stage.find_secret(TEAM, "unseen-secret")
+
+    bare_stage.delete_secret(TEAM, "unseen-secret")
+    bare_stage.wait_for_secret(TEAM, "unseen-secret", unlike=secret)
+
+    wait_for(lambda: len(bare_stage.kids(TEAM, "unseen")) == 1, PATIENCE, "the end of the key before")
+    bare_stage.wait_ready(TEAM, "unseen")
+    bare_stage.delete(TEAM, "unseen")
+    install(cluster, {**VALUES, "namespaces": namespaces})
 
 
 @pytest.mark.parametrize("kind", [MASKINPORTEN_CLIENT, APPLICATION], ids=lambda kind: kind.plural)

@@ -9,7 +9,13 @@ import structlog
 from structlog.testing import capture_logs
 
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import ConflictError, RejectedError, TransientError, WaitingError
+from maskinporten_operator.model.errors import (
+    ConflictError,
+    ForbiddenError,
+    RejectedError,
+    TransientError,
+    WaitingError,
+)
 from maskinporten_operator.model.resources import (
     APPLICATION,
     CILIUM_POLICY,
@@ -556,16 +562,24 @@ async def test_a_status_that_cant_be_written_is_tried_again_soon_unless_the_reso
     assert (await settled.reconcile()).retry == Retry(delay, failed=True)
 
 
-async def test_a_status_that_is_refused_is_told_by_an_event(settled):
+@pytest.mark.parametrize(
+    ("refusal", "delay"),
+    [
+        (refuse(), REJECTED_RECHECK_SECONDS),
+        (ForbiddenError(Reason.REFUSED_BY_CLUSTER, "not allowed", 60.0), 60.0),
+    ],
+    ids=["refused", "forbidden"],
+)
+async def test_a_status_that_is_refused_is_told_by_an_event(settled, refusal, delay):
     async def write_status(*_):
-        raise refuse()
+        raise refusal
 
     settled.edit(port=0)
     settled.cluster.write_status = write_status
-    assert (await settled.reconcile()).retry == Retry(REJECTED_RECHECK_SECONDS, failed=True)
+    assert (await settled.reconcile()).retry.delay == delay
     kind, reason, message = settled.announcer.announced[-1]
     assert (kind, reason) == ("Warning", "RefusedByCluster")
-    assert message == f"The status can't be written: {refuse()}"
+    assert message == f"The status can't be written: {refusal}"
 
 
 # Foreign children

@@ -49,6 +49,10 @@ class WaitingError(OperatorError):
         self.retry_after = retry_after
 
 
+class ForbiddenError(WaitingError):
+    """The API server forbids it (HTTP 403): for want of a right or quota, or while a control plane is upgraded."""
+
+
 class RejectedError(OperatorError):
     """Only a change of the spec or of rights helps: rechecked every ten minutes."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import CONSUMERS_VALID, READY, SCOPES_DECLARED
-from maskinporten_operator.model.errors import OperatorError, RejectedError
+from maskinporten_operator.model.errors import ForbiddenError, OperatorError, RejectedError
 from maskinporten_operator.plan.status import (
     MAX_MESSAGE_LENGTH,
     build_status,
@@ -47,7 +47,7 @@ async def report(outcome: Outcome, progress: Progress[Any], ports: Ports, correl
                 progress.wrote = True
                 await ports.cluster.write_status(resource.meta, status)
             news += [*([end] if end else []), *_find_warnings(outcome, current)]
-    except RejectedError as error:
+    except (RejectedError, ForbiddenError) as error:
         # Nothing else tells of it where people look.
         news.append(("Warning", str(error.reason), f"The status can't be written: {error}"))
         raise

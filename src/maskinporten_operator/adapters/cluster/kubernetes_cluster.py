@@ -9,9 +9,10 @@ from maskinporten_operator.adapters.cluster.api import APPLY, MERGE_PATCH, Clust
 from maskinporten_operator.adapters.cluster.status_errors import AbsentError
 from maskinporten_operator.adapters.cluster.watch import list_objects
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import ConflictError, RejectedError, TerminatingError
+from maskinporten_operator.model.errors import ConflictError, ForbiddenError, RejectedError, TerminatingError
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import (
+    ACCESS_REVIEW,
     DEPLOYMENT,
     NAMESPACE,
     POD,
@@ -29,6 +30,9 @@ from maskinporten_operator.plan.secret_uses import SecretUse, find_uses
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from maskinporten_operator.adapters.cluster.bodies import Reduce
+
+    Body = Mapping[str, Any]
     RecordOwnWrite = Callable[[Kind, Mapping[str, Any]], None]
 
 MANAGER = "maskinporten-operator"
@@ -109,21 +113,33 @@ class KubernetesCluster:
         def reduce(pod: Mapping[str, Any]) -> Mapping[str, Any]:
             return {name: find_uses(pod, name) for name in secrets}
 
-        try:
-            pods = await list_objects(self._api, POD.path(namespace), reduce)
-        except RejectedError:
-            return {}
-        return {name: tuple(use for pod in pods for use in pod[name]) for name in secrets}
+        pods = await self._list_pods(namespace, reduce)
+        return {} if pods is None else {name: tuple(use for pod in pods for use in pod[name]) for name in secrets}
 
     async def find_troubles(self, namespace: str, app: str) -> Sequence[PodTrouble]:
         """Find what keeps an application's pods from coming up; none where the operator may not list pods."""
+        pods = await self._list_pods(namespace, lambda pod: {"trouble": read_trouble(pod)}, f"{APP_LABEL}={app}")
+        return [pod["trouble"] for pod in pods or ()]
+
+    async def _list_pods(self, namespace: str, reduce: Reduce, selector: str = "") -> Sequence[Body] | None:
+        """List pods as `reduce` makes them; None where the operator may not."""
         try:
-            pods = await list_objects(
-                self._api, POD.path(namespace), lambda pod: {"trouble": read_trouble(pod)}, f"{APP_LABEL}={app}"
-            )
-        except RejectedError:
-            return ()
-        return [pod["trouble"] for pod in pods]
+            return await list_objects(self._api, POD.path(namespace), reduce, selector)
+        except ForbiddenError:
+            if await self._may_list_pods(namespace):
+                raise  # so it was for a moment, as while a control plane is upgraded
+            return None
+
+    async def _may_list_pods(self, namespace: str) -> bool:
+        """Ask the API server, which answers everybody about their own rights as soon as it knows of any."""
+        asked = {"namespace": namespace, "verb": "list", "resource": POD.plural}
+        body = {
+            "apiVersion": ACCESS_REVIEW.api_version,
+            "kind": ACCESS_REVIEW.name,
+            "spec": {"resourceAttributes": asked},
+        }
+        answer = await self._api.request("POST", ACCESS_REVIEW.path(), body=body)
+        return bool(answer["status"]["allowed"])
 
     async def apply(self, kind: Kind, manifest: Mapping[str, Any], uid: str | None) -> Mapping[str, Any]:
         """Apply an object; `uid` is that of the one it must be, None to create it."""
@@ -214,7 +230,7 @@ class KubernetesCluster:
             # The served schema wants the time in its other form; that holds for all resources of the kind.
             self._times_as_numbers ^= {meta.kind}
             return await self._write_status(meta, status)
-        except RejectedError:
+        except (RejectedError, ForbiddenError):
             self._count_refused_status(meta.kind)
             raise
 

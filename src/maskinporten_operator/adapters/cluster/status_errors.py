@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from maskinporten_operator.model.conditions import Reason
 from maskinporten_operator.model.errors import (
     ConflictError,
+    ForbiddenError,
     OperatorError,
     RejectedError,
     TerminatingError,
@@ -76,7 +77,8 @@ def translate_status(status: Mapping[str, Any], retry_after: str | None = None) 
             return WaitingError(Reason.CLUSTER_UNAVAILABLE, "The API server asks for fewer calls", delay)
         case 401 | 403:
             # Also seen for a moment while a control plane is upgraded.
-            return WaitingError(
+            refusal = ForbiddenError if code == 403 else WaitingError
+            return refusal(
                 Reason.REFUSED_BY_CLUSTER,
                 f"The API server doesn't allow it: a cluster admin must check rights and quotas ({message})",
                 RIGHTS_RECHECK_SECONDS,
