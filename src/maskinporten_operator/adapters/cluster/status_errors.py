@@ -77,8 +77,7 @@ def translate_status(status: Mapping[str, Any], retry_after: str | None = None) 
             return WaitingError(Reason.CLUSTER_UNAVAILABLE, "The API server asks for fewer calls", delay)
         case 401 | 403:
             # Also seen for a moment while a control plane is upgraded.
-            refusal = ForbiddenError if code == 403 else WaitingError
-            return refusal(
+            return (ForbiddenError if code == 403 else WaitingError)(
                 Reason.REFUSED_BY_CLUSTER,
                 f"The API server doesn't allow it: a cluster admin must check rights and quotas ({message})",
                 RIGHTS_RECHECK_SECONDS,
