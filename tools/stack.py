@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
+
+from tools.host import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,7 +186,9 @@ class Operator(Process):
         self, folder: Path, kubeconfig: Path, simulator: Simulator, log: str = "operator.log", **settings: str
     ) -> None:
         """Start it; `settings` are named as in its environment, without the prefix and in small letters."""
-        self.health_port = _free_port()
+        claims = contextlib.ExitStack()
+        self.health_port = claims.enter_context(free_ports(("health",)))["health"]
+        weakref.finalize(self, claims.close)  # nobody else is given the port before it listens, nor after
         address = f"127.0.0.1:{self.health_port}"
         values = {
             "cluster_name": "test",
@@ -254,12 +258,6 @@ class Operator(Process):
                 raise RuntimeError(f"the operator isn't ready:\n{self.output()[-3000:]}")
             time.sleep(PAUSE)
         return self
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _descendants(pid: int) -> list[int]:

@@ -8,7 +8,7 @@ import pytest
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
 from maskinporten_operator.plan.outcomes import DONE
 from maskinporten_operator.runtime import workers as module
-from maskinporten_operator.runtime.health import serve_endpoints
+from maskinporten_operator.runtime.health import AddressError, serve_endpoints
 from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.queue import Key, WorkQueue
 from maskinporten_operator.runtime.store import WatchedResourceStore
@@ -200,3 +200,10 @@ async def test_readyz_says_what_is_missing(unused_tcp_port):
 
     assert (before.status_code, before.text) == (503, "waiting for one\nwaiting for two\n")
     assert (after.status_code, after.text) == (200, "ok\n")
+
+
+async def test_an_address_that_somebody_else_has_is_named(unused_tcp_port):
+    address = f"127.0.0.1:{unused_tcp_port}"
+    async with serve_endpoints(Metrics(), "", address, list, list):
+        with pytest.raises(AddressError, match=f"HEALTH_ADDRESS.*{unused_tcp_port}.*address already in use"):
+            await serve_endpoints(Metrics(), "", address, list, list).__aenter__()

@@ -13,6 +13,7 @@ from maskinporten_operator.adapters.digdir.credentials import CredentialsError
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.runtime.elector import LeaseLostError
 from maskinporten_operator.runtime.faults import FaultError
+from maskinporten_operator.runtime.health import AddressError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ def explain_failures() -> Iterator[None]:
     """Exit with 2 if the configuration can't be used after all, with 1 if an API failed or another replica leads."""
     try:
         yield
-    except (ClusterUnknownError, CredentialsError) as error:
+    except (AddressError, ClusterUnknownError, CredentialsError) as error:
         click.echo(f"Error: the configuration can't be used:\n  {error}", err=True)
         sys.exit(2)
     except LeaseLostError as error:

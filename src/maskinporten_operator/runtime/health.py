@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
+class AddressError(Exception):
+    """Nothing can be served at an address; the text names it, and says why."""
+
+
 @asynccontextmanager
 async def serve_endpoints(
     metrics: Metrics,
@@ -28,6 +32,9 @@ async def serve_endpoints(
 
     `find_missing` names what is missing for readiness, and `find_faults` what only a restart fixes. All by the loop
     that the work is done in: where that is stuck, nobody answers.
+
+    Raises:
+        AddressError: One of the addresses can't be listened at.
     """
 
     async def livez(_: web.Request) -> web.Response:
@@ -60,4 +67,7 @@ async def _start(stack: AsyncExitStack, address: str, definitions: list[web.Rout
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     host, _, port = address.rpartition(":")
-    await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
+    try:
+        await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
+    except OSError as error:
+        raise AddressError(f"HEALTH_ADDRESS or METRICS_ADDRESS: {error.strerror or error}") from None
