@@ -17,6 +17,7 @@ from maskinporten_operator.adapters.cluster.status_errors import (
 )
 from maskinporten_operator.model.errors import (
     ConflictError,
+    ForbiddenError,
     OperatorError,
     RejectedError,
     TerminatingError,
@@ -36,7 +37,7 @@ def translate(code, body=None, **headers):
     [
         (400, RejectedError, "RefusedByCluster"),
         (401, WaitingError, "RefusedByCluster"),
-        (403, WaitingError, "RefusedByCluster"),
+        (403, ForbiddenError, "RefusedByCluster"),
         (404, AbsentError, "RefusedByCluster"),
         (405, RejectedError, "RefusedByCluster"),
         (409, ConflictError, "RefusedByCluster"),
@@ -105,7 +106,7 @@ def test_a_namespace_that_is_being_deleted_is_known_by_the_cause_whatever_the_st
 def test_the_http_status_wins_over_the_code_in_the_body():
     assert type(translate(503, {"code": 404})) is TransientError
     assert type(translate(404, {"code": 200})) is AbsentError
-    assert type(translate(403, {"code": "junk"})) is WaitingError
+    assert type(translate(403, {"code": "junk"})) is ForbiddenError
 
 
 def test_an_error_in_a_watch_is_known_by_its_code():
