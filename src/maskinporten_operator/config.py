@@ -363,7 +363,7 @@ class Config(BaseSettings):
             default=(),
             validate_default=True,
             description="From where the controllers of a class call, which are let in to the Applications that it "
-            "serves, such as nginx=ingress-nginx or gce=130.211.0.0/22. Required for each class where callers are "
+            "serves, such as nginx=ingress-nginx or public=192.0.2.0/24. Required for each class where callers are "
             "restricted.",
         ),
     ]

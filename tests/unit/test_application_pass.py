@@ -30,7 +30,8 @@ from maskinporten_operator.model.resources import (
 )
 from maskinporten_operator.plan.application_plan import PATIENCE
 from maskinporten_operator.plan.children import HASH_ANNOTATION
-from maskinporten_operator.plan.ingress_classes import parse_ingress_class
+from maskinporten_operator.plan.ingress import build_ingress_name
+from maskinporten_operator.plan.ingress_classes import parse_controller, parse_ingress_class
 from maskinporten_operator.plan.outcomes import REJECTED_RECHECK_SECONDS, Retry
 from maskinporten_operator.plan.owner_references import build_owner_reference, is_owned_by
 from maskinporten_operator.plan.platform import Platform
@@ -580,6 +581,50 @@ async def test_a_status_that_is_refused_is_told_by_an_event(settled, refusal, de
     kind, reason, message = settled.announcer.announced[-1]
     assert (kind, reason) == ("Warning", "RefusedByCluster")
     assert message == f"The status can't be written: {refusal}"
+
+
+# Ingresses
+
+INTERNAL, EXTERNAL = "https://app.intern.example.com", "https://app.example.com"
+CLASSES = {
+    "guards_inbound": True,
+    "ingress_classes": tuple(map(parse_ingress_class, ("intern.example.com=internal", "example.com=external"))),
+    "ingress_controllers": tuple(map(parse_controller, ("internal=ns-internal", "external=ns-external"))),
+}
+
+
+def find_let_in(world):
+    """The namespaces from where the application may be called."""
+    policy = world.cluster.objects[NETWORK_POLICY, f"{NAME}.inbound"]
+    peers = [peer for rule in policy["spec"]["ingress"] for peer in rule["from"]]
+    return {peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in peers}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [RejectedError(Reason.REFUSED_BY_CLUSTER, "the host is taken"), TransientError(Reason.CLUSTER_UNAVAILABLE, "down")],
+    ids=["refused", "unavailable"],
+)
+async def test_while_an_ingress_cant_take_anothers_place_the_others_controller_is_let_in(refusal):
+    def refuse_ingress():
+        raise refusal
+
+    world = World(platform=replace(PLATFORM, **CLASSES))
+    world.edit(ingresses=[INTERNAL])
+    await world.settle()
+    assert find_let_in(world) == {"ns-internal"}
+
+    world.cluster.refusals = {INGRESS: refuse_ingress}
+    world.edit(ingresses=[EXTERNAL])
+    await world.reconcile()
+    await world.reconcile()
+    assert find_let_in(world) == {"ns-internal", "ns-external"}
+    assert (INGRESS, build_ingress_name(NAME, "internal")) in world.cluster.objects
+
+    world.cluster.refusals = {}
+    await world.settle()
+    assert find_let_in(world) == {"ns-external"}
+    assert [name for kind, name in world.cluster.objects if kind == INGRESS] == [build_ingress_name(NAME, "external")]
 
 
 # Foreign children

@@ -65,6 +65,7 @@ def test_a_url_is_a_host_and_the_path_below_which_all_leads_to_the_application(u
         "https://app.example.com:8443",
         "https://me@app.example.com",
         "https://192.0.2.7/a",
+        "https://010.0.0.1",
         "https://[2001:db8::1]/a",
         "https://app.example.com?a=b",
         "https://app.example.com/a#b",
@@ -163,6 +164,8 @@ def test_its_name_is_the_one_that_it_has_on_nais_so_that_theirs_is_kept():
     assert build_ingress_name("some-app", "nginx") == "some-app-nginx-91acb464"
     assert len(build_ingress_name("a" * 63, "b" * 63)) == 63
     assert build_ingress_name("a" * 63, "b") != build_ingress_name("a" * 63, "c")
+    # The API server takes no dash after a dot.
+    assert ".-" not in build_ingress_name("a" * 39, "webapprouting.kubernetes.azure.com")
 
 
 def test_annotations_for_controllers_are_passed_on_and_win():
@@ -185,6 +188,8 @@ def test_annotations_for_controllers_are_passed_on_and_win():
         ("proxy-set-headers", "x" * 4097, "more than 4096 characters"),
         ("rewrite-target", "/$1", "paths are no expressions here"),
         ("use-regex", "true", "paths are no expressions here"),
+        ("use-regex", "T", "paths are no expressions here"),
+        ("use-regex", "1", "paths are no expressions here"),
     ],
 )
 def test_what_would_mean_something_else_to_a_controller_is_named_and_not_passed_on(name, value, why):

@@ -32,6 +32,8 @@ SATISFIED = frozenset({"nais.io/skipDeploymentMessage"})
 """Set by deployment tools; what they ask for is so anyway."""
 EXPRESSIONS = frozenset({"nginx.ingress.kubernetes.io/use-regex", "nginx.ingress.kubernetes.io/rewrite-target"})
 """Annotations by which a controller takes paths for expressions, or puts parts of them in place of `$1`."""
+TRUE = frozenset({"1", "t", "true"})
+"""What ingress-nginx takes for it, in small letters (Go's strconv.ParseBool)."""
 EXPIRY_LABEL = "euthanaisa.nais.io/kill-after"
 
 
@@ -92,5 +94,5 @@ def _find_obstacle(name: str, value: str) -> str | None:
     """Find why an annotation can't be passed on: a part of it, or with other paths, would mean something else."""
     if len(value) > MAX_CONTROLLER_LENGTH:
         return f"more than {MAX_CONTROLLER_LENGTH} characters"
-    is_expression = name in EXPRESSIONS and (value == "true" or "$" in value)
+    is_expression = name in EXPRESSIONS and (value.lower() in TRUE or "$" in value)
     return "paths are no expressions here" if is_expression else None

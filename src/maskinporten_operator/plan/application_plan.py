@@ -36,6 +36,7 @@ from maskinporten_operator.plan.children import (
     Credentials,
     build_bridge,
     build_children,
+    build_inbound_bridge,
     build_secret_name,
     check_child,
     check_child_owner,
@@ -45,7 +46,7 @@ from maskinporten_operator.plan.container import find_unused_hooks
 from maskinporten_operator.plan.egress import POLICY_KINDS, find_unexpressed
 from maskinporten_operator.plan.egress_change import find_bridge
 from maskinporten_operator.plan.exposed_scopes import judge_repeated
-from maskinporten_operator.plan.inbound import find_unguarded
+from maskinporten_operator.plan.inbound import build_inbound_name, find_unguarded
 from maskinporten_operator.plan.ingress import find_unrouted, has_ingress
 from maskinporten_operator.plan.mounts import find_unmounted
 from maskinporten_operator.plan.outcomes import Outcome, Retry, not_ready
@@ -125,13 +126,19 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class ApplyChild:
-    """Apply a child; `uid` is that of the one that is there. `bridges`: only until other policies have changed."""
+    """Apply a child; `uid` is that of the one that is there.
+
+    Attributes:
+        bridges: Only until other policies have changed.
+        closes: Only when everything before it is done, like a deletion.
+    """
 
     child: ChildName
     manifest: Mapping[str, Any]
     uid: str | None
     reason: str
     bridges: bool = False
+    closes: bool = False
 
     def needs_any(self, refused: Collection[ChildName]) -> bool:
         """Whether it must wait for something that was refused.
@@ -225,6 +232,7 @@ def plan_application(seen: ApplicationSnapshot, platform: Platform) -> Applicati
     steps = [one for one in steps if not (isinstance(one, ApplyChild) and one.needs_any(blocked))]
     if not any(one.is_egress for one in blocked):
         steps = _bridge(steps, desired, seen, platform)
+    steps = _keep_callers(steps, desired, seen, platform)
     # A refusal tells more than a wait, and asks somebody to act.
     blocker = next((one for one in blockers if one.kind == "Rejected"), blockers[0] if blockers else None)
     return ApplicationPlan(tuple(steps), blocker)
@@ -383,6 +391,30 @@ def _bridge(
     reason = "until the other policies have changed"
     begin = ApplyChild(child, manifest, observed["metadata"]["uid"] if observed else None, reason, bridges=True)
     return [begin, *steps] if after or observed else [begin, *steps, DeleteChild(child, None)]
+
+
+def _keep_callers(
+    steps: list[ApplicationStep],
+    desired: Mapping[ChildName, Mapping[str, Any]],
+    seen: ApplicationSnapshot,
+    platform: Platform,
+) -> list[ApplicationStep]:
+    """Let in the controllers of Ingresses that go until these are gone: what takes their place may be refused."""
+    meta = seen.application.meta
+    child = ChildName(NETWORK_POLICY, build_inbound_name(meta.name))
+    going = [one.child for one in steps if isinstance(one, DeleteChild) and one.child.kind == INGRESS]
+    observed = seen.children.get(child)
+    if not going or child not in desired or (observed and not is_owned_by(observed, meta)):
+        return steps
+    classes = {(seen.children[one] or {})["spec"].get("ingressClassName", "") for one in going}
+    wide = build_inbound_bridge(meta, seen.spec, platform, classes)
+    if wide == desired[child]:
+        return steps
+    uid = observed["metadata"]["uid"] if observed else None
+    reason = "until Ingresses that aren't wanted any more are gone"
+    first = [ApplyChild(child, wide, uid, reason)] if check_child(wide, observed) else []
+    others = [one for one in steps if not (isinstance(one, ApplyChild) and one.child == child)]
+    return [*first, *others, ApplyChild(child, desired[child], uid, "these Ingresses are gone", closes=True)]
 
 
 def _cut_path(field: str) -> str:

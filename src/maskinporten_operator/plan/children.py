@@ -54,7 +54,7 @@ from maskinporten_operator.plan.workload import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from maskinporten_operator.model.application import ApplicationSpec
     from maskinporten_operator.model.resources import ObjectMeta
@@ -114,6 +114,13 @@ def build_children(
     if platform.workloads and spec.image:
         found += _build_workload(meta, spec, platform, credentials)
     return {ChildName(kind, manifest["metadata"]["name"]): _seal(manifest) for kind, manifest in found}
+
+
+def build_inbound_bridge(
+    meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, going: Collection[str]
+) -> dict[str, Any]:
+    """Build the policy on callers for as long as there are Ingresses of classes that the Application leaves."""
+    return _seal(build_inbound_policy(meta, spec, platform, going))
 
 
 def _build_workload(

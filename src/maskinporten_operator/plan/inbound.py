@@ -10,6 +10,8 @@ from maskinporten_operator.plan.egress import build_peer, build_pods_peer, find_
 from maskinporten_operator.plan.ingress import find_controllers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from maskinporten_operator.model.application import ApplicationSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.platform import Platform
@@ -33,11 +35,16 @@ def is_guarded(spec: ApplicationSpec, platform: Platform) -> bool:
     return platform.guards_inbound and bool(spec.image or not platform.workloads or spec.access_policy.inbound)
 
 
-def build_inbound_policy(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) -> dict[str, Any]:
-    """Build the policy; as long as it names nobody, it lets nobody in."""
+def build_inbound_policy(
+    meta: ObjectMeta, spec: ApplicationSpec, platform: Platform, going: Collection[str] = ()
+) -> dict[str, Any]:
+    """Build the policy; as long as it names nobody, it lets nobody in.
+
+    The controllers of `going`, ingress classes, are let in too.
+    """
     inbound = spec.access_policy.inbound
     named = [build_peer(one) for one in (inbound.rules if inbound else ()) if one.holds_in(platform.cluster)]
-    always = (*find_controllers(spec, platform), *platform.inbound_always)
+    always = (*find_controllers(spec, platform, going), *platform.inbound_always)
     peers = named + [build_pods_peer(one) for one in dict.fromkeys(always)]
     return {
         "apiVersion": NETWORK_POLICY.api_version,

@@ -13,17 +13,23 @@ from maskinporten_operator.plan.ingress_classes import find_classes
 from maskinporten_operator.plan.platform import find_network
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from maskinporten_operator.model.application import ApplicationSpec
     from maskinporten_operator.model.resources import ObjectMeta
     from maskinporten_operator.plan.platform import Platform, Pods
 
-MAX_HOST_LENGTH = 253
 MAX_NAME_PREFIX_LENGTH = 54
 BACKEND_PROTOCOL = "nginx.ingress.kubernetes.io/backend-protocol"
 # What a path of an Ingress may be as it stands: nothing that the API server refuses, nor that controllers take for an
 # expression.
 _SEGMENT = r"(?!\.{1,2}(?:/|$))(?:[-._~!&',;=:@0-9A-Za-z]|%(?!2[fF])[0-9A-Fa-f]{2})+"
-_URL = re.compile(rf"https://(?P<host>{DNS_SUBDOMAIN_PATTERN[1:-1]})(?P<path>(?:/{_SEGMENT})*)/*")
+# The length is looked at first, since the pattern of names takes long over a text without dots.
+_URL = re.compile(
+    rf"https://(?=[^/]{{1,253}}(?:/|$))(?P<host>{DNS_SUBDOMAIN_PATTERN[1:-1]})(?P<path>(?:/{_SEGMENT})*)/*"
+)
+# Also with leading zeros: the API server takes no address for a host, however it is written.
+_ADDRESS = re.compile(r"\d+(?:\.\d+){3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Route:
 def parse_route(url: str) -> Route | None:
     """Read `https://host/path`; None for what an Ingress can't say or leads elsewhere, such as a port or a query."""
     match = _URL.fullmatch(url)
-    if match is None or len(match["host"]) > MAX_HOST_LENGTH or find_network(match["host"]):
+    if match is None or _ADDRESS.fullmatch(match["host"]) or find_network(match["host"]):
         return None
     return Route(match["host"], match["path"] or "/")
 
@@ -45,7 +51,8 @@ def parse_route(url: str) -> Route | None:
 def build_ingress_name(application: str, ingress_class: str) -> str:
     """Build the name as the NAIS platform does: cut to fit, and unique by a CRC-32 (IEEE) of all of it."""
     whole = f"{application}-{ingress_class}"
-    return f"{whole[:MAX_NAME_PREFIX_LENGTH]}-{zlib.crc32(whole.encode()):08x}"
+    # No name has a dash after a dot; classes have dots on some platforms.
+    return f"{whole[:MAX_NAME_PREFIX_LENGTH].rstrip('.')}-{zlib.crc32(whole.encode()):08x}"
 
 
 def build_ingresses(meta: ObjectMeta, spec: ApplicationSpec, platform: Platform) -> list[dict[str, Any]]:
@@ -58,9 +65,9 @@ def has_ingress(spec: ApplicationSpec, platform: Platform) -> bool:
     return platform.workloads and bool(spec.image and _find_routes(spec, platform))
 
 
-def find_controllers(spec: ApplicationSpec, platform: Platform) -> list[Pods]:
-    """Find from where the controllers of an Application's Ingresses call it."""
-    used = _find_routes(spec, platform)
+def find_controllers(spec: ApplicationSpec, platform: Platform, others: Collection[str] = ()) -> list[Pods]:
+    """Find from where the controllers of an Application's Ingresses call it, and those of `others`, classes too."""
+    used = {*_find_routes(spec, platform), *others}
     return [pods for name, pods in platform.ingress_controllers if name in used]
 
 

@@ -41,7 +41,7 @@ def parse_controller(text: str) -> tuple[str, Pods]:
     except ValueError:
         pass
     raise ValueError(
-        "write a class and from where its controllers call, such as nginx=ingress-nginx or gce=192.0.2.0/24"
+        "write a class and from where its controllers call, such as nginx=ingress-nginx or public=192.0.2.0/24"
     )
 
 

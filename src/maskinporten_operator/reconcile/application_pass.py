@@ -162,7 +162,9 @@ async def _execute(
     refusal: Blocker | None = None
     refused: set[ChildName] = set()
     for step in plan.steps:
-        if isinstance(step, DeleteChild) and (refusal or plan.blocker):
+        if (isinstance(step, DeleteChild) or (isinstance(step, ApplyChild) and step.closes)) and (
+            refusal or plan.blocker
+        ):
             continue  # what was to replace it isn't there
         if isinstance(step, ApplyChild) and step.needs_any(refused):
             continue
