@@ -29,7 +29,7 @@ def test_a_whole_status_is_read():
     )
 
     assert (hint.client_id, hint.secret_name, hint.fingerprint) == ("client-1", "some-secret", "0123")
-    assert hint.exposed_scopes == (ScopeHint("nav:a", "Active"),)
+    assert hint.exposed_scopes == (ScopeHint("nav:a", "Active", 2),)
     ready = hint.find_condition("Ready")
     assert (ready.status, ready.reason, ready.message, ready.since) == (
         "True",
@@ -56,7 +56,7 @@ def test_what_is_of_another_shape_is_as_if_it_wasnt_there(junk):
 def test_a_scope_that_cant_be_read_is_counted_and_not_named(junk):
     hint = StatusHint({"exposedScopes": [junk, SCOPE]})
 
-    assert hint.exposed_scopes == (ScopeHint(None, None), ScopeHint("nav:a", "Active"))
+    assert hint.exposed_scopes == (ScopeHint(None, None), ScopeHint("nav:a", "Active", 2))
     assert hint.scope_names == ("nav:a",)
 
 

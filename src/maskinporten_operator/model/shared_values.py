@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_REMEMBERED = 4096
 """Texts, and likewise lists and objects, that are remembered: those that came last."""
@@ -21,8 +18,13 @@ MAX_SIZE = 1024
 the memory."""
 
 
-def share_values(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the same fields, whose names and values are one object with those of all that have the same."""
+def share_values(fields: Any) -> Any:
+    """Give the same fields, whose names and values are one object with those of all that have the same.
+
+    What is no object is given back.
+    """
+    if not isinstance(fields, dict):
+        return fields
     return {sys.intern(name): share(value) for name, value in fields.items()}
 
 
@@ -43,7 +45,7 @@ def share(value: Any) -> Any:
 
 
 def _share_parts(document: Any) -> Any:
-    return share_values(document) if isinstance(document, dict) else [share(one) for one in document]
+    return [share(one) for one in document] if isinstance(document, list) else share_values(document)
 
 
 @lru_cache(maxsize=MAX_REMEMBERED)

@@ -52,10 +52,11 @@ class ConditionHint:
 
 
 class ScopeHint(NamedTuple):
-    """An exposed scope: its full name and its state."""
+    """An exposed scope: its full name, its state, and how many consumers have access."""
 
     name: str | None
     state: str | None
+    consumers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,38 @@ class StatusHint:
         return _find_text(_as_object(self.fields.get("key")), "rotationRequest")
 
     @property
+    def key_id(self) -> str | None:
+        """The id of the key in the Secret."""
+        return _find_text(_as_object(self.fields.get("key")), "id")
+
+    @property
+    def key_created(self) -> str | None:
+        """When that key was made, as written."""
+        return _find_text(_as_object(self.fields.get("key")), "created")
+
+    @property
+    def next_rotation(self) -> str | None:
+        """When that key is to be replaced by its age, as written."""
+        return _find_text(_as_object(self.fields.get("key")), "nextRotation")
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the registered keys."""
+        return _find_texts(self.fields, "keyIDs")
+
+    @property
+    def registered_scopes(self) -> tuple[str, ...]:
+        """The consumed scopes that the client is registered with."""
+        return _find_texts(self.fields, "registeredScopes")
+
+    @property
     def exposed_scopes(self) -> tuple[ScopeHint, ...]:
         """The scopes that the resource exposes or exposed, `MAX_STATUS_SCOPES` at most."""
         scopes = (_as_object(one) for one in _find_list(self.fields, "exposedScopes")[:MAX_STATUS_SCOPES])
-        return tuple(ScopeHint(_find_text(one, "name"), _find_text(one, "state")) for one in scopes)
+        return tuple(
+            ScopeHint(_find_text(one, "name"), _find_text(one, "state"), _find_count(one, "consumers"))
+            for one in scopes
+        )
 
     @property
     def scope_names(self) -> tuple[str, ...]:
@@ -115,6 +144,15 @@ def read_status(body: Mapping[str, Any]) -> StatusHint:
 
 def _as_object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _find_texts(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(one for one in _find_list(fields, name) if isinstance(one, str))
+
+
+def _find_count(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name)
+    return value if isinstance(value, int) else 0
 
 
 def _find_list(fields: Mapping[str, Any], name: str) -> list[Any]:

@@ -151,13 +151,10 @@ def _build_condition(hint: ConditionHint) -> ConditionState:
 
 def _build_keys(status: StatusHint, around: Surroundings, now: datetime) -> tuple[KeyState, ...]:
     """Build the registered keys, the newest first, as far as the status and the Secret's annotation tell their age."""
-    key = _find_key(status)
-    current = str(key.get("id", ""))
+    current = status.key_id or ""
     deliveries = dict(around.deliveries or {})
-    since = deliveries | ({current: moment} if (moment := parse_time(key.get("created"))) else {})
-    names = status.fields.get("keyIDs")
-    kids = [str(one) for one in names] if isinstance(names, list) else []
-    kids.sort(key=lambda kid: (kid == current, since[kid].timestamp() if kid in since else 0.0))
+    since = deliveries | ({current: moment} if (moment := parse_time(status.key_created)) else {})
+    kids = sorted(status.key_ids, key=lambda kid: (kid == current, since[kid].timestamp() if kid in since else 0.0))
     holders = None
     if around.uses is not None:
         holders = find_holders(around.uses, [PublicJwk({"kid": kid}) for kid in kids], deliveries, now)
@@ -167,30 +164,15 @@ def _build_keys(status: StatusHint, around: Surroundings, now: datetime) -> tupl
     )
 
 
-def _find_key(status: StatusHint) -> Mapping[str, Any]:
-    """Find what the status says of the key in the Secret."""
-    key = status.fields.get("key")
-    return key if isinstance(key, dict) else {}
-
-
 def _build_consumed(body: Mapping[str, Any], status: StatusHint) -> tuple[ConsumedState, ...]:
     spec = parse(body).spec
     if isinstance(spec, InvalidSpec):
         return ()
-    names = status.fields.get("registeredScopes")
-    registered = names if isinstance(names, list) else []
-    return tuple(ConsumedState(name, name in registered) for name in spec.consumed_scopes)
+    return tuple(ConsumedState(name, name in status.registered_scopes) for name in spec.consumed_scopes)
 
 
 def _build_exposed(status: StatusHint) -> tuple[ExposedState, ...]:
-    scopes = status.fields.get("exposedScopes")
-    found = [one for one in scopes if isinstance(one, dict)] if isinstance(scopes, list) else []
-    return tuple(
-        ExposedState(
-            str(one.get("name")), str(one.get("state")), n if isinstance(n := one.get("consumers"), int) else 0
-        )
-        for one in found
-    )
+    return tuple(ExposedState(one.name or "", one.state or "", one.consumers) for one in status.exposed_scopes)
 
 
 def _choose_events(events: Iterable[Mapping[str, Any]]) -> tuple[Happening, ...]:
@@ -221,7 +203,7 @@ def _find_next(meta: ObjectMeta, status: StatusHint, ready: ConditionState | Non
         yield "The operator looks again every ten minutes, and at each edit"
     if find_request(meta) not in {None, status.rotation_request}:
         yield "A new key is asked for"
-    if due := parse_time(_find_key(status).get("nextRotation")):
+    if due := parse_time(status.next_rotation):
         yield f"The key is replaced about {due:%Y-%m-%d}"
 
 

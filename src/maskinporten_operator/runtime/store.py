@@ -376,14 +376,10 @@ def trim(kind: Kind, body: Body) -> Body:
     omissions = {UNREADABLE: body.get(UNREADABLE), UNREAD: body.get(UNREAD) or name_unread(spec, body.get("spec"))}
     return {
         "metadata": share_values(kept),
-        "spec": _share_fields(keep_declared(spec, body.get("spec") or {})),
-        "status": _share_fields(keep_declared(status, read_status(body).fields)),
+        "spec": share_values(keep_declared(spec, body.get("spec") or {})),
+        "status": share_values(keep_declared(status, read_status(body).fields)),
         **{name: what for name, what in omissions.items() if what},
     }
-
-
-def _share_fields(fields: Any) -> Any:
-    return share_values(fields) if isinstance(fields, dict) else fields
 
 
 def has_valid_spec(body: Body) -> bool:
