@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 WORKERS ?= 5
-# Without its notice of its successor: docs/decisions/0052-material-for-mkdocs-for-now.md
+# Without its notice of its successor: docs/decisions/0052-material-for-mkdocs.md
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .PHONY: help
