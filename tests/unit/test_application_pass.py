@@ -51,7 +51,7 @@ from tests.children import (
     set_ready,
     set_rollout,
 )
-from tests.unit.fakes import SETTINGS, FakeAnnouncer, FakeClock, FakeNamespaces, FakeRandomness, Trips, port
+from tests.unit.fakes import SETTINGS, CrashError, FakeAnnouncer, FakeClock, FakeNamespaces, FakeRandomness, Trips, port
 
 PLATFORM = Platform(name="gcp", backend="networkpolicy", cidrs=("139.105.36.164/32",))
 SPEC = {"image": "example/app:1", "maskinporten": {"enabled": True}}
@@ -625,6 +625,38 @@ async def test_while_an_ingress_cant_take_anothers_place_the_others_controller_i
     await world.settle()
     assert find_let_in(world) == {"ns-external"}
     assert [name for kind, name in world.cluster.objects if kind == INGRESS] == [build_ingress_name(NAME, "external")]
+
+
+async def move_to_external():
+    world = World(platform=replace(PLATFORM, **CLASSES))
+    world.edit(ingresses=[INTERNAL])
+    await world.settle()
+    world.edit(ingresses=[EXTERNAL])
+    world.trips.calls.clear()
+    return world
+
+
+async def calls_of_moving():
+    world = await move_to_external()
+    await world.reconcile()
+    return list(world.trips.calls)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_change_of_controllers_that_crashes_at_any_call_ends_as_one_that_doesnt(after):
+    whole = await move_to_external()
+    await whole.settle()
+    for number, name in enumerate(await calls_of_moving()):
+        world = await move_to_external()
+        world.trips.trip(number, CrashError, after=after)
+        with pytest.raises(CrashError):
+            await world.reconcile()
+
+        world.memory = Memory()
+        await world.settle()
+
+        assert find_let_in(world) == {"ns-external"}, name
+        assert world.cluster.objects.keys() == whole.cluster.objects.keys(), name
 
 
 # Foreign children

@@ -10,7 +10,7 @@ import yaml
 try:
     from yaml import CSafeLoader as SafeLoader
 except ImportError:  # PyYAML without libyaml: the same, and ten times slower
-    from yaml import SafeLoader  # type: ignore[assignment]
+    from yaml import SafeLoader  # type: ignore[assignment]  # a class of another name, used alike
 
 from maskinporten_operator.model.resources import build_path
 
@@ -58,7 +58,7 @@ class _Loader(SafeLoader):
     _depth = 0
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
-        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # the resolver has no types
         is_text = tag in {f"{_TAG}timestamp", f"{_TAG}value"} or (tag in NUMBER_TAGS and ":" in value)
         return f"{_TAG}str" if is_text else tag
 

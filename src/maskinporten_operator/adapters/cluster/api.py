@@ -60,7 +60,7 @@ async def load_configuration() -> Configuration:
     """
     configuration = Configuration()
     try:
-        if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+        if _is_in_pod():
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -69,12 +69,16 @@ async def load_configuration() -> Configuration:
     return configuration
 
 
+def _is_in_pod() -> bool:
+    return "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
+
+
 def find_namespace() -> str:
     """Find the namespace that kubectl would take: that of the kubeconfig's context, in a pod its own, or `default`."""
     try:
-        if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+        if _is_in_pod():
             return OWN_NAMESPACE_FILE.read_text().strip()
-        _, current = list_kube_config_contexts()  # type: ignore[no-untyped-call]
+        _, current = list_kube_config_contexts()  # type: ignore[no-untyped-call]  # the package has no types
         return str(current["context"].get("namespace") or DEFAULT_NAMESPACE)
     except (ConfigException, OSError, ValueError, YAMLError):
         return DEFAULT_NAMESPACE
