@@ -98,11 +98,8 @@ class StatusReader:
         return parse_deliveries((body["metadata"].get("annotations") or {}).get(DELIVERIES_ANNOTATION))
 
     async def _read_events(self, namespace: str, uid: str) -> list[Mapping[str, Any]] | None:
-        def reduce(event: Mapping[str, Any]) -> Mapping[str, Any]:
-            return event if (event.get("involvedObject") or {}).get("uid") == uid else {}
-
         try:
-            return list(filter(None, await list_objects(self._api, EVENT.path(namespace), reduce)))
+            return await list_objects(self._api, EVENT.path(namespace), fields=f"involvedObject.uid={uid}")
         except UNREADABLE:
             return None
 

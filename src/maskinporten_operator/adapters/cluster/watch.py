@@ -19,7 +19,7 @@ from maskinporten_operator.plan.owner_references import APP_LABEL
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from maskinporten_operator.adapters.cluster.api import ClusterApi
+    from maskinporten_operator.adapters.cluster.api import ClusterApi, Query
     from maskinporten_operator.adapters.cluster.bodies import Reduce
     from maskinporten_operator.model.resources import Kind
 
@@ -65,7 +65,11 @@ async def list_metadata(
     api: ClusterApi, path: str, selector: str = "", reduce: Reduce | None = None
 ) -> tuple[list[Mapping[str, Any]], str]:
     """List objects' metadata, each as `reduce` makes it, by default what is read here, and the resourceVersion."""
-    return await _list(api, path, LIST_METADATA, reduce or reduce_metadata, selector, lambda: None, PageSize())
+    return await _list(api, path, LIST_METADATA, reduce or reduce_metadata, _select(selector), lambda: None, PageSize())
+
+
+def _select(labels: str) -> list[tuple[str, str]]:
+    return [("labelSelector", labels)] if labels else []
 
 
 async def _list(
@@ -73,12 +77,11 @@ async def _list(
     path: str,
     accept: str,
     reduce: Reduce,
-    selector: str,
+    query: Query,
     give_sign: Callable[[], None],
     pages: PageSize,
 ) -> tuple[list[Mapping[str, Any]], str]:
     items: list[Mapping[str, Any]] = []
-    query = [("labelSelector", selector)] if selector else []
     position = ""
     while True:
         give_sign()
@@ -99,10 +102,14 @@ async def _list(
 
 
 async def list_objects(
-    api: ClusterApi, path: str, reduce: Reduce = lambda body: body, selector: str = ""
+    api: ClusterApi, path: str, reduce: Reduce = lambda body: body, selector: str = "", fields: str = ""
 ) -> list[Mapping[str, Any]]:
-    """List objects, those that a selector of labels chooses, each as `reduce` makes it before the next one is read."""
-    items, _ = await _list(api, path, JSON, reduce, selector, lambda: None, PageSize())
+    """List objects, those that selectors of labels and of `fields` choose.
+
+    Each is as `reduce` makes it before the next one is read.
+    """
+    query = [*_select(selector), *([("fieldSelector", fields)] if fields else [])]
+    items, _ = await _list(api, path, JSON, reduce, query, lambda: None, PageSize())
     return items
 
 
@@ -137,7 +144,7 @@ async def follow_metadata(
     while True:
         try:
             accept, reduce = (JSON, reduce_first) if reduce_first else (LIST_METADATA, reduce_metadata)
-            items, version = await _list(api, path, accept, reduce, selector, signs.note, pages)
+            items, version = await _list(api, path, accept, reduce, _select(selector), signs.note, pages)
             reduce_first = None
             listener.on_list(items, namespace)
             del items  # this coroutine keeps what it names for as long as the watch lasts
