@@ -216,6 +216,10 @@ NEEDS_A_SENTENCE = {
     ),
     "namespaces twice": ({"namespaces": ["a"], "namespaceSelector": "team"}, "unset one"),
     "a monitor of nothing": ({"serviceMonitor": {"enabled": True}, "service": {"enabled": False}}, "service.enabled"),
+    "alerts on nothing": (
+        {"prometheusRule": {"enabled": True}, "settings": {"metricsAddress": ""}},
+        "there is nothing to alert on",
+    ),
     "a drain that never ends": ({"replicas": 2, "podDisruptionBudget": {"minAvailable": 2}}, "less than replicas"),
     "the simulator and Maskinporten": (
         {

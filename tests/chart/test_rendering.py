@@ -28,6 +28,7 @@ from tests.cel import check_age
 from tests.chart.conftest import MIN_VALUES
 from tests.chart.rendered import NAME
 from tests.e2e.played_pod import has_token
+from tests.metric_names import ALERTS
 from tools.cluster import helm3
 from tools.generate.__main__ import ROOT
 from tools.generate.chart import CHART, PLACED, find_value
@@ -189,6 +190,7 @@ RENDERED = {
         "networkPolicy": {"enabled": True},
         "scopePolicy": {"enabled": True},
         "sizePolicy": {"enabled": True},
+        "prometheusRule": {"enabled": True, "runbooks": "https://docs.example"},
     },
 }
 
@@ -521,6 +523,24 @@ def test_prometheus_finds_the_metrics_by_the_service(render):
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["port"] in {one["name"] for one in service["spec"]["ports"]}
     assert service["spec"]["selector"].items() <= rendered.pod()["metadata"]["labels"].items()
+
+
+def test_the_alerts_are_those_of_their_file(render):
+    rule = render(prometheusRule={"enabled": True, "labels": {"release": "prometheus"}}).find("PrometheusRule")
+
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    assert rule["spec"] == ALERTS
+    assert not render().all("PrometheusRule")
+
+
+def test_alerts_link_to_the_runbooks_where_the_docs_are_published(render):
+    spec = render(prometheusRule={"enabled": True, "runbooks": "https://docs.example/a/"}).find("PrometheusRule")[
+        "spec"
+    ]
+    links = [rule["annotations"]["runbook_url"] for group in spec["groups"] for rule in group["rules"]]
+
+    assert links[0] == "https://docs.example/a/runbooks/no-leader/"
+    assert all(link.startswith("https://docs.example/a/runbooks/") for link in links)
 
 
 def test_every_pod_is_restricted_with_a_root_that_it_cant_write_to(render):

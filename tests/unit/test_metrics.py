@@ -65,12 +65,15 @@ def test_a_conflict_is_no_error():
     assert samples(metrics, "retries_total") == ['maskinporten_operator_retries_total{kind="MaskinportenClient"} 1.0']
 
 
-def test_refused_statuses_are_counted_by_kind():
+def test_refused_statuses_are_counted_by_kind_from_none_on():
     metrics = Metrics()
     metrics.count_refused_status(MASKINPORTEN_CLIENT)
 
-    counted = 'maskinporten_operator_statuses_refused_total{kind="MaskinportenClient"} 1.0'
-    assert samples(metrics, "statuses_refused_total") == [counted]
+    counted = {
+        'maskinporten_operator_statuses_refused_total{kind="MaskinportenClient"} 1.0',
+        'maskinporten_operator_statuses_refused_total{kind="Application"} 0.0',
+    }
+    assert set(samples(metrics, "statuses_refused_total")) == counted
 
 
 def test_dropped_events_are_counted_from_none_on():

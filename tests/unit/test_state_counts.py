@@ -7,7 +7,7 @@ import pytest
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.runtime.metrics import Metrics
-from maskinporten_operator.runtime.state_counts import count_keys, count_resources, count_scopes
+from maskinporten_operator.runtime.state_counts import count_false_conditions, count_keys, count_resources, count_scopes
 from maskinporten_operator.runtime.store import WatchedResourceStore
 from tests.unit.fakes import NOW, private_jwk, registered, registration, resource_body
 
@@ -40,6 +40,33 @@ def test_what_somebody_writes_into_a_status_makes_no_new_state(store):
     see(store, *(ready(f"x{number}", f"y{number}") for number in range(50)))
 
     assert count_resources([store]) == {("MaskinportenClient", "Unknown", "Other"): 50}
+
+
+def condition(name, status, reason):
+    return {"type": name, "status": status, "reason": reason}
+
+
+def test_conditions_beside_ready_that_are_false_are_counted_by_reason(store):
+    said = [
+        condition("Ready", "False", "InvalidSpec"),
+        condition("Verified", "False", "ScopeRefused"),
+        condition("Rotated", "False", "KeysInUse"),
+        condition("ScopesGranted", "True", "Synchronized"),
+        condition("Available", "Unknown", "WorkloadElsewhere"),
+    ]
+    see(store, {"conditions": said}, {"conditions": said[:2]}, {})
+
+    assert count_false_conditions([store]) == {
+        ("MaskinportenClient", "Verified", "ScopeRefused"): 2,
+        ("MaskinportenClient", "Rotated", "KeysInUse"): 1,
+    }
+
+
+def test_what_somebody_writes_into_a_condition_makes_no_new_state(store):
+    made_up = [condition(f"x{number}", "False", "KeysInUse") for number in range(9)]
+    see(store, *({"conditions": [condition("Verified", "False", f"y{number}"), *made_up]} for number in range(50)))
+
+    assert count_false_conditions([store]) == {("MaskinportenClient", "Verified", "Other"): 50}
 
 
 def test_scopes_are_counted_by_the_state_that_is_told(store):

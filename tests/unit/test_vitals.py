@@ -202,6 +202,17 @@ async def test_readyz_says_what_is_missing(unused_tcp_port):
     assert (after.status_code, after.text) == (200, "ok\n")
 
 
+async def test_prometheus_reads_whether_it_is_ready(unused_tcp_port):
+    metrics, missing = Metrics(), ["one"]
+    async with serve_endpoints(metrics, "", f"127.0.0.1:{unused_tcp_port}", lambda: missing, list):
+        before = metrics.render().decode()
+        missing.clear()
+        after = metrics.render().decode()
+
+    assert "maskinporten_operator_ready 0.0" in before
+    assert "maskinporten_operator_ready 1.0" in after
+
+
 async def test_an_address_that_somebody_else_has_is_named(unused_tcp_port):
     address = f"127.0.0.1:{unused_tcp_port}"
     async with serve_endpoints(Metrics(), "", address, list, list):

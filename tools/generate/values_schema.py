@@ -243,6 +243,12 @@ METRICS = {
         interval=text("How often it is read; empty: as Prometheus does.", INTERVAL),
         scrapeTimeout=text("How long that may take.", INTERVAL),
     ),
+    "prometheusRule": record(
+        "Alerts for the Prometheus operator.",
+        enabled=flag("Whether there are some."),
+        labels=table("Labels by which Prometheus finds them.", LABEL),
+        runbooks=text("Where the docs are published, so that alerts link to their runbooks.", URL),
+    ),
 }
 NETWORK_POLICY = record(
     "What reaches the operator, and what it reaches.",

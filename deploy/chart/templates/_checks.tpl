@@ -91,6 +91,9 @@
 {{- if and .Values.serviceMonitor.enabled (not (and .Values.service.enabled .Values.settings.metricsAddress)) -}}
 {{- fail "serviceMonitor.enabled needs service.enabled and settings.metricsAddress: Prometheus finds the pods by the Service" -}}
 {{- end -}}
+{{- if and .Values.prometheusRule.enabled (not .Values.settings.metricsAddress) -}}
+{{- fail "prometheusRule.enabled needs settings.metricsAddress: without metrics there is nothing to alert on" -}}
+{{- end -}}
 {{- if and (include "mpo.replicated" .) .Values.podDisruptionBudget.enabled (ge (int .Values.podDisruptionBudget.minAvailable) (int .Values.replicas)) -}}
 {{- fail "podDisruptionBudget.minAvailable must be less than replicas: otherwise no node can be drained" -}}
 {{- end -}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
-from maskinporten_operator.runtime.state_counts import count_resources, count_scopes
+from maskinporten_operator.runtime.state_counts import count_false_conditions, count_resources, count_scopes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,5 +32,11 @@ def add_gauges(
         "Known resources by Ready and its reason.",
         ("kind", "ready", "reason"),
         lambda: count_resources(stores.values()),
+    )
+    gauges(
+        "false_conditions",
+        "Conditions beside Ready that are False, by resources' kind, type and reason.",
+        ("kind", "condition", "reason"),
+        lambda: count_false_conditions(stores.values()),
     )
     gauges("scopes", "Exposed scopes by state.", ("state",), lambda: count_scopes(stores[MASKINPORTEN_CLIENT]))

@@ -50,6 +50,7 @@ async def serve_endpoints(
     async def show_metrics(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
+    metrics.gauge("ready", "Whether /readyz answers 200: 1 or 0.", lambda: int(not find_missing()))
     routes: dict[str, list[web.RouteDef]] = {}
     routes.setdefault(health_address, []).extend([web.get("/livez", livez), web.get("/readyz", readyz)])
     routes.setdefault(metrics_address, []).append(web.get("/metrics", show_metrics))

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from maskinporten_operator.model.conditions import Reason
+from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -83,6 +84,8 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+        for kind in (MASKINPORTEN_CLIENT, APPLICATION):  # an increase is seen only of what was there before
+            self._refused_statuses.labels(kind.name)
         self._dropped_events = Counter(
             f"{PREFIX}_events_dropped",
             "Kubernetes Events that were given up: too many waited, or the API server refused one.",

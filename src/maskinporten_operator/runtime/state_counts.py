@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import READY
-from maskinporten_operator.model.status_hint import StatusHint, read_status
+from maskinporten_operator.model.status_hint import ConditionHint, StatusHint, read_status
+from maskinporten_operator.plan.status import OWN_TYPES
 from maskinporten_operator.runtime.metrics import KNOWN_RESULTS
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from maskinporten_operator.runtime.store import WatchedResourceStore
 
 SCOPE_STATES = frozenset({"Active", "Inactive", "Withdrawn", "Absent", "Conflict"})
+NOTICES = OWN_TYPES - {READY}
 DAY = 86400.0
 AGES = (("1d", 1), ("30d", 30), ("180d", 180), ("335d", 335))
 """Names of ages, and up to how many days they reach; at the last a key is registered anew."""
@@ -33,8 +35,18 @@ def count_resources(stores: Iterable[WatchedResourceStore]) -> Counter[tuple[str
             if ready is None:
                 found[store.kind.name, "Unknown", NEW] += 1
                 continue
-            reason = ready.reason if ready.reason in KNOWN_RESULTS else OTHER
-            found[store.kind.name, ready.status, str(reason)] += 1
+            found[store.kind.name, ready.status, _name_reason(ready)] += 1
+    return found
+
+
+def count_false_conditions(stores: Iterable[WatchedResourceStore]) -> Counter[tuple[str, ...]]:
+    """Count the conditions beside Ready that are False, by kind, type and reason; of our own types only."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for store in stores:
+        for status in _statuses(store):
+            for condition in status.conditions:
+                if condition.status == "False" and condition.type in NOTICES:
+                    found[store.kind.name, condition.type, _name_reason(condition)] += 1
     return found
 
 
@@ -51,6 +63,10 @@ def count_keys(registrations: Iterable[Registration], now: datetime) -> Counter[
     """Count our registered keys by age; those of clients that were only listed aren't known."""
     keys = [key for one in registrations for key in one.keys or () if key.ours]
     return Counter((_name_age(key, now),) for key in keys)
+
+
+def _name_reason(condition: ConditionHint) -> str:
+    return str(condition.reason) if condition.reason in KNOWN_RESULTS else OTHER
 
 
 def _name_age(key: PublicJwk, now: datetime) -> str:
