@@ -173,18 +173,20 @@ def test_a_resync_writes_nothing_and_lists_once(stage, namespace, audit):
     stage.restart()
 
 
-def test_the_status_command_shows_a_resource_by_the_rights_of_whoever_asks(stage, namespace):
+def test_the_commands_show_a_resource_and_its_token_by_the_rights_of_whoever_asks(stage, namespace):
     created = stage.create_ready(namespace, "shown")
     environment = {**os.environ, "KUBECONFIG": str(stage.cluster.admin_kubeconfig)}
 
     def run(*arguments):
-        command = [BIN / "kubectl-maskinporten", "status", *arguments, "-n", namespace]
+        command = [BIN / "kubectl-maskinporten", *arguments, "-n", namespace]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     (shown,) = wait_for(
-        lambda: [one for one in json.loads(run("shown", "-o", "json")) if one["events"]], PATIENCE, "an Event"
+        lambda: [one for one in json.loads(run("status", "shown", "-o", "json")) if one["events"]],
+        PATIENCE,
+        "an Event",
     )
 
     assert shown["ready"]["status"] == "True"
@@ -193,4 +195,11 @@ def test_the_status_command_shows_a_resource_by_the_rights_of_whoever_asks(stage
         (created["status"]["keyIDs"][0], True, [])
     ]
     assert all(scope["is_registered"] for scope in shown["consumed"])
-    assert "shown" in run()
+    assert "shown" in run("status")
+
+    told, secret = run("token", "shown"), run("token", "shown", "--raw").strip()
+
+    assert "issued a token" in told
+    stage.trail.canaries.add_token("a token", secret)
+    assert stage.trail.canaries.find(told) == []
+    assert stage.trail.canaries.find(secret)

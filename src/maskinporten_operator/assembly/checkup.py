@@ -20,9 +20,9 @@ from maskinporten_operator.assembly.parts import build_source
 from maskinporten_operator.assembly.trial import Trial, remove_leftovers
 from maskinporten_operator.config import Config
 from maskinporten_operator.model.signer_reference import find_provider
+from maskinporten_operator.model.tokens import SCOPE_REFUSALS, find_organisation
 from maskinporten_operator.plan.findings import (
     CLUSTER_ADMIN,
-    SCOPE_REFUSALS,
     Check,
     CheckState,
     advise,
@@ -224,8 +224,7 @@ class Checkup:
     def _judge_token(self, server: AuthorizationServer) -> None:
         exchange = self.diagnosis.recorder.exchanges[-1]
         claims = exchange.read_claims()
-        organisation = claims.get("consumer", {})
-        number = str(organisation.get("ID", "")).rpartition(":")[2] if isinstance(organisation, dict) else ""
+        number = find_organisation(claims, "consumer")
         message = (
             f"for client {self._config.admin_client_id}"
             + (f" of organisation {number}" if number else "")

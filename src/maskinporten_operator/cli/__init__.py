@@ -13,6 +13,7 @@ from maskinporten_operator.cli.doctor import doctor
 from maskinporten_operator.cli.inventory import inventory
 from maskinporten_operator.cli.options import config_options, load_or_exit
 from maskinporten_operator.cli.status import status
+from maskinporten_operator.cli.token import token
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -55,3 +56,4 @@ main.add_command(check)
 main.add_command(doctor)
 main.add_command(inventory)
 main.add_command(status)
+main.add_command(token)

@@ -122,18 +122,18 @@ def _list_lines(one: Overview, now: datetime) -> Iterator[str]:
         yield _render_condition(one.ready, now)
     if one.remedy:
         yield f"    → {one.remedy}"
-    yield from _list_labelled("Next", one.next)
-    yield from _list_labelled("Client", [one.client_id] if one.client_id else [])
-    yield from _list_labelled("Secret", [one.secret] if one.secret else [])
-    yield from _list_labelled("Keys", [_render_key(key, now) for key in one.keys])
+    yield from list_labelled("Next", one.next)
+    yield from list_labelled("Client", [one.client_id] if one.client_id else [])
+    yield from list_labelled("Secret", [one.secret] if one.secret else [])
+    yield from list_labelled("Keys", [_render_key(key, now) for key in one.keys])
     consumed = [f"{SIGNS['passed' if it.is_registered else 'failed']} {it.name}" for it in one.consumed]
-    yield from _list_labelled("Consumes", consumed)
+    yield from list_labelled("Consumes", consumed)
     exposed = [f"{it.name}: {it.state}, {count(it.consumers, 'consumer')}" for it in one.exposed]
-    yield from _list_labelled("Exposes", exposed)
+    yield from list_labelled("Exposes", exposed)
     if one.events is None:
-        yield from _list_labelled("Happened", ["Events can't be read with your rights"])
+        yield from list_labelled("Happened", ["Events can't be read with your rights"])
     else:
-        yield from _list_labelled(
+        yield from list_labelled(
             "Happened",
             [f"{render_age(it.last, now)} ago: {it.reason}: {it.message}{_times(it.count)}" for it in one.events],
         )
@@ -141,7 +141,8 @@ def _list_lines(one: Overview, now: datetime) -> Iterator[str]:
         yield _render_condition(condition, now)
 
 
-def _list_labelled(label: str, lines: Sequence[str]) -> Iterator[str]:
+def list_labelled(label: str, lines: Sequence[str]) -> Iterator[str]:
+    """List lines below one another, the first of them with a label."""
     for number, line in enumerate(lines):
         yield f"  {(label if number == 0 else '').ljust(LABEL_WIDTH)}{escape(line)}"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from maskinporten_operator.model.registrations import INTEGRATION_TYPE
+from maskinporten_operator.model.tokens import SCOPE_REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -37,8 +38,6 @@ RELIED_ON: Mapping[str, tuple[str, ...]] = {
     "DelegationSource": ("name", "issuer"),
 }
 """Members without which the operator doesn't know what it sees, by the contract's name of the schema."""
-SCOPE_REFUSALS = frozenset({"invalid_scope", "forbidden"})
-"""Maskinporten's words for a client that lacks a scope, and for an organisation without access to it."""
 TRIAL = "maskinporten-operator doctor"
 MAX_TRIAL_SCOPES = 5
 MAX_RUN_SECONDS = 1800.0

@@ -9,6 +9,8 @@ from maskinporten_operator.model.conditions import Reason
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from maskinporten_operator.model.resources import Kind
+
 REMEDIES: Mapping[Reason, str] = {
     Reason.ROLLOUT_FAILED: "You: edit the Application. It goes on by itself when its pods come up after all",
     Reason.INVALID_SPEC: "You: edit the resource. The cluster admin, if the message names a scope of FORBIDDEN_SCOPES",
@@ -57,3 +59,13 @@ REMEDIES: Mapping[Reason, str] = {
     Reason.CLUSTER_UNAVAILABLE: "Time: tried again likewise",
     Reason.INTERNAL_ERROR: "The cluster admin: its log tells where",
 }
+
+
+def describe_lack(verb: str, kind: Kind, namespace: str | None) -> str:
+    """Say which right of RBAC whoever runs a command lacks, and who can give it; `namespace` is None for all."""
+    resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+    where = f"in namespace {namespace}" if namespace else "in all namespaces"
+    return (
+        f"you may not {verb} {resource} {where}: whoever administers rights there, else a cluster admin, must give you "
+        f"the right to {verb} {resource} (RBAC)"
+    )

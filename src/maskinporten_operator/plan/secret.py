@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import SECRET_UNIQUE, Reason, Verdict
 from maskinporten_operator.model.jwk import PrivateJwk
+from maskinporten_operator.model.registrations import AuthorizationServer
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.plan.owner_references import (
     APP_LABEL,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from maskinporten_operator.model.jwk import KeyDigest
-    from maskinporten_operator.model.registrations import AuthorizationServer
     from maskinporten_operator.model.resources import ObjectMeta
 
 CLIENT_ID = "MASKINPORTEN_CLIENT_ID"
@@ -112,6 +112,17 @@ class ObservedSecret:
         """Since when keys were in it, as `plan.secret_uses` writes it down."""
         text = (self.manifest["metadata"].get("annotations") or {}).get(DELIVERIES_ANNOTATION)
         return str(text)[-MAX_DELIVERIES_LENGTH:] if text else None
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes in it."""
+        return tuple((self._find(SCOPES) or "").split())
+
+    @property
+    def server(self) -> AuthorizationServer | None:
+        """What it tells of Maskinporten, if it tells all of it."""
+        values = [value for name in VALUES[1:] if (value := self._find(name))]
+        return AuthorizationServer(*values) if len(values) == len(VALUES) - 1 else None
 
     def _find(self, key: str) -> str | None:
         encoded = (self.manifest.get("data") or {}).get(key)

@@ -66,14 +66,13 @@ def judge_verified(trial: Trial | None, scopes: Sequence[str]) -> Verdict:
     if answer and answer.outcome == "Issued":
         return Verdict(VERIFIED, "True", Reason.TOKEN_ISSUED, "Maskinporten issued a token with these credentials")
     if answer and answer.outcome == "ScopeRefused":
-        named = [scope for scope in scopes if scope in answer.words] or list(scopes)
-        owners = sorted({f"{scope.partition(':')[0]}:" for scope in named})
+        named = find_named(answer.words, scopes)
         return Verdict(
             VERIFIED,
             "False",
             Reason.SCOPE_REFUSED,
-            f"Maskinporten gives no token for {show(named)} ({answer.words}): whoever owns {show(owners)} must grant "
-            "access, which may take minutes to arrive",
+            f"Maskinporten gives no token for {show(named)} ({answer.words}): whoever owns {show_owners(named)} must "
+            "grant access, which may take minutes to arrive",
         )
     if answer is None or (answer.outcome == "KeyRefused" and not trial.is_over):
         return Verdict(
@@ -88,3 +87,13 @@ def judge_verified(trial: Trial | None, scopes: Sequence[str]) -> Verdict:
         Reason.TOKEN_REFUSED,
         f"Maskinporten gives no token with these credentials ({answer.words}): if it stays so, ask the cluster admin",
     )
+
+
+def find_named(words: str, scopes: Sequence[str]) -> list[str]:
+    """Find the scopes that a refusal names; all of them if it names none."""
+    return [scope for scope in scopes if scope in words] or list(scopes)
+
+
+def show_owners(scopes: Sequence[str]) -> str:
+    """List the prefixes of scopes, each of which is an organisation's."""
+    return show(sorted({f"{scope.partition(':')[0]}:" for scope in scopes}))

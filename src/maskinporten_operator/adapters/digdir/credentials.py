@@ -13,6 +13,7 @@ import uuid
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
@@ -329,10 +330,12 @@ class AdminCredentials:
     def _look(self) -> list[tuple[int, int, int] | None]:
         return [_identify(path) for path in self._source.files]
 
-    def build_assertion(self, audience: str, scopes: Sequence[str], now: float) -> str:
-        """Sign a client assertion, by what the files hold now; each is used once."""
+    def build_assertion(
+        self, audience: str, scopes: Sequence[str], now: float, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> str:
+        """Sign a client assertion with `more` claims, by what the files hold now; each is used once."""
         self.refresh()
-        return self._encode(self._build_claims(audience, scopes, now))
+        return self._encode(self._build_claims(audience, scopes, now) | dict(more))
 
     async def sign_assertion(self, audience: str, scopes: Sequence[str], now: float) -> str:
         """Sign likewise; where somebody else holds the key, beside the event loop and within `MAX_SECONDS`.

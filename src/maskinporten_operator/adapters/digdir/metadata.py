@@ -68,10 +68,8 @@ class MaskinportenMetadata:
         try:
             body = response.json()
             values = [body[name] for name in ("issuer", "jwks_uri", "token_endpoint")]
-            is_usable = all(
-                isinstance(value, str) and httpx.URL(value).host and urlsplit(value).hostname for value in values
-            )
-        except (ValueError, KeyError, TypeError, httpx.InvalidURL):
+            is_usable = all(map(is_address, values))
+        except (ValueError, KeyError, TypeError):
             is_usable = False
         if not is_usable:
             raise TransientError(
@@ -79,3 +77,11 @@ class MaskinportenMetadata:
                 f"{self._url} is no metadata of an authorization server: a cluster admin must check the address",
             )
         return AuthorizationServer(self._url, *values)
+
+
+def is_address(value: object) -> bool:
+    """Whether a value is an address that can be asked."""
+    try:
+        return isinstance(value, str) and bool(httpx.URL(value).host and urlsplit(value).hostname)
+    except (ValueError, httpx.InvalidURL):
+        return False
