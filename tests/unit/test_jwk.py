@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -166,6 +167,24 @@ def test_a_registered_key_that_tells_no_numbers_matches_nothing():
 def test_a_public_key_expires_when_the_api_said_so(exp, expires):
     assert PublicJwk({"kid": "a", "exp": exp}).expires == expires
     assert PublicJwk({"kid": "a"}).expires is None
+
+
+@pytest.mark.parametrize(
+    ("told", "created"),
+    [
+        ("2026-01-19T09:40:37.258551Z", datetime(2026, 1, 19, 9, 40, 37, 258551, UTC)),
+        ("2021-01-13T00:53:56.301+01:00", datetime(2021, 1, 12, 23, 53, 56, 301000, UTC)),
+        ("2021-01-13T10:53:56", None),
+        ("0001-01-01T00:00:00+02:00", None),
+        ("yesterday", None),
+        (1_600_000_000, None),
+    ],
+)
+def test_when_a_key_was_registered_is_told_in_utc_whatever_the_api_wrote(told, created):
+    found = PublicJwk({"kid": "a", "created": told}).created
+
+    assert found == created
+    assert found is None or found.tzinfo is UTC
 
 
 # Showing

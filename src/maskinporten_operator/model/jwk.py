@@ -6,7 +6,7 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Any, Self
 
@@ -138,12 +138,12 @@ class PublicJwk:
 
     @property
     def created(self) -> datetime | None:
-        """When the key was registered, if the API said so in a way that can be compared."""
+        """When the key was registered, in UTC, if the API said so in a way that can be compared."""
         try:
             moment = datetime.fromisoformat(str(self.members["created"]))
-        except (KeyError, ValueError):
+            return moment.astimezone(UTC) if moment.tzinfo else None
+        except (KeyError, ValueError, OverflowError):
             return None
-        return moment if moment.tzinfo else None
 
     def answers(self, request: str) -> bool:
         """Whether the key was made while this rotation request stood."""

@@ -6,7 +6,7 @@ import json
 import re
 from base64 import b64decode
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from maskinporten_operator.model.jwk import KEY_LIMIT, OUR_KID_PREFIX, PrivateJwk, PublicJwk
@@ -172,11 +172,7 @@ def _find_birth(current: PublicJwk, secret: AdminSecret) -> datetime:
     """Find since when there is a key: since we wrote it, else since DigDir has it, else since the Secret is there."""
     if secret.renewal and secret.renewal.kid == current.kid:
         return secret.renewal.at
-    try:
-        created = datetime.fromisoformat(str(current.members.get("created")))
-    except ValueError:
-        return secret.created
-    return created if created.tzinfo else created.replace(tzinfo=UTC)
+    return current.created or secret.created
 
 
 def _find_leaving(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.blockers import Blocker, rejected, waiting
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
 SECRET_RECHECK_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for what is found once and kept
 class Snapshot:
     """Everything that the decision needs, read within one pass that nothing of it blocked.
 
@@ -129,7 +130,7 @@ class Snapshot:
         """The client's keys as read."""
         return tuple((self.registration.keys if self.registration else None) or ())
 
-    @property
+    @cached_property
     def current_key(self) -> PublicJwk | None:
         """The registered key that the Secret holds, whoever made it."""
         held = self.secret.jwk if self.secret else None

@@ -119,8 +119,8 @@ def add_synchronized(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
 
 
 def format_time(moment: datetime) -> str:
-    """Format a time as Kubernetes does, so that an unchanged time isn't a change."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Format a time in UTC as Kubernetes does, so that an unchanged time isn't a change."""
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _build_conditions(

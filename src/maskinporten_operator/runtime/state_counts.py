@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from maskinporten_operator.model.conditions import READY
@@ -13,6 +12,7 @@ from maskinporten_operator.runtime.metrics import KNOWN_RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from maskinporten_operator.model.jwk import PublicJwk
     from maskinporten_operator.model.registrations import Registration
@@ -70,10 +70,9 @@ def _name_reason(condition: ConditionHint) -> str:
 
 
 def _name_age(key: PublicJwk, now: datetime) -> str:
-    try:
-        age = now - datetime.fromisoformat(str(key.members["created"]))
-    except (KeyError, ValueError, TypeError):
+    if key.created is None:
         return UNKNOWN
+    age = now - key.created
     return next((name for name, days in AGES if age.total_seconds() < days * DAY), OLDER)
 
 

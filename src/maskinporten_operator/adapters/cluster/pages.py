@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 FIRST_OBJECTS = 50
-MAX_OBJECTS = 1000
+MAX_OBJECTS = 2500
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Of a page; one that is larger is given up, and asked for again with fewer objects."""
 
