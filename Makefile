@@ -62,7 +62,8 @@ test-node: venv ## The chart on a node with real pods (Linux, root, cgroups of v
 
 .PHONY: test-unit
 test-unit: venv ## The fast ones: neither control plane nor Helm
-	@$(BIN)/pytest --ignore=tests/e2e --ignore=tests/tools --ignore=tests/chart --ignore=tests/node --ignore=tests/signers
+	@$(BIN)/pytest --ignore=tests/e2e --ignore=tests/tools --ignore=tests/chart --ignore=tests/node --ignore=tests/signers \
+	  --ignore=tests/docs
 
 .PHONY: test-signers
 test-signers: venv signers ## Signing by keys that others hold, by their own libraries (needs SoftHSM)

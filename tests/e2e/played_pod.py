@@ -21,6 +21,7 @@ import httpx
 from tools.stack import BIN, Process
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tools.cluster import Cluster
@@ -45,20 +46,32 @@ def has_token(container: dict[str, Any], spec: dict[str, Any]) -> bool:
 class PlayedPods:
     """The pods of one namespace."""
 
-    def __init__(self, cluster: Cluster, kube: KubeClient, namespace: str, folder: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, kube: KubeClient, namespace: str, folder: Path, hosts: Mapping[str, str] | None = None
+    ) -> None:
+        """Play the pods of a namespace; `hosts` are addresses outside the cluster, and what stands in for each."""
         self.cluster = cluster
         self.kube = kube
         self.namespace = namespace
         self.folder = folder
+        self.hosts = hosts or {}
         self.addresses: dict[str, str] = {}
+        self.environments: dict[str, dict[str, str]] = {}
         self.running: dict[str, Process] = {}
+        self._probes: dict[str, str] = {}
         self._net = f"127.{os.getpid() // 250 % 250 + 2}.{os.getpid() % 250 + 1}"
 
     def start(self, deployment: str) -> Process:
+        """Start what a Deployment says now, in the place of what was started for it before; wait until it is ready."""
+        process = self.begin(deployment)
+        self.wait_ready(deployment)
+        return process
+
+    def begin(self, deployment: str) -> Process:
         """Start what a Deployment says now, in the place of what was started for it before."""
         template = self.read("apis/apps/v1", "deployments", deployment)["spec"]["template"]
         (service,) = self.find_services(template["metadata"]["labels"])
-        self.addresses.setdefault(service, f"{self._net}.{next(LAST_PARTS)}")
+        self.give_address(service)
         self.stop(deployment)
         spec = template["spec"]
         volumes = self._write_files(deployment, spec)
@@ -75,6 +88,7 @@ class PlayedPods:
             if has_token(container, spec):
                 account = spec["serviceAccountName"]
                 environment["KUBECONFIG"] = str(self.cluster.kubeconfig_of(account, self.namespace))
+            self.environments[deployment] = environment
             return Process([str(BIN / program), *rest], environment, self.folder / f"{deployment}.log")
 
         for container in spec.get("initContainers", ()):
@@ -82,8 +96,12 @@ class PlayedPods:
             assert first.popen.wait(60) == 0, first.output()
         (container,) = spec["containers"]
         process = self.running[deployment] = begin(container)
-        self._wait_ready(process, container, self.addresses[service])
+        self._probes[deployment] = self._find_probe(container, self.addresses[service])
         return process
+
+    def give_address(self, service: str) -> None:
+        """Give a Service its address, if it has none."""
+        self.addresses.setdefault(service, f"{self._net}.{next(LAST_PARTS)}")
 
     def stop(self, deployment: str) -> None:
         """End what was started for a Deployment."""
@@ -143,14 +161,20 @@ class PlayedPods:
     def _localize(self, text: str, service: str, folders: dict[str, str]) -> str:
         for name, address in self.addresses.items():
             text = text.replace(f"//{name}.{self.namespace}.svc:", f"//{address}:")
+        for address, instead in self.hosts.items():
+            text = text.replace(address, instead)
         if folders:
             text = re.sub("|".join(map(re.escape, folders)), lambda found: folders[found[0]], text)
         return text.replace("0.0.0.0", self.addresses.get(service, ""))
 
-    def _wait_ready(self, process: Process, container: dict[str, Any], address: str) -> None:
+    def _find_probe(self, container: dict[str, Any], address: str) -> str:
         probe = container["readinessProbe"]["httpGet"]
         ports = {one["name"]: one["containerPort"] for one in container["ports"]}
-        url = f"http://{address}:{ports.get(probe['port'], probe['port'])}{probe['path']}"
+        return f"http://{address}:{ports.get(probe['port'], probe['port'])}{probe['path']}"
+
+    def wait_ready(self, deployment: str) -> None:
+        """Wait until what was started for a Deployment is ready."""
+        process, url = self.running[deployment], self._probes[deployment]
         deadline = time.monotonic() + 60
         while True:
             try:

@@ -60,7 +60,10 @@ def test_there_is_no_row_for_a_reason_that_nobody_gives():
 
 
 DOCUMENTS = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PLACES = sorted({place for one in DOCUMENTS for place in re.findall(r"`([\w/]+\.py)(?::(\w+))?`", one.read_text())})
+SAVED = {name for one in DOCUMENTS for name in re.findall(r'^```.* title="([^"]+)"', one.read_text(), re.MULTILINE)}
+"""Files that a page has its reader save."""
+NAMED = {place for one in DOCUMENTS for place in re.findall(r"`([\w/]+\.py)(?::(\w+))?`", one.read_text())}
+PLACES = sorted((path, name) for path, name in NAMED if path not in SAVED)
 """Files that the documents name, from the repository's root or a package's, each perhaps with a function in it."""
 
 

@@ -65,6 +65,7 @@ class Cluster(Administrator):
         emulated_version: str | None = None,
         nodes: int = 1,
         folder: Path | None = None,
+        exec_from: Path | None = None,
     ) -> Self:
         """Start a control plane and return once it answers and its controllers work.
 
@@ -76,6 +77,8 @@ class Cluster(Administrator):
             nodes: Number of nodes that kwok plays.
             folder: Where to keep it. A cluster with a folder outlives this process; one without
                 is ended by the next `create` of anybody, should this process end without doing so.
+            exec_from: Folder of programs that `kubectl exec` runs on this machine, besides those on the PATH, for pods
+                that a ClusterExec of kwok's selects; None if it runs none.
 
         Raises:
             ControlPlaneError: It could not be built or did not start. Nothing is left of it.
@@ -88,7 +91,7 @@ class Cluster(Administrator):
         cluster = cls(name, folder.resolve(), bin_folder, audited=audit_policy is not None)
         cluster._owner = owner
         try:
-            cluster._start(audit_policy, admission_plugins, emulated_version)
+            cluster._start(audit_policy, admission_plugins, emulated_version, exec_from)
             cluster.wait_ready()
             cluster._kwokctl("scale", "node", f"--replicas={nodes}")
         except BaseException:
@@ -179,7 +182,13 @@ class Cluster(Administrator):
                 return pid, arguments
         raise ControlPlaneError(f"{name} is not running")
 
-    def _start(self, audit_policy: Path | None, admission_plugins: Sequence[str], emulated_version: str | None) -> None:
+    def _start(
+        self,
+        audit_policy: Path | None,
+        admission_plugins: Sequence[str],
+        emulated_version: str | None,
+        exec_from: Path | None,
+    ) -> None:
         (self.folder / "kwok").mkdir(parents=True, exist_ok=True)
         # Started through this link, kwokctl is found among the processes of this cluster.
         (self.folder / "kwok" / "kwokctl").symlink_to(self.programs / "kwokctl")
@@ -187,13 +196,21 @@ class Cluster(Administrator):
             self.server = f"https://127.0.0.1:{ports['kubeApiserverPort']}"
             (self.folder / "kwokctl.json").write_text(
                 json.dumps(
-                    configuration(self.programs, ports, audit_policy, admission_plugins, emulated_version), indent=2
+                    configuration(
+                        self.programs,
+                        ports,
+                        audit_policy,
+                        admission_plugins,
+                        emulated_version,
+                        exec_here=exec_from is not None,
+                    ),
+                    indent=2,
                 )
             )
-            self._kwokctl("create", "cluster", f"--kubeconfig={self.admin_kubeconfig}")
+            self._kwokctl("create", "cluster", f"--kubeconfig={self.admin_kubeconfig}", first_on_path=exec_from)
         self.admin_kubeconfig.chmod(0o600)
 
-    def _kwokctl(self, *arguments: str) -> None:
+    def _kwokctl(self, *arguments: str, first_on_path: Path | None = None) -> None:
         command: list[str | Path] = [
             self.folder / "kwok" / "kwokctl",
             f"--config={self.folder / 'kwokctl.json'}",
@@ -203,7 +220,8 @@ class Cluster(Administrator):
         # Settings of the user's own kwok would change this cluster; kwokctl prefers a kubectl on the PATH.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("KWOK_")}
         environment["KWOK_WORKDIR"] = str(self.folder / "kwok")
-        environment["PATH"] = f"{self.programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        folders = [*([first_on_path] if first_on_path else []), self.programs, os.environ.get("PATH", os.defpath)]
+        environment["PATH"] = os.pathsep.join(map(str, folders))
         try:
             subprocess.run(
                 command,
@@ -241,6 +259,8 @@ def configuration(
     audit_policy: Path | None,
     admission_plugins: Sequence[str] = (),
     emulated_version: str | None = None,
+    *,
+    exec_here: bool = False,
 ) -> dict[str, object]:
     """The document that tells kwokctl all it would otherwise look up, download or choose."""
     emulation = [{"key": "emulated-version", "value": emulated_version}] if emulated_version else []
@@ -260,6 +280,7 @@ def configuration(
             "kwokControllerBinary": str(bin_folder / "kwok"),
             "kubectlBinary": str(bin_folder / "kubectl"),
             **({"kubeAuditPolicy": str(audit_policy.resolve())} if audit_policy else {}),
+            **({"enableCRDs": ["ClusterExec"]} if exec_here else {}),
         },
         "componentsPatches": [
             {
