@@ -744,6 +744,11 @@ OfflineConfig: type[Config] = create_model(
 )
 """The settings for commands that call nothing, and need no credentials."""
 
+ManifestConfig: type[Config] = create_model(
+    "ManifestConfig", __base__=Config, applications=_make_optional("applications", default=True)
+)
+"""The settings for commands that read manifests, whether or not the operator manages Applications."""
+
 
 def load_config(model: type[Config] = Config, **flags: Any) -> Config:
     """Build the configuration from flags, which win, and the environment.

@@ -187,15 +187,15 @@ async def test_people_are_told_it_in_lines(workload):
 
 
 async def test_nothing_that_it_tells_is_secret(workload):
-    told = []
+    texts = []
     for wishes in ({}, {"consumer": "123456789"}):
         report, token = await workload.ask(**wishes)
-        told += [render_json(report), show(report), repr(report)]
+        texts += [render_json(report), show(report), repr(report)]
         canaries = Canaries()
         canaries.add_jwk(json.loads(workload.key.serialize()))
         if token:
             canaries.add_token("the token", token)
-        assert [find for text in told for find in canaries.find(text)] == []
+        assert [find for text in texts for find in canaries.find(text)] == []
 
 
 async def test_programs_get_it_as_json(workload):

@@ -197,9 +197,9 @@ def test_the_commands_show_a_resource_and_its_token_by_the_rights_of_whoever_ask
     assert all(scope["is_registered"] for scope in shown["consumed"])
     assert "shown" in run("status")
 
-    told, secret = run("token", "shown"), run("token", "shown", "--raw").strip()
+    shown, secret = run("token", "shown"), run("token", "shown", "--raw").strip()
 
-    assert "issued a token" in told
+    assert "issued a token" in shown
     stage.trail.canaries.add_token("a token", secret)
-    assert stage.trail.canaries.find(told) == []
+    assert stage.trail.canaries.find(shown) == []
     assert stage.trail.canaries.find(secret)

@@ -45,6 +45,8 @@ LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise("abcdef")
 )
 """A few lines of which aliases make more than a million fields."""
+OF_DIGDIR = {"not-granted", "absent-scope", "foreign-prefix", "scope-conflict", "unknown-delegation-source"}
+"""The rules that `--granted` looks at: tests/adapters/test_granted_check.py."""
 CASES = {
     "a-text-for-a-number": (APPLICATION + '  port: "8080"\n', ("invalid-field", 6, "spec.port")),
     "a-number-for-a-text": (
@@ -140,7 +142,7 @@ def test_each_kind_of_finding_is_told_with_its_line_and_path(case):
 
 
 def test_there_is_a_case_for_each_rule():
-    assert {found[0] for _, found in CASES.values()} == {rule.id for rule in Rule}
+    assert {found[0] for _, found in CASES.values()} == {rule.id for rule in Rule} - OF_DIGDIR
 
 
 @pytest.mark.parametrize(

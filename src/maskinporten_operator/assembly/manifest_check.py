@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from maskinporten_operator.adapters.manifest_file import Document
     from maskinporten_operator.config import Config
     from maskinporten_operator.model.resources import Kind
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 STDIN = "-"
+UNPARSABLE = frozenset({Rule.WRONG_VERSION, Rule.INVALID_FIELD})
+"""What says that the operator couldn't parse a manifest."""
 MAX_FILE_BYTES = 16 * 1024 * 1024
 ASSUMED_SERVED: Mapping[str, frozenset[Kind]] = {
     "gcp": frozenset({INGRESS, FQDN_POLICY}),
@@ -47,10 +50,26 @@ class Located:
 
 @dataclass(slots=True)
 class CheckReport:
-    """What was found in which order, and how many manifests were looked at."""
+    """What was found in which order, and how many manifests were looked at.
+
+    Attributes:
+        files: What was read, in that order.
+        parsable: Each manifest that can be parsed, with its file and document.
+    """
 
     manifests: int = 0
     found: list[Located] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    parsable: list[tuple[str, Document, Mapping[str, Any]]] = field(default_factory=list)
+
+    def add(self, file: str, document: Document, found: Iterable[Finding]) -> None:
+        """Add what was found in a document."""
+        self.found += [Located(file, document.find_line(one.path), one) for one in found]
+
+    def sort(self) -> None:
+        """Put what was found in the order of the files and their lines."""
+        order = {name: number for number, name in enumerate(dict.fromkeys(self.files))}
+        self.found.sort(key=lambda one: (order[one.file], one.line or 0))
 
     def count(self, level: str) -> int:
         """Count what was found of a level."""
@@ -67,6 +86,7 @@ def check_files(paths: Iterable[Path], config: Config, namespace: str) -> CheckR
     platform = build_platform(config, ASSUMED_SERVED[config.platform])
     report = CheckReport()
     for name, text in _read_files(paths):
+        report.files.append(name)
         try:
             documents = [one for one in read_documents(text) if is_managed(one.body)]
         except NoManifestError as error:
@@ -74,9 +94,11 @@ def check_files(paths: Iterable[Path], config: Config, namespace: str) -> CheckR
             continue
         report.manifests += len(documents)
         for one in documents:
-            found = find_findings(_read_as_stored(one.body), namespace, settings, platform)
-            located = [Located(name, one.find_line(finding.path), finding) for finding in found]
-            report.found += sorted(located, key=lambda each: each.line or 0)
+            stored = _read_as_stored(one.body)
+            found = find_findings(stored, namespace, settings, platform)
+            report.add(name, one, sorted(found, key=lambda finding: one.find_line(finding.path)))
+            if not any(finding.rule in UNPARSABLE for finding in found):
+                report.parsable.append((name, one, stored))
     return report
 
 

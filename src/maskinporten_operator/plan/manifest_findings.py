@@ -77,6 +77,28 @@ class Rule(_Rule, Enum):
         f"{AUTHOR} takes it out, unless something else acts on it",
     )
 
+    # What DigDir has, by `plan.granted_findings`
+    NOT_GRANTED = (
+        *("not-granted", "error", "Every consumed scope is granted to the organisation, open to all, or its own."),
+        f"The scope's owner grants it; {AUTHOR.lower()} corrects its name if that is wrong",
+    )
+    ABSENT_SCOPE = (
+        *("absent-scope", "error", "Every consumed scope exists, and is active."),
+        f"{AUTHOR} corrects its name; if that is right, whoever exposes it does so first",
+    )
+    FOREIGN_PREFIX = (
+        *("foreign-prefix", "error", "Scopes are exposed by a prefix of the organisation's."),
+        "A cluster admin corrects SCOPE_PREFIX, or asks DigDir for that prefix",
+    )
+    SCOPE_CONFLICT = (
+        *("scope-conflict", "error", "No scope is exposed that is somebody else's."),
+        f"{AUTHOR} takes it out, or whoever administers scopes at DigDir hands it over",
+    )
+    UNKNOWN_DELEGATION_SOURCE = (
+        *("unknown-delegation-source", "error", "DigDir knows the delegation source of an exposed scope."),
+        f"{AUTHOR} corrects delegationSource, or takes it out",
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
