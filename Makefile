@@ -61,9 +61,9 @@ test-node: venv ## The chart on a node with real pods (Linux, root, cgroups of v
 	@$(BIN)/pytest tests/node
 
 .PHONY: test-unit
-test-unit: venv ## The fast ones: neither control plane nor Helm
+test-unit: venv ## The fast ones: neither control plane, Helm nor browser
 	@$(BIN)/pytest --ignore=tests/e2e --ignore=tests/tools --ignore=tests/chart --ignore=tests/node --ignore=tests/signers \
-	  --ignore=tests/docs
+	  --ignore=tests/docs --ignore=tests/page
 
 .PHONY: test-signers
 test-signers: venv signers ## Signing by keys that others hold, by their own libraries (needs SoftHSM)

@@ -18,9 +18,10 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from digdir_simulator import jws
-from digdir_simulator.app import ABORT_EXTENSION, create_app
+from digdir_simulator.app import create_app
 from digdir_simulator.certificates import load_trusted
 from digdir_simulator.config import Config, Settings
+from digdir_simulator.connections import ABORT_EXTENSION
 from digdir_simulator.simulator import Simulator
 from digdir_simulator.state_file import StateFileError
 
@@ -44,7 +45,7 @@ class Server(uvicorn.Server):
     """uvicorn that says on standard output when it is ready."""
 
     def __init__(self, config: uvicorn.Config, url: str, simulator: Simulator) -> None:
-        """Serve `simulator` at `url`; at the end, drop the calls that it holds, and close its state file."""
+        """Serve `simulator` at `url`; at the end, drop the calls that wait, and close its state file."""
         super().__init__(config)
         self._url = url
         self._simulator = simulator
@@ -56,7 +57,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to serve."""
-        self._simulator.faults.abandon()
+        self._simulator.abandon()
         await super().shutdown(sockets)
         # What can't be written was answered with a 503, and is in the log
         with suppress(StateFileError):

@@ -20,16 +20,15 @@ from digdir_contract.checks import NO_BODY
 from digdir_simulator import accesses, clients, keys, scopes, tokens
 from digdir_simulator.calls import JSON, Answer, Call, Handler
 from digdir_simulator.config import Config
+from digdir_simulator.connections import disconnected, find_abort
 from digdir_simulator.control import Control, ControlError, control_error
 from digdir_simulator.errors import ApiError, Problem, TokenError, api_error_body
 from digdir_simulator.faults import AnswerDroppedError, Fault
 from digdir_simulator.ledger import Entry
+from digdir_simulator.page import page_routes
 from digdir_simulator.requests import find_refused, refuse
 from digdir_simulator.simulator import Clock, Simulator
 from digdir_simulator.state_file import StateFileError
-
-ABORT_EXTENSION = "digdir_simulator.abort"
-"""ASGI extension by which a server lends the application a way to abort the connection."""
 
 HANDLERS = clients.HANDLERS | keys.HANDLERS | scopes.HANDLERS | accesses.HANDLERS
 """What carries out each operation of the contract."""
@@ -75,17 +74,17 @@ class Endpoint:
         try:
             answer = await self._answer(call, entry, findings)
         except AnswerDroppedError:
-            abort = scope.get("extensions", {}).get(ABORT_EXTENSION)
+            abort = find_abort(scope)
             if abort is None:
                 raise
             abort()
-            await _disconnected(receive)
+            await disconnected(receive)  # else the server answers with a 500
             return
         finally:
             entry.concern(call.client_id, call.scope, call.consumer)
             entry.caller = call.caller.client_id or None
             self.simulator.ledger.violate(entry, call.violations)
-            entry.close(entry.status)
+            self.simulator.ledger.close(entry, entry.status)
         headers = [
             (b"content-type", answer.content_type.encode()),
             (b"content-length", b"%d" % len(answer.body)),
@@ -213,12 +212,6 @@ async def _read_body(receive: Receive) -> bytes | None:
     return b"".join(chunks)
 
 
-async def _disconnected(receive: Receive) -> None:
-    """Wait until the server has noticed that the connection is gone, lest it answers with a 500."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 def _constant(body: bytes) -> ASGIApp:
     async def serve(_request: Request) -> Response:
         return Response(body, media_type=JSON)
@@ -238,7 +231,7 @@ def _enter_unpublished(simulator: Simulator, request: Request, status: int) -> N
         wall=simulator.clock(),
     )
     simulator.ledger.violate(entry, ["path is that of no operation"])
-    entry.close(status)
+    simulator.ledger.close(entry, status)
 
 
 def create_app(config: Config | None = None, *, clock: Clock = time.time) -> Starlette:
@@ -275,7 +268,7 @@ def create_app(config: Config | None = None, *, clock: Clock = time.time) -> Sta
         Route("/jwk", _constant(simulator.issuer.jwks_body)),
     ]
     app = Starlette(
-        routes=[*maskinporten, *admin_api, *Control(simulator).routes()],
+        routes=[*maskinporten, *admin_api, *Control(simulator).routes(), *page_routes()],
         exception_handlers={HTTPException: api_error, ControlError: control_error},
     )
     app.state.simulator = simulator

@@ -1,21 +1,26 @@
 """The control API, ``/control``: what tests and demos do to a simulator, past DigDir's own rules.
 
-It asks for no credentials, so it answers callers on its own machine only, and leaves no trace in the ledger.
+It asks for no credentials, so it answers callers on its own machine only, and no site in their browsers but its own
+page. It leaves no trace in the ledger.
 """
 
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from digdir_simulator import events
+from digdir_simulator.browsers import find_objection
 from digdir_simulator.config import Settings
 from digdir_simulator.errors import to_json
 from digdir_simulator.faults import Fault, FaultOrder
+from digdir_simulator.overview import NEWEST, list_accesses, list_clients, list_scopes, show_call, show_switches
 from digdir_simulator.seed import (
     SeedGrant,
     SeedScope,
@@ -31,6 +36,12 @@ from digdir_simulator.simulator import Simulator
 from digdir_simulator.state_file import StateFileError
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 _DOCUMENTS = TypeAdapter(list[dict[str, Any]])
 _SCOPES = TypeAdapter(list[SeedScope])
@@ -53,7 +64,7 @@ def control_error(_request: Request, error: Exception) -> Response:
 
 
 def _json(value: Any, status: int = 200) -> Response:
-    return Response(to_json(value), status, media_type="application/json")
+    return Response(to_json(value), status, media_type="application/json", headers=_HEADERS)
 
 
 def _created(shown: list[bytes], body: Any) -> Response:
@@ -104,6 +115,7 @@ class Control:
     def __init__(self, simulator: Simulator) -> None:
         """Control `simulator`."""
         self._simulator = simulator
+        self._own_name = urlsplit(simulator.config.public_url).hostname
 
     async def read_settings(self, _request: Request) -> Response:
         """GET /control/settings."""
@@ -242,6 +254,37 @@ class Control:
         self._simulator.reset()
         return Response(status_code=204)
 
+    async def show_clients(self, request: Request) -> Response:
+        """GET /control/page/clients?q=: the newest clients, for the page."""
+        return _json(list_clients(self._simulator.state, request.query_params.get("q", "")))
+
+    async def show_scopes(self, request: Request) -> Response:
+        """GET /control/page/scopes?q=: the newest scopes, for the page."""
+        return _json(list_scopes(self._simulator.state, request.query_params.get("q", "")))
+
+    async def show_accesses(self, request: Request) -> Response:
+        """GET /control/page/accesses?q=: the newest accesses, for the page."""
+        return _json(list_accesses(self._simulator.state, request.query_params.get("q", "")))
+
+    async def show_violations(self, _request: Request) -> Response:
+        """GET /control/page/violations: the newest calls that break the contract, for the page."""
+        simulator = self._simulator
+        return _json([show_call(simulator.state, entry) for entry in simulator.ledger.latest_violating(NEWEST)])
+
+    async def show_switches(self, _request: Request) -> Response:
+        """GET /control/page/switches: settings and faults, and where this is, for the page."""
+        simulator = self._simulator
+        state = simulator.state
+        organisation = {"orgno": state.organisation, "name": state.names.get(state.organisation)}
+        about = {"issuer": simulator.config.issuer, "organisation": organisation, "prefixes": list(state.prefixes)}
+        return _json({**about, **show_switches(simulator.settings, simulator.faults)})
+
+    async def follow(self, request: Request) -> Response:
+        """GET /control/events: the newest calls, and then each that follows, as server-sent events."""
+        if self._simulator.listeners >= events.MAX_LISTENERS:
+            raise ControlError(503, f"{events.MAX_LISTENERS} listen already")
+        return events.EventStream(self._simulator, request.headers.get("last-event-id"))
+
     def routes(self) -> list[Route]:
         """Return the routes of the control API."""
         return [
@@ -259,7 +302,14 @@ class Control:
                     "the control API answers callers on its own machine only: in a cluster use kubectl port-forward, "
                     "elsewhere start the simulator with --control-from-anywhere",
                 )
-            return await handler(request)
+            objection = find_objection(request.headers, self._own_name)
+            if objection is not None:
+                raise ControlError(403, objection)
+            response = await handler(request)
+            response.headers.update(_HEADERS)
+            if request.method not in {"GET", "HEAD"}:
+                self._simulator.note_control()
+            return response
 
         return handle
 
@@ -298,4 +348,10 @@ class Control:
             ("POST", "/control/scopes", self.seed_scopes),
             ("POST", "/control/grants", self.set_grant),
             ("POST", "/control/reset", self.reset),
+            ("GET", "/control/events", self.follow),
+            ("GET", "/control/page/clients", self.show_clients),
+            ("GET", "/control/page/scopes", self.show_scopes),
+            ("GET", "/control/page/accesses", self.show_accesses),
+            ("GET", "/control/page/violations", self.show_violations),
+            ("GET", "/control/page/switches", self.show_switches),
         ]

@@ -2,9 +2,13 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
+
+RECENT_CHANGES = 400
+"""How many changes are remembered for those who follow: the arrival and the end of the latest 200 calls."""
 
 
 @dataclass(slots=True)
@@ -53,21 +57,25 @@ class Entry:
         self.scope = scope
         self.consumer = consumer
 
-    def close(self, status: int | None) -> None:
-        """Note the end of the call."""
-        self.status = status
-        self.duration_ms = round((time.monotonic() - self.monotonic) * 1000, 3)
-
 
 class Ledger:
-    """The latest calls, up to a fixed number; older ones are dropped, and that is told."""
+    """The latest calls, up to a fixed number; older ones are dropped, and that is told.
 
-    def __init__(self, size: int) -> None:
-        """Keep at most `size` entries."""
+    Attributes:
+        changes: number of changes so far: calls that arrived, calls that ended, and clearings.
+        cleared_by: the number of the change that last cleared it, 0 before the first.
+    """
+
+    def __init__(self, size: int, on_change: Callable[[], None] = lambda: None) -> None:
+        """Keep at most `size` entries, and tell of each change."""
         self._entries: deque[Entry] = deque(maxlen=size)
         self._violating: deque[Entry] = deque(maxlen=size)
         self._sequence = 0
         self._cleared = 0
+        self._recent: deque[Entry] = deque(maxlen=RECENT_CHANGES)
+        self._on_change = on_change
+        self.changes = 0
+        self.cleared_by = 0
 
     def open(self, *, operation: str, method: str, template: str, path: str, query: str, wall: float) -> Entry:
         """Enter a call that has just arrived."""
@@ -83,7 +91,29 @@ class Ledger:
             query=query,
         )
         self._entries.append(entry)
+        self._note(entry)
         return entry
+
+    def close(self, entry: Entry, status: int | None) -> None:
+        """Note the end of a call."""
+        entry.status = status
+        entry.duration_ms = round((time.monotonic() - entry.monotonic) * 1000, 3)
+        self._note(entry)
+
+    def _note(self, entry: Entry) -> None:
+        self._recent.append(entry)
+        self.changes += 1
+        self._on_change()
+
+    def changed_after(self, change: int) -> tuple[list[Entry], int]:
+        """Return the entries of the changes after that number, in order of arrival, each once.
+
+        Of more than are remembered the latest are returned, and how many are missing.
+        """
+        new = self.changes - max(change, self.cleared_by)
+        remembered = min(new, len(self._recent))
+        entries = {entry.sequence: entry for entry in islice(reversed(self._recent), remembered)}
+        return [entries[sequence] for sequence in sorted(entries)], new - remembered
 
     def violate(self, entry: Entry, violations: list[str]) -> None:
         """Note in what a call breaks the contract, if in anything."""
@@ -96,16 +126,34 @@ class Ledger:
         """Return the calls that break the contract, also those that gave way to newer ones in the ledger."""
         return [asdict(entry) for entry in self._violating]
 
+    def latest_violating(self, number: int) -> list[Entry]:
+        """Return so many of those calls, the newest first."""
+        return list(islice(reversed(self._violating), number))
+
     def clear(self) -> None:
         """Forget all entries; the sequence goes on."""
         self._entries.clear()
         self._violating.clear()
         self._cleared = self._sequence
+        self._recent.clear()
+        self.changes += 1
+        self.cleared_by = self.changes
+        self._on_change()
+
+    @property
+    def count(self) -> int:
+        """Number of calls since the last clearing."""
+        return self._sequence - self._cleared
+
+    @property
+    def violation_count(self) -> int:
+        """Number of calls that break the contract."""
+        return len(self._violating)
 
     @property
     def dropped(self) -> int:
         """Number of entries since the last clearing that gave way to newer ones."""
-        return self._sequence - self._cleared - len(self._entries)
+        return self.count - len(self._entries)
 
     @property
     def last_sequence(self) -> int:

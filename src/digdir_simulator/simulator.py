@@ -1,5 +1,6 @@
 """The simulator as a whole: its state, settings, faults and ledger, and the issuer of tokens."""
 
+import asyncio
 import functools
 import time
 import uuid
@@ -19,6 +20,7 @@ from digdir_simulator.issuer import Issuer, UsedGrants
 from digdir_simulator.ledger import Ledger
 from digdir_simulator.requests import MAX_KEYS, complete_client, parse_client, parse_key, require_form
 from digdir_simulator.seed import ADMIN_SCOPES, Seed, load, parse_seed
+from digdir_simulator.signals import Signal
 from digdir_simulator.state import SINCE_ALWAYS, Client, Key, State
 from digdir_simulator.state_file import Journal, StateFile, StateFileError
 
@@ -40,6 +42,11 @@ class Simulator:
         trusted: the certificates that the token endpoint trusts.
         clock: the present instant; every timestamp, lag, expiry and token depends on it alone.
         journal: brings changes to the state file; None without one.
+        instance: tells this simulator from the one before at the same address.
+        changed: is given when a call arrives or ends, and when the control API changes something.
+        control_changes: how often the control API changed something.
+        listeners: how many follow what happens.
+        stopping: is set when the simulator is about to end.
     """
 
     def __init__(self, config: Config, clock: Clock = time.time) -> None:
@@ -54,10 +61,16 @@ class Simulator:
         self.trusted = () if config.trusted_certificates is None else load_trusted(config.trusted_certificates)
         self.admin_jwk: Mapping[str, Any] | None = None if self.trusted else config.admin_jwk or jws.new_private_jwk()
         self.issuer = Issuer(config.issuer, *_signing_key_of_process())
-        self.ledger = Ledger(config.ledger_size)
+        self.instance = uuid.uuid4().hex
+        self.changed = Signal()
+        self.control_changes = 0
+        self.listeners = 0
+        self.stopping = asyncio.Event()
+        self.ledger = Ledger(config.ledger_size, self.changed.give)
         self.faults = Faults()
         self.settings: Settings
         self.state: State
+        self._replacements = 0
         self.used_grants: UsedGrants
         self.journal: Journal | None = None
         self.reset()
@@ -113,6 +126,21 @@ class Simulator:
         if self.journal is not None:
             await self.journal.close()
 
+    def abandon(self) -> None:
+        """Let go of the calls that are held or delayed, and of those who follow, as when the simulator stops."""
+        self.stopping.set()
+        self.faults.abandon()
+
+    def note_control(self) -> None:
+        """Note that the control API changed something."""
+        self.control_changes += 1
+        self.changed.give()
+
+    @property
+    def state_version(self) -> str:
+        """Differs whenever the state does."""
+        return f"{self._replacements}.{self.state.version}"
+
     def reset(self) -> None:
         """Go back to the start: seed, settings, no faults, an empty ledger. Access tokens stay valid.
 
@@ -133,6 +161,7 @@ class Simulator:
         if self.config.admin_client_id not in state.clients:
             state.put_client(self._admin_client(state.organisation), SINCE_ALWAYS)
         self.state = state
+        self._replacements += 1
         if self.journal is not None:
             self.journal.replace(state)
         self.used_grants = UsedGrants()

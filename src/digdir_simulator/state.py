@@ -305,6 +305,7 @@ class State:
         since: when the state was loaded, epoch seconds.
         accesses: by scope name, and then by organisation number of the consumer.
         on_put: is told every record that is put.
+        version: number of records that were put so far.
     """
 
     organisation: str
@@ -317,6 +318,7 @@ class State:
     delegations: set[Delegation] = field(default_factory=set)
     delegation_sources: tuple[DelegationSource, ...] = ()
     on_put: Callable[[Client | Scope | Access], None] = _tell_nobody
+    version: int = 0
 
     def records(self) -> Iterator[Record]:
         """Yield everything that there is now."""
@@ -332,17 +334,21 @@ class State:
     def put_client(self, client: Client, at: float) -> None:
         """Register `client`, or replace it, from the instant `at` on."""
         _put(self.clients, client.client_id, client, at)
-        self.on_put(client)
+        self._tell(client)
 
     def put_scope(self, scope: Scope, at: float) -> None:
         """Register `scope`, or replace it, from the instant `at` on."""
         _put(self.scopes, scope.name, scope, at)
-        self.on_put(scope)
+        self._tell(scope)
 
     def put_access(self, access: Access, at: float) -> None:
         """Register `access`, or replace it, from the instant `at` on."""
         _put(self.accesses.setdefault(access.scope, {}), access.consumer_orgno, access, at)
-        self.on_put(access)
+        self._tell(access)
+
+    def _tell(self, record: Client | Scope | Access) -> None:
+        self.version += 1
+        self.on_put(record)
 
     def client(self, client_id: str, at: float | None = None) -> Client | None:
         """Return the client now, or as it was at the instant `at`."""

@@ -68,7 +68,7 @@ async def test_the_ledger_is_cleared_and_its_sequence_goes_on(digdir):
 async def test_the_ledger_is_bounded_and_tells_what_it_dropped(digdir, clock, admin_jwk):
     ledger = create_app(Config(ledger_size=2, admin_jwk=admin_jwk), clock=clock).state.simulator.ledger
     for _ in range(5):
-        ledger.open(operation="o", method="GET", template="/", path="/", query="", wall=0).close(200)
+        ledger.close(ledger.open(operation="o", method="GET", template="/", path="/", query="", wall=0), 200)
     assert ledger.dropped == 3
     assert [entry["sequence"] for entry in ledger.entries()["entries"]] == [4, 5]
 

@@ -22,11 +22,11 @@ DEADLINE = 60
 
 
 class Process:
-    def __init__(self, directory, *arguments, cert_file=None):
+    def __init__(self, directory, *arguments, cert_file=None, port=0):
         self.jwk_file = directory / "admin.jwk"
         credentials = ["--admin-cert-file", cert_file] if cert_file else ["--admin-jwk-file", self.jwk_file]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "digdir_simulator", "--port", "0", *credentials, *arguments],
+            [sys.executable, "-m", "digdir_simulator", "--port", str(port), *credentials, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
