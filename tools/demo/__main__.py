@@ -14,6 +14,9 @@ from tools.demo.terminal import Terminal, UnexpectedError
 from tools.programs import ToolError
 
 INTERRUPTED = 128 + signal.SIGINT
+AGAIN = """
+To look around afterwards: KEEP=1 make demo
+It leaves all of it running, names the commands, and has a page that shows what DigDir knows and every call it got."""
 
 
 @click.group(help=__doc__, invoke_without_command=True)
@@ -75,7 +78,11 @@ def play(stage: Stage, terminal: Terminal, *, keep: bool) -> int:
     if code == 0:
         terminal.heading("In short")
         terminal.tabulate(story.summary)
-        _explain(stage, terminal) if keep else terminal.succeed("everything is stopped and removed")
+        if keep:
+            _explain(stage, terminal)
+        else:
+            terminal.succeed("everything is stopped and removed")
+            terminal.plain(AGAIN)
     elif keep_logs:
         terminal.plain(f"  Logs:     {FOLDER}/operator.log, simulator.log, control-plane-logs/")
         terminal.plain("  Everything is stopped.")
@@ -89,6 +96,8 @@ def _explain(stage: Stage, terminal: Terminal) -> None:
     url = stage.simulator.url
     terminal.heading("It keeps running. To look around:")
     for line in (
+        f"Open {url}/ in a browser: clients, keys, scopes, every call, and faults to switch on.",
+        "",
         f"export KUBECONFIG={stage.cluster.admin_kubeconfig}",
         f"alias kubectl={FOLDER}/bin/kubectl   # unless you have one",
         f"kubectl get applications.nais.io,maskinportenclients,deployments,pods,networkpolicies -n {TEAM}",
@@ -97,7 +106,7 @@ def _explain(stage: Stage, terminal: Terminal) -> None:
         f"kubectl annotate maskinportenclient {APP} -n {TEAM} digdir.nais.io/rotate=true",
         f"kubectl get secret {SECRET} -n {TEAM} -o yaml",
         "",
-        "# what DigDir knows, and every call it got (docs/simulator.md)",
+        "# the same for programs (docs/simulator.md)",
         f"curl {url}/control/state",
         f"curl {url}/control/ledger/summary",
         f"curl -X PATCH {url}/control/settings -d '{{\"latency_ms\": 500}}'",

@@ -81,6 +81,7 @@ class Story:
         tell.say(f"Kubernetes {kubernetes_version()} at {cluster.server}; {stage.pods}")
         simulator = stage.start_simulator()
         tell.say(f"the simulator of DigDir and Maskinporten at {simulator.url}")
+        tell.say("open that address in a browser to see each call as it comes in")
         installed = stage.install()
         tell.say("installed by Helm from deploy/chart:")
         tell.show(installed)
