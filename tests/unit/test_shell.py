@@ -245,12 +245,12 @@ async def test_a_page_that_is_too_large_is_asked_for_again_with_fewer_objects(sh
 
 
 async def test_small_objects_are_listed_in_ever_larger_pages(shell, api):
-    api.items = [build_odd(number) for number in range(1200)]
+    api.items = [build_odd(number) for number in range(2600)]
     seen = []
     shell(lambda kind, event, body: seen.append(body["metadata"]["name"]))
     await until(lambda: len(seen) == len(api.items))
 
-    assert api.limits == [50, 1000, 1000]
+    assert api.limits == [50, 2500, 2500]
 
 
 @pytest.mark.parametrize("status", [403, 500])
