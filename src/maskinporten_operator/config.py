@@ -730,24 +730,31 @@ def _make_optional(name: str, default: Any) -> tuple[Any, FieldInfo]:
     return field.annotation, field
 
 
+class _CheckedManifests(Config):
+    @field_validator("ingress_controllers")
+    @classmethod
+    def _check_controllers(cls, controllers: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:  # noqa: ARG003 - as of `Config`
+        """Who is let in is no matter of manifests."""
+        return controllers
+
+
+ManifestConfig: type[Config] = create_model(
+    "ManifestConfig", __base__=_CheckedManifests, applications=_make_optional("applications", default=True)
+)
+"""The settings for commands that read manifests, whether or not the operator manages Applications."""
+
 OfflineConfig: type[Config] = create_model(
     "OfflineConfig",
-    __base__=Config,
-    cluster_name=_make_optional("cluster_name", "some-cluster"),
+    __base__=ManifestConfig,
+    cluster_name=_make_optional("cluster_name", ""),
     digdir_base_url=_make_optional("digdir_base_url", HttpUrl("https://digdir.invalid/api/v1")),
     maskinporten_well_known_url=_make_optional(
         "maskinporten_well_known_url", HttpUrl("https://maskinporten.no/.well-known/oauth-authorization-server")
     ),
     admin_client_id=_make_optional("admin_client_id", "none"),
     admin_jwk_file=_make_optional("admin_jwk_file", None),
-    applications=_make_optional("applications", default=True),
 )
-"""The settings for commands that call nothing, and need no credentials."""
-
-ManifestConfig: type[Config] = create_model(
-    "ManifestConfig", __base__=Config, applications=_make_optional("applications", default=True)
-)
-"""The settings for commands that read manifests, whether or not the operator manages Applications."""
+"""These settings without DigDir: nothing is called, and the cluster may have no name."""
 
 
 def load_config(model: type[Config] = Config, **flags: Any) -> Config:

@@ -9,6 +9,11 @@ REFUSED_BY_THE_SCHEMA = {
     # value: what is wrong with it, where it is said to be, and what is said
     "a name that isn't there": ({"replicaCount": 2}, "", "additional properties 'replicaCount' not allowed"),
     "a setting that isn't there": ({"settings": {"clustername": "a"}}, "/settings", "'clustername' not allowed"),
+    "a setting that is null": (
+        {"settings": {"podMonitors": None, "ingressClasses": None}},
+        "/settings",
+        "missing properties 'ingressClasses', 'podMonitors'",
+    ),
     "a name within a record": ({"image": {"name": "a"}}, "/image", "additional properties 'name' not allowed"),
     "a cluster's name with a space": (
         {"settings": {"clusterName": "my cluster"}},

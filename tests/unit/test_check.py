@@ -126,6 +126,9 @@ CASES = {
     "a-text": ("not a manifest\n", ("no-manifest", 1, "")),
     "a-member-twice": (CLIENT + "  secretName: other\n", ("no-manifest", 7, "")),
     "a-type-of-its-own": (CLIENT + "  clientName: !secret x\n", ("no-manifest", 7, "")),
+    "no-number": (APPLICATION + "  replicas: {min: .nan}\n", ("no-manifest", 6, "")),
+    "infinity": (APPLICATION + "  replicas:\n    max: -.inf\n", ("no-manifest", 7, "")),
+    "a-number-beyond-all": (APPLICATION + "  port: 1.0e+999\n", ("no-manifest", 6, "")),
     "what-json-cannot-hold": (CLIENT + "  clientName: !!binary /w==\n", ("no-manifest", 7, "")),
     "more-fields-than-any-manifest-has": (LAUGHS, ("no-manifest", 1, "")),
     "what-no-text-holds": ("a: \x00\n", ("no-manifest", None, "")),
@@ -162,6 +165,24 @@ def test_there_is_a_case_for_each_rule():
 )
 def test_what_can_be_applied_and_what_is_of_other_kinds_is_passed_over(text):
     assert find(text) == []
+
+
+def test_rules_of_other_clusters_are_named_where_the_clusters_name_is_known():
+    rules = "  accessPolicy: {outbound: {rules: [{application: a, cluster: here}, {application: b, cluster: there}]}}\n"
+    backend = ("--egress", "networkpolicy")
+
+    assert find(APPLICATION + rules, *backend) == []
+    assert find(APPLICATION + rules, *backend, "--cluster-name", "here") == [
+        ("not-acted-on", 6, "spec.accessPolicy.outbound.rules[1]")
+    ]
+
+
+def test_where_controllers_call_from_is_no_matter_of_manifests():
+    """The operator itself wants to know it where callers are restricted."""
+    classes = ("--platform", "gcp", "--ingress-classes", "example.com=outer")
+
+    assert find(APPLICATION + "  ingresses: ['https://a.example.com']\n", *classes) == []
+    assert "ingress-controllers" not in run("--help").stdout
 
 
 def test_members_of_a_list_are_checked_one_by_one():

@@ -308,7 +308,8 @@ def build_schema(settings: Mapping[str, Schema]) -> Schema:
         image=IMAGE,
         imagePullSecrets=listing("Names of Secrets for the registry.", NAME),
         environment=choice("Which of DigDir's environments.", "test", "production"),
-        settings=record("The operator's settings.", **settings),
+        # Each has a default among the values, so one that isn't there was set to null
+        settings=record("The operator's settings.", **settings) | {"required": list(settings)},
         credentials=CREDENTIALS,
         caBundle=record(
             "Certificates to trust for DigDir and Maskinporten, instead of the system's.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ MAX_DEPTH = 100
 """Levels of a document; libyaml's composer ends the process at many more."""
 MERGE = "<<"
 _TAG = "tag:yaml.org,2002:"
-NUMBER_TAGS = frozenset({f"{_TAG}int", f"{_TAG}float"})
+FLOAT_TAG = f"{_TAG}float"
+NUMBER_TAGS = frozenset({f"{_TAG}int", FLOAT_TAG})
 JSON_TAGS = NUMBER_TAGS | {f"{_TAG}{name}" for name in ("str", "bool", "null", "seq", "map")}
 
 
@@ -125,6 +127,8 @@ def _find_members(node: yaml.Node, body: Any) -> yaml.SequenceNode | None:
 def _add_lines(node: yaml.Node, path: str, lines: dict[str, int]) -> None:
     if len(lines) > MAX_FIELDS:
         raise NoManifestError("is too large", node.start_mark.line + 1)
+    if node.tag == FLOAT_TAG and not _is_finite(node.value):
+        raise NoManifestError("has a number that JSON can't hold", node.start_mark.line + 1)
     if node.tag not in JSON_TAGS:
         raise NoManifestError("has a value of a type of its own", node.start_mark.line + 1)
     members: list[tuple[yaml.Node, Any, yaml.Node]] = []
@@ -139,3 +143,10 @@ def _add_lines(node: yaml.Node, path: str, lines: dict[str, int]) -> None:
             raise NoManifestError(f"{where} is written twice", line)
         lines[where] = line
         _add_lines(inner, where, lines)
+
+
+def _is_finite(number: str) -> bool:
+    try:
+        return math.isfinite(float(number.replace("_", "")))
+    except ValueError:  # .inf and .nan, as YAML has them
+        return False

@@ -104,7 +104,7 @@ def check_files(paths: Iterable[Path], config: Config, namespace: str) -> CheckR
 
 def _read_as_stored(body: Mapping[str, Any]) -> dict[str, Any]:
     """Read a manifest within the limits within which the operator reads what is stored of it."""
-    written = from_json(to_json(body, inf_nan_mode="null"))
+    written = from_json(to_json(body))
     return read_object(to_json({**written, "metadata": {}})) | {"metadata": written.get("metadata")}
 
 

@@ -11,10 +11,11 @@ from maskinporten_operator.adapters.cluster.kubernetes_cluster import Kubernetes
 from maskinporten_operator.adapters.cluster.status_errors import AbsentError
 from maskinporten_operator.adapters.cluster.watch import ONE_METADATA, list_objects
 from maskinporten_operator.assembly.parts import open_cluster
-from maskinporten_operator.model.errors import RejectedError, WaitingError
-from maskinporten_operator.model.resources import APPLICATION, EVENT, MASKINPORTEN_CLIENT, SECRET
+from maskinporten_operator.model.errors import ForbiddenError, RejectedError, WaitingError
+from maskinporten_operator.model.resources import APPLICATION, EVENT, MASKINPORTEN_CLIENT, SECRET, Kind
 from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.plan.overview import Surroundings, build_overview
+from maskinporten_operator.plan.remedies import describe_lack
 from maskinporten_operator.plan.secret import DELIVERIES_ANNOTATION
 from maskinporten_operator.plan.secret_uses import parse_deliveries
 
@@ -31,14 +32,19 @@ KINDS = (APPLICATION, MASKINPORTEN_CLIENT)
 
 
 class NoResourceError(Exception):
-    """There is no resource of the name; the text says where."""
+    """There is no resource of the name, or none that may be read; the text says where."""
 
 
 class StatusReader:
-    """Reads from the API server, and never the content of a Secret."""
+    """Reads from the API server, and never the content of a Secret.
+
+    Attributes:
+        lacks: The rights that the latest look would have taken besides, and who can give them.
+    """
 
     def __init__(self, api: ClusterApi) -> None:
         """It uses `api`, and closes nothing."""
+        self.lacks: list[str] = []
         self._api = api
         self._cluster = KubernetesCluster(api, lambda *_: None)
 
@@ -46,13 +52,18 @@ class StatusReader:
         """Read all resources of a namespace, or of all namespaces, without what is around them.
 
         Raises:
+            NoResourceError: Neither kind may be listed.
             OperatorError: They can't be read.
         """
+        self.lacks = []
         bodies: list[Mapping[str, Any]] = []
         for kind in KINDS:
             try:
                 found = await list_objects(self._api, kind.path(namespace))
             except AbsentError:  # the kind isn't served, as where Applications aren't managed
+                continue
+            except ForbiddenError:
+                self._lack("list", kind, namespace)
                 continue
             bodies += [{**body, "kind": kind.name} for body in found]
         bodies.sort(key=lambda one: (one["metadata"]["namespace"], one["metadata"]["name"]))
@@ -62,17 +73,32 @@ class StatusReader:
         """Read the Application and the MaskinportenClient of a name, with what is around them.
 
         Raises:
-            NoResourceError: There is neither.
+            NoResourceError: There is neither, or neither may be read.
             OperatorError: They can't be read.
         """
+        self.lacks = []
         found = []
         for kind in KINDS:
-            if body := await self._cluster.find(kind, namespace, name):
+            try:
+                body = await self._cluster.find(kind, namespace, name)
+            except ForbiddenError:
+                self._lack("get", kind, namespace)
+                continue
+            if body:
                 around = await self._look_around(body)
                 found.append(build_overview({**body, "kind": kind.name}, around, datetime.now(UTC)))
         if not found:
-            raise NoResourceError(f"there is no Application or MaskinportenClient {name} in namespace {namespace}")
+            unseen = f". But {'; '.join(self.lacks)}" if self.lacks else ""
+            raise NoResourceError(
+                f"there is no Application or MaskinportenClient {name} in namespace {namespace}{unseen}"
+            )
         return found
+
+    def _lack(self, verb: str, kind: Kind, namespace: str | None) -> None:
+        """Note that a kind is left out; nothing is told where that is so of all kinds."""
+        self.lacks.append(describe_lack(verb, kind, namespace))
+        if len(self.lacks) == len(KINDS):
+            raise NoResourceError("; ".join(self.lacks))
 
     async def _look_around(self, body: Mapping[str, Any]) -> Surroundings:
         namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]

@@ -21,14 +21,7 @@ if TYPE_CHECKING:
 
 SETTINGS = (
     *("cluster_name", "platform", "workloads", "workload_defaults", "egress", "maskinporten_hosts"),
-    *(
-        "maskinporten_cidrs",
-        "inbound",
-        "ingress_classes",
-        "ingress_controllers",
-        "webproxy_address",
-        "forbidden_scopes",
-    ),
+    *("maskinporten_cidrs", "inbound", "ingress_classes", "webproxy_address", "forbidden_scopes"),
 )
 DIGDIR_SETTINGS = (
     *("digdir_base_url", "maskinporten_well_known_url", "admin_client_id", "admin_signer", "admin_key_id"),

@@ -55,7 +55,7 @@ def config_options(
 def _describe_default(field: FieldInfo) -> str:
     if field.is_required():
         return "  [required]"
-    return f"  [default: {_show(field.default)}]" if field.default not in {None, ()} else ""
+    return f"  [default: {_show(field.default)}]" if field.default not in {None, (), ""} else ""
 
 
 def _show(value: object) -> str:

@@ -49,6 +49,8 @@ def status(name: str | None, namespace: str | None, output: str, *, all_namespac
     $ maskinporten-operator status my-app -n my-team --watch
     $ kubectl maskinporten status my-app
 
+    Of a kind that you may not read it says so, and shows the other.
+
     Exit codes: 0 if it could be read, however the resources are, 1 after a fault or if there is none of the name,
     2 if an option is wrong or no API server is configured.
     """  # noqa: D301 - \b is click's mark for lines that stay lines
@@ -87,6 +89,8 @@ async def _show(name: str | None, namespace: str | None, output: str, *, all_nam
             if watch:
                 click.clear()
             click.echo(text, color=colour)
+            for lack in reader.lacks:
+                click.echo(f"Not shown: {lack}", err=True)
             if not watch:
                 return
             await asyncio.sleep(WATCH_SECONDS)

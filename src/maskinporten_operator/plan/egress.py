@@ -92,11 +92,11 @@ def find_unexpressed(spec: ApplicationSpec, platform: Platform) -> list[str]:
 
 
 def find_rules_of_others(path: str, rules: Iterable[Rule], platform: Platform) -> list[str]:
-    """Find the rules of other clusters, which have no effect in this one."""
+    """Find the rules of other clusters, which have no effect in this one, if its name is known."""
     return [
         f"{path}.rules[{number}] (of the cluster {one.cluster})"
         for number, one in enumerate(rules)
-        if not one.holds_in(platform.cluster)
+        if platform.cluster and not one.holds_in(platform.cluster)
     ]
 
 
