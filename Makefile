@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 WORKERS ?= 5
+HELM ?= helm
+PLATFORMS ?= linux/amd64,linux/arm64
 # Without its notice of its successor: docs/decisions/0052-material-for-mkdocs.md
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
@@ -101,7 +103,7 @@ docs: venv ## Build the site of docs, and serve it at http://127.0.0.1:8000 (Ctr
 
 ##@ Image
 .PHONY: image
-image: ## Build the image by docker, podman or buildah (IMAGE=name:tag, BASE_IMAGE=name)
+image: sbom ## Build the image by docker, podman or buildah (IMAGE=name:tag, BASE_IMAGE=name), its SBOM beside it
 	@$(PYTHON) -m tools.image build
 
 .PHONY: image-check
@@ -111,6 +113,50 @@ image-check: ## Build it twice, compare the two, and start it as a pod would
 .PHONY: image-archive
 image-archive: ## Build it without a registry, as a file that the tests' node imports
 	@$(PYTHON) -m tools.image archive
+
+.PHONY: sbom
+sbom: venv ## Write what the image is made of to build/sbom.cdx.json, CycloneDX (SIGNER=aws: with that one)
+	@$(BIN)/python -m tools.supply_chain.sbom
+
+##@ Release
+.PHONY: audit
+audit: venv ## Ask OSV for known vulnerabilities of all that is locked (exit code 2 of make: some, or not known)
+	@$(BIN)/python -m tools.supply_chain.audit
+
+.PHONY: workflows
+workflows: venv ## Lint the workflows for GitHub, by actionlint (takes Go, once)
+	@$(BIN)/python -m tools.supply_chain.workflows
+
+.PHONY: release-notes
+release-notes: venv ## Write the change log's section of a release to build/release-notes.md (TAG=v1.2.3)
+	@mkdir -p build
+	@$(BIN)/python -m tools.supply_chain.release_notes $(TAG) > build/release-notes.md
+
+.PHONY: image-push
+image-push: sbom ## Build the image for all architectures by docker, and push it (IMAGE=registry/name:tag)
+	@BUILDER=docker BUILD_ARGS="--platform=$(PLATFORMS) --push --metadata-file=build/image.json" $(PYTHON) -m tools.image build
+	@$(PYTHON) -c 'import json; print("digest=" + json.load(open("build/image.json"))["containerimage.digest"])' \
+	  | tee -a "$${GITHUB_OUTPUT:-/dev/null}" | cut -d= -f2 > build/image.digest
+
+.PHONY: image-sign
+image-sign: ## Sign what was pushed, and attest its SBOM, by cosign without a key (IMAGE as of image-push)
+	@cosign sign --yes $(firstword $(subst :, ,$(IMAGE)))@$$(cat build/image.digest)
+	@cosign attest --yes --type cyclonedx --predicate build/sbom.cdx.json $(firstword $(subst :, ,$(IMAGE)))@$$(cat build/image.digest)
+
+.PHONY: chart-package
+chart-package: ## Package the chart to build/, by helm (HELM=helm)
+	@mkdir -p build && rm -f build/maskinporten-operator-*.tgz
+	@$(HELM) package deploy/chart --destination build
+
+.PHONY: chart-push
+chart-push: chart-package ## Push the chart as an OCI artifact and sign it (CHART_REPOSITORY=oci://registry/charts)
+	@$(HELM) push build/maskinporten-operator-*.tgz $(CHART_REPOSITORY) 2>&1 | tee build/chart.pushed
+	@cosign sign --yes $(CHART_REPOSITORY:oci://%=%)/maskinporten-operator@$$(sed -n 's/^Digest: *//p' build/chart.pushed)
+
+.PHONY: release
+release: release-notes ## Make the release of a tag on GitHub, by gh (TAG=v1.2.3)
+	@gh release create $(TAG) --verify-tag --title $(TAG) --notes-file build/release-notes.md \
+	  build/maskinporten-operator-*.tgz build/sbom.cdx.json
 
 ##@ Local cluster
 .PHONY: cluster
