@@ -43,7 +43,7 @@ def test_a_status_of_naiss_own_crd_which_has_no_observed_generation_is_judged_by
 
 
 def test_the_documentation_shows_the_script_for_both_kinds():
-    text = (ROOT / "docs" / "operating.md").read_text()
+    text = (ROOT / "docs" / "gitops.md").read_text()
 
     assert "resource.customizations.health.nais.io_Application" in text
     assert "resource.customizations.health.nais.io_MaskinportenClient" in text

@@ -12,10 +12,15 @@ import click
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
 from tools.cluster import find_built
 from tools.generate.chart import render_crd_template, render_schema, render_values
+from tools.generate.chart_values import render_chart_values
+from tools.generate.command_line import render_command_line
 from tools.generate.configuration import render_configuration
 from tools.generate.crds import DEFINITIONS, render_crd
 from tools.generate.decisions import render_decisions
 from tools.generate.manifests import INSTALL, render_install
+from tools.generate.metrics import render_metrics
+from tools.generate.reasons import render_reasons
+from tools.generate.resources import render_resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +34,11 @@ CONDITIONS = {
 OUTPUTS: Mapping[str, Callable[[], str]] = {
     "docs/configuration.md": render_configuration,
     "docs/decisions/README.md": render_decisions,
+    "docs/command-line.md": render_command_line,
+    "docs/operating.md": render_metrics,
+    "docs/resources.md": render_resources,
+    "docs/using.md": render_reasons,
+    "docs/values.md": render_chart_values,
     **{f"deploy/crds/{kind.plural}.{kind.group}.yaml": partial(render_crd, kind) for kind in DEFINITIONS},
     **{
         f"deploy/chart/templates/crds/{kind.plural}.yaml": partial(render_crd_template, kind, condition)

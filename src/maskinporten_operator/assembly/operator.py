@@ -251,11 +251,27 @@ class Operator:
         add_gauges(metrics, self._queue, self._workers, self._router.stores)
         pool = self._parts.key_pool
         metrics.gauge("keys_ready", "Keys minted ahead.", lambda: len(pool))
-        metrics.gauge("keys_waited_for", "Passes that wait for a key.", lambda: pool.waiting)
+        metrics.gauge(
+            "keys_waited_for",
+            "Passes that wait for a key: after a burst, what is minted on all cores.",
+            lambda: pool.waiting,
+        )
         leads = self._leadership
-        metrics.gauge("leader", "Whether this process may work: 1 or 0.", lambda: int(leads.may_work))
-        metrics.gauge("credential_trials", "Clients whose credentials are being tried.", lambda: len(self._verifier))
+        metrics.gauge(
+            "leader",
+            "1 if this replica surely leads, or has nobody to contend with, else 0.",
+            lambda: int(leads.may_work),
+        )
+        metrics.gauge(
+            "credential_trials",
+            "Clients whose credentials are being tried at Maskinporten, for the condition `Verified`.",
+            lambda: len(self._verifier),
+        )
         registrations, clock = self._parts.registrations, self._clock
         metrics.gauges(
-            "registered_keys", "Our registered keys by age.", ("age",), lambda: count_keys(registrations, clock.now())
+            "registered_keys",
+            "Keys of ours at DigDir by age: `1d`, `30d`, `180d` and `335d` are younger than that, and no younger than "
+            "the one before; `older`; `unknown`. Of clients that this process has read.",
+            ("age",),
+            lambda: count_keys(registrations, clock.now()),
         )

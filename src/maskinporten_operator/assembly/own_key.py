@@ -47,12 +47,12 @@ def build_renewal(config: Config, parts: Parts, announcer: Announcer) -> AdminKe
     renewal = AdminKeyRenewal(partial(renew_admin_key, ports), announce)
     parts.metrics.gauge(
         "admin_key_age_seconds",
-        "How old the operator's own key was at the latest look; absent where the operator doesn't renew it.",
+        "How old the operator's own key was at the latest look; with ADMIN_KEY_ROTATION only.",
         lambda: renewal.age,
     )
     parts.metrics.gauge(
         "admin_key_renewal_blocked",
-        "Whether something keeps the operator from renewing its own key: 1 or 0.",
+        "1 if something keeps the operator from renewing its own key, else 0; with ADMIN_KEY_ROTATION only.",
         lambda: int(bool(renewal.problem)),
     )
     return renewal

@@ -128,7 +128,8 @@ async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
     digdir = await open_digdir(config, credentials, metrics, stack, fence)
     metrics.gauge(
         "admin_credential_expiry_timestamp_seconds",
-        "When the operator's own credentials end; absent if that is unknown.",
+        "When the operator's own credentials end, in seconds since 1970: the last date of the organisation's "
+        "certificate, or the member `exp` of the JWK. Absent for a JWK without `exp`, since DigDir alone knows.",
         lambda: credentials.expires,
     )
     api = open_cluster(configuration, stack, fence)

@@ -22,14 +22,18 @@ def add_gauges(
 ) -> None:
     """Add the gauges of the queue, the workers and the known resources."""
     gauge, gauges = metrics.gauge, metrics.gauges
-    gauge("queue_depth", "Resources that wait for a pass.", lambda: len(queue))
-    gauge("resources", "Known resources.", lambda: sum(map(len, stores.values())))
+    gauge("queue_depth", "Resources of both kinds that wait for a pass.", lambda: len(queue))
+    gauge("resources", "Resources of both kinds that are known.", lambda: sum(map(len, stores.values())))
     gauge("workers", "How many passes may be under way at once.", lambda: workers.count)
     gauge("active_workers", "How many passes are under way.", lambda: workers.active)
-    gauge("longest_running_pass_seconds", "How long the oldest pass under way takes.", lambda: workers.longest_run)
+    gauge(
+        "longest_running_pass_seconds",
+        "How long the oldest pass under way takes so far; 0 without one.",
+        lambda: workers.longest_run,
+    )
     gauges(
         "resources_by_state",
-        "Known resources by Ready and its reason.",
+        "Known resources by the status of `Ready` and its reason; `New` without one.",
         ("kind", "ready", "reason"),
         lambda: count_resources(stores.values()),
     )
@@ -39,4 +43,9 @@ def add_gauges(
         ("kind", "condition", "reason"),
         lambda: count_false_conditions(stores.values()),
     )
-    gauges("scopes", "Exposed scopes by state.", ("state",), lambda: count_scopes(stores[MASKINPORTEN_CLIENT]))
+    gauges(
+        "scopes",
+        "Exposed scopes by the state that the statuses tell.",
+        ("state",),
+        lambda: count_scopes(stores[MASKINPORTEN_CLIENT]),
+    )

@@ -57,30 +57,45 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._passes = Counter(
-            f"{PREFIX}_reconcile", "Passes by kind and how they ended.", ["kind", "result"], registry=self.registry
+            f"{PREFIX}_reconcile",
+            "Passes by the kind of resource and the reason they ended with; `Done` for a resource that is being "
+            "deleted, `Waiting` for an Application whose MaskinportenClient hasn't said anything yet, `Conflict` where "
+            "somebody else wrote to an object meanwhile, `Standby` where a write was held back since another replica "
+            "may lead.",
+            ["kind", "result"],
+            registry=self.registry,
         )
         self._seconds = Histogram(
             f"{PREFIX}_reconcile_time_seconds", "How long passes take.", ["kind"], registry=self.registry
         )
-        self._calls = Histogram(
-            f"{PREFIX}_digdir_request_seconds",
-            "Calls to DigDir by operation and status.",
-            ["operation", "status"],
+        self._errors = Counter(
+            f"{PREFIX}_reconcile_errors",
+            "Passes in which something went wrong, be it an outage or a refusal.",
+            ["kind"],
             registry=self.registry,
         )
-
-        self._errors = Counter(
-            f"{PREFIX}_reconcile_errors", "Passes that something went wrong in.", ["kind"], registry=self.registry
-        )
         self._retries = Counter(
-            f"{PREFIX}_retries", "Passes that ended with another one to come.", ["kind"], registry=self.registry
+            f"{PREFIX}_retries",
+            "Passes that ended with another one to come, after an error or a wait.",
+            ["kind"],
+            registry=self.registry,
         )
         self._waits = Histogram(
             f"{PREFIX}_queue_wait_seconds", "How long resources wait for a pass.", ["kind"], registry=self.registry
         )
+        self._declare_calls()
+
+    def _declare_calls(self) -> None:
+        self._calls = Histogram(
+            f"{PREFIX}_digdir_request_seconds",
+            "Calls to DigDir by operation, and HTTP status or `error`.",
+            ["operation", "status"],
+            registry=self.registry,
+        )
         self._refused_statuses = Counter(
             f"{PREFIX}_statuses_refused",
-            "Statuses that the API server refused to store.",
+            "Statuses that the API server refused to store: the served CRD has another schema. An Event at the "
+            "resource quotes it.",
             ["kind"],
             registry=self.registry,
         )
@@ -92,7 +107,11 @@ class Metrics:
             registry=self.registry,
         )
         self._tokens = Counter(
-            f"{PREFIX}_token_requests", "Requests for the operator's own token.", ["status"], registry=self.registry
+            f"{PREFIX}_token_requests",
+            "Requests for the operator's own token, by HTTP status or `error`; `unsigned` where ADMIN_SIGNER didn't "
+            "sign.",
+            ["status"],
+            registry=self.registry,
         )
 
     def gauge(self, name: str, text: str, read: Callable[[], float | None]) -> None:
