@@ -89,13 +89,16 @@ format: venv ## Format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 .PHONY: check
-check: venv ## Lint, types, layers, generated files, links of the docs
+check: venv ## Lint, words, types, layers, generated files, links of the docs
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
 	@$(BIN)/ruff check --quiet .
+	@$(BIN)/codespell --dictionary - --dictionary tools/vocabulary.txt src tests tools bench deploy docs *.md mkdocs.yml
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports | tail -3
 	@$(BIN)/python -m tools.generate --check
-	@$(MKDOCS) build --strict --quiet
+	@# Not --quiet, by which mkdocs doesn't see its own warnings
+	@mkdir -p build
+	@$(MKDOCS) build --strict > build/mkdocs.log 2>&1 || { cat build/mkdocs.log; exit 1; }
 
 .PHONY: docs
 docs: venv ## Build the site of docs, and serve it at http://127.0.0.1:8000 (Ctrl-C ends it)

@@ -14,6 +14,8 @@ LEFT_OUT = {
     "make image": "takes a container engine: `make image-check` and tests/node build the image",
     "kind load docker-image": "takes kind",
     "docker push": "takes a registry",
+    "maskinporten-operator check --granted": "calls the real DigDir",
+    "curl -H": "calls an API that is an example",
 }
 """How commands begin that aren't run, and why."""
 TOKEN = "kubectl exec -n my-team deployment/my-app -- python3"
@@ -29,6 +31,7 @@ OLD_NAME = (
     "sed s/my-app/old-name/ deploy/examples/consume.yaml | kubectl apply -f -",
     "kubectl wait applications.nais.io/old-name -n my-team --for=condition=Ready --timeout=60s",
 )
+VERIFIED = "kubectl wait maskinportenclient/my-app -n my-team --for=condition=Verified --timeout=60s"
 NOT_GRANTED = (
     "sed s/skatt:some.scope/ks:not.granted/ deploy/examples/consume.yaml | kubectl apply -f -",
     "kubectl wait applications.nais.io/my-app -n my-team --for=condition=Ready=False --timeout=60s",
@@ -41,7 +44,7 @@ PAGES = {
     "delete.md": {"Delete for good": MY_APP, "When DigDir is gone for good": MY_APP},
     "move.md": {"An Application of NAIS's": MY_APP},
     "debug.md": {"Look": MY_APP},
-    "commands.md": {"status": NOT_GRANTED},
+    "commands.md": {"status": NOT_GRANTED, "token": (*MY_APP, VERIFIED)},
 }
 """Pages that say how, and what is there before a section begins, as the commands that make it."""
 INSTALL = "2. The operator"

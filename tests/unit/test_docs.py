@@ -4,6 +4,8 @@ import ast
 import re
 
 import pytest
+from markdown.extensions.toc import slugify
+from markdown_it import MarkdownIt
 
 from maskinporten_operator.model.conditions import (
     ALL_FIELDS_SUPPORTED,
@@ -77,3 +79,26 @@ def test_every_place_that_a_document_names_is_there(path, name):
         for one in ast.walk(ast.parse(found[0].read_text()))
         if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
     }
+
+
+def list_links(path):
+    """Give where the relative links of a document lead, each a path and an anchor or nothing."""
+    inline = (child for token in MarkdownIt().parse(path.read_text()) for child in token.children or ())
+    targets = (child.attrs["href"].partition("#") for child in inline if child.type == "link_open")
+    return [(path.parent / target if target else path, anchor) for target, _, anchor in targets if ":" not in target]
+
+
+def list_anchors(path):
+    tokens = MarkdownIt().parse(path.read_text())
+    headings = (tokens[index + 1] for index, token in enumerate(tokens) if token.type == "heading_open")
+    texts = ("".join(child.content for child in heading.children) for heading in headings)
+    return {slugify(text, "-") for text in texts}
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "README.md"])
+def test_links_of_what_is_beside_the_site_lead_somewhere(name):
+    links = list_links(ROOT / name)
+
+    assert links
+    assert [str(path) for path, _ in links if not path.exists()] == []
+    assert [(path.name, anchor) for path, anchor in links if anchor and anchor not in list_anchors(path)] == []

@@ -61,8 +61,8 @@ MEANINGS: Mapping[Reason, tuple[str, str]] = {
         "False",
         (
             "The Secret of that name isn't this resource's, or an older resource names the same one. One that "
-            "nothing owns is taken back if its key is the client's ([backup.md](backup.md)); else the message "
-            "says what it lacks"
+            "nothing owns is taken back if its key is the client's ([Back up and restore](backup.md)); else the "
+            "message says what it lacks"
         ),
     ),
     Reason.SCOPES_NOT_GRANTED: (
