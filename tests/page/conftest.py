@@ -10,6 +10,9 @@ from tests.simulator.test_process import DEADLINE, Process
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\u202e\"'`${7}"
 
+REBOUND = "rebound.example"
+"""A name that an attacker has registered, and pointed at this machine."""
+
 
 def find_chromium():
     path = shutil.which("chromium")
@@ -26,7 +29,9 @@ def browser():
     chromium = find_chromium()
     expect.set_options(timeout=DEADLINE * 1000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium)
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=[f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1"]
+        )
         yield browser
         browser.close()
 

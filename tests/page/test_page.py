@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.page.conftest import HOSTILE
+from tests.page.conftest import HOSTILE, REBOUND
 from tests.simulator.test_process import Process
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
@@ -254,15 +254,27 @@ def test_another_site_in_the_same_browser_can_change_nothing(simulator, browser,
     page = browser.new_context().new_page()
     try:
         page.goto(f"http://localhost:{other.server_port}/")
-        send = "async ([url, body]) => (await fetch(url, {method: 'POST', mode: 'no-cors', body})).type"
+        send = "([url, body]) => fetch(url, {method: 'POST', mode: 'no-cors', body}).catch(() => 'kept from the site')"
         answered = page.evaluate(send, [f"{simulator.url}/control/faults", '{"kind": "drop"}'])
     finally:
         page.context.close()
         other.shutdown()
         other.server_close()
 
-    assert answered == "opaque"  # it was sent, and answered
+    assert answered == "kept from the site"
     assert simulator.http.get("/control/faults").json() == []
+
+
+def test_a_site_whose_name_leads_here_learns_and_changes_nothing(simulator, browser):
+    page = browser.new_context().new_page()
+    page.goto(simulator.url.replace("127.0.0.1", REBOUND))
+
+    expect(page.get_by_role("alert")).to_contain_text(f"isn't reached by the name '{REBOUND}")
+    expect(page.locator("#clients-table tbody tr")).to_have_count(0)
+    send = "async (body) => (await fetch('/control/faults', {method: 'POST', body})).status"
+    assert page.evaluate(send, '{"kind": "drop"}') == 403
+    assert simulator.http.get("/control/faults").json() == []
+    page.context.close()
 
 
 def test_a_page_whose_simulator_is_started_again_goes_on_by_itself(browser, tmp_path):
