@@ -39,9 +39,3 @@ def make_reader(digdir, kubelet, tmp_path_factory):
 @pytest.fixture
 def reader(make_reader):
     return make_reader()
-
-
-def pytest_terminal_summary(terminalreporter):
-    for report in terminalreporter.stats.get("passed", []):
-        for name, value in report.user_properties:
-            terminalreporter.write_line(f"{report.nodeid}: {name}: {value}")
