@@ -24,3 +24,22 @@ def test_every_command_is_in_the_documentation_and_says_its_exit_codes(command):
 
     assert "Exit codes:" in outcome.stdout
     assert f"`{command}`" in DOCUMENTATION
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("words", "last", "found"),
+    [
+        ("maskinporten-operator ", "", set(main.commands)),
+        ("maskinporten-operator token --", "--", {"--scope", "--resource", "--consumer-org", "--raw"}),
+        ("maskinporten-operator check --gr", "--gr", {"--granted"}),
+        ("maskinporten-operator token app -o ", "", {"text", "json"}),
+    ],
+)
+def test_shells_complete_every_command_and_its_options(shell, words, last, found):
+    number = last if shell == "fish" else str(len(words.split(" ")) - 1)
+    variables = {"COMP_WORDS": words, "COMP_CWORD": number}
+    variable = {"_MASKINPORTEN_OPERATOR_COMPLETE": f"{shell}_complete"}
+    outcome = CliRunner().invoke(main, prog_name="maskinporten-operator", env=variables | variable)
+
+    assert found <= set(outcome.stdout.replace(",", "\n").replace("\t", "\n").splitlines())
