@@ -69,6 +69,11 @@ class AuditLog:
             writes.append(Write(resource, target.get("name", "")))
         return writes
 
+    def read_since_mark(self) -> list[dict]:
+        """Give everything that was logged since the mark."""
+        self._settle()
+        return self._read()
+
     def read_all(self) -> list[dict]:
         """Give everything that was logged since the cluster's start."""
         self._settle()

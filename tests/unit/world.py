@@ -382,7 +382,7 @@ class World:
             plain, metadata, admin_credentials(), RIGHTS, lambda: self.clock.now().timestamp(), monotonic=monotonic
         )
         http = httpx.AsyncClient(transport=self.digdir.transport, base_url=URL, auth=auth)
-        calls = Calls(http, f"{URL}/api/v1/", lambda *_: None, monotonic)
+        calls = self._build_calls(http, f"{URL}/api/v1/")
         clients = Tripping(ClientApi(calls), self.trips, OF_CLIENTS)
         scopes = Tripping(ScopeApi(calls), self.trips, OF_SCOPES)
         ticking = {"monotonic": monotonic, "sleep": self._sleep}
@@ -393,6 +393,9 @@ class World:
         self.metadata = Tripping(metadata, self.trips, {"get": "get_metadata"})
         self.verifier = Trials(TokenRequests(plain, metadata, lambda: self.clock.now().timestamp()))
         self.first_seen = FirstSeen(monotonic(), had_finalizer)
+
+    def _build_calls(self, http, url):
+        return Calls(http, url, lambda *_: None, self.clock.monotonic)
 
     def see(self):
         """The process sees the resource, without our finalizer, for the first time."""

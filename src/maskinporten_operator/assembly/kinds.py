@@ -46,14 +46,20 @@ async def wait_for_kinds(api: ClusterApi, config: Config, stopping: asyncio.Even
     return served
 
 
+async def find_kinds(api: ClusterApi, config: Config) -> frozenset[Kind]:
+    """Find which of our kinds, and of those that Applications need, are served."""
+    served = await find_served(api, (*watched_kinds(config), *OWNED_KINDS))
+    return served - {GKE_FQDN_POLICY} if FQDN_POLICY in served else served
+
+
 async def _look_for_kinds(api: ClusterApi, config: Config) -> frozenset[Kind]:
-    watched, logged = watched_kinds(config), None
+    logged = None
     while True:
         try:
-            served = await find_served(api, (*watched, *OWNED_KINDS))
-            message = _find_lack(config, served)
+            served = await find_kinds(api, config)
+            message = find_lack(config, served)
             if message is None:
-                return served - {GKE_FQDN_POLICY} if FQDN_POLICY in served else served
+                return served
         except OperatorError as error:
             message = str(error)
         if message != logged:
@@ -62,7 +68,8 @@ async def _look_for_kinds(api: ClusterApi, config: Config) -> frozenset[Kind]:
         await asyncio.sleep(CRD_POLL_SECONDS)
 
 
-def _find_lack(config: Config, served: frozenset[Kind]) -> str | None:
+def find_lack(config: Config, served: frozenset[Kind]) -> str | None:
+    """Say what the API server doesn't serve that is needed; None if nothing."""
     missing = [f"{kind.plural}.{kind.group}" for kind in watched_kinds(config) if kind not in served]
     if missing:
         return f"the API server doesn't serve {' and '.join(missing)}: a cluster admin must install the CRD"

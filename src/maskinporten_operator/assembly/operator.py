@@ -14,6 +14,7 @@ from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness
 from maskinporten_operator.adapters.cluster.events import post_event
 from maskinporten_operator.adapters.cluster.kubernetes_cluster import KubernetesCluster
 from maskinporten_operator.assembly.kinds import wait_for_kinds, watched_kinds
+from maskinporten_operator.assembly.known import build_known
 from maskinporten_operator.assembly.own_key import build_renewal
 from maskinporten_operator.assembly.parameters import build_platform, build_registration_settings
 from maskinporten_operator.assembly.parts import open_parts
@@ -23,7 +24,7 @@ from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIE
 from maskinporten_operator.reconcile.application_pass import reconcile_application
 from maskinporten_operator.reconcile.client_pass import reconcile_maskinportenclient
 from maskinporten_operator.reconcile.memory import Memory
-from maskinporten_operator.reconcile.ports import Digdir, Known, Ports
+from maskinporten_operator.reconcile.ports import Digdir, Ports
 from maskinporten_operator.runtime.announcer import EventAnnouncer
 from maskinporten_operator.runtime.elector import LeaseLostError
 from maskinporten_operator.runtime.faults import explain_fault, log_unawaited
@@ -31,13 +32,11 @@ from maskinporten_operator.runtime.gauges import add_gauges
 from maskinporten_operator.runtime.health import serve_endpoints
 from maskinporten_operator.runtime.leadership import Leadership
 from maskinporten_operator.runtime.namespaces import WatchedNamespaces
-from maskinporten_operator.runtime.owned_changes import WatchedSecrets
 from maskinporten_operator.runtime.queue import Priority, WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shutdown import cancel, end_on_signals, limit_end
 from maskinporten_operator.runtime.state_counts import count_keys
-from maskinporten_operator.runtime.store import WatchedChildren
 from maskinporten_operator.runtime.verifier import TrialVerifier
 from maskinporten_operator.runtime.workers import Controller, Workers
 
@@ -216,15 +215,7 @@ class Operator:
         return {kind: Controller(store, passes[kind], self._router.settle) for kind, store in stores.items()}
 
     def _build_ports(self, config: Config) -> Ports:
-        parts, clients = self._parts, self._router.stores[MASKINPORTEN_CLIENT]
-        applications = self._router.owned.get(APPLICATION)
-        children = WatchedChildren(
-            clients,
-            self._router.versions,
-            self._router.secret_lists,
-            self._router.stores.get(APPLICATION),
-            applications.find_owned if applications else None,
-        )
+        parts = self._parts
         platform = build_platform(config, self._served)
         if config.applications:
             log.info("egress policies", backend=platform.backend, platform=platform.name)
@@ -239,7 +230,7 @@ class Operator:
                 parts.metrics.count_refused_status,
             ),
             digdir=Digdir(parts.registrations, parts.scopes, parts.grants, parts.metadata, self._verifier),
-            known=Known(clients, WatchedSecrets(self._router.owned[MASKINPORTEN_CLIENT]), children, self._namespaces),
+            known=build_known(self._router, self._namespaces),
             key_pool=parts.key_pool,
             announcer=self._announcer,
             clock=self._clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from dataclasses import dataclass
@@ -32,8 +33,10 @@ from maskinporten_operator.runtime.vitals import Vitals
 from maskinporten_operator.runtime.workers import mark_alive
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from contextlib import AsyncExitStack
 
+    import httpx
     from kubernetes.aio.client import Configuration
 
     from maskinporten_operator.adapters.digdir.credentials import Source
@@ -92,9 +95,14 @@ def read_credentials(config: Config) -> AdminCredentials:
 
 
 async def open_digdir(
-    config: Config, credentials: AdminCredentials, metrics: Metrics, stack: AsyncExitStack, fence: Fence = OPEN
+    config: Config,
+    credentials: AdminCredentials,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+    fence: Fence = OPEN,
+    build_calls: Callable[[httpx.AsyncClient, str, Callable[[str, str, float], None]], Calls] = Calls,
 ) -> DigdirApis:
-    """Open the way to DigDir, closed by `stack`; every write passes `fence`."""
+    """Open the way to DigDir, closed by `stack`; every write passes `fence`, and `build_calls` builds what calls."""
     plain = await stack.enter_async_context(open_http(config.ca_bundle, connections=8))
     metadata = MaskinportenMetadata(plain, str(config.maskinporten_well_known_url))
     auth = JwtGrantAuth(plain, metadata, credentials, config.admin_scopes, observe=metrics.count_token_request)
@@ -109,7 +117,7 @@ async def open_digdir(
         metrics.observe_call(operation, status, seconds)
         mark_alive()
 
-    calls = Calls(authorized, str(config.digdir_base_url), observe_call)
+    calls = build_calls(authorized, str(config.digdir_base_url), observe_call)
     return DigdirApis(metadata, TokenRequests(plain, metadata), ClientApi(calls), ScopeApi(calls))
 
 
@@ -133,10 +141,8 @@ async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
         lambda: credentials.expires,
     )
     api = open_cluster(configuration, stack, fence)
-    monotonic, lag, cluster = SystemClock().monotonic, config.list_lag.total_seconds(), config.cluster_name
-    registrations = DigdirRegistrationIndex(digdir.clients, cluster=cluster, lag=lag, monotonic=monotonic)
-    scopes = DigdirScopeIndex(digdir.scopes, cluster=cluster, lag=lag, monotonic=monotonic)
-    grants = DigdirGrantIndex(digdir.scopes, scopes, max_age=config.grant_max_age.total_seconds(), monotonic=monotonic)
+    monotonic = SystemClock().monotonic
+    registrations, scopes, grants = build_indexes(config, digdir, monotonic)
     key_pool = await stack.enter_async_context(ProcessKeyPool(config.key_pool_size))
     return Parts(
         api,
@@ -153,6 +159,20 @@ async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
         fence,
         Vitals(monotonic),
     )
+
+
+def build_indexes(
+    config: Config,
+    digdir: DigdirApis,
+    monotonic: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> tuple[DigdirRegistrationIndex, DigdirScopeIndex, DigdirGrantIndex]:
+    """Build what keeps DigDir's lists."""
+    lag, cluster, max_age = config.list_lag.total_seconds(), config.cluster_name, config.grant_max_age.total_seconds()
+    registrations = DigdirRegistrationIndex(digdir.clients, cluster=cluster, lag=lag, monotonic=monotonic, sleep=sleep)
+    scopes = DigdirScopeIndex(digdir.scopes, cluster=cluster, lag=lag, monotonic=monotonic, sleep=sleep)
+    grants = DigdirGrantIndex(digdir.scopes, scopes, max_age=max_age, monotonic=monotonic, sleep=sleep)
+    return registrations, scopes, grants
 
 
 def build_elector(config: Config, configuration: Configuration, stack: AsyncExitStack) -> Elector:

@@ -11,6 +11,7 @@ from maskinporten_operator.cli.check import check
 from maskinporten_operator.cli.doctor import doctor
 from maskinporten_operator.cli.inventory import inventory
 from maskinporten_operator.cli.options import config_options, load_or_exit
+from maskinporten_operator.cli.plan import plan
 from maskinporten_operator.cli.status import status
 from maskinporten_operator.cli.token import token
 
@@ -52,5 +53,6 @@ def run(**flags: Any) -> None:
 main.add_command(check)
 main.add_command(doctor)
 main.add_command(inventory)
+main.add_command(plan)
 main.add_command(status)
 main.add_command(token)

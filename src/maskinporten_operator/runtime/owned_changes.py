@@ -11,13 +11,14 @@ import msgspec
 
 from maskinporten_operator.model.resources import HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET, SECRET
 from maskinporten_operator.plan.owner_references import APP_LABEL
-from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
+from maskinporten_operator.runtime.queue import Key, Priority
 from maskinporten_operator.runtime.store import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from maskinporten_operator.model.resources import Kind, ObjectMeta
+    from maskinporten_operator.runtime.queue import PassQueue
     from maskinporten_operator.runtime.store import VersionStore, WatchedResourceStore
 
     Metadata = Mapping[str, Any]
@@ -36,7 +37,7 @@ class OwnedChanges:
         self,
         versions: VersionStore,
         store: WatchedResourceStore,
-        queue: WorkQueue,
+        queue: PassQueue,
         note_gap: Callable[[], None] = lambda: None,
         on_secrets_listed: Callable[[str | None], None] = lambda _: None,
     ) -> None:

@@ -13,7 +13,7 @@ import random
 from collections import Counter, deque
 from contextvars import Context
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from maskinporten_operator.model.turns import Turns
 from maskinporten_operator.plan.backoff import backoff
@@ -49,6 +49,19 @@ class Priority(IntEnum):
     CHANGE = 1
     RETRY = 2
     RESYNC = 3
+
+
+class PassQueue(Protocol):
+    """What asks for passes."""
+
+    def is_running(self, key: Key) -> bool:
+        """Whether a pass over the key is under way."""
+
+    def add(self, key: Key, priority: Priority = Priority.CHANGE) -> None:
+        """Ask for a pass over the key."""
+
+    def forget(self, key: Key) -> None:
+        """The resource is gone."""
 
 
 NEWS = (Priority.REPAIR, Priority.CHANGE)

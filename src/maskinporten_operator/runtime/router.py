@@ -8,7 +8,7 @@ from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT, SECRET
 from maskinporten_operator.plan.secret import ObservedSecret, summarize_secret
 from maskinporten_operator.runtime.owned_changes import OwnedChanges
-from maskinporten_operator.runtime.queue import Key, Priority, WorkQueue
+from maskinporten_operator.runtime.queue import Key, Priority
 from maskinporten_operator.runtime.store import FirstLists, VersionStore, WatchedResourceStore, decisive, key_of
 from maskinporten_operator.runtime.urgency import find_urgency, find_urgency_of_listed
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from maskinporten_operator.model.resources import Kind
+    from maskinporten_operator.runtime.queue import PassQueue
 
     Body = Mapping[str, Any]
 
@@ -32,7 +33,7 @@ class Router:
     def __init__(
         self,
         kinds: Iterable[Kind],
-        queue: WorkQueue,
+        queue: PassQueue,
         monotonic: Callable[[], float],
         forget: Callable[[str], None],
         note_gap: Callable[[], None],
