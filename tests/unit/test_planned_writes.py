@@ -131,7 +131,7 @@ def test_a_namespace_and_all_of_them_contradict_each_other():
 
 
 class Pass:
-    """Ends each pass as it is told to, the last one for ever, and notes when they were made."""
+    """Ends each pass as it is told to, the last one again and again, and notes when they were made."""
 
     def __init__(self, *retries):
         self.retries = list(retries)

@@ -92,10 +92,10 @@ class DryRunCalls(Calls):
         """Send a read, and again when DigDir asked for fewer calls: nothing but that is waited for."""
         for _ in range(MAX_PAUSES):
             try:
-                return await super().send("GET", path, operation, query=query or None, accept=_is_told)
+                return await super().send("GET", path, operation, query=query or None, accept=_says_something)
             except WaitingError as error:
                 await asyncio.sleep(error.retry_after)
-        return await super().send("GET", path, operation, query=query or None, accept=_is_told)
+        return await super().send("GET", path, operation, query=query or None, accept=_says_something)
 
     def _find_before(self, path: str, query: Mapping[str, str]) -> Document | None:
         """Find what a write is about, as the newest read or write left it."""
@@ -232,7 +232,7 @@ def _answer(document: Any, status: int = 200) -> httpx.Response:
     return httpx.Response(status, json=document)
 
 
-def _is_told(response: httpx.Response) -> bool:
+def _says_something(response: httpx.Response) -> bool:
     """Whether an answer says something about what is there: that there is no such thing does too."""
     return response.status_code in {400, 404}
 
