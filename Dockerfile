@@ -20,8 +20,10 @@ RUN /build/bin/pip --python /opt/maskinporten-operator/bin/python3 install \
       --require-hashes --no-deps --no-compile --only-binary :all: --requirement requirements/runtime.txt
 # The library of what signs for the operator, by ADMIN_SIGNER: pkcs11, aws, google or azure. By default none.
 ARG SIGNER
-RUN if [ -n "$SIGNER" ]; then /build/bin/pip --python /opt/maskinporten-operator/bin/python3 install \
-      --require-hashes --no-deps --no-compile --only-binary :all: --requirement "requirements/$SIGNER.txt"; fi
+# What exports traces, for TRACING; any text for yes. By default it isn't there.
+ARG TRACING
+RUN for extra in $SIGNER ${TRACING:+tracing}; do /build/bin/pip --python /opt/maskinporten-operator/bin/python3 install \
+      --require-hashes --no-deps --no-compile --only-binary :all: --requirement "requirements/$extra.txt"; done
 COPY pyproject.toml README.md LICENSE ./
 COPY src/ src/
 # Installed by its name: a wheel that is installed by its path leaves that, and its hash, in direct_url.json.

@@ -469,6 +469,14 @@ class Config(BaseSettings):
     log_format: Annotated[
         Literal["json", "text"], Field(default="json", description="One JSON object a line, or text for people.")
     ]
+    tracing: Annotated[
+        bool,
+        Field(
+            default=False,
+            description="Whether traces are exported by OpenTelemetry, a span for each pass and each of its calls. "
+            "Needs an extra of the package; its OTEL_* variables say where to.",
+        ),
+    ]
     ca_bundle: Annotated[
         Path | None,
         Field(default=None, description="Certificates to trust for DigDir and Maskinporten, instead of the system's."),

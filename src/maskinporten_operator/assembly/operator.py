@@ -13,6 +13,7 @@ import structlog
 from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness
 from maskinporten_operator.adapters.cluster.events import post_event
 from maskinporten_operator.adapters.cluster.kubernetes_cluster import KubernetesCluster
+from maskinporten_operator.assembly.followed_passes import follow_passes
 from maskinporten_operator.assembly.kinds import wait_for_kinds, watched_kinds
 from maskinporten_operator.assembly.known import build_known
 from maskinporten_operator.assembly.own_key import build_renewal
@@ -211,6 +212,8 @@ class Operator:
             MASKINPORTEN_CLIENT: lambda body, first_seen: reconcile_maskinportenclient(body, first_seen, ports),
             APPLICATION: lambda body, _: reconcile_application(body, ports),
         }
+        if tracer := self._parts.tracer:
+            passes = {kind: follow_passes(kind, one, tracer) for kind, one in passes.items()}
         stores = self._router.stores
         return {kind: Controller(store, passes[kind], self._router.settle) for kind, store in stores.items()}
 

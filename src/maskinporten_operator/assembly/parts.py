@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from maskinporten_operator.adapters.clock import SystemClock, SystemRandomness, boottime
 from maskinporten_operator.adapters.cluster.api import ClusterApi, load_configuration
 from maskinporten_operator.adapters.cluster.leases import KubernetesLeases
+from maskinporten_operator.adapters.cluster.traced_api import TracedApi
 from maskinporten_operator.adapters.digdir.auth import JwtGrantAuth
 from maskinporten_operator.adapters.digdir.calls import Calls
 from maskinporten_operator.adapters.digdir.client_api import ClientApi
@@ -24,8 +26,10 @@ from maskinporten_operator.adapters.digdir.registration_index import DigdirRegis
 from maskinporten_operator.adapters.digdir.scope_api import ScopeApi
 from maskinporten_operator.adapters.digdir.scope_index import DigdirScopeIndex
 from maskinporten_operator.adapters.digdir.token_requests import TokenRequests
+from maskinporten_operator.adapters.digdir.traced_calls import TracedCalls
 from maskinporten_operator.adapters.fence import OPEN, Fence
 from maskinporten_operator.adapters.key_pool import ProcessKeyPool
+from maskinporten_operator.assembly.followed_passes import open_tracer
 from maskinporten_operator.model.signer_reference import find_provider
 from maskinporten_operator.runtime.elector import Elector
 from maskinporten_operator.runtime.metrics import Metrics
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 
     from maskinporten_operator.adapters.digdir.credentials import Source
     from maskinporten_operator.config import Config
+    from maskinporten_operator.model.traces import Tracer
 
 log = structlog.get_logger()
 
@@ -72,11 +77,17 @@ class Parts:
     elector: Elector | None
     fence: Fence
     vitals: Vitals
+    tracer: Tracer | None
 
 
-def open_cluster(configuration: Configuration, stack: AsyncExitStack, fence: Fence = OPEN) -> ClusterApi:
-    """Open a way to the API server, closed by `stack`; every write passes `fence`."""
-    api = ClusterApi(configuration, fence, mark_alive)
+def open_cluster(
+    configuration: Configuration, stack: AsyncExitStack, fence: Fence = OPEN, tracer: Tracer | None = None
+) -> ClusterApi:
+    """Open a way to the API server, closed by `stack`; every write passes `fence`, and `tracer` follows every call."""
+    if tracer:
+        api: ClusterApi = TracedApi(configuration, fence, mark_alive, tracer=tracer)
+    else:
+        api = ClusterApi(configuration, fence, mark_alive)
     stack.push_async_callback(api.close)
     return api
 
@@ -127,20 +138,23 @@ async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
     Raises:
         CredentialsError: The operator's own credentials can't be used.
         ClusterUnknownError: No API server is configured.
+        TracingUnavailableError: Traces are asked for, and what exports them isn't installed.
     """
     metrics = Metrics()
     credentials = read_credentials(config)
     configuration = await load_configuration()
     elector = build_elector(config, configuration, stack) if config.leader_election else None
     fence = Fence(elector.time_left if elector else None)
-    digdir = await open_digdir(config, credentials, metrics, stack, fence)
+    tracer = open_tracer(config, stack)
+    build_calls = partial(TracedCalls, tracer=tracer) if tracer else Calls
+    digdir = await open_digdir(config, credentials, metrics, stack, fence, build_calls)
     metrics.gauge(
         "admin_credential_expiry_timestamp_seconds",
         "When the operator's own credentials end, in seconds since 1970: the last date of the organisation's "
         "certificate, or the member `exp` of the JWK. Absent for a JWK without `exp`, since DigDir alone knows.",
         lambda: credentials.expires,
     )
-    api = open_cluster(configuration, stack, fence)
+    api = open_cluster(configuration, stack, fence, tracer)
     monotonic = SystemClock().monotonic
     registrations, scopes, grants = build_indexes(config, digdir, monotonic)
     key_pool = await stack.enter_async_context(ProcessKeyPool(config.key_pool_size))
@@ -158,6 +172,7 @@ async def open_parts(config: Config, stack: AsyncExitStack) -> Parts:
         elector,
         fence,
         Vitals(monotonic),
+        tracer,
     )
 
 

@@ -10,6 +10,7 @@ import click
 
 from maskinporten_operator.adapters.cluster.api import ClusterUnknownError
 from maskinporten_operator.adapters.digdir.credentials import CredentialsError
+from maskinporten_operator.assembly.followed_passes import TracingUnavailableError
 from maskinporten_operator.model.errors import OperatorError
 from maskinporten_operator.runtime.elector import LeaseLostError
 from maskinporten_operator.runtime.faults import FaultError
@@ -24,7 +25,7 @@ def explain_failures() -> Iterator[None]:
     """Exit with 2 if the configuration can't be used after all, with 1 if an API failed or another replica leads."""
     try:
         yield
-    except (AddressError, ClusterUnknownError, CredentialsError) as error:
+    except (AddressError, ClusterUnknownError, CredentialsError, TracingUnavailableError) as error:
         click.echo(f"Error: the configuration can't be used:\n  {error}", err=True)
         sys.exit(2)
     except LeaseLostError as error:

@@ -28,6 +28,12 @@ PREFIX = "maskinporten_operator"
 KNOWN_RESULTS = frozenset(str(reason) for reason in Reason) | {"Done", "Waiting", "Standby", "Conflict"}
 
 
+def name_result(outcome: Outcome) -> str:
+    """Name how a pass ended, by its Ready reason or by `Outcome.silent`."""
+    reason = str(outcome.verdicts[0].reason) if outcome.verdicts else outcome.silent
+    return reason if reason in KNOWN_RESULTS else "Other"  # what a status says may be written by anyone
+
+
 class _Gauge(Collector):
     """A gauge that may be absent, which the library's own can't."""
 
@@ -132,10 +138,8 @@ class Metrics:
             self._seconds.labels(kind.name).observe(time.perf_counter() - started)
 
     def count_pass(self, kind: Kind, outcome: Outcome) -> None:
-        """Count a pass by its Ready reason, or by `Outcome.silent`."""
-        reason = str(outcome.verdicts[0].reason) if outcome.verdicts else outcome.silent
-        reason = reason if reason in KNOWN_RESULTS else "Other"  # what a status says may be written by anyone
-        self._passes.labels(kind.name, reason).inc()
+        """Count a pass by its result."""
+        self._passes.labels(kind.name, name_result(outcome)).inc()
 
     def count_retry(self, kind: Kind, outcome: Outcome) -> None:
         """Count that a pass has to be repeated, and whether for an error."""
