@@ -7,7 +7,13 @@ import pytest
 from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.runtime.metrics import Metrics
-from maskinporten_operator.runtime.state_counts import count_false_conditions, count_keys, count_resources, count_scopes
+from maskinporten_operator.runtime.state_counts import (
+    count_false_conditions,
+    count_keys,
+    count_resources,
+    count_scopes,
+    find_first_expiry,
+)
 from maskinporten_operator.runtime.store import WatchedResourceStore
 from tests.unit.fakes import NOW, private_jwk, registered, registration, resource_body
 
@@ -98,3 +104,12 @@ def test_they_are_shown_with_their_labels(store):
     see(store, {"exposedScopes": [{"name": "nav:a", "state": "Active"}]})
 
     assert 'maskinporten_operator_scopes{state="Active"} 1.0' in metrics.render().decode()
+
+
+def test_the_first_of_our_keys_to_expire_is_found_and_others_dont_count():
+    soon, later = (registered(private_jwk(number), NOW, lives=timedelta(days=9 + number)) for number in range(2))
+    foreign = registered(private_jwk(9, kid="somebodys"), NOW, lives=timedelta(days=1))
+    undated = registered(private_jwk(10), None)
+
+    assert find_first_expiry([registration(later, undated), registration(soon, foreign)]) == soon.expires
+    assert find_first_expiry([registration(foreign, undated), registration()]) is None

@@ -37,7 +37,7 @@ from maskinporten_operator.runtime.queue import Priority, WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shutdown import cancel, end_on_signals, limit_end
-from maskinporten_operator.runtime.state_counts import count_keys
+from maskinporten_operator.runtime.state_counts import count_keys, find_first_expiry
 from maskinporten_operator.runtime.verifier import TrialVerifier
 from maskinporten_operator.runtime.workers import Controller, Workers
 
@@ -268,4 +268,9 @@ class Operator:
             "the one before; `older`; `unknown`. Of clients that this process has read.",
             ("age",),
             lambda: count_keys(registrations, clock.now()),
+        )
+        metrics.gauge(
+            "registered_key_expiry_timestamp_seconds",
+            "When the first of our registered keys expires; absent without one.",
+            lambda: find_first_expiry(registrations),
         )

@@ -22,7 +22,7 @@ SCOPE_STATES = frozenset({"Active", "Inactive", "Withdrawn", "Absent", "Conflict
 NOTICES = OWN_TYPES - {READY}
 DAY = 86400.0
 AGES = (("1d", 1), ("30d", 30), ("180d", 180), ("335d", 335))
-"""Names of ages, and up to how many days they reach; at the last a key is registered anew."""
+"""Names of ages, and up to how many days they reach."""
 OLDER, UNKNOWN, OTHER, NEW = "older", "unknown", "Other", "New"
 
 
@@ -63,6 +63,12 @@ def count_keys(registrations: Iterable[Registration], now: datetime) -> Counter[
     """Count our registered keys by age; those of clients that were only listed aren't known."""
     keys = [key for one in registrations for key in one.keys or () if key.ours]
     return Counter((_name_age(key, now),) for key in keys)
+
+
+def find_first_expiry(registrations: Iterable[Registration]) -> float | None:
+    """Find when the first of our registered keys expires, in seconds since 1970; None if there is none."""
+    keys = (key for one in registrations for key in one.keys or () if key.ours)
+    return min((key.expires for key in keys if key.expires is not None), default=None)
 
 
 def _name_reason(condition: ConditionHint) -> str:
