@@ -153,6 +153,11 @@ REFUSED_BY_THE_SCHEMA = {
     ),
     "another action": ({"scopePolicy": {"actions": ["Refuse"]}}, "/scopePolicy/actions/0", "'Deny', 'Warn', 'Audit'"),
     "an interval without a unit": ({"serviceMonitor": {"interval": "30"}}, "/serviceMonitor/interval", "such as 30s"),
+    "a dashboard that nobody finds": (
+        {"dashboard": {"labels": {"grafana_dashboard": None}}},
+        "/dashboard/labels",
+        "minProperties",
+    ),
     "a simulator for anybody's port": ({"simulator": {"port": 80}}, "/simulator/port", "minimum: got 80, want 1,024"),
 }
 NEEDS_A_SENTENCE = {

@@ -32,6 +32,7 @@ from tests.metric_names import ALERTS
 from tools.cluster import helm3
 from tools.generate.__main__ import ROOT
 from tools.generate.chart import CHART, PLACED, find_value
+from tools.generate.dashboard import render_dashboard
 from tools.generate.manifests import INSTALL, render_chart, render_install
 
 SIMULATOR = f"{NAME}-simulator"
@@ -191,6 +192,7 @@ RENDERED = {
         "scopePolicy": {"enabled": True},
         "sizePolicy": {"enabled": True},
         "prometheusRule": {"enabled": True, "runbooks": "https://docs.example"},
+        "dashboard": {"enabled": True},
     },
 }
 
@@ -541,6 +543,14 @@ def test_alerts_link_to_the_runbooks_where_the_docs_are_published(render):
 
     assert links[0] == "https://docs.example/a/runbooks/no-leader/"
     assert all(link.startswith("https://docs.example/a/runbooks/") for link in links)
+
+
+def test_grafanas_sidecar_finds_the_dashboard_as_it_was_generated(render):
+    found = render(dashboard={"enabled": True}).find("ConfigMap", f"{NAME}-dashboard")
+
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(found["data"]["maskinporten-operator.json"]) == json.loads(render_dashboard())
+    assert not render().find("ConfigMap", f"{NAME}-dashboard")
 
 
 def test_every_pod_is_restricted_with_a_root_that_it_cant_write_to(render):

@@ -1,4 +1,4 @@
-"""Each fault that the chart has an alert for is made: a real Prometheus tells of it, and that it is over.
+"""A real Prometheus reads a real operator: each fault that the chart has an alert for is made, and each panel has data.
 
 The rules are those of the chart but for their times, which are seconds here. That they fire and clear in their own
 times is proven by promtool, in tests/alerts.
@@ -8,13 +8,14 @@ import json
 import os
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.e2e.stage import PATIENCE, held_kid
+from tests.e2e.stage import PATIENCE, exposed, held_kid
 from tests.metric_names import RULES
 from tools.generate.__main__ import ROOT
+from tools.generate.dashboard import DASHBOARD, substitute
 from tools.kube import wait_for
 from tools.programs import MissingToolError
 from tools.prometheus import Prometheus
@@ -28,6 +29,7 @@ PREFIX = "MaskinportenOperator"
 FLEET = [f"app-{number}" for number in range(7)]
 """More than five that are gone are a mass."""
 DAY = 86_400
+WINDOW = {"__rate_interval": "6s"}
 ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/maskinporten-operator"
 SCOPE, NOT_GRANTED = "skatt:some.scope", "ks:not.granted"
 
@@ -243,6 +245,36 @@ def test_the_alerts_of_a_fault_fire_and_clear_when_it_is_over(stage, namespace, 
 
     assert "error expanding" not in str(fired)
     wait_for(lambda: not firing(prometheus), PATIENCE, "the end of all alerts")
+
+
+def test_every_panel_of_the_dashboard_has_data(stage, namespace, prometheus):
+    file = stage.simulator.admin_jwk_file
+    file.write_text(json.dumps({**json.loads(file.read_text()), "exp": int(time.time()) + 300 * DAY}))
+    stage.create_secret(namespace, "admin", {"jwk.json": file.read_text()})
+    place = {"admin_key_rotation": "true", "admin_key_secret": f"{namespace}/admin/jwk.json"}
+    prometheus.watch(stage.restart(**place))
+    stage.fault("status", status=503, method="POST", path="/clients$")
+    stage.expose_ready(namespace, "api", exposed("read", "974761076"))
+    stage.create(namespace, "waits", NOT_GRANTED)
+
+    def find_empty():
+        """Give the queries to which there is no answer but NaN, with their panels."""
+        return {
+            f"{panel['title']}: {target['expr']}"
+            for panel in json.loads(DASHBOARD.read_text())["panels"]
+            for target in panel.get("targets", ())
+            if all(one["value"][1] == "NaN" for one in prometheus.query(substitute(target["expr"], **WINDOW)))
+        }
+
+    empty = find_empty()
+
+    def is_full():
+        empty.intersection_update(find_empty())
+        return not empty
+
+    with suppress(TimeoutError):
+        wait_for(is_full, PATIENCE, "data")
+    assert empty == set()
 
 
 def test_a_fault_of_every_alert_is_made():

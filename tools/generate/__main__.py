@@ -16,6 +16,7 @@ from tools.generate.chart_values import render_chart_values
 from tools.generate.command_line import render_command_line
 from tools.generate.configuration import render_configuration
 from tools.generate.crds import DEFINITIONS, render_crd
+from tools.generate.dashboard import render_dashboard
 from tools.generate.decisions import render_decisions
 from tools.generate.manifests import INSTALL, render_install
 from tools.generate.metrics import render_metrics
@@ -44,6 +45,7 @@ OUTPUTS: Mapping[str, Callable[[], str]] = {
         f"deploy/chart/templates/crds/{kind.plural}.yaml": partial(render_crd_template, kind, condition)
         for kind, condition in CONDITIONS.items()
     },
+    "deploy/chart/files/dashboard.json": render_dashboard,
     "deploy/chart/values.yaml": render_values,
     "deploy/chart/values.schema.json": render_schema,
 }

@@ -249,6 +249,12 @@ METRICS = {
         labels=table("Labels by which Prometheus finds them.", LABEL),
         runbooks=text("Where the docs are published, so that alerts link to their runbooks.", URL),
     ),
+    "dashboard": record(
+        "A dashboard for Grafana.",
+        enabled=flag("Whether there is one."),
+        labels={**table("Labels by which Grafana's sidecar finds it.", LABEL), "minProperties": 1},
+        annotations=table("Its annotations, such as the folder."),
+    ),
 }
 NETWORK_POLICY = record(
     "What reaches the operator, and what it reaches.",

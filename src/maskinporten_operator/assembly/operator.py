@@ -271,6 +271,7 @@ class Operator:
         )
         metrics.gauge(
             "registered_key_expiry_timestamp_seconds",
-            "When the first of our registered keys expires; absent without one.",
+            "When the first of these keys expires, in seconds since 1970; absent without one. A key that is in use is "
+            "registered again 30 days before that.",
             lambda: find_first_expiry(registrations),
         )
