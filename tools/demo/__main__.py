@@ -106,7 +106,7 @@ def _explain(stage: Stage, terminal: Terminal) -> None:
         f"kubectl annotate maskinportenclient {APP} -n {TEAM} digdir.nais.io/rotate=true",
         f"kubectl get secret {SECRET} -n {TEAM} -o yaml",
         "",
-        "# the same for programs (docs/simulator.md)",
+        "# the same without a browser (docs/simulator.md)",
         f"curl {url}/control/state",
         f"curl {url}/control/ledger/summary",
         f"curl -X PATCH {url}/control/settings -d '{{\"latency_ms\": 500}}'",
