@@ -143,8 +143,8 @@ image-push: sbom ## Build the image for all architectures by docker, and push it
 
 .PHONY: image-sign
 image-sign: ## Sign what was pushed, and attest its SBOM, by cosign without a key (IMAGE as of image-push)
-	@cosign sign --yes $(firstword $(subst :, ,$(IMAGE)))@$$(cat build/image.digest)
-	@cosign attest --yes --type cyclonedx --predicate build/sbom.cdx.json $(firstword $(subst :, ,$(IMAGE)))@$$(cat build/image.digest)
+	@image='$(IMAGE)' && pushed="$${image%:*}@$$(cat build/image.digest)" && cosign sign --yes "$$pushed" \
+	  && cosign attest --yes --type cyclonedx --predicate build/sbom.cdx.json "$$pushed"
 
 .PHONY: chart-package
 chart-package: ## Package the chart to build/, by helm (HELM=helm)
