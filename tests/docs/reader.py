@@ -101,7 +101,7 @@ class Reader:
     def _run(self, command: Command) -> None:
         log = self.folder / ".printed"
         with log.open("wb") as output:
-            shell = ["bash", "-euo", "pipefail", "-c", command.text]
+            shell = ["bash", "-euc", command.text]
             process = subprocess.Popen(
                 shell,
                 cwd=self.folder,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.docs.blocks import read_section
+from tests.docs.blocks import Command, read_page, read_section
 from tools.generate.__main__ import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -16,6 +16,9 @@ LEFT_OUT = {
     "docker push": "takes a registry",
     "maskinporten-operator check --granted": "calls the real DigDir",
     "curl -H": "calls an API that is an example",
+    "kubectl logs": "kwok has no logs of its pods",
+    "kubectl get --raw": "leads to a pod's address, and kwok's pods have none that is reached",
+    "kubectl top": "takes a metrics server",
 }
 """How commands begin that aren't run, and why."""
 TOKEN = "kubectl exec -n my-team deployment/my-app -- python3"
@@ -82,3 +85,14 @@ def test_every_command_of_the_page_does_what_the_page_shows(installed, make_read
 
     assert reading.seconds
     reader.run(*NOTHING_LEFT)
+
+
+def test_what_the_runbooks_look_at_can_be_looked_at(installed):
+    """In a cluster without a fault: that the commands work, each of them once, since many runbooks have the same."""
+    pages = [page.read_text() for page in sorted((DOCS / "runbooks").glob("*.md"))]
+    commands = [one for page in pages for one in read_page(page) if isinstance(one, Command)]
+    once = {one.text.partition("    #")[0]: one for one in commands if not one.text.startswith(tuple(LEFT_OUT))}
+
+    installed.run(*MY_APP, *once.values(), *NOTHING_LEFT)
+
+    assert once

@@ -36,14 +36,14 @@ def find_metrics() -> list[Metric]:
 def render_metrics() -> str:
     """Render the page with the table of metrics."""
     rows = [_render_row(one) for one in find_metrics()]
-    table = "\n".join(["| Metric | Type | Meaning |", "|---|---|---|", *rows])
+    table = "\n".join(["| Metric | Meaning |", "|---|---|", *rows])
     return replace_marked(DOCUMENT, "metrics", f"{table}\n")
 
 
 def _render_row(metric: Metric) -> str:
     name = f"{PREFIX}_{metric.name}{'_total' if metric.type == 'counter' else ''}"
     labels = f"{{{','.join(metric.labels)}}}" if metric.labels else ""
-    return f"| `{name}{labels}` | {metric.type} | {cell(metric.help).removesuffix('.')} |"
+    return f"| `{name}{labels}` | {cell(metric.help).removesuffix('.')} ({metric.type}) |"
 
 
 def _read_declarations(module: ast.Module) -> Iterator[Metric]:
