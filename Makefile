@@ -118,7 +118,7 @@ image-archive: ## Build it without a registry, as a file that the tests' node im
 	@$(PYTHON) -m tools.image archive
 
 .PHONY: sbom
-sbom: venv ## Write what the image is made of to build/sbom.cdx.json, CycloneDX (SIGNER=aws: with that one)
+sbom: venv ## Write what the image is made of to build/sbom.cdx.json, CycloneDX (SIGNER=aws, TRACING=1: with that)
 	@$(BIN)/python -m tools.supply_chain.sbom
 
 ##@ Release

@@ -1,6 +1,7 @@
 """Write the SBOM of the image's Python packages (CycloneDX 1.6, JSON), the same for the same lock file.
 
 SIGNER   pkcs11, aws, google or azure: what the image has besides, as of its build argument of that name
+TRACING   any text: what exports traces is in the image, likewise
 SOURCE_DATE_EPOCH   the instant that it is of; by default that of the commit
 """
 
@@ -131,7 +132,7 @@ def main() -> int:
     if signer and signer not in SIGNERS:
         print(f"SIGNER must be one of {', '.join(SIGNERS)}", file=sys.stderr)
         return 2
-    names = ["runtime", *([signer] if signer else [])]
+    names = ["runtime", *([signer] if signer else []), *(["tracing"] if os.environ.get("TRACING") else [])]
     try:
         text = build_sbom([ROOT / "requirements" / f"{name}.txt" for name in names], instant())
     except SbomError as error:
