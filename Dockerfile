@@ -23,7 +23,7 @@ ARG SIGNER
 # What exports traces, for TRACING; any text for yes. By default it isn't there.
 ARG TRACING
 RUN for extra in $SIGNER ${TRACING:+tracing}; do /build/bin/pip --python /opt/maskinporten-operator/bin/python3 install \
-      --require-hashes --no-deps --no-compile --only-binary :all: --requirement "requirements/$extra.txt"; done
+      --require-hashes --no-deps --no-compile --only-binary :all: --requirement "requirements/$extra.txt" || exit 1; done
 COPY pyproject.toml README.md LICENSE ./
 COPY src/ src/
 # Installed by its name: a wheel that is installed by its path leaves that, and its hash, in direct_url.json.

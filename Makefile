@@ -135,6 +135,16 @@ release-notes: venv ## Write the change log's section of a release to build/rele
 	@mkdir -p build
 	@$(BIN)/python -m tools.supply_chain.release_notes $(TAG) > build/release-notes.md
 
+.PHONY: release-check
+release-check: check ## Check, and that the commit is on main, whose commits were tested
+	@git merge-base --is-ancestor HEAD origin/main || { echo "This commit isn't on main: releases are made of what was tested"; exit 1; }
+
+.PHONY: release-names
+release-names: ## Say for the workflow what a release is called (TAG=v1.2.3 GITHUB_REPOSITORY=owner/name)
+	@# Names in a registry have no capitals, and the chart's image has its appVersion for a tag
+	@repository=ghcr.io/$$(tr A-Z a-z <<< "$$GITHUB_REPOSITORY") && printf '%s\n' "REPOSITORY=$$repository" \
+	  "IMAGE=$$repository:$${TAG#v}" "CHART_REPOSITORY=oci://$${repository%/*}/charts" >> "$${GITHUB_ENV:-/dev/stdout}"
+
 .PHONY: image-push
 image-push: sbom ## Build the image for all architectures by docker, and push it (IMAGE=registry/name:tag)
 	@BUILDER=docker BUILD_ARGS="--platform=$(PLATFORMS) --push --metadata-file=build/image.json" $(PYTHON) -m tools.image build

@@ -42,7 +42,7 @@ class Follower:
     def __init__(self, simulator: Simulator, last_event_id: str | None) -> None:
         """Go on after the event with that id, if it is this simulator's; else begin with the newest calls."""
         self._simulator = simulator
-        self._told: tuple[Any, ...] | None = None
+        self._reported: tuple[Any, ...] | None = None
         self._change = -1
         instance, _, change = (last_event_id or "").rpartition("-")
         if instance == simulator.instance and change.isdecimal() and len(change) < 20:
@@ -55,7 +55,7 @@ class Follower:
     @property
     def has_news(self) -> bool:
         """Whether there is something that it wasn't told."""
-        return self._versions() != self._told
+        return self._versions() != self._reported
 
     def tell(self) -> bytes:
         """Return an event with all that is new."""
@@ -64,7 +64,7 @@ class Follower:
         anew = bool(missing) or self._change < ledger.cleared_by
         if anew:
             entries, _ = ledger.changed_after(ledger.cleared_by)
-        self._told = self._versions()
+        self._reported = self._versions()
         self._change = ledger.changes
         news = {
             "anew": anew,

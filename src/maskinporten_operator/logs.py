@@ -11,9 +11,11 @@ LIBRARIES = {
     "kopf": logging.CRITICAL,
     "httpx": logging.WARNING,
     "asyncio": logging.WARNING,
+    "opentelemetry": logging.CRITICAL,
 }
 """Libraries whose chatter isn't the operator's. kopf's logs hold whole objects and the texts of arbitrary exceptions;
-what goes wrong there, `runtime.vitals` and `runtime.faults` tell."""
+what goes wrong there, `runtime.vitals` and `runtime.faults` tell. OpenTelemetry's quote the headers and addresses that
+it was given; `adapters.tracing` tells what goes wrong there."""
 
 
 def configure_logs(level: str, style: Literal["json", "text"]) -> None:

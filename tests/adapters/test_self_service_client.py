@@ -201,6 +201,13 @@ async def test_every_call_is_observed_with_its_status(digdir):
     ]
 
 
+async def test_a_call_that_wasnt_sent_for_lack_of_a_token_is_no_fault_of_the_apis(digdir):
+    digdir.fault("status", status=400, path="/token$", body={"error": "invalid_client"}, times=None)
+    await raised(digdir.client.list_clients())
+
+    assert [call[:2] for call in digdir.observed] == [("list clients", "unsent")]
+
+
 # What each failure becomes
 
 

@@ -122,10 +122,10 @@ def test_of_large_specs_hardly_anything_is_kept(stage, odd):
     stage.restart()
     before = read_resident(stage)
 
-    for number in range(3):
-        odd.create(f"wide-{number}", widen(1_200_000))
+    for number in range(4):
+        odd.create(f"wide-{number}", widen(600_000))
     known = "maskinporten_operator_resources"
-    wait_for(lambda: stage.operator.metric(known) >= 3, PATIENCE, "three known resources")
+    wait_for(lambda: stage.operator.metric(known) >= 4, PATIENCE, "four known resources")
     at_work = read_peak(stage) - before
     stage.restart()
     at_a_start = read_peak(stage) - before

@@ -240,9 +240,9 @@ def test_a_simulator_stops_at_once_while_some_listen(tmp_path):
         httpx.stream("GET", f"{process.url}/control/events", timeout=DEADLINE) as answer,
     ):
         deaf.sendall(b"GET /control/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        told = answer.iter_lines()
-        assert next(line for line in told if line.startswith("data"))
+        lines = answer.iter_lines()
+        assert next(line for line in lines if line.startswith("data"))
         assert deaf.recv(16)
         process._process.send_signal(signal.SIGTERM)
-        assert not any(line.startswith("data") for line in told)  # the answer ends as answers do
+        assert not any(line.startswith("data") for line in lines)  # the answer ends as answers do
     assert process.stop() == ""  # no call had to be cancelled

@@ -113,13 +113,13 @@ async def test_neither_private_keys_nor_tokens_are_told(digdir, jwk):
     await digdir.control("POST", "/clients", digdir.client_request(description=f"by {token}"))
 
     pages = ("clients", "scopes", "accesses", "violations", "switches")
-    told = json.dumps([await digdir.control("GET", f"/page/{page}") for page in pages])
+    answers = json.dumps([await digdir.control("GET", f"/page/{page}") for page in pages])
 
-    assert "violations" in told
-    assert "[token]" in told
+    assert "violations" in answers
+    assert "[token]" in answers
     for secret in (token, token.split(".")[2], *(jwk[name] for name in ("d", "p", "q", "n"))):
-        assert secret not in told
-    assert jws.public_jwk(jwk)["kid"] in told
+        assert secret not in answers
+    assert jws.public_jwk(jwk)["kid"] in answers
 
 
 async def test_a_text_without_end_is_cut(digdir):

@@ -5,6 +5,7 @@ import os
 import subprocess
 
 import pytest
+import yaml
 
 from tools.supply_chain.pinned import ROOT, find_actionlint
 
@@ -71,4 +72,17 @@ def test_what_is_pushed_is_signed_by_its_digest_and_so_is_its_sbom(make, tmp_pat
 def test_the_chart_is_signed_by_its_digest(make):
     assert make("chart-push", "CHART_REPOSITORY=oci://registry.example/charts") == [
         f"sign --yes registry.example/charts/maskinporten-operator@{DIGEST}"
+    ]
+
+
+def test_a_releases_image_has_the_tag_that_its_chart_asks_for_and_names_have_no_capitals(tmp_path):
+    names = tmp_path / "names"
+    environment = {**os.environ, "TAG": "v0.1.0", "GITHUB_REPOSITORY": "Some-Owner/Some-Name", "GITHUB_ENV": str(names)}
+    subprocess.run(["make", "release-names"], cwd=ROOT, env=environment, check=True)
+    chart = yaml.safe_load((ROOT / "deploy" / "chart" / "Chart.yaml").read_text())
+
+    assert names.read_text().splitlines() == [
+        "REPOSITORY=ghcr.io/some-owner/some-name",
+        f"IMAGE=ghcr.io/some-owner/some-name:{chart['appVersion']}",
+        "CHART_REPOSITORY=oci://ghcr.io/some-owner/charts",
     ]

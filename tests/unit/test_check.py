@@ -263,6 +263,12 @@ def test_nothing_moves_the_cursor_of_whoever_looks():
     assert "\x1b" not in outcome.stdout
 
 
+def test_a_files_name_makes_no_line_of_its_own(tmp_path):
+    (tmp_path / "a\n::error::forged.yaml").write_text(CLIENT + "  x: 1\n")
+
+    assert not [line for line in run(tmp_path).stdout.splitlines() if line.startswith("::")]
+
+
 def test_people_are_told_what_is_wrong_and_who_can_fix_it():
     outcome = run(*SETTINGS, "manifests.yaml", catch_exceptions=False)
 

@@ -9,7 +9,7 @@ from tools.image.builders import Image, ImageError, Run, find_builder
 from tools.image.check import check
 from tools.image.context import ROOT, copy_sources, list_sources
 
-VARIABLES = ("IMAGE", "BASE_IMAGE", "BUILDER", "BUILD_ARGS", "PIP_INDEX_URL", "SOURCE_DATE_EPOCH")
+VARIABLES = ("IMAGE", "BASE_IMAGE", "BUILDER", "BUILD_ARGS", "PIP_INDEX_URL", "SIGNER", "TRACING", "SOURCE_DATE_EPOCH")
 
 
 @pytest.fixture
@@ -81,11 +81,13 @@ def test_name_base_mirror_and_further_arguments_come_from_the_environment(instal
     monkeypatch.setenv("IMAGE", "registry.test/operator:1")
     monkeypatch.setenv("BASE_IMAGE", "base@sha256:0")
     monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.test/")
+    monkeypatch.setenv("SIGNER", "aws")
+    monkeypatch.setenv("TRACING", "true")
     monkeypatch.setenv("BUILD_ARGS", "--network=host -v '/a b:/a:ro'")
     image.main("build")
     assert calls()[-1].startswith(
         "buildah build --tag=registry.test/operator:1 --build-arg=BASE_IMAGE=base@sha256:0"
-        " --build-arg=PIP_INDEX_URL=https://mirror.test/ "
+        " --build-arg=PIP_INDEX_URL=https://mirror.test/ --build-arg=SIGNER=aws --build-arg=TRACING=true "
     )
     assert " --network=host -v /a b:/a:ro " in calls()[-1]
 

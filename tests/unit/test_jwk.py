@@ -170,7 +170,7 @@ def test_a_public_key_expires_when_the_api_said_so(exp, expires):
 
 
 @pytest.mark.parametrize(
-    ("told", "created"),
+    ("written", "created"),
     [
         ("2026-01-19T09:40:37.258551Z", datetime(2026, 1, 19, 9, 40, 37, 258551, UTC)),
         ("2021-01-13T00:53:56.301+01:00", datetime(2021, 1, 12, 23, 53, 56, 301000, UTC)),
@@ -180,8 +180,8 @@ def test_a_public_key_expires_when_the_api_said_so(exp, expires):
         (1_600_000_000, None),
     ],
 )
-def test_when_a_key_was_registered_is_told_in_utc_whatever_the_api_wrote(told, created):
-    found = PublicJwk({"kid": "a", "created": told}).created
+def test_when_a_key_was_registered_is_told_in_utc_whatever_the_api_wrote(written, created):
+    found = PublicJwk({"kid": "a", "created": written}).created
 
     assert found == created
     assert found is None or found.tzinfo is UTC

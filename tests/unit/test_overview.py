@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskinporten_operator.cli import main
-from maskinporten_operator.cli.status import _render, render_age, render_overview
+from maskinporten_operator.cli.output import render_age
+from maskinporten_operator.cli.status import _render, render_overview
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT
 from maskinporten_operator.plan.overview import Surroundings, build_overview
 from maskinporten_operator.plan.secret_uses import SecretUse
@@ -220,3 +221,24 @@ def test_without_an_api_server_it_says_so_and_ends_with_2(tmp_path):
 
     assert (outcome.exit_code, outcome.stdout) == (2, "")
     assert "no API server is configured" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "Expected key current-context"),
+        ("hello", "Error"),
+        ("[]", "Error"),
+        ("current-context: nowhere", "Expected"),
+        ("a: [", "Error"),
+    ],
+)
+def test_a_kubeconfig_that_cant_be_used_is_named_and_its_fault(monkeypatch, tmp_path, text, why):
+    file = tmp_path / "some.kubeconfig"
+    file.write_text(text)
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    outcome = CliRunner().invoke(main, ["status"])
+
+    assert outcome.exit_code == 2, outcome.output
+    assert f"KUBECONFIG={file} can't be used" in outcome.stderr
+    assert why in outcome.stderr

@@ -4,17 +4,22 @@ That these are the writes which it then makes, each test of passes finds out (`p
 """
 
 import json
+import re
+import shlex
+from dataclasses import replace
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from maskinporten_operator.assembly import planned_passes
 from maskinporten_operator.cli import main
 from maskinporten_operator.cli.plan import render_json, render_text
+from maskinporten_operator.config import Config
 from maskinporten_operator.model.conditions import READY, Reason, Verdict
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.plan.outcomes import Outcome, Retry
-from maskinporten_operator.plan.planned_writes import ResourcePlan, Write, find_changes
+from maskinporten_operator.plan.planned_writes import ResourcePlan, Write, choose_plans, find_changes
 from maskinporten_operator.runtime.dry_run import HORIZON, MAX_PASSES, DryRun, DryRunQueue
 from maskinporten_operator.runtime.queue import Key
 from maskinporten_operator.runtime.store import Entry
@@ -130,6 +135,69 @@ def test_a_namespace_and_all_of_them_contradict_each_other():
     assert (outcome.exit_code, "--namespace or --all-namespaces" in outcome.stderr) == (2, True)
 
 
+def test_of_applications_those_are_told_that_get_no_client_since_they_arent_ready():
+    blocked = Verdict(READY, "False", Reason.INVALID_SPEC, "spec.port: must be a number")
+    application = replace(plan_of(ready=blocked), kind="Application")
+    others = [replace(application, name="with-client"), plan_of(name="with-client"), replace(application, ready=FINE)]
+
+    assert choose_plans([application, *others]) == [application, others[1]]
+
+
+SETTINGS = (
+    *("--cluster-name", "some-cluster", "--digdir-base-url", "http://localhost:1", "--admin-client-id", "some-id"),
+    *("--maskinporten-well-known-url", "http://localhost:1/.well-known/oauth-authorization-server"),
+    *("--default-client-scope", "nav:some.scope", "--admin-jwk-file"),
+)
+
+
+@pytest.mark.parametrize(
+    ("plans", "options", "code"),
+    [
+        ([plan_of()], ["--exit-code"], 0),
+        ([plan_of(RENAME)], [], 0),
+        ([plan_of(RENAME)], ["--exit-code"], 3),
+        ([replace(plan_of(RENAME), failed=True)], [], 1),
+        ([replace(plan_of(RENAME), failed=True)], ["--exit-code"], 1),
+    ],
+)
+def test_the_exit_code_tells_whether_it_could_be_planned_and_if_asked_whether_there_is_something_to_do(
+    monkeypatch, tmp_path, plans, options, code
+):
+    file = tmp_path / "some.jwk"
+    file.touch()
+
+    async def plan_writes(*_):
+        return tuple(plans)
+
+    monkeypatch.setattr(planned_passes, "plan_writes", plan_writes)
+    outcome = CliRunner().invoke(main, ["plan", *SETTINGS, str(file), *options])
+
+    assert (outcome.exit_code, "1 resource:" in outcome.stdout) == (code, True), outcome.output
+    assert ("Error: the plan is incomplete" in outcome.stderr) == (code == 1)
+    assert ("some-team/some-app" in outcome.stderr) == (code == 1)
+
+
+@pytest.mark.parametrize(("namespace", "where"), [(None, ""), ("some-team", " in namespace some-team")])
+def test_that_there_is_nothing_to_plan_for_is_told(namespace, where):
+    assert render_text([], namespace) == f"There is no MaskinportenClient{where}, and no Application that needs one."
+
+
+def test_each_example_in_the_help_of_a_command_has_options_and_values_that_it_takes():
+    checked = []
+    for name, command in main.commands.items():
+        for line in (command.help or "").splitlines():
+            example = re.split(r" [|>\\]", line.strip())[0]
+            _, program, arguments = example.partition(f"maskinporten-operator {name} ")
+            if not (line.strip().startswith("$ ") and program):
+                continue
+            given = command.make_context(name, shlex.split(arguments), resilient_parsing=True).params
+            for key in given.keys() & Config.model_fields.keys() - {"admin_jwk_file"}:
+                if given[key] is not None:
+                    Config.__pydantic_validator__.validate_assignment(Config.model_construct(), key, given[key])
+            checked.append(name)
+    assert "plan" in checked
+
+
 class Pass:
     """Ends each pass as it is told to, the last one again and again, and notes when they were made."""
 
@@ -162,7 +230,6 @@ async def test_a_wait_beyond_the_horizon_ends_the_plan():
     long = Pass(Retry(HORIZON + 1, failed=False))
 
     assert await long.run() == [0.0]
-    assert long.queue.later == {KEY: HORIZON + 1}
 
 
 async def test_what_failed_isnt_tried_again_and_a_conflict_is():

@@ -228,6 +228,41 @@ def test_an_operator_without_the_library_says_how_to_get_it(monkeypatch):
         open_tracer(SimpleNamespace(tracing=True), AsyncExitStack())
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "secret"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "99999")]
+)
+async def test_a_variable_of_opentelemetry_that_it_doesnt_take_is_named_without_its_value(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    async with AsyncExitStack() as stack:
+        with pytest.raises(TracingUnavailableError, match="OTEL_") as refused:
+            open_tracer(SimpleNamespace(tracing=True), stack)
+    assert value not in str(refused.value)
+
+
+LEAKS = """
+import os
+os.environ |= {
+    "OTEL_EXPORTER_OTLP_HEADERS": "Authorization: Bearer a-secret",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:a-secret@127.0.0.1:1/?key=a-secret",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+}
+from maskinporten_operator.adapters.tracing import NAME, open_provider
+from maskinporten_operator.logs import configure_logs
+configure_logs("DEBUG", "json")
+provider = open_provider()
+for _ in range(2):
+    provider.get_tracer(NAME).start_span("some span").end()
+    provider.force_flush()
+"""
+
+
+def test_what_cant_be_exported_is_told_once_and_without_headers_or_addresses():
+    done = subprocess.run([sys.executable, "-c", LEAKS], capture_output=True, text=True, check=True, timeout=60)
+
+    assert "a-secret" not in done.stderr
+    assert done.stderr.count("traces can't be exported") == 1
+
+
 def test_without_the_setting_there_is_no_tracer():
     assert open_tracer(SimpleNamespace(tracing=False), AsyncExitStack()) is None
 

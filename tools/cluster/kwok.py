@@ -30,7 +30,7 @@ PORT_OPTIONS = (
     "kwokControllerPort",
 )
 
-SECONDS_TO_START = 90.0
+SECONDS_TO_START = 240.0
 LINES_OF_LOG = 8
 
 

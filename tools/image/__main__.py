@@ -5,6 +5,7 @@ What the first two do it with and from comes from the environment:
 IMAGE       name:tag; by default maskinporten-operator and the version of pyproject.toml
 BASE_IMAGE  an image with Python 3.11 or newer; by default the Dockerfile's. Name it by its digest for builds that
             give the same image on another day
+SIGNER, TRACING  the Dockerfile's build arguments of these names
 BUILDER     docker, podman or buildah; by default the first that works
 BUILD_ARGS  more arguments for the builder
 SOURCE_DATE_EPOCH  instant of everything in the image; by default that of the commit
@@ -54,7 +55,7 @@ def build(builder: Builder, tag: str, context: Path = ROOT, *more: str) -> None:
     Raises:
         ImageError: it can't be built.
     """
-    names = ("BASE_IMAGE", "PIP_INDEX_URL")
+    names = ("BASE_IMAGE", "PIP_INDEX_URL", "SIGNER", "TRACING")
     arguments = {name: value for name in names if (value := os.environ.get(name))}
     builder.build(context, tag, arguments, instant(), *more, *shlex.split(os.environ.get("BUILD_ARGS", "")))
 

@@ -418,11 +418,11 @@ byId("fault").addEventListener("submit", (event) => {
 
 // What happens, as it happens
 
-const told = { state: null, control: null, violations: null };
+const reported = { state: null, control: null, violations: null };
 
 function differs(name, value) {
-  const different = told[name] !== value;
-  told[name] = value;
+  const different = reported[name] !== value;
+  reported[name] = value;
   return different;
 }
 

@@ -11,18 +11,22 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import structlog
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
 
     from maskinporten_operator.model.traces import NoteEnd
 
 NAME = "maskinporten-operator"
+log = structlog.get_logger()
 MAX_CLOSE_SECONDS = 3.0
 """How long the last spans are waited for at the end: a collector that doesn't answer holds nothing up."""
 
@@ -32,8 +36,26 @@ def open_provider() -> TracerProvider:
     named = Resource({"service.name": NAME, "service.version": version(NAME)})
     resource = Resource.create().merge(named).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(_Exporter()))
     return provider
+
+
+class _Exporter(OTLPSpanExporter):
+    """Says when spans can't be exported, and when they can again: OpenTelemetry's own logs quote addresses."""
+
+    _fails = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export(spans)
+        fails = result is not SpanExportResult.SUCCESS
+        if fails and not self._fails:
+            log.warning(
+                "traces can't be exported", remedy="look at the OTEL_EXPORTER_OTLP_* variables and the collector"
+            )
+        elif self._fails and not fails:
+            log.info("traces are exported again")
+        self._fails = fails
+        return result
 
 
 class OpenTelemetryTracer:

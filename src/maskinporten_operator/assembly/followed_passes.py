@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.runtime.metrics import name_result
@@ -26,7 +27,7 @@ def open_tracer(config: Config, stack: AsyncExitStack) -> Tracer | None:
     """Open what exports traces, closed by `stack`; None without TRACING.
 
     Raises:
-        TracingUnavailableError: The library isn't installed.
+        TracingUnavailableError: The library isn't installed, or doesn't take an OTEL_* variable.
     """
     if not config.tracing:
         return None
@@ -37,7 +38,11 @@ def open_tracer(config: Config, stack: AsyncExitStack) -> Tracer | None:
             "TRACING needs the extra `tracing`, which this installation doesn't have: build the image with "
             "--build-arg TRACING=true, or turn it off"
         ) from None
-    tracer = OpenTelemetryTracer(open_provider())
+    try:
+        tracer = OpenTelemetryTracer(open_provider())
+    except ValueError as error:  # whose text may quote any of them
+        named = ", ".join(re.findall(r"OTEL_[A-Z_]+", str(error))) or "an OTEL_* variable"
+        raise TracingUnavailableError(f"TRACING: OpenTelemetry doesn't take the value of {named}") from None
     stack.push_async_callback(tracer.close)
     return tracer
 

@@ -21,12 +21,12 @@ from maskinporten_operator.assembly.stand_ins import AcceptingVerifier, CountedH
 from maskinporten_operator.assembly.watches import SELECTOR, summarize
 from maskinporten_operator.model.resources import APPLICATION, MASKINPORTEN_CLIENT, NAMESPACE, SECRET
 from maskinporten_operator.plan.children import OWNED_KINDS
-from maskinporten_operator.plan.planned_writes import ResourcePlan, Write
+from maskinporten_operator.plan.planned_writes import ResourcePlan, Write, choose_plans
 from maskinporten_operator.reconcile.application_pass import reconcile_application
 from maskinporten_operator.reconcile.client_pass import reconcile_maskinportenclient
 from maskinporten_operator.reconcile.memory import Memory
 from maskinporten_operator.reconcile.ports import Digdir, Ports
-from maskinporten_operator.runtime.dry_run import CURRENT, DryRun, DryRunQueue
+from maskinporten_operator.runtime.dry_run import CURRENT, DryRun, DryRunQueue, has_failed
 from maskinporten_operator.runtime.faults import FaultError
 from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.namespaces import WatchedNamespaces
@@ -172,17 +172,17 @@ class _PlannedPasses:
         self._on_progress("Planning", done, max(done, sum(map(len, self._router.stores.values()))))
 
     def _build_plans(self) -> list[ResourcePlan]:
-        keys = [key for key in self._outcomes if key.kind == MASKINPORTEN_CLIENT]
-        return [self._build_plan(key) for key in sorted(keys, key=lambda key: (key.namespace, key.name))]
+        keys = sorted(self._outcomes, key=lambda key: (key.namespace, key.name))
+        return choose_plans([self._build_plan(key) for key in keys])
 
     def _build_plan(self, key: Key) -> ResourcePlan:
-        verdicts = self._outcomes[key].verdicts
+        outcome = self._outcomes[key]
         return ResourcePlan(
             key.kind.name,
             key.namespace,
             key.name,
             tuple(self._writes[key]),
-            verdicts[0] if verdicts else None,
-            tuple(one for one in verdicts[1:] if one.status == "False"),
-            self._queue.later.get(key),
+            outcome.verdicts[0] if outcome.verdicts else None,
+            tuple(one for one in outcome.verdicts[1:] if one.status == "False"),
+            failed=has_failed(outcome),
         )

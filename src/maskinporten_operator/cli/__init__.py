@@ -29,7 +29,8 @@ def run(**flags: Any) -> None:
 
     Every option may also be given in the environment, as MASKINPORTEN_OPERATOR_ and its name in capitals:
     --cluster-name is MASKINPORTEN_OPERATOR_CLUSTER_NAME. The API server is found as kubectl finds it: by KUBECONFIG,
-    by the pod's ServiceAccount, or by the user's kubeconfig. HTTPS_PROXY and NO_PROXY hold for DigDir only.
+    by the pod's ServiceAccount, or by the user's kubeconfig. HTTPS_PROXY and NO_PROXY hold for
+    DigDir and Maskinporten only.
 
     Exit codes: 0 after a signal, 1 after a fault or when another replica took over, 2 if the configuration is wrong,
     14 if the process was stopped in the middle of a write for so long that another replica may have taken over.

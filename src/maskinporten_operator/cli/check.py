@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskinporten_operator.cli.options import NOTHING, SIGNS, config_options, count, load_or_exit
+from maskinporten_operator.cli.output import echo
 from maskinporten_operator.config import ManifestConfig, OfflineConfig
 from maskinporten_operator.model.conditions import escape
 
@@ -82,7 +82,7 @@ def check(files: tuple[Path, ...], namespace: str, output: str, *, granted: bool
         sys.exit(2)
     if granted:
         _ask_digdir(report, config, namespace)
-    click.echo(_render(report, output), color=False if os.environ.get("NO_COLOR") else None)
+    echo(_render(report, output))
     sys.exit(1 if report.count("error") else 0)
 
 
@@ -121,7 +121,7 @@ def _render(report: CheckReport, output: str) -> str:
 def _render_finding(one: Located) -> str:
     """Render a finding as a line that editors find their way by, and one more for who can fix it."""
     rule = one.finding.rule
-    place = f"{one.file}:{one.line}" if one.line else one.file
+    place = escape(f"{one.file}:{one.line}" if one.line else one.file)
     sign = click.style(f"{SIGNS[STATES[rule.level]]} {rule.level}", fg=COLOURS[rule.level])
     return f"{place}: {sign}: {escape(str(one.finding))}\n    → {rule.remedy}"
 

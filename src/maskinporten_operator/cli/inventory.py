@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskinporten_operator.cli.options import config_options, load_or_exit
-from maskinporten_operator.cli.tables import render_rows
+from maskinporten_operator.cli.output import render_rows
 
 if TYPE_CHECKING:
     from maskinporten_operator.plan.classification import Inventory, Item

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskinporten_operator.cli.options import NOTHING, SIGNS, config_options, count, load_or_exit
+from maskinporten_operator.cli.options import SIGNS, config_options, count, load_or_exit
+from maskinporten_operator.cli.output import echo
 from maskinporten_operator.model.conditions import escape
+from maskinporten_operator.plan.exposed_scopes import show
 from maskinporten_operator.plan.planned_writes import NEW_CLIENT, ResourcePlan, count_actions, find_changes
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def plan(namespace: str | None, output: str, *, all_namespaces: bool, exit_code:
     \b
     $ kubectl exec -n maskinporten-operator deployment/maskinporten-operator -- maskinporten-operator plan
     $ maskinporten-operator plan -n my-team
-    $ maskinporten-operator plan --key-max-age 90d --deletion-policy delete
+    $ maskinporten-operator plan --key-max-age 90d --deletion-policy Delete
     $ maskinporten-operator plan --exit-code -o json > plan.json
 
     \b
@@ -68,8 +69,8 @@ def plan(namespace: str | None, output: str, *, all_namespaces: bool, exit_code:
     Needed are the rights of the operator's ServiceAccount to read, its credentials and its settings. Its leadership
     isn't: it may run meanwhile, and then there is nothing to do but what it has under way.
 
-    Exit codes: 0 if it could be planned, whatever is to do, 1 after a fault, 2 if the configuration can't be used,
-    with --exit-code 3 if something would be written.
+    Exit codes: 0 if it could be planned, whatever is to do, 1 after a fault, also one that leaves the plan incomplete,
+    2 if the configuration can't be used, with --exit-code 3 if something would be written.
     """  # noqa: D301 - \b is click's mark for lines that stay lines
     if namespace and all_namespaces:
         raise click.UsageError("Give --namespace or --all-namespaces.")
@@ -83,8 +84,10 @@ def plan(namespace: str | None, output: str, *, all_namespaces: bool, exit_code:
     configure_logs("ERROR", "text")  # passes tell what they did, and these did nothing
     with explain_failures(), _show_progress() as on_progress:
         plans = asyncio.run(plan_writes(config, namespace, on_progress))
-    text = render_json(plans) if output == "json" else render_text(plans)
-    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+    echo(render_json(plans) if output == "json" else render_text(plans, namespace))
+    if failed := [f"{one.namespace}/{one.name}" for one in plans if one.failed]:
+        click.echo(f"Error: the plan is incomplete, since faults kept passes from their end: {show(failed)}", err=True)
+        sys.exit(1)
     sys.exit(SOMETHING_TO_DO if exit_code and any(one.writes for one in plans) else 0)
 
 
@@ -134,10 +137,11 @@ def _build_resource(one: ResourcePlan) -> dict[str, Any]:
     }
 
 
-def render_text(plans: Sequence[ResourcePlan]) -> str:
+def render_text(plans: Sequence[ResourcePlan], namespace: str | None = None) -> str:
     """Render it for people: what is to do, resource by resource, and the sum of it."""
     if not plans:
-        return NOTHING
+        where = f" in namespace {namespace}" if namespace else ""
+        return f"There is no MaskinportenClient{where}, and no Application that needs one."
     lines = [line for one in plans if one.action != "unchanged" for line in _list_lines(one)]
     return "\n".join([*lines, *([""] if lines else []), _summarize(plans)])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from maskinporten_operator.cli.options import NOTHING, SIGNS, count
-from maskinporten_operator.cli.tables import render_rows
+from maskinporten_operator.cli.output import echo, list_labelled, render_age, render_rows
 from maskinporten_operator.model.conditions import escape
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ STATES = {"True": "passed", "False": "failed", "Unknown": "warning"}
 COLOURS = {"True": "green", "False": "red", "Unknown": "yellow"}
 WATCH_SECONDS = 2.0
 MAX_CELL = 100
-LABEL_WIDTH = 12
 
 
 @click.command()
@@ -77,7 +75,6 @@ async def _show(name: str | None, namespace: str | None, output: str, *, all_nam
     from maskinporten_operator.adapters.cluster.api import find_namespace  # noqa: PLC0415 - as above
     from maskinporten_operator.assembly.status_reader import open_status_reader  # noqa: PLC0415 - as above
 
-    colour = False if os.environ.get("NO_COLOR") else None
     async with open_status_reader() as reader:
         where = namespace or find_namespace()
         while True:
@@ -88,7 +85,7 @@ async def _show(name: str | None, namespace: str | None, output: str, *, all_nam
             text = _render(found, output, datetime.now(UTC), in_full=bool(name))
             if watch:
                 click.clear()
-            click.echo(text, color=colour)
+            echo(text)
             for lack in reader.lacks:
                 click.echo(f"Not shown: {lack}", err=True)
             if not watch:
@@ -111,9 +108,13 @@ def _show_time(moment: datetime) -> str:
 def _build_row(one: Overview, now: datetime) -> tuple[str, ...]:
     ready = one.ready
     if ready is None:
-        return one.namespace, one.kind, one.name, "-", "-", "-", one.next[0][:MAX_CELL]
-    cell = escape(ready.message if len(ready.message) <= MAX_CELL else f"{ready.message[:MAX_CELL]}…")
+        return one.namespace, one.kind, one.name, "-", "-", "-", _cut(one.next[0])
+    cell = escape(_cut(ready.message))
     return one.namespace, one.kind, one.name, ready.status, escape(ready.reason), render_age(ready.since, now), cell
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}…"
 
 
 def render_overview(one: Overview, now: datetime) -> str:
@@ -145,12 +146,6 @@ def _list_lines(one: Overview, now: datetime) -> Iterator[str]:
         yield _render_condition(condition, now)
 
 
-def list_labelled(label: str, lines: Sequence[str]) -> Iterator[str]:
-    """List lines below one another, the first of them with a label."""
-    for number, line in enumerate(lines):
-        yield f"  {(label if number == 0 else '').ljust(LABEL_WIDTH)}{escape(line)}"
-
-
 def _render_condition(one: ConditionState, now: datetime) -> str:
     sign = click.style(SIGNS[STATES[one.status]], fg=COLOURS[one.status])
     since = f" for {render_age(one.since, now)}" if one.since else ""
@@ -168,14 +163,3 @@ def _render_key(key: KeyState, now: datetime) -> str:
 
 def _times(count: int) -> str:
     return f" ({count} times)" if count > 1 else ""
-
-
-def render_age(since: datetime | None, now: datetime) -> str:
-    """Render how long ago something was, in its largest unit."""
-    if since is None:
-        return "-"
-    seconds = max(int((now - since).total_seconds()), 0)
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"

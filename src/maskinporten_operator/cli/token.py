@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskinporten_operator.cli.options import SIGNS
-from maskinporten_operator.cli.status import list_labelled, render_age
+from maskinporten_operator.cli.output import echo, list_labelled, render_age
 from maskinporten_operator.model.conditions import escape
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def token(
         click.echo(secret)
     else:
         text = render_json(report) if output == "json" else render(report, datetime.now(UTC))
-        click.echo(text, err=raw, color=False if os.environ.get("NO_COLOR") else None)
+        echo(text, err=raw)
     sys.exit(0 if report.issued else 1)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
+
 if TYPE_CHECKING:
     from maskinporten_operator.model.conditions import Verdict
 
@@ -94,7 +96,7 @@ class ResourcePlan:
         writes: In their order.
         ready: `Ready` as the last pass would leave it; None if it tells nothing, as at the end of a deletion.
         notices: The other conditions that would be False then.
-        next_look: Seconds until it would look again, if that lies beyond what was planned.
+        failed: Whether its last pass ended by a fault that may pass, so that more may be to do.
     """
 
     kind: str
@@ -103,7 +105,7 @@ class ResourcePlan:
     writes: tuple[Write, ...] = ()
     ready: Verdict | None = None
     notices: tuple[Verdict, ...] = ()
-    next_look: float | None = None
+    failed: bool = False
 
     @property
     def action(self) -> Action:
@@ -116,6 +118,17 @@ class ResourcePlan:
         if self.writes:
             return "change"
         return "blocked" if self.ready and self.ready.status != "True" else "unchanged"
+
+
+def choose_plans(plans: Sequence[ResourcePlan]) -> list[ResourcePlan]:
+    """Choose what is told: MaskinportenClients, and the Applications that would get none since they aren't ready."""
+    clients = {(one.namespace, one.name) for one in plans if one.kind == MASKINPORTEN_CLIENT.name}
+    return [
+        one
+        for one in plans
+        if one.kind == MASKINPORTEN_CLIENT.name
+        or (one.action == "blocked" and (one.namespace, one.name) not in clients)
+    ]
 
 
 def count_actions(plans: Sequence[ResourcePlan]) -> dict[Action, int]:

@@ -26,6 +26,11 @@ CURRENT: ContextVar[Key] = ContextVar("current")
 """The resource of the pass under way."""
 
 
+def has_failed(outcome: Outcome) -> bool:
+    """Whether a pass ended by a fault that may pass, such as one of DigDir's."""
+    return outcome.retry is not None and outcome.retry.failed and outcome.retry.delay is None
+
+
 class DryRunQueue:
     """Keys by when a pass over them is due; takes the place of the `WorkQueue`."""
 
@@ -36,7 +41,6 @@ class DryRunQueue:
         self._end = clock.passed + HORIZON
         self._due: dict[Key, float] = {}
         self._running: set[Key] = set()
-        self.later: dict[Key, float] = {}
 
     def is_running(self, key: Key) -> bool:
         """Whether a pass over the key is under way."""
@@ -47,13 +51,9 @@ class DryRunQueue:
         self.add_after(key, 0.0)
 
     def add_after(self, key: Key, delay: float) -> None:
-        """Ask for a pass after `delay` seconds; beyond the horizon it is noted in `later`."""
-        if not self._selects(key):
-            return
+        """Ask for a pass after `delay` seconds, if that isn't beyond the horizon."""
         due = self._clock.passed + delay
-        if due > self._end:
-            self.later[key] = delay
-        else:
+        if self._selects(key) and due <= self._end:
             self._due[key] = min(due, self._due.get(key, due))
 
     def forget(self, key: Key) -> None:
@@ -69,7 +69,6 @@ class DryRunQueue:
         keys = [key for key, due in self._due.items() if due <= self._clock.passed]
         for key in keys:
             del self._due[key]
-            self.later.pop(key, None)
         self._running.update(keys)
         return keys
 
@@ -123,7 +122,5 @@ class DryRun:
 
     def _schedule(self, key: Key, outcome: Outcome) -> None:
         """Ask for the next pass; what failed isn't tried again."""
-        retry = outcome.retry
-        if retry is None or (retry.delay is None and retry.failed):
-            return
-        self._queue.add_after(key, retry.delay or 0.0)
+        if outcome.retry and not has_failed(outcome):
+            self._queue.add_after(key, outcome.retry.delay or 0.0)

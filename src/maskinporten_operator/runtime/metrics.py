@@ -94,7 +94,7 @@ class Metrics:
     def _declare_calls(self) -> None:
         self._calls = Histogram(
             f"{PREFIX}_digdir_request_seconds",
-            "Calls to DigDir by operation, and HTTP status or `error`.",
+            "Calls to DigDir by operation, and HTTP status, `error`, or `unsent` without a token or the leadership.",
             ["operation", "status"],
             registry=self.registry,
         )

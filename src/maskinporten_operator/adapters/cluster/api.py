@@ -39,6 +39,10 @@ JSON = "application/json"
 AGENT = "maskinporten-operator"
 OWN_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 DEFAULT_NAMESPACE = "default"
+MAX_QUOTED = 300
+"""Characters of what the Kubernetes client says is wrong with a kubeconfig."""
+UNUSABLE = (ConfigException, OSError, ValueError, YAMLError, TypeError, AttributeError, KeyError)
+"""What the Kubernetes client raises for a kubeconfig that it can't use; the last three for one of another form."""
 TIMEOUT = 10.0
 MAX_WATCH_SECONDS = 300.0
 CONNECTIONS = 100
@@ -64,8 +68,12 @@ async def load_configuration() -> Configuration:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError, ValueError, YAMLError) as error:
-        raise ClusterUnknownError(f"no API server is configured ({type(error).__name__}): set KUBECONFIG") from None
+    except UNUSABLE as error:
+        why = str(error)[:MAX_QUOTED] if isinstance(error, ConfigException) else type(error).__name__
+        named = (
+            f"KUBECONFIG={os.environ['KUBECONFIG']} can't be used" if "KUBECONFIG" in os.environ else "set KUBECONFIG"
+        )
+        raise ClusterUnknownError(f"no API server is configured ({why}): {named}") from None
     return configuration
 
 
@@ -80,7 +88,7 @@ def find_namespace() -> str:
             return OWN_NAMESPACE_FILE.read_text().strip()
         _, current = list_kube_config_contexts()  # type: ignore[no-untyped-call]  # the package has no types
         return str(current["context"].get("namespace") or DEFAULT_NAMESPACE)
-    except (ConfigException, OSError, ValueError, YAMLError):
+    except UNUSABLE:
         return DEFAULT_NAMESPACE
 
 

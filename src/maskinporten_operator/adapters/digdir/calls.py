@@ -17,12 +17,12 @@ from maskinporten_operator.adapters.digdir.http_errors import (
     unexpected_answer,
 )
 from maskinporten_operator.model.conditions import Reason
-from maskinporten_operator.model.errors import WaitingError
+from maskinporten_operator.model.errors import OperatorError, WaitingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Observer = Callable[[str, str, float], None]  # status_label of every call: operation, status or "error", seconds
+    Observer = Callable[[str, str, float], None]  # operation; HTTP status, `error` or `unsent`; seconds
 
 T = TypeVar("T")
 SLICE = 200
@@ -130,8 +130,10 @@ class Calls:
             response.stream = READ
         except httpx.HTTPError as error:
             raise translate_exception(error, operation, writes=writes) from None
-        except WaitingError as error:  # of the token endpoint
-            self._paused_until = self._now() + error.retry_after
+        except OperatorError as error:  # of the token, the signer or the fence
+            status_label = "unsent"
+            if isinstance(error, WaitingError):
+                self._paused_until = self._now() + error.retry_after
             raise
         finally:
             self._observe(operation, status_label, self._now() - started)

@@ -52,6 +52,7 @@ class DryRunCalls(Calls):
         self._record = record
         self._planned = _Planned(now)
         self._read: dict[tuple[str, tuple[tuple[str, str], ...]], httpx.Response] = {}
+        self._listed: dict[str, dict[str, Document]] = {}  # by the list's path, what it has by name
 
     async def send(
         self,
@@ -101,9 +102,8 @@ class DryRunCalls(Calls):
         """Find what a write is about, as the newest read or write left it."""
         if match := KEYS.fullmatch(path):
             client_id = match[1]
-            listed = self._find_client(client_id) or {}
-            alone = self._find_document(path, {})
-            return self._planned.keys.get(client_id) or alone or listed.get("jwks")
+            known = self._planned.keys.get(client_id) or self._find_document(path, {})
+            return known or (self._find_client(client_id) or {}).get("jwks")
         if match := CLIENT.fullmatch(path):
             return self._find_client(match[1])
         if path == "/scopes" and (name := query.get("scope")):
@@ -122,10 +122,12 @@ class DryRunCalls(Calls):
         return dict(response.json()) if response is not None and response.is_success else None
 
     def _find_listed(self, path: str, name_of: Callable[[Document], str], name: str) -> Document | None:
-        for (one, _), response in self._read.items():
-            if one == path and response.is_success:
-                return next((document for document in response.json() if name_of(document) == name), None)
-        return None
+        if path not in self._listed:
+            lists = (response for (one, _), response in self._read.items() if one == path)
+            if (response := next(lists, None)) is None:
+                return None
+            self._listed[path] = {name_of(document): document for document in _items(response)}
+        return self._listed[path].get(name)
 
 
 @dataclass(slots=True)
