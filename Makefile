@@ -81,18 +81,18 @@ lock: venv ## Renew the hash-locked requirement files from pyproject.toml
 	@tools/lock
 
 .PHONY: generate
-generate: venv ## Write what comes from the code: CRDs, settings, install.yaml
+generate: venv ## Write what comes from the code: CRDs, chart, install.yaml, tables of the docs
 	@$(BIN)/python -m tools.generate
 
 .PHONY: format
-format: venv ## Format and mend what ruff can mend
+format: venv ## Format, and fix what ruff can fix
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 .PHONY: check
 check: venv ## Lint, words, types, layers, generated files, links of the docs
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/codespell --dictionary - --dictionary tools/vocabulary.txt src tests tools bench deploy docs *.md mkdocs.yml
+	@$(BIN)/codespell --dictionary - --dictionary tools/vocabulary.txt src tests tools bench deploy docs *.md mkdocs.yml Makefile action.yml .pre-commit-hooks.yaml
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports | tail -3
 	@$(BIN)/python -m tools.generate --check

@@ -161,6 +161,7 @@ async def test_of_many_missing_scopes_some_are_looked_at_alone(digdir, scopes):
     found = await check(digdir, client(*(f"skatt:no.{number}" for number in range(MAX_LOOKS + 5))))
 
     assert [rule for rule, _, _ in found] == ["absent-scope"] * MAX_LOOKS + ["not-granted"] * 5
+    assert all("isn't granted, or doesn't exist: " in message for _, _, message in found[MAX_LOOKS:])
     assert digdir.count("read-scope") - before == MAX_LOOKS
 
 

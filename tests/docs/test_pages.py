@@ -10,7 +10,8 @@ pytestmark = pytest.mark.e2e
 DOCS = ROOT / "docs"
 LEFT_OUT = {
     "kind create cluster": "takes a container engine; the tests' control plane is there already",
-    "BUILD_ARGS=": "as `make image`",
+    "SIGNER=": "as `make image`",
+    "TRACING=": "as `make image`",
     "make image": "takes a container engine: `make image-check` and tests/node build the image",
     "kind load docker-image": "takes kind",
     "docker push": "takes a registry",

@@ -223,7 +223,7 @@ MEANINGS: Mapping[Reason, tuple[str, str]] = {
     ),
 }
 """What `Ready` is, and what the reason means; reasons of other conditions alone are told with those."""
-LINKS = {"see operating": "see [operating](operating.md#massabsence)"}
+LINKS = {"docs/operating.md, MassAbsence": "[docs/operating.md, MassAbsence](operating.md#massabsence)"}
 CODE = re.compile(r"\b(?:[A-Z]+_[A-Z_]+|secretName|orgno|delegationSource|enabled: false|spec\.webproxy|true)\b")
 
 

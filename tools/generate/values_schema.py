@@ -103,37 +103,56 @@ def objects(description: str, items: Schema) -> Schema:
 
 
 IMAGE = record(
-    "An image.",
+    "The image of the operator, and of the simulator.",
     repository=text(
-        "Its name, with the registry that you pushed it to.",
+        "The image's name, with the registry that you pushed it to.",
         words("a name without tag and digest", r"[^\s:@]+(:[0-9]+/[^\s:@]+)?"),
     ),
     tag=text(
-        "Empty: the chart's appVersion.", words("letters digits dots and hyphens", r"[A-Za-z0-9_.-]*"), maxLength=128
+        "The image's tag; empty: the chart's appVersion.",
+        words("letters digits dots and hyphens", r"[A-Za-z0-9_.-]*"),
+        maxLength=128,
     ),
-    digest=text("Wins over the tag.", words("sha256 and 64 hexadecimal digits", r"sha256:[0-9a-f]{64}", empty=True)),
-    pullPolicy=choice("When it is pulled.", "Always", "IfNotPresent", "Never"),
+    digest=text(
+        "The image's digest, `sha256:…`; it wins over the tag.",
+        words("sha256 and 64 hexadecimal digits", r"sha256:[0-9a-f]{64}", empty=True),
+    ),
+    pullPolicy=choice(
+        "When a node pulls the image: always, if it doesn't have it, or never.", "Always", "IfNotPresent", "Never"
+    ),
 )
 AMOUNTS: Schema = {
     "type": "object",
     "additionalProperties": {"type": ["string", "integer", "number"], "pattern": QUANTITY, "minimum": 0},
 }
-RESOURCES = record("What a container asks for, and what it may take.", requests=AMOUNTS, limits=AMOUNTS)
+RESOURCES = record("What the container requests of CPU and memory, and its limits.", requests=AMOUNTS, limits=AMOUNTS)
 PEERS = objects(
-    "Peers of a NetworkPolicy.",
+    "Which pods, namespaces or networks may read the metrics, as `from` of a NetworkPolicy has them; empty: any.",
     foreign("A peer.", "podSelector", "namespaceSelector", "ipBlock"),
 )
-PORTS: Schema = {
-    "description": "Ports.",
-    "type": "array",
-    "minItems": 1,
-    "items": {"type": "integer", "minimum": 1, "maximum": 65535},
-}
-WAY_OUT = record("Addresses and their ports.", cidrs=listing("Networks; empty: any.", NETWORK), ports=PORTS)
+
+
+def way_out(whom: str) -> Schema:
+    """Build the schema of what a NetworkPolicy opens so that somebody can be reached."""
+    return record(
+        f"What is opened to reach {whom}.",
+        cidrs=listing(f"The networks of {whom}, in CIDR notation; empty: every address.", NETWORK),
+        ports={
+            "description": f"The TCP ports of {whom}.",
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "integer", "minimum": 1, "maximum": 65535},
+        },
+    )
+
 
 WHOSE = {
     "nameOverride": text("Takes the place of the chart's name in names and labels.", OWN_NAME, maxLength=53),
-    "fullnameOverride": text("The name of what is installed.", OWN_NAME, maxLength=53),
+    "fullnameOverride": text(
+        "The name of all that is installed, instead of one made of the release's and the chart's.",
+        OWN_NAME,
+        maxLength=53,
+    ),
     "commonLabels": table("Labels of all that is installed.", LABEL),
     "enabled": flag("For the condition of a parent chart; not looked at."),
     "global": {"description": "What a parent chart gives to all of its parts; not looked at.", "type": "object"},
@@ -141,22 +160,29 @@ WHOSE = {
 CREDENTIALS = record(
     "What proves to DigDir who the operator is.",
     kind=choice("A registered key, a certificate, or a key that somebody else holds.", "jwk", "certificate", "signer"),
-    existingSecret=text("The Secret that holds them.", OPTIONAL_NAME, maxLength=253),
+    existingSecret=text(
+        "The Secret in the release's namespace that holds the client id, and the JWK or the certificates with key.",
+        OPTIONAL_NAME,
+        maxLength=253,
+    ),
     keys=record(
-        "Where in that Secret what is.",
+        "By which keys the Secret `existingSecret` holds the credentials.",
         **{
             name: text(what, KEY)
             for name, what in {
-                "clientId": "The client id.",
-                "jwk": "The private JWK.",
-                "certificateChain": "The certificates.",
-                "privateKey": "The private key.",
+                "clientId": "The key of the Secret that holds the client id.",
+                "jwk": "The key of the Secret that holds the private JWK.",
+                "certificateChain": "The key of the Secret that holds the certificates, PEM.",
+                "privateKey": "The key of the Secret that holds the certificate's private key, PEM.",
             }.items()
         },
     ),
-    clientId=text("The client id of the operator's own client.", words("no spaces", r"\S*")),
-    signer=text("A key that somebody else holds, as its provider names it.", words("no spaces", r"\S*")),
-    keyId=text("The kid under which it is registered.", words("letters digits dots and hyphens", r"[A-Za-z0-9._-]*")),
+    clientId=text("The client id of the operator's own client, if it isn't in the Secret.", words("no spaces", r"\S*")),
+    signer=text("With `kind: signer`: the key, as its provider names it.", words("no spaces", r"\S*")),
+    keyId=text(
+        "With `kind: signer`: the `kid` under which the key is registered on the operator's client.",
+        words("letters digits dots and hyphens", r"[A-Za-z0-9._-]*"),
+    ),
     jwk=text("For a trial: the private JWK.", words("a JSON object", r"\s*\{[\s\S]*\}\s*", empty=True)),
     certificateChain=text(
         "For a trial: the certificates, PEM.",
@@ -168,33 +194,36 @@ CREDENTIALS = record(
     ),
 )
 ACCESS = {
-    "crds": record("The custom resource definitions.", install=flag("Whether they come with the chart.")),
+    "crds": record(
+        "The custom resource definitions.",
+        install=flag("Whether the CRDs come with the chart; `false` where the platform brings its own."),
+    ),
     "rbac": record(
-        "Rights.",
-        create=flag("Whether the operator's roles are made."),
+        "The rights of the operator and of teams (RBAC).",
+        create=flag("Whether the operator's roles and their bindings are made."),
         aggregate=flag("Whether teams' roles are made, as a part of `view`, `edit` and `admin`."),
         pods=flag("Whether the operator may list pods, to see which use a key before it is given up."),
     ),
     "serviceAccount": record(
-        "The operator's account.",
-        create=flag("Whether it is made."),
-        name=text("Its name; empty: that of the release.", OPTIONAL_NAME),
-        annotations=table("Its annotations."),
+        "The ServiceAccount that the operator's pods run as.",
+        create=flag("Whether the chart makes the ServiceAccount; else it must exist."),
+        name=text("The ServiceAccount's name; empty: that of the release.", OPTIONAL_NAME),
+        annotations=table("Annotations of the ServiceAccount, such as for a workload identity."),
     ),
 }
 PODS = {
-    "replicas": number("How many pods; one of them works.", 1, 5),
+    "replicas": number("How many pods the operator has: one works, the others stand by.", 1, 5),
     "leaderElection": record(
         "The Lease that says which pod works.",
-        leaseName=text("Its name; empty: that of the release.", OPTIONAL_NAME),
+        leaseName=text("The Lease's name; empty: that of the release.", OPTIONAL_NAME),
         leaseNamespace=text(
-            "Where it is; empty: where the release is.", words("the name of a namespace", NAMESPACE_RULE, empty=True)
+            "The Lease's namespace; empty: the release's.", words("the name of a namespace", NAMESPACE_RULE, empty=True)
         ),
     ),
     "podDisruptionBudget": record(
-        "With several pods: how many a drain leaves.",
-        enabled=flag("Whether there is one."),
-        minAvailable=number("How many are left.", 1, 4),
+        "The PodDisruptionBudget of the operator's pods, where there are several.",
+        enabled=flag("Whether the PodDisruptionBudget is made."),
+        minAvailable=number("How many of the operator's pods a drain of nodes must leave.", 1, 4),
     ),
     "topologySpreadConstraints": objects(
         "Where the pods are apart from each other; without `labelSelector` those of the operator are meant.",
@@ -212,58 +241,77 @@ PODS = {
         "maximum": 2**31 - 1,
         "maxLength": 0,
     },
-    "priorityClassName": text("The class of priority.", OPTIONAL_NAME),
-    "nodeSelector": table("Labels of nodes that may run it.", LABEL),
+    "priorityClassName": text("The PriorityClass of the operator's pods.", OPTIONAL_NAME),
+    "nodeSelector": table("Labels that a node must have to run the operator.", LABEL),
     "tolerations": objects(
-        "Taints that it bears.",
+        "Tolerations of the operator's pods: the taints of nodes that may run them nevertheless.",
         foreign("A toleration.", "key", "operator", "value", "effect", "tolerationSeconds"),
     ),
-    "affinity": foreign("Where the scheduler puts it.", "nodeAffinity", "podAffinity", "podAntiAffinity"),
-    "terminationGracePeriodSeconds": number("How long it may take to end.", 10, 600),
-    "podAnnotations": table("Annotations of the pods."),
-    "podLabels": table("Labels of the pods.", LABEL),
+    "affinity": foreign(
+        "The operator's affinity to nodes and to other pods, as in a pod's spec.",
+        "nodeAffinity",
+        "podAffinity",
+        "podAntiAffinity",
+    ),
+    "terminationGracePeriodSeconds": number("How many seconds the operator has to end before it is killed.", 10, 600),
+    "podAnnotations": table("Annotations of the operator's pods."),
+    "podLabels": table("Labels of the operator's pods, besides the chart's.", LABEL),
     "extraEnv": objects(
-        "More variables.",
+        "Environment variables of the operator, besides the chart's.",
         record("A variable.", name=text("Its name."), value=text("A text."), valueFrom=foreign("Or where it is."))
         | {"required": ["name"]},
     ),
-    "extraVolumes": objects("More volumes.", {"type": "object", "required": ["name"]}),
-    "extraVolumeMounts": objects("Where they are.", {"type": "object", "required": ["name", "mountPath"]}),
+    "extraVolumes": objects(
+        "Volumes of the operator's pods, besides the chart's, as in a pod's spec.",
+        {"type": "object", "required": ["name"]},
+    ),
+    "extraVolumeMounts": objects(
+        "Where the operator's container mounts `extraVolumes`, as in a container's spec.",
+        {"type": "object", "required": ["name", "mountPath"]},
+    ),
 }
 METRICS = {
     "service": record(
         "The Service for metrics and health.",
-        enabled=flag("Whether there is one."),
-        annotations=table("Its annotations."),
+        enabled=flag("Whether the Service is made; `helm test` needs it."),
+        annotations=table("Annotations of the Service."),
     ),
     "serviceMonitor": record(
-        "For the Prometheus operator.",
-        enabled=flag("Whether there is one."),
-        labels=table("Labels by which Prometheus finds it.", LABEL),
-        interval=text("How often it is read; empty: as Prometheus does.", INTERVAL),
-        scrapeTimeout=text("How long that may take.", INTERVAL),
+        "The ServiceMonitor, by which the Prometheus operator has the metrics read; needs its CRD.",
+        enabled=flag("Whether the ServiceMonitor is made."),
+        labels=table("Labels by which Prometheus finds the ServiceMonitor.", LABEL),
+        interval=text("How often the metrics are read; empty: as often as Prometheus is set to.", INTERVAL),
+        scrapeTimeout=text(
+            "How long one reading of the metrics may take; empty: as long as Prometheus is set to.", INTERVAL
+        ),
     ),
     "prometheusRule": record(
-        "Alerts for the Prometheus operator.",
-        enabled=flag("Whether there are some."),
-        labels=table("Labels by which Prometheus finds them.", LABEL),
+        "The PrometheusRule, which has the alerts, for the Prometheus operator; needs its CRD.",
+        enabled=flag("Whether the PrometheusRule is made."),
+        labels=table("Labels by which Prometheus finds the PrometheusRule.", LABEL),
         runbooks=text("Where the docs are published, so that alerts link to their runbooks.", URL),
     ),
     "dashboard": record(
-        "A dashboard for Grafana.",
-        enabled=flag("Whether there is one."),
-        labels={**table("Labels by which Grafana's sidecar finds it.", LABEL), "minProperties": 1},
-        annotations=table("Its annotations, such as the folder."),
+        "A dashboard for Grafana, as a ConfigMap.",
+        enabled=flag("Whether the dashboard's ConfigMap is made."),
+        labels={**table("Labels by which Grafana's sidecar finds the dashboard.", LABEL), "minProperties": 1},
+        annotations=table("Annotations of the dashboard's ConfigMap, such as `grafana_folder`."),
     ),
 }
 NETWORK_POLICY = record(
-    "What reaches the operator, and what it reaches.",
-    enabled=flag("Whether there is one."),
+    "The NetworkPolicy of the operator's pods: what reaches them, and what they reach.",
+    enabled=flag("Whether the NetworkPolicy is made."),
     metricsFrom=PEERS,
-    apiServer=WAY_OUT,
-    digdir=WAY_OUT,
-    proxy=record("With `proxy.url`, instead of `digdir`.", cidrs=listing("Its networks; empty: any.", NETWORK)),
-    extraEgress=objects("More ways out.", foreign("A rule.", "to", "ports")),
+    apiServer=way_out("the API server"),
+    digdir=way_out("DigDir and Maskinporten"),
+    proxy=record(
+        "With `proxy.url`, instead of `digdir`.",
+        cidrs=listing("The proxy's networks, in CIDR notation; empty: every address, at the proxy's port.", NETWORK),
+    ),
+    extraEgress=objects(
+        "Further rules of `egress`, as a NetworkPolicy has them, such as to a DNS outside of kube-system.",
+        foreign("A rule.", "to", "ports"),
+    ),
 )
 SCOPE_POLICY = record(
     "Which namespaces may use and expose which scopes.",
@@ -288,19 +336,23 @@ SIZE_POLICY = record(
 SIMULATOR = record(
     "A stand-in for DigDir and Maskinporten.",
     enabled=flag("Whether it runs, and the operator uses it."),
-    port=number("Where it listens.", 1024, 65535),
-    seed=foreign("What DigDir knows at the start."),
+    port=number("The port at which the simulator listens.", 1024, 65535),
+    seed=foreign(
+        "The clients, scopes and organisations that the simulator has at its first start; empty: what is built in."
+    ),
     settings={
-        "description": "Its settings.",
+        "description": "Settings of the simulator, such as `latency_ms: 80`; docs/simulator.md has all.",
         "type": "object",
         "additionalProperties": {"type": ["string", "number", "boolean"]},
     },
     persistence=record(
-        "Where it keeps what it knows.",
-        enabled=flag("Whether on a volume; else in memory."),
-        size=text("How large.", QUANTITY),
-        storageClassName=text("Of what class; empty: the cluster's default.", OPTIONAL_NAME),
-        existingClaim=text("A claim that exists.", OPTIONAL_NAME),
+        "Whether, and on what volume, the simulator keeps what it knows when its pod ends.",
+        enabled=flag("Whether the simulator keeps it on a volume; else in memory."),
+        size=text("The size of the simulator's volume.", QUANTITY),
+        storageClassName=text(
+            "The StorageClass of the simulator's volume; empty: the cluster's default.", OPTIONAL_NAME
+        ),
+        existingClaim=text("A PersistentVolumeClaim that exists, to use instead of one of the chart's.", OPTIONAL_NAME),
     ),
     resources=RESOURCES,
 )
@@ -312,21 +364,21 @@ def build_schema(settings: Mapping[str, Schema]) -> Schema:
         "Values of maskinporten-operator.",
         **WHOSE,
         image=IMAGE,
-        imagePullSecrets=listing("Names of Secrets for the registry.", NAME),
+        imagePullSecrets=listing("The Secrets by which the operator's image is pulled.", NAME),
         environment=choice("Which of DigDir's environments.", "test", "production"),
         # Each has a default among the values, so one that isn't there was set to null
         settings=record("The operator's settings.", **settings) | {"required": list(settings)},
         credentials=CREDENTIALS,
         caBundle=record(
             "Certificates to trust for DigDir and Maskinporten, instead of the system's.",
-            configMap=text("A ConfigMap that has them.", OPTIONAL_NAME),
-            secret=text("Or a Secret.", OPTIONAL_NAME),
-            key=text("Where in it.", KEY),
+            configMap=text("The ConfigMap that has the certificates, PEM.", OPTIONAL_NAME),
+            secret=text("The Secret that has the certificates, PEM, instead of a ConfigMap.", OPTIONAL_NAME),
+            key=text("The key of that ConfigMap or Secret that holds the certificates.", KEY),
         ),
         proxy=record(
-            "The proxy by which the operator reaches DigDir.",
-            url=text("Its address.", PROXY),
-            exclude=listing("What is reached without it.", NO_SPACE),
+            "The proxy by which the operator reaches DigDir and Maskinporten.",
+            url=text("The proxy's URL, such as http://proxy.example:8088; without a password.", PROXY),
+            exclude=listing("Hosts and domains that are reached without the proxy.", NO_SPACE),
         ),
         namespaces=listing("The namespaces to manage; empty: all of them.", NAMESPACE),
         namespaceSelector=text(

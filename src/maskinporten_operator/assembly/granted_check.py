@@ -85,7 +85,8 @@ async def look_at_scopes(
     named = {*missing, *list_exposed(manifests, prefix)}
     return KnownScopes(
         granted=granted,
-        absent=await _find_absent(scopes, missing),
+        absent=await _find_absent(scopes, missing[:MAX_LOOKS]),
+        unexamined=frozenset(missing[MAX_LOOKS:]),
         own={name: scope for name in named if (scope := own.find(name))},
         prefixes=await scopes.list_prefixes() if any(one.scopes.exposes for one in manifests) else (),
         issuers=await _find_issuers(own, (source for one in manifests for source in one.sources)),
@@ -96,7 +97,7 @@ async def look_at_scopes(
 async def _find_absent(scopes: ScopeApi, names: Iterable[str]) -> frozenset[str]:
     """Find scopes that don't exist; one that may not be read is another organisation's."""
     absent = set()
-    for name in list(names)[:MAX_LOOKS]:
+    for name in names:
         try:
             if await scopes.find(name) is None:
                 absent.add(name)

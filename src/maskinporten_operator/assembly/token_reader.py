@@ -135,7 +135,9 @@ def _find_token(exchange: Exchange | None) -> str:
 
 @asynccontextmanager
 async def open_token_reader(ca_bundle: Path | None) -> AsyncIterator[TokenReader]:
-    """Open a reader of the cluster that kubectl would use; `ca_bundle` has the certificates to trust beside others.
+    """Open a reader of the cluster that kubectl would use.
+
+    Maskinporten's certificate is verified by the certificates in `ca_bundle`, if any, instead of the system's.
 
     Raises:
         ClusterUnknownError: No API server is configured.

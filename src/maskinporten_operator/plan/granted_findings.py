@@ -60,6 +60,7 @@ class KnownScopes:
     Attributes:
         granted: What its lists tell of the consumed ones.
         absent: Of the consumed ones that no list has, those that don't exist.
+        unexamined: Of the same, those that weren't looked at alone, so that nobody knows whether they exist.
         own: Those of them, and of the exposed ones, that are the organisation's own, by full name.
         prefixes: Those that the organisation's scopes may have.
         issuers: Those of the delegation sources that are there, by the source's name.
@@ -68,6 +69,7 @@ class KnownScopes:
 
     granted: Granted
     absent: frozenset[str] = frozenset()
+    unexamined: frozenset[str] = frozenset()
     own: Mapping[str, RegisteredScope] = field(default_factory=dict)
     prefixes: tuple[str, ...] = ()
     issuers: Mapping[str, str] = field(default_factory=dict)
@@ -147,7 +149,8 @@ def _find_in_consumed(
         elif name in known.absent or name.startswith(f"{settings.scope_prefix}:"):
             yield Finding(Rule.ABSENT_SCOPE, path, f"there is no scope {name}")
         else:
-            yield Finding(Rule.NOT_GRANTED, path, f"{name} isn't granted: {owner} must grant it to {whom}")
+            fault = "isn't granted, or doesn't exist" if name in known.unexamined else "isn't granted"
+            yield Finding(Rule.NOT_GRANTED, path, f"{name} {fault}: {owner} must grant it to {whom}")
 
 
 def _find_in_exposed(manifest: ManifestScopes, known: KnownScopes, settings: RegistrationSettings) -> Iterator[Finding]:

@@ -33,13 +33,16 @@ REMEDIES: Mapping[Reason, str] = {
     ),
     Reason.SCOPES_WITHDRAWN: "You: put it back with enabled: false to deactivate it",
     Reason.DUPLICATE_SCOPES: "You: take out all but one",
-    Reason.CONSUMERS_REFUSED: "You: fix its orgno, or take it out",
+    Reason.CONSUMERS_REFUSED: "You: fix the consumer's orgno, or take the consumer out",
     Reason.DELEGATION_SOURCE_UNKNOWN: (
         "You: take delegationSource out. Else the cluster admin: the operator's DigDir address"
     ),
-    Reason.KEY_LIMIT_REACHED: "Whoever administers clients at DigDir: remove one",
-    Reason.KEY_CHURN: "You: find out what does that. Time: the next key is made when the first of them is an hour old",
-    Reason.REFUSED_BY_DIGDIR: "You, if it names something of the spec; else the cluster admin",
+    Reason.KEY_LIMIT_REACHED: "Whoever administers clients at DigDir: remove one of the client's keys",
+    Reason.KEY_CHURN: (
+        "You: find out what asks for rotations, or removes or changes the Secret or the resource, and stop it. Time: "
+        "the next key is made an hour after the first of the last five"
+    ),
+    Reason.REFUSED_BY_DIGDIR: "You, if the message names something of the spec; else the cluster admin",
     Reason.FORBIDDEN_BY_DIGDIR: "The cluster admin: the rights of the operator's own client",
     Reason.REFUSED_BY_CLUSTER: "The cluster admin: RBAC, quotas, the installed CRD, or an admission webhook",
     Reason.CHILD_CONFLICT: "You: remove or rename one of the two",
@@ -52,12 +55,15 @@ REMEDIES: Mapping[Reason, str] = {
     Reason.ROLLING_OUT: "Time: as long as the pods take",
     Reason.ROLLOUT_BLOCKED: "You, mostly: the message says what to fix. The cluster admin: quotas and nodes",
     Reason.REGISTRATION_ABSENT: "Time: half a minute",
-    Reason.MASS_ABSENCE: "The cluster admin: see operating",
+    Reason.MASS_ABSENCE: "The cluster admin: check DigDir's address, as docs/operating.md, MassAbsence says",
     Reason.RATE_LIMITED: "Time: as long as DigDir said",
-    Reason.SIGNER_UNAVAILABLE: "The cluster admin: the message says what to check. Time: tried again likewise",
+    Reason.SIGNER_UNAVAILABLE: (
+        "The cluster admin: the message says what to check. Tried again after 1, 2, 4 … 20 seconds, later where "
+        "hundreds fail together"
+    ),
     Reason.DIGDIR_UNAVAILABLE: "Time: tried again after 1, 2, 4 … 20 seconds, later where hundreds fail together",
-    Reason.CLUSTER_UNAVAILABLE: "Time: tried again likewise",
-    Reason.INTERNAL_ERROR: "The cluster admin: its log tells where",
+    Reason.CLUSTER_UNAVAILABLE: "Time: tried again after 1, 2, 4 … 20 seconds, later where hundreds fail together",
+    Reason.INTERNAL_ERROR: "The cluster admin: the operator's log tells where the fault is",
 }
 
 
