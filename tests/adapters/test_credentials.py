@@ -20,6 +20,7 @@ from maskinporten_operator.adapters.digdir.credentials import (
 )
 from maskinporten_operator.model.errors import TransientError
 from tests.certificates import DAY, authority, common_name, ec_key, private_pem, rsa_key, subject
+from tests.unit.virtual_time import run_in_virtual_time
 
 
 @pytest.fixture(scope="session")
@@ -548,26 +549,42 @@ def test_new_credentials_that_end_soon_are_told_when_they_are_read(lasting, file
     assert credentials.expires == NOW + DAY_SECONDS
 
 
-async def test_the_end_is_told_day_after_day_and_no_more_when_the_files_were_renewed(lasting):
-    clock = Clock()
-    credentials = lasting(31 * DAY_SECONDS, clock)
-    with capture_logs() as logs:
-        watching = asyncio.create_task(credentials.watch_expiry(every=0))
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert logs == []
-        clock.now += 2 * DAY_SECONDS
-        async with asyncio.timeout(5):
-            while len(logs) < 3:
-                await asyncio.sleep(0)
-        lasting(300 * DAY_SECONDS)
-        async with asyncio.timeout(5):
-            while logs[-1]["log_level"] != "info":
-                await asyncio.sleep(0)
-        for _ in range(5):
-            await asyncio.sleep(0)
+def watch(credentials, main):
+    """Run `main` in virtual time beside the watch of the credentials' end; give what is logged."""
+
+    async def run(_):
+        watching = asyncio.create_task(credentials.watch_expiry())
+        await main()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
 
-    assert {one["log_level"] for one in logs[:-1]} == {"warning"}
-    assert logs[-1]["event"] == "credentials read again"
+    with capture_logs() as logs:
+        run_in_virtual_time(run)
+    return logs
+
+
+def test_the_end_is_told_day_after_day(lasting):
+    clock = Clock()
+
+    async def pass_days():
+        for _ in range(3):
+            await asyncio.sleep(3600)
+            clock.now += DAY_SECONDS
+        await asyncio.sleep(3600)
+
+    logs = watch(lasting(30 * DAY_SECONDS, clock), pass_days)
+
+    assert [(one["log_level"], one["days"]) for one in logs] == [("warning", days) for days in (29, 28, 27)]
+
+
+def test_renewed_files_are_read_within_two_minutes_even_if_nothing_is_signed(lasting):
+    credentials = lasting(3 * DAY_SECONDS)
+
+    async def renew():
+        lasting(300 * DAY_SECONDS)
+        await asyncio.sleep(120)
+
+    logs = watch(credentials, renew)
+
+    assert [one["event"] for one in logs] == ["credentials read again"]
+    assert credentials.expires == NOW + 300 * DAY_SECONDS

@@ -42,6 +42,7 @@ T = TypeVar("T")
 ALGORITHM = "RS256"
 ASSERTION_LIFETIME = 60
 """Seconds; Maskinporten takes at most 120."""
+MINUTE = 60.0
 DAY = 86400.0
 WARN_BEFORE = 30 * DAY
 PROBE = b"maskinporten-operator: is this the key?"
@@ -320,12 +321,18 @@ class AdminCredentials:
             days = int((expires - self._now()) / DAY)
             log.warning("the operator's own credentials end soon: a cluster admin must renew them", days=days, **end)
 
-    async def watch_expiry(self, every: float = DAY) -> None:
-        """Report it each day, of what the files hold then, until cancelled."""
+    async def watch_expiry(self, every: float = MINUTE) -> None:
+        """Read what files changed each minute, which a standby does for nothing else, and report the end each day.
+
+        Until cancelled.
+        """
+        reported = self._now()
         while True:
             await asyncio.sleep(every)
             self.refresh()
-            self.report_expiry()
+            if self._now() - reported >= DAY:
+                reported = self._now()
+                self.report_expiry()
 
     def _look(self) -> list[tuple[int, int, int] | None]:
         return [_identify(path) for path in self._source.files]
