@@ -82,13 +82,18 @@ def test_scopes_are_counted_by_the_state_that_is_told(store):
     assert count_scopes(store) == {("Active",): 1, ("Absent",): 1, ("Other",): 2}
 
 
-def test_our_keys_are_counted_by_age_and_others_arent():
+def in_use(client_id="client-1", key=None):
+    return {"clientID": client_id, "key": {"id": key.kid if key else "none"}}
+
+
+def test_our_keys_are_counted_by_age_and_others_arent(store):
     ages = [timedelta(hours=1), timedelta(days=29), timedelta(days=30), timedelta(days=200), timedelta(days=340)]
     keys = [registered(private_jwk(number), NOW - age) for number, age in enumerate(ages)]
     foreign = registered(private_jwk(9, kid="somebodys"), NOW)
     undated = registered(private_jwk(10), None)
+    see(store, in_use())
 
-    assert count_keys([registration(*keys, foreign, undated), registration()], NOW) == {
+    assert count_keys([registration(*keys, foreign, undated)], [store], NOW) == {
         ("1d",): 1,
         ("30d",): 1,
         ("180d",): 1,
@@ -96,6 +101,17 @@ def test_our_keys_are_counted_by_age_and_others_arent():
         ("older",): 1,
         ("unknown",): 1,
     }
+
+
+def test_keys_of_a_client_that_was_kept_when_its_resource_was_deleted_dont_count(store):
+    key = registered(private_jwk(0), NOW, lives=timedelta(days=9))
+    see(store, in_use("another", key))
+    store.offer(
+        resource_body(metadata={"name": "going", "uid": "u9", "deletionTimestamp": "t"}, status=in_use(key=key))
+    )
+
+    assert count_keys([registration(key)], [store], NOW) == {}
+    assert find_first_expiry([registration(key)], [store]) is None
 
 
 def test_they_are_shown_with_their_labels(store):
@@ -106,10 +122,18 @@ def test_they_are_shown_with_their_labels(store):
     assert 'maskinporten_operator_scopes{state="Active"} 1.0' in metrics.render().decode()
 
 
-def test_the_first_of_our_keys_to_expire_is_found_and_others_dont_count():
+def test_the_first_key_in_a_secret_to_expire_is_found(store):
     soon, later = (registered(private_jwk(number), NOW, lives=timedelta(days=9 + number)) for number in range(2))
-    foreign = registered(private_jwk(9, kid="somebodys"), NOW, lives=timedelta(days=1))
-    undated = registered(private_jwk(10), None)
+    see(store, in_use("one", later), in_use("another", soon))
 
-    assert find_first_expiry([registration(later, undated), registration(soon, foreign)]) == soon.expires
-    assert find_first_expiry([registration(foreign, undated), registration()]) is None
+    one, another = registration(later, client_id="one"), registration(soon, client_id="another")
+    assert find_first_expiry([one, another, registration()], [store]) == soon.expires
+
+
+def test_the_end_of_a_key_that_another_one_replaced_or_that_isnt_ours_doesnt_count(store):
+    replaced, held = (registered(private_jwk(number), NOW, lives=timedelta(days=9 + number)) for number in range(2))
+    foreign = registered(private_jwk(9, kid="somebodys"), NOW, lives=timedelta(days=1))
+    see(store, in_use(key=held))
+
+    assert find_first_expiry([registration(replaced, held, foreign)], [store]) == held.expires
+    assert find_first_expiry([registration(replaced, foreign, registered(private_jwk(1), None))], [store]) is None

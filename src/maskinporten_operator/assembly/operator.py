@@ -261,17 +261,17 @@ class Operator:
             "Clients whose credentials are being tried at Maskinporten, for the condition `Verified`.",
             lambda: len(self._verifier),
         )
-        registrations, clock = self._parts.registrations, self._clock
+        registrations, stores, clock = self._parts.registrations, self._router.stores, self._clock
         metrics.gauges(
             "registered_keys",
-            "Keys of ours at DigDir by age: `1d`, `30d`, `180d` and `335d` are younger than that, and no younger than "
-            "the one before; `older`; `unknown`. Of clients that this process has read.",
+            "Keys of resources' clients at DigDir by age: `1d`, `30d`, `180d` and `335d` are younger than that, and no "
+            "younger than the one before; `older`; `unknown`. Of clients that this process has read.",
             ("age",),
-            lambda: count_keys(registrations, clock.now()),
+            lambda: count_keys(registrations, stores.values(), clock.now()),
         )
         metrics.gauge(
             "registered_key_expiry_timestamp_seconds",
-            "When the first of these keys expires, in seconds since 1970; absent without one. A key that is in use is "
-            "registered again 30 days before that.",
-            lambda: find_first_expiry(registrations),
+            "When the first of the keys in resources' Secrets expires at DigDir, in seconds since 1970; absent without "
+            "one. It is registered again 30 days before that.",
+            lambda: find_first_expiry(registrations, stores.values()),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maskinporten_operator.model.conditions import READY
 from maskinporten_operator.model.status_hint import ConditionHint, StatusHint, read_status
@@ -11,7 +11,8 @@ from maskinporten_operator.plan.status import OWN_TYPES
 from maskinporten_operator.runtime.metrics import KNOWN_RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from maskinporten_operator.model.jwk import PublicJwk
@@ -59,16 +60,39 @@ def count_scopes(store: WatchedResourceStore) -> Counter[tuple[str, ...]]:
     return found
 
 
-def count_keys(registrations: Iterable[Registration], now: datetime) -> Counter[tuple[str, ...]]:
-    """Count our registered keys by age; those of clients that were only listed aren't known."""
-    keys = [key for one in registrations for key in one.keys or () if key.ours]
+def count_keys(
+    registrations: Iterable[Registration], stores: Iterable[WatchedResourceStore], now: datetime
+) -> Counter[tuple[str, ...]]:
+    """Count our registered keys of resources' clients by age; those of clients that were only listed aren't known."""
+    held = _held_keys(stores)
+    keys = [key for one in registrations if one.client_id in held for key in one.keys or () if key.ours]
     return Counter((_name_age(key, now),) for key in keys)
 
 
-def find_first_expiry(registrations: Iterable[Registration]) -> float | None:
-    """Find when the first of our registered keys expires, in seconds since 1970; None if there is none."""
-    keys = (key for one in registrations for key in one.keys or () if key.ours)
+def find_first_expiry(registrations: Iterable[Registration], stores: Iterable[WatchedResourceStore]) -> float | None:
+    """Find when the first of the keys in resources' Secrets expires, in seconds since 1970; None if there is none.
+
+    Others aren't renewed: those of a client that outlived its resource, and those that were replaced.
+    """
+    held = _held_keys(stores)
+    keys = (
+        key
+        for one in registrations
+        for key in one.keys or ()
+        if key.ours and key.kid in held.get(one.client_id, frozenset())
+    )
     return min((key.expires for key in keys if key.expires is not None), default=None)
+
+
+def _held_keys(stores: Iterable[WatchedResourceStore]) -> Mapping[str, AbstractSet[str | None]]:
+    """Give the ids of the keys in Secrets, by client, as statuses of resources that aren't being deleted tell."""
+    held: dict[str, set[str | None]] = {}
+    for store in stores:
+        for body in _bodies(store):
+            status = read_status(body)
+            if status.client_id is not None and not body["metadata"].get("deletionTimestamp"):
+                held.setdefault(status.client_id, set()).add(status.key_id)
+    return held
 
 
 def _name_reason(condition: ConditionHint) -> str:
@@ -83,6 +107,8 @@ def _name_age(key: PublicJwk, now: datetime) -> str:
 
 
 def _statuses(store: WatchedResourceStore) -> Iterator[StatusHint]:
-    for key in store:
-        if entry := store.find(key):
-            yield read_status(entry.body)
+    return map(read_status, _bodies(store))
+
+
+def _bodies(store: WatchedResourceStore) -> Iterator[Mapping[str, Any]]:
+    return (entry.body for key in store if (entry := store.find(key)))
