@@ -11,7 +11,7 @@ from tools.generate.metrics import find_metrics
 PREFIX = "maskinporten_operator_"
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
 ADDED = {"histogram": {"le"}}
-TARGET_LABELS = frozenset({"namespace", "job", "pod"})
+TARGET_LABELS = frozenset({"namespace", "job", "pod", "instance", "endpoint", "container"})
 """What Prometheus adds to whatever it reads in a pod."""
 ALERTS = yaml.safe_load((ROOT / "deploy" / "chart" / "files" / "alerts.yaml").read_text())
 RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
@@ -36,5 +36,5 @@ def find_unknown(expression):
         asked = set(re.findall(r"(\w+)\s*(?:=|!)", re.sub(r'"[^"]*"', '""', matchers)))
         unknown |= {f"{name}{{{label}}}" for label in asked - metrics.get(name, set()) - TARGET_LABELS}
     known = TARGET_LABELS.union(*(metrics.get(one, set()) for one in re.findall(NAME, expression)))
-    grouped = {label for group in re.findall(r"\bby \(([^)]*)\)", expression) for label in re.findall(r"\w+", group)}
-    return unknown | (grouped - known)
+    groups = re.findall(r"\b(?:by|without) \(([^)]*)\)", expression)
+    return unknown | (set(re.findall(r"\w+", " ".join(groups))) - known)

@@ -30,6 +30,7 @@ def test_an_alert_asks_for_metrics_and_labels_that_the_operator_has(rule):
         ("maskinporten_operator_lead > 0", {"maskinporten_operator_lead"}),
         ('maskinporten_operator_scopes{kind="a"}', {"maskinporten_operator_scopes{kind}"}),
         ("sum by (job, team) (maskinporten_operator_leader)", {"team"}),
+        ("sum without (pod, team) (maskinporten_operator_leader)", {"team"}),
     ],
 )
 def test_what_the_operator_doesnt_have_is_noticed(expression, unknown):
