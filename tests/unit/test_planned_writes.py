@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from maskinporten_operator import logs
 from maskinporten_operator.assembly import planned_passes
 from maskinporten_operator.cli import main
 from maskinporten_operator.cli.plan import render_json, render_text
@@ -170,6 +171,7 @@ def test_the_exit_code_tells_whether_it_could_be_planned_and_if_asked_whether_th
         return tuple(plans)
 
     monkeypatch.setattr(planned_passes, "plan_writes", plan_writes)
+    monkeypatch.setattr(logs, "configure_logs", lambda *_: None)  # it would hold for the tests that follow
     outcome = CliRunner().invoke(main, ["plan", *SETTINGS, str(file), *options])
 
     assert (outcome.exit_code, "1 resource:" in outcome.stdout) == (code, True), outcome.output
