@@ -92,7 +92,6 @@ class Cluster(Administrator):
         cluster._owner = owner
         try:
             cluster._start(audit_policy, admission_plugins, emulated_version, exec_from)
-            cluster.wait_ready()
             cluster._kwokctl("scale", "node", f"--replicas={nodes}")
         except BaseException:
             cluster.stop()
@@ -208,7 +207,8 @@ class Cluster(Administrator):
                 )
             )
             self._kwokctl("create", "cluster", f"--kubeconfig={self.admin_kubeconfig}", first_on_path=exec_from)
-        self.admin_kubeconfig.chmod(0o600)
+            self.admin_kubeconfig.chmod(0o600)
+            self.wait_ready()  # kwokctl doesn't wait until all of them listen, and the ports are claimed so long
 
     def _kwokctl(self, *arguments: str, first_on_path: Path | None = None) -> None:
         command: list[str | Path] = [
