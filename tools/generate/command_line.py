@@ -34,7 +34,7 @@ def _find_program(name: str) -> click.Command:
 
 def _render(name: str, command: click.Command, *path: str) -> Iterator[str]:
     done = CliRunner().invoke(command, [*path, "--help"], prog_name=name, terminal_width=110, catch_exceptions=False)
-    yield f"\n## {' '.join((name, *path))}\n\n```text\n{done.output.strip()}\n```\n"
+    yield f"\n## {' '.join((name, *path))}\n\n```text\n{done.stdout.strip()}\n```\n"
     if isinstance(command, click.Group) and not path:
         for one in command.commands:
             yield from _render(name, command, one)
