@@ -563,6 +563,9 @@ def watch(credentials, main):
     return logs
 
 
+# The sleeps are in virtual time.
+
+
 def test_the_end_is_told_day_after_day(lasting):
     clock = Clock()
 

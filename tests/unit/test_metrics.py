@@ -33,6 +33,24 @@ def test_a_gauge_without_a_value_is_absent_until_it_has_one():
     assert samples(metrics, "end_seconds") == ["maskinporten_operator_end_seconds 1.8e+09"]
 
 
+def test_what_gauges_share_is_read_once_for_each_scrape_and_not_kept():
+    metrics, readings = Metrics(), []
+
+    def read():
+        readings.append(None)
+        return len(readings)
+
+    shared = metrics.share(read)
+    metrics.gauge("one", "One.", shared)
+    metrics.gauge("other", "Another.", lambda: 10 * shared())
+    readings.clear()
+
+    for number in (1, 2):
+        text = metrics.render().decode()
+        assert f"maskinporten_operator_one {number}.0" in text
+        assert f"maskinporten_operator_other {10 * number}.0" in text
+
+
 SILENT = {
     "Done": DONE,
     "Waiting": Outcome((), Retry(5.0, failed=False), 0, silent="Waiting"),

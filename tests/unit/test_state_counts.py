@@ -8,10 +8,8 @@ from maskinporten_operator.model.maskinportenclient import FINALIZER
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
 from maskinporten_operator.runtime.metrics import Metrics
 from maskinporten_operator.runtime.state_counts import (
-    count_false_conditions,
     count_keys,
-    count_resources,
-    count_scopes,
+    count_states,
     find_first_expiry,
 )
 from maskinporten_operator.runtime.store import WatchedResourceStore
@@ -35,7 +33,7 @@ def ready(status, reason):
 def test_resources_are_counted_by_ready_and_reason(store):
     see(store, {}, ready("True", "Synchronized"), ready("True", "Synchronized"), ready("False", "InvalidSpec"))
 
-    assert count_resources([store]) == {
+    assert count_states([store]).resources == {
         ("MaskinportenClient", "Unknown", "New"): 1,
         ("MaskinportenClient", "True", "Synchronized"): 2,
         ("MaskinportenClient", "False", "InvalidSpec"): 1,
@@ -45,7 +43,7 @@ def test_resources_are_counted_by_ready_and_reason(store):
 def test_what_somebody_writes_into_a_status_makes_no_new_state(store):
     see(store, *(ready(f"x{number}", f"y{number}") for number in range(50)))
 
-    assert count_resources([store]) == {("MaskinportenClient", "Unknown", "Other"): 50}
+    assert count_states([store]).resources == {("MaskinportenClient", "Unknown", "Other"): 50}
 
 
 def condition(name, status, reason):
@@ -62,7 +60,7 @@ def test_conditions_beside_ready_that_are_false_are_counted_by_reason(store):
     ]
     see(store, {"conditions": said}, {"conditions": said[:2]}, {})
 
-    assert count_false_conditions([store]) == {
+    assert count_states([store]).false_conditions == {
         ("MaskinportenClient", "Verified", "ScopeRefused"): 2,
         ("MaskinportenClient", "Rotated", "KeysInUse"): 1,
     }
@@ -72,14 +70,14 @@ def test_what_somebody_writes_into_a_condition_makes_no_new_state(store):
     made_up = [condition(f"x{number}", "False", "KeysInUse") for number in range(9)]
     see(store, *({"conditions": [condition("Verified", "False", f"y{number}"), *made_up]} for number in range(50)))
 
-    assert count_false_conditions([store]) == {("MaskinportenClient", "Verified", "Other"): 50}
+    assert count_states([store]).false_conditions == {("MaskinportenClient", "Verified", "Other"): 50}
 
 
 def test_scopes_are_counted_by_the_state_that_is_told(store):
     scopes = [{"name": "nav:a", "state": "Active"}, {"name": "nav:b", "state": "Absent"}, {"state": "made up"}, "none"]
     see(store, {"exposedScopes": scopes}, {"exposedScopes": "none"}, {})
 
-    assert count_scopes(store) == {("Active",): 1, ("Absent",): 1, ("Other",): 2}
+    assert count_states([store]).scopes == {("Active",): 1, ("Absent",): 1, ("Other",): 2}
 
 
 def in_use(client_id="client-1", key=None):
@@ -93,7 +91,7 @@ def test_our_keys_are_counted_by_age_and_others_arent(store):
     undated = registered(private_jwk(10), None)
     see(store, in_use())
 
-    assert count_keys([registration(*keys, foreign, undated)], [store], NOW) == {
+    assert count_keys([registration(*keys, foreign, undated)], count_states([store]).held, NOW) == {
         ("1d",): 1,
         ("30d",): 1,
         ("180d",): 1,
@@ -110,13 +108,13 @@ def test_keys_of_a_client_that_was_kept_when_its_resource_was_deleted_dont_count
         resource_body(metadata={"name": "going", "uid": "u9", "deletionTimestamp": "t"}, status=in_use(key=key))
     )
 
-    assert count_keys([registration(key)], [store], NOW) == {}
-    assert find_first_expiry([registration(key)], [store]) is None
+    assert count_keys([registration(key)], count_states([store]).held, NOW) == {}
+    assert find_first_expiry([registration(key)], count_states([store]).held) is None
 
 
 def test_they_are_shown_with_their_labels(store):
     metrics = Metrics()
-    metrics.gauges("scopes", "Scopes.", ("state",), lambda: count_scopes(store))
+    metrics.gauges("scopes", "Scopes.", ("state",), lambda: count_states([store]).scopes)
     see(store, {"exposedScopes": [{"name": "nav:a", "state": "Active"}]})
 
     assert 'maskinporten_operator_scopes{state="Active"} 1.0' in metrics.render().decode()
@@ -127,7 +125,7 @@ def test_the_first_key_in_a_secret_to_expire_is_found(store):
     see(store, in_use("one", later), in_use("another", soon))
 
     one, another = registration(later, client_id="one"), registration(soon, client_id="another")
-    assert find_first_expiry([one, another, registration()], [store]) == soon.expires
+    assert find_first_expiry([one, another, registration()], count_states([store]).held) == soon.expires
 
 
 def test_the_end_of_a_key_that_another_one_replaced_or_that_isnt_ours_doesnt_count(store):
@@ -135,5 +133,10 @@ def test_the_end_of_a_key_that_another_one_replaced_or_that_isnt_ours_doesnt_cou
     foreign = registered(private_jwk(9, kid="somebodys"), NOW, lives=timedelta(days=1))
     see(store, in_use(key=held))
 
-    assert find_first_expiry([registration(replaced, held, foreign)], [store]) == held.expires
-    assert find_first_expiry([registration(replaced, foreign, registered(private_jwk(1), None))], [store]) is None
+    assert find_first_expiry([registration(replaced, held, foreign)], count_states([store]).held) == held.expires
+    assert (
+        find_first_expiry(
+            [registration(replaced, foreign, registered(private_jwk(1), None))], count_states([store]).held
+        )
+        is None
+    )

@@ -31,7 +31,7 @@ def open_tracer(config: Config, stack: AsyncExitStack) -> Tracer | None:
     """
     if not config.tracing:
         return None
-    try:
+    try:  # imported where it is asked for: its libraries are an extra
         from maskinporten_operator.adapters.tracing import OpenTelemetryTracer, open_provider  # noqa: PLC0415
     except ImportError:
         raise TracingUnavailableError(

@@ -37,7 +37,7 @@ from maskinporten_operator.runtime.queue import Priority, WorkQueue
 from maskinporten_operator.runtime.resync import Resync
 from maskinporten_operator.runtime.router import Router
 from maskinporten_operator.runtime.shutdown import cancel, end_on_signals, limit_end
-from maskinporten_operator.runtime.state_counts import count_keys, find_first_expiry
+from maskinporten_operator.runtime.state_counts import count_keys, count_states, find_first_expiry
 from maskinporten_operator.runtime.verifier import TrialVerifier
 from maskinporten_operator.runtime.workers import Controller, Workers
 
@@ -242,7 +242,9 @@ class Operator:
         )
 
     def _show(self, metrics: Metrics) -> None:
-        add_gauges(metrics, self._queue, self._workers, self._router.stores)
+        stores = self._router.stores
+        read_states = metrics.share(lambda: count_states(stores.values()))
+        add_gauges(metrics, self._queue, self._workers, stores, read_states)
         pool = self._parts.key_pool
         metrics.gauge("keys_ready", "Keys minted ahead.", lambda: len(pool))
         metrics.gauge(
@@ -261,17 +263,17 @@ class Operator:
             "Clients whose credentials are being tried at Maskinporten, for the condition `Verified`.",
             lambda: len(self._verifier),
         )
-        registrations, stores, clock = self._parts.registrations, self._router.stores, self._clock
+        registrations, clock = self._parts.registrations, self._clock
         metrics.gauges(
             "registered_keys",
             "Keys of resources' clients at DigDir by age: `1d`, `30d`, `180d` and `335d` are younger than that, and no "
             "younger than the one before; `older`; `unknown`. Of clients that this process has read.",
             ("age",),
-            lambda: count_keys(registrations, stores.values(), clock.now()),
+            lambda: count_keys(registrations, read_states().held, clock.now()),
         )
         metrics.gauge(
             "registered_key_expiry_timestamp_seconds",
             "When the first of the keys in resources' Secrets expires at DigDir, in seconds since 1970; absent without "
             "one. It is registered again 30 days before that.",
-            lambda: find_first_expiry(registrations, stores.values()),
+            lambda: find_first_expiry(registrations, read_states().held),
         )

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT
-from maskinporten_operator.runtime.state_counts import count_false_conditions, count_resources, count_scopes
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from maskinporten_operator.model.resources import Kind
     from maskinporten_operator.runtime.metrics import Metrics
     from maskinporten_operator.runtime.queue import WorkQueue
+    from maskinporten_operator.runtime.state_counts import StateCounts
     from maskinporten_operator.runtime.store import WatchedResourceStore
     from maskinporten_operator.runtime.workers import Workers
 
 
 def add_gauges(
-    metrics: Metrics, queue: WorkQueue, workers: Workers, stores: Mapping[Kind, WatchedResourceStore]
+    metrics: Metrics,
+    queue: WorkQueue,
+    workers: Workers,
+    stores: Mapping[Kind, WatchedResourceStore],
+    read_states: Callable[[], StateCounts],
 ) -> None:
     """Add the gauges of the queue, the workers and the known resources."""
     gauge, gauges = metrics.gauge, metrics.gauges
@@ -35,17 +37,17 @@ def add_gauges(
         "resources_by_state",
         "Known resources by the status of `Ready` and its reason; `New` without one.",
         ("kind", "ready", "reason"),
-        lambda: count_resources(stores.values()),
+        lambda: read_states().resources,
     )
     gauges(
         "false_conditions",
         "Conditions beside Ready that are False, by resources' kind, type and reason.",
         ("kind", "condition", "reason"),
-        lambda: count_false_conditions(stores.values()),
+        lambda: read_states().false_conditions,
     )
     gauges(
         "scopes",
         "Exposed scopes by the state that the statuses tell.",
         ("state",),
-        lambda: count_scopes(stores[MASKINPORTEN_CLIENT]),
+        lambda: read_states().scopes,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     Counts = Mapping[tuple[str, ...], float]
 
+T = TypeVar("T")
 PREFIX = "maskinporten_operator"
 KNOWN_RESULTS = frozenset(str(reason) for reason in Reason) | {"Done", "Waiting", "Standby", "Conflict"}
 
@@ -62,6 +63,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._readings: dict[Callable[[], Any], Any] = {}
         self._passes = Counter(
             f"{PREFIX}_reconcile",
             "Passes by the kind of resource and the reason they ended with; `Done` for a resource that is being "
@@ -168,6 +170,20 @@ class Metrics:
         """Count a call to DigDir."""
         self._calls.labels(operation, status).observe(seconds)
 
+    def share(self, read: Callable[[], T]) -> Callable[[], T]:
+        """Give a reading for several gauges, which is made once at each scrape and not kept beyond."""
+
+        def read_once() -> T:
+            if read not in self._readings:
+                self._readings[read] = read()
+            reading: T = self._readings[read]
+            return reading
+
+        return read_once
+
     def render(self) -> bytes:
         """Give the text that Prometheus reads."""
-        return generate_latest(self.registry)
+        try:
+            return generate_latest(self.registry)
+        finally:
+            self._readings.clear()
