@@ -186,13 +186,15 @@ def test_that_there_is_nothing_to_plan_for_is_told(namespace, where):
 
 def test_each_example_in_the_help_of_a_command_has_options_and_values_that_it_takes():
     checked = []
+    # With it as their parent: a command keeps the names of its help option from the first context that it is given.
+    program = main.make_context("maskinporten-operator", [], resilient_parsing=True)
     for name, command in main.commands.items():
         for line in (command.help or "").splitlines():
             example = re.split(r" [|>\\]", line.strip())[0]
-            _, program, arguments = example.partition(f"maskinporten-operator {name} ")
-            if not (line.strip().startswith("$ ") and program):
+            _, named, arguments = example.partition(f"maskinporten-operator {name} ")
+            if not (line.strip().startswith("$ ") and named):
                 continue
-            given = command.make_context(name, shlex.split(arguments), resilient_parsing=True).params
+            given = command.make_context(name, shlex.split(arguments), parent=program, resilient_parsing=True).params
             for key in given.keys() & Config.model_fields.keys() - {"admin_jwk_file"}:
                 if given[key] is not None:
                     Config.__pydantic_validator__.validate_assignment(Config.model_construct(), key, given[key])
