@@ -15,6 +15,7 @@ from maskinporten_operator.adapters.digdir.metadata import is_address
 from maskinporten_operator.adapters.digdir.token_requests import request_token
 from maskinporten_operator.assembly.parts import open_cluster
 from maskinporten_operator.model.errors import ForbiddenError
+from maskinporten_operator.model.maskinportenclient import find_secret_name
 from maskinporten_operator.model.resources import MASKINPORTEN_CLIENT, SECRET, Kind
 from maskinporten_operator.model.status_hint import read_status
 from maskinporten_operator.model.tokens import TokenRequest
@@ -87,9 +88,9 @@ class TokenReader:
         return body
 
     async def _find_secret(self, namespace: str, body: Mapping[str, Any]) -> ObservedSecret:
-        status, spec = read_status(body), body.get("spec")
-        name = (spec.get("secretName") if isinstance(spec, dict) else None) or status.secret_name
-        if not isinstance(name, str):
+        status = read_status(body)
+        name = find_secret_name(body) or status.secret_name
+        if name is None:
             raise NoCredentialsError(f"the MaskinportenClient names no Secret. {describe_ready(status)}")
         secret = await _read(self._cluster.find_secret(namespace, name), SECRET, namespace)
         if secret is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from maskinporten_operator.model.maskinportenclient import build_subscope
+from maskinporten_operator.model.maskinportenclient import build_subscope, find_secret_name
 
 
 class Claim(NamedTuple):
@@ -27,14 +27,14 @@ def claim_scope(subscope: str) -> Claim:
 
 def find_claims(body: Mapping[str, Any]) -> frozenset[Claim]:
     """Find what a resource claims, whether or not its spec is valid as a whole."""
+    return frozenset(_find_claims(body))
+
+
+def _find_claims(body: Mapping[str, Any]) -> Iterator[Claim]:
+    if (name := find_secret_name(body)) is not None:
+        yield claim_secret(body["metadata"]["namespace"], name)
     spec = body.get("spec")
-    return frozenset(_find_claims(body["metadata"]["namespace"], spec) if isinstance(spec, Mapping) else ())
-
-
-def _find_claims(namespace: str, spec: Mapping[str, Any]) -> Iterator[Claim]:
-    if isinstance(name := spec.get("secretName"), str):
-        yield claim_secret(namespace, name)
-    scopes = spec.get("scopes")
+    scopes = spec.get("scopes") if isinstance(spec, Mapping) else None
     exposed = scopes.get("exposes") if isinstance(scopes, Mapping) else None
     enabled = {}
     for scope in exposed if isinstance(exposed, list) else ():

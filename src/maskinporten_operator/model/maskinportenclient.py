@@ -66,6 +66,13 @@ def find_separator(separator: str | None, name: str) -> str:
     return separator or ("/" if "/" in name else ":")
 
 
+def find_secret_name(body: Mapping[str, Any]) -> str | None:
+    """Find the name of the Secret in a spec, whether or not that is valid as a whole."""
+    spec = body.get("spec")
+    name = spec.get("secretName") if isinstance(spec, dict) else None
+    return name if isinstance(name, str) else None
+
+
 def build_subscope(product: str, separator: str | None, name: str) -> str:
     """Build what stands after an exposed scope's prefix."""
     return f"{product}{find_separator(separator, name)}{name}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMESPACED = re.compile(r"/namespaces/[^/]+")
 NAMED = re.compile(r"(/namespaces/\{namespace\}/[^/]+)/[^/]+")
-UNSENT = "error"
+NO_ANSWER = "error"
 BAD_REQUEST, NOT_FOUND = 400, 404
 
 
@@ -40,7 +40,7 @@ class TracedApi(ClusterApi):
             finally:
                 # That there is no such object is an answer as good as any.
                 failed = not status or (status >= BAD_REQUEST and status != NOT_FOUND)
-                note_end(str(status) if status else UNSENT, failed=failed)
+                note_end(str(status) if status else NO_ANSWER, failed=failed)
 
 
 def build_route(path: str) -> str:

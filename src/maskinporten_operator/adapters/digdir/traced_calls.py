@@ -19,7 +19,7 @@ ROUTES = (
     (re.compile(r"^/clients/[^/]+"), "/clients/{client_id}"),
     (re.compile(r"^/scopes/access/[0-9]+$"), "/scopes/access/{consumer_orgno}"),
 )
-UNSENT = "error"
+NO_ANSWER = "error"
 _STATUS: ContextVar[str] = ContextVar("status")
 
 
@@ -41,7 +41,7 @@ class TracedCalls(Calls):
     async def send(self, method: str, path: str, operation: str, **more: Any) -> httpx.Response:
         """Send as `Calls` does."""
         with self._tracer.follow_call("digdir", method, build_route(path)) as note_end:
-            _STATUS.set(UNSENT)
+            _STATUS.set(NO_ANSWER)
             failed = True
             try:
                 response = await super().send(method, path, operation, **more)
